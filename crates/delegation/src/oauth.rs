@@ -1,0 +1,11 @@
+//! OAuth's words on the wire, each parsed once.
+
+mod form;
+mod names;
+mod reason;
+mod request;
+
+pub use form::{Form, FormError, decode_credential};
+pub use names::{AudienceId, ClientId, GrantType, InvalidName, Scope, TokenType, parse_scope};
+pub use reason::{ErrorCode, Reason};
+pub use request::{ActorPart, AskedPart, ClientCredentialsRequest, RequestError, SubjectPart, TokenExchangeRequest};

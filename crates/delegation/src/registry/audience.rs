@@ -1,0 +1,26 @@
+//! An audience: a resource server that tokens are made for.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::details::Detail;
+use crate::oauth::{AudienceId, ClientId, Scope};
+
+/// One `[[audiences]]` entry.
+#[derive(Clone, Debug)]
+pub struct Audience {
+    /// Its identifier: `aud` of its tokens.
+    pub id: AudienceId,
+    /// The detail types that it understands.
+    pub detail_types: BTreeSet<String>,
+    /// The scopes that it understands.
+    pub scopes: BTreeSet<Scope>,
+    /// The clients that may ask for it; `None` for all.
+    pub clients: Option<BTreeSet<ClientId>>,
+    /// The longest life of its tokens; the broker's `max_lifetime` bounds it too.
+    pub max_lifetime: Option<Duration>,
+    /// Mapped attributes that its tokens carry.
+    pub claims: BTreeSet<String>,
+    /// What a request that asks for nothing gets.
+    pub defaults: Vec<Detail>,
+}

@@ -1,0 +1,26 @@
+//! Tokens: from bytes to proofs.
+//!
+//! [`Unverified`] has the shape of a token. [`Authentic`] was signed by the issuer that it names. [`Verified`]
+//! also holds at one [`Moment`](crate::registry::Moment). Nothing reads a claim before the signature is checked,
+//! save the issuer's name, which says whose keys to check with.
+
+mod assertion;
+mod authentic;
+mod claims;
+mod compact;
+mod digest;
+mod kind;
+mod keys;
+mod outside;
+mod own;
+mod subject;
+mod verified;
+
+pub use assertion::{AssertedClient, AssertedWorkload};
+pub use authentic::{Authentic, AuthenticateError, Unverified};
+pub use claims::TokenError;
+pub use digest::{chain_entry, sha256};
+pub use keys::{Algorithm, KeySet, KeySetError};
+pub use kind::{ActorToken, ClientAssertion, SubjectToken, TokenKind, WorkloadAssertion};
+pub use subject::{ActorEvidence, MayAct, Origin, OutsideFacts, SubjectEvidence};
+pub use verified::{Holds, Verified};

@@ -1,0 +1,132 @@
+//! The first proof: who signed it.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde_json::{Map, Value};
+
+use super::compact::Compact;
+use super::keys::KeySet;
+use super::kind::TokenKind;
+
+/// A token that has the right shape, and says nothing yet.
+pub struct Unverified<K: TokenKind> {
+    compact: Compact,
+    issuer: String,
+    kind: PhantomData<K>,
+}
+
+/// A token whose `typ` is right for `K` and that the issuer it names has signed.
+///
+/// True for as long as the issuer's key set is, at any moment: times and revocation are asked in `at`.
+///
+/// ```
+/// use delegation::token::{Authentic, SubjectToken};
+/// fn whose(token: &Authentic<SubjectToken>) -> &str {
+///     token.issuer()
+/// }
+/// ```
+///
+/// It cannot be made by hand:
+///
+/// ```compile_fail
+/// use delegation::token::{Authentic, SubjectToken};
+/// let forged: Authentic<SubjectToken> = Authentic { compact: (), issuer: "corp".into(), kind: () };
+/// ```
+///
+/// Nor is a token of one kind one of another:
+///
+/// ```compile_fail
+/// use delegation::token::{Authentic, ClientAssertion, SubjectToken};
+/// fn take(token: Authentic<SubjectToken>) {}
+/// fn confuse(assertion: Authentic<ClientAssertion>) {
+///     take(assertion)
+/// }
+/// ```
+pub struct Authentic<K: TokenKind> {
+    compact: Compact,
+    issuer: String,
+    kind: PhantomData<K>,
+}
+
+/// Why a token is not authentic.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AuthenticateError {
+    /// It never can be: shape, `typ`, issuer or signature.
+    #[error("{0}")]
+    Bad(&'static str),
+    /// The issuer's set has no key of this name; a fresh set might.
+    #[error("the issuer's key set has no such key")]
+    UnknownKey,
+}
+
+impl<K: TokenKind> Unverified<K> {
+    /// Reads the shape of a token; nothing costly is done.
+    pub fn parse(token: &str) -> Result<Self, AuthenticateError> {
+        let compact = Compact::parse(token).map_err(|error| AuthenticateError::Bad(error.0))?;
+        let typ = compact.typ.as_deref().unwrap_or_default().to_ascii_lowercase();
+        let typ = typ.strip_prefix("application/").unwrap_or(&typ);
+        if !K::TYP.contains(&typ) || (compact.typ.is_some() && typ.is_empty()) {
+            return Err(AuthenticateError::Bad("its `typ` belongs to another kind of token"));
+        }
+        if K::REQUIRED.iter().any(|claim| !compact.claims.contains_key(*claim)) {
+            return Err(AuthenticateError::Bad("a required claim is missing"));
+        }
+        let issuer = compact.claims.get("iss").and_then(Value::as_str).ok_or(AuthenticateError::Bad("`iss` is not a string"))?.to_owned();
+        Ok(Self { compact, issuer, kind: PhantomData })
+    }
+
+    /// Whom the token names as its issuer: good for finding keys, and for nothing else.
+    pub fn claimed_issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// Checks that `keys` are the named issuer's and that one of them made the signature.
+    pub fn authenticate(&self, keys: &KeySet) -> Result<Authentic<K>, AuthenticateError> {
+        let compact = &self.compact;
+        if keys.issuer() != self.issuer {
+            return Err(AuthenticateError::Bad("the keys are another issuer's"));
+        }
+        if compact.kid.as_deref().is_some_and(|kid| !keys.names(kid)) {
+            return Err(AuthenticateError::UnknownKey);
+        }
+        if !keys.verifies(compact.kid.as_deref(), compact.algorithm, compact.signing_input.as_bytes(), &compact.signature) {
+            return Err(AuthenticateError::Bad("the signature does not verify"));
+        }
+        Ok(Authentic { compact: compact.clone(), issuer: self.issuer.clone(), kind: PhantomData })
+    }
+}
+
+impl<K: TokenKind> Authentic<K> {
+    /// Who signed it.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    pub(super) fn claims(&self) -> &Map<String, Value> {
+        &self.compact.claims
+    }
+
+    /// `typ` in lower case without `application/`; `""` if there is none.
+    pub(super) fn typ(&self) -> String {
+        let typ = self.compact.typ.as_deref().unwrap_or_default().to_ascii_lowercase();
+        typ.strip_prefix("application/").map(str::to_owned).unwrap_or(typ)
+    }
+
+    pub(super) fn signing_input(&self) -> &str {
+        &self.compact.signing_input
+    }
+}
+
+// Neither shows the token: a debug line must not become a credential.
+impl<K: TokenKind> fmt::Debug for Unverified<K> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Unverified").field("issuer", &self.issuer).finish_non_exhaustive()
+    }
+}
+
+impl<K: TokenKind> fmt::Debug for Authentic<K> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Authentic").field("issuer", &self.issuer).finish_non_exhaustive()
+    }
+}

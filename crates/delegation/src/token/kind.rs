@@ -1,0 +1,51 @@
+//! The kinds of tokens, and what sets each apart (RFC 8725 §3.12).
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// A kind of token. Sealed: a token of one kind is never taken for another.
+pub trait TokenKind: sealed::Sealed {
+    /// The `typ` values that a token of this kind may have, without `application/`, in lower case; `""` for none.
+    const TYP: &'static [&'static str];
+    /// Claims without which there is nothing to judge.
+    const REQUIRED: &'static [&'static str];
+}
+
+/// The token of the party on whose behalf is asked (RFC 8693 §2.1). Which `typ` an issuer may use is its entry's word.
+#[derive(Debug)]
+pub enum SubjectToken {}
+/// The token of the acting party (RFC 8693 §2.1).
+#[derive(Debug)]
+pub enum ActorToken {}
+/// A client's own signed assertion (RFC 7523 §2.2).
+#[derive(Debug)]
+pub enum ClientAssertion {}
+/// A workload's OpenID token, shown as client assertion.
+#[derive(Debug)]
+pub enum WorkloadAssertion {}
+
+impl sealed::Sealed for SubjectToken {}
+impl sealed::Sealed for ActorToken {}
+impl sealed::Sealed for ClientAssertion {}
+impl sealed::Sealed for WorkloadAssertion {}
+
+impl TokenKind for SubjectToken {
+    const TYP: &'static [&'static str] = &["at+jwt", "jwt", ""];
+    const REQUIRED: &'static [&'static str] = &["iss", "sub", "aud", "exp", "iat"];
+}
+
+impl TokenKind for ActorToken {
+    const TYP: &'static [&'static str] = &["at+jwt", "jwt", ""];
+    const REQUIRED: &'static [&'static str] = &["iss", "sub", "aud", "exp", "iat"];
+}
+
+impl TokenKind for ClientAssertion {
+    const TYP: &'static [&'static str] = &["client-authentication+jwt", "jwt", ""];
+    const REQUIRED: &'static [&'static str] = &["iss", "sub", "aud", "exp", "iat", "jti"];
+}
+
+impl TokenKind for WorkloadAssertion {
+    const TYP: &'static [&'static str] = &["jwt", ""];
+    const REQUIRED: &'static [&'static str] = &["iss", "sub", "aud", "exp", "iat"];
+}

@@ -1,0 +1,177 @@
+//! Tokens of trusted issuers as subject tokens: what is read, and what means nothing here.
+
+mod attributes;
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
+
+use super::authentic::Authentic;
+use super::claims::{Claims, TokenError};
+use super::digest::chain_entry;
+use super::kind::SubjectToken;
+use super::subject::{MayAct, Origin, OutsideFacts, SubjectEvidence};
+use crate::authority::Authority;
+use crate::identity::{Subject, SubjectKind, is_sub};
+use crate::oauth::{Scope, TokenType, parse_scope};
+use crate::registry::{Ceiling, Moment, Profile, Snapshot, TrustedIssuer};
+
+/// Claims of which only an id_token or a logout token has any.
+const NOT_IN_ACCESS_TOKENS: [&str; 3] = ["at_hash", "c_hash", "events"];
+/// The claims that may name the outside client, whatever an issuer's entry reads.
+const CLIENT_CLAIMS: [&str; 4] = ["azp", "client_id", "cid", "appid"];
+
+/// Reads a trusted issuer's token by the rules of its entry (contract, *Identities*).
+pub(super) fn evidence(token: &Authentic<SubjectToken>, moment: &Moment, declared: TokenType) -> Result<SubjectEvidence, TokenError> {
+    let (claims, snapshot) = (Claims(token.claims()), &*moment.snapshot);
+    let issuer = snapshot.issuers.get(token.issuer()).ok_or(TokenError::Invalid("its issuer is not trusted"))?;
+    let kind = kind_of(token, issuer, declared)?;
+    let (exp, iat) = claims.times(moment.now, issuer.leeway)?;
+    refuse_bound(token.claims())?;
+    let sub = claims.required_text("sub")?;
+    let audiences = claims.audiences()?;
+    let jti = claims.text("jti")?.filter(|jti| !jti.is_empty()).map(str::to_owned);
+    if issuer.profile == Some(Profile::Rfc9068) && kind == TokenType::AccessToken && (jti.is_none() || claims.text("client_id")?.is_none()) {
+        return Err(TokenError::Invalid("RFC 9068 asks for `jti` and `client_id`"));
+    }
+    if issuer.authenticates_workloads && audiences.contains(&snapshot.issuer) {
+        return Err(TokenError::Invalid("a workload's credential for this broker is no subject token"));
+    }
+    if issuer.subject == SubjectKind::User && speaks_for_application(claims, issuer, sub)? {
+        return Err(TokenError::Invalid("it speaks for an application, and this issuer's subjects are people"));
+    }
+    let issued_sub = issued_sub(snapshot, issuer, sub)?;
+    let (authority, unmapped_scopes) = ceiling(claims, snapshot, issuer, kind)?;
+    let mut requested_by = None;
+    for name in &issuer.client_claims {
+        requested_by = requested_by.or(claims.text(name)?.map(str::to_owned));
+    }
+    Ok(SubjectEvidence {
+        origin: Origin::Outside { issuer_name: issuer.name.clone() },
+        subject: Subject { issuer_name: issuer.name.clone(), iss: issuer.issuer.clone(), sub: sub.to_owned() },
+        issued_sub,
+        audiences,
+        exp,
+        iat,
+        chain: vec![chain_entry(&issuer.issuer, jti.as_deref(), token.signing_input())],
+        jti,
+        authority,
+        onward: Vec::new(),
+        ceiling: issuer.ceiling,
+        unmapped_scopes,
+        act: None,
+        txn: None,
+        auth_time: claims.date("auth_time")?,
+        acr: claims.text("acr")?.map(str::to_owned),
+        amr: claims.texts("amr")?,
+        may_act: may_act(token.claims())?,
+        facts: Some(OutsideFacts { kind: issuer.subject, attributes: attributes::read(token.claims(), issuer)?, requested_by }),
+        client_id: None,
+    })
+}
+
+/// What the token is, if that agrees with what it was declared as and with what its issuer may send.
+fn kind_of(token: &Authentic<SubjectToken>, issuer: &TrustedIssuer, declared: TokenType) -> Result<TokenType, TokenError> {
+    let typ = token.typ();
+    let claims = token.claims();
+    let listed = match typ.as_str() {
+        "at+jwt" => issuer.typ.at_jwt,
+        "jwt" => issuer.typ.jwt,
+        _ => issuer.typ.absent,
+    };
+    // Without `at+jwt` an id_token looks alike, so an access token has to show what an id_token lacks.
+    let shows_access = typ == "at+jwt"
+        || ((claims.contains_key(&issuer.scope_claim) || claims.contains_key("roles"))
+            && CLIENT_CLAIMS.iter().any(|name| claims.contains_key(*name))
+            && !NOT_IN_ACCESS_TOKENS.iter().any(|name| claims.contains_key(*name)));
+    let is_access = listed && shows_access;
+    let may_be_id = typ != "at+jwt" && !claims.contains_key("events");
+    let kind = match declared {
+        TokenType::AccessToken if is_access => TokenType::AccessToken,
+        TokenType::IdToken if may_be_id => TokenType::IdToken,
+        TokenType::Jwt if is_access => TokenType::AccessToken,
+        TokenType::Jwt if may_be_id => TokenType::IdToken,
+        _ => return Err(TokenError::Invalid("its `typ` or claims do not fit the declared type")),
+    };
+    if issuer.token_types.contains(&declared) { Ok(kind) } else { Err(TokenError::Invalid("this type is not taken from its issuer")) }
+}
+
+fn speaks_for_application(claims: Claims<'_>, issuer: &TrustedIssuer, sub: &str) -> Result<bool, TokenError> {
+    for name in CLIENT_CLAIMS {
+        if claims.text(name)? == Some(sub) {
+            return Ok(true);
+        }
+    }
+    Ok(match issuer.profile {
+        Some(Profile::Entra) => claims.text("idtyp")? == Some("app"),
+        Some(Profile::Auth0) => claims.text("gty")? == Some("client-credentials") || sub.ends_with("@clients"),
+        Some(Profile::Keycloak) => {
+            claims.text("client_id")?.is_some() && claims.text("preferred_username")?.is_some_and(|name| name.starts_with("service-account-"))
+        }
+        Some(Profile::Cognito) => claims.text("username")?.is_none() && claims.text("cognito:username")?.is_none(),
+        _ => false,
+    })
+}
+
+/// The issued `sub`, if it can be taken for nobody else's.
+fn issued_sub(snapshot: &Snapshot, issuer: &TrustedIssuer, sub: &str) -> Result<String, TokenError> {
+    let issued = format!("{}{sub}", issuer.sub_prefix);
+    let others = snapshot.issuers.values().filter(|other| other.name != issuer.name && !other.sub_prefix.is_empty());
+    let anothers = others.into_iter().any(|other| issued.starts_with(&other.sub_prefix));
+    let a_clients = snapshot.clients.keys().any(|client| client.as_str() == issued);
+    if is_sub(sub) && !anothers && !a_clients { Ok(issued) } else { Err(TokenError::Invalid("its `sub` is malformed or denotes another party")) }
+}
+
+/// What the token's scopes amount to, and its scopes if none of them is mapped.
+fn ceiling(
+    claims: Claims<'_>,
+    snapshot: &Snapshot,
+    issuer: &TrustedIssuer,
+    kind: TokenType,
+) -> Result<(Authority, Vec<String>), TokenError> {
+    let scopes = scopes(claims, &issuer.scope_claim)?;
+    if issuer.ceiling == Ceiling::Policy || kind == TokenType::IdToken {
+        return Ok((Authority::default(), Vec::new()));
+    }
+    let mut authority = Authority::default();
+    for scope in &scopes {
+        if let Some(details) = snapshot.scopes.get(scope) {
+            authority.details.extend(details.iter().cloned());
+            authority.scopes.insert(scope.clone());
+        }
+    }
+    let unmapped = if authority.scopes.is_empty() { scopes.iter().map(ToString::to_string).collect() } else { Vec::new() };
+    Ok((authority, unmapped))
+}
+
+/// Scopes as a string or an array of strings, each by RFC 6749 §3.3.
+fn scopes(claims: Claims<'_>, name: &str) -> Result<BTreeSet<Scope>, TokenError> {
+    let malformed = TokenError::Invalid("its scopes are malformed");
+    match claims.0.get(name) {
+        None => Ok(BTreeSet::new()),
+        Some(Value::String(text)) if text.is_empty() => Ok(BTreeSet::new()),
+        Some(Value::String(text)) => parse_scope(text).map_err(|_| malformed),
+        Some(Value::Array(items)) => {
+            let scope = |item: &Value| item.as_str().and_then(|text| Scope::parse(text).ok());
+            items.iter().map(scope).collect::<Option<_>>().ok_or(malformed)
+        }
+        Some(_) => Err(malformed),
+    }
+}
+
+/// A token bound to a key is refused until proofs of such keys are taken.
+pub(super) fn refuse_bound(claims: &Map<String, Value>) -> Result<(), TokenError> {
+    match claims.get("cnf") {
+        None => Ok(()),
+        Some(cnf) if cnf.get("jkt").is_some_and(Value::is_string) => Err(TokenError::ProofMissing),
+        Some(_) => Err(TokenError::Invalid("`cnf` names a key that was not proved")),
+    }
+}
+
+/// `may_act`, if there is one: an object of strings that names somebody.
+pub(super) fn may_act(claims: &Map<String, Value>) -> Result<Option<MayAct>, TokenError> {
+    let Some(value) = claims.get("may_act") else { return Ok(None) };
+    let members = Claims(value.as_object().ok_or(TokenError::Invalid("`may_act` is not an object"))?);
+    let text = |name: &str| members.text(name).map(|text| text.map(str::to_owned));
+    Ok(Some(MayAct { sub: text("sub")?, client_id: text("client_id")?, iss: text("iss")? }))
+}

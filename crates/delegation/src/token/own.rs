@@ -1,0 +1,82 @@
+//! Our own access tokens as subject tokens.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::authentic::Authentic;
+use super::claims::{Claims, TokenError};
+use super::kind::SubjectToken;
+use super::outside::{may_act, refuse_bound};
+use super::subject::{Origin, SubjectEvidence};
+use crate::authority::Authority;
+use crate::chain::ActorChain;
+use crate::details::Detail;
+use crate::identity::{OUR_NAME, Subject, is_sub};
+use crate::oauth::{ClientId, TokenType, parse_scope};
+use crate::registry::{Ceiling, Moment};
+
+/// Reads one of our own tokens; everything in it was written here, and is still checked.
+pub(super) fn evidence(token: &Authentic<SubjectToken>, moment: &Moment, declared: TokenType) -> Result<SubjectEvidence, TokenError> {
+    let (claims, snapshot) = (Claims(token.claims()), &moment.snapshot);
+    if token.typ() != "at+jwt" || !matches!(declared, TokenType::AccessToken | TokenType::Jwt) {
+        return Err(TokenError::Invalid("one of our own tokens, declared as what it is not"));
+    }
+    let (exp, iat) = claims.times(moment.now, Duration::ZERO)?;
+    refuse_bound(token.claims())?;
+    let subject = sub_id(token.claims(), moment)?;
+    let details = |name: &str| match token.claims().get(name) {
+        None => Ok(Vec::new()),
+        Some(array) => Detail::from_array(array, &snapshot.types).map_err(|_| TokenError::Invalid("details that are no longer declared")),
+    };
+    let scopes = match claims.text("scope")? {
+        None => Default::default(),
+        Some(scope) => parse_scope(scope).map_err(|_| TokenError::Invalid("`scope` is malformed"))?,
+    };
+    let act = match token.claims().get("act") {
+        None => None,
+        Some(act) => Some(ActorChain::from_claim(act, snapshot.max_chain).map_err(|_| TokenError::Invalid("`act` is malformed or too long"))?),
+    };
+    let jti = claims.required_text("jti")?.to_owned();
+    let mut chain = claims.texts("chain")?.unwrap_or_default();
+    chain.push(jti.clone());
+    let client = ClientId::parse(claims.required_text("client_id")?).map_err(|_| TokenError::Invalid("`client_id` is malformed"))?;
+    Ok(SubjectEvidence {
+        origin: Origin::Own,
+        subject,
+        issued_sub: claims.required_text("sub")?.to_owned(),
+        audiences: claims.audiences()?,
+        exp,
+        iat,
+        jti: Some(jti),
+        chain,
+        authority: Authority { details: details("authorization_details")?, scopes },
+        onward: details("onward")?,
+        ceiling: Ceiling::Scope,
+        unmapped_scopes: Vec::new(),
+        act,
+        txn: Some(claims.required_text("txn")?.to_owned()),
+        auth_time: claims.date("auth_time")?,
+        acr: claims.text("acr")?.map(str::to_owned),
+        amr: claims.texts("amr")?,
+        may_act: may_act(token.claims())?,
+        facts: None,
+        client_id: Some(client),
+    })
+}
+
+/// The outside pair (RFC 9493 §3.2.3), as the configuration names its issuer today.
+fn sub_id(claims: &Map<String, Value>, moment: &Moment) -> Result<Subject, TokenError> {
+    let sub_id = claims.get("sub_id").and_then(Value::as_object).ok_or(TokenError::Invalid("`sub_id` is missing"))?;
+    let text = |name: &str| sub_id.get(name).and_then(Value::as_str).map(str::to_owned);
+    let (Some(iss), Some(sub)) = (text("iss"), text("sub").filter(|sub| is_sub(sub))) else {
+        return Err(TokenError::Invalid("`sub_id` is malformed"));
+    };
+    let issuer_name = if iss == moment.snapshot.issuer {
+        OUR_NAME.to_owned()
+    } else {
+        let issuer = moment.snapshot.issuers.get(&iss).ok_or(TokenError::Invalid("its subject's issuer is no longer trusted"))?;
+        issuer.name.clone()
+    };
+    Ok(Subject { issuer_name, iss, sub })
+}

@@ -1,0 +1,146 @@
+//! The record of a decision, durable before its effect.
+
+mod record;
+
+use std::future::Future;
+
+pub use record::{Decision, Kind, Record};
+
+use delegation::identity::{Attributes, Subject, SubjectKind};
+use delegation::oauth::Reason;
+use delegation::time::Timestamp;
+
+use crate::exchange::Exchange;
+use crate::policy::Permit;
+
+/// A durable, append-only list of records, and the memory of what has been used up.
+///
+/// Contract. `Ok`: the entry's record has its place in the order, survives a crash of this process and of this
+/// machine, every use in it was unused and is now used, and its transaction is kept, all in one commit.
+/// `AlreadyUsed`: nothing of this entry happened. `Unavailable`: unknown; the caller must not act on it.
+/// Calls may overlap; entries that overlap may share one commit, and one that loses leaves the others alone.
+/// A call whose future is dropped may or may not have happened.
+pub trait Journal: Send + Sync {
+    /// Makes `entry` durable and gives the record's index.
+    fn commit(&self, entry: Entry) -> impl Future<Output = Result<u64, CommitError>> + Send;
+}
+
+/// What is committed together.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The record.
+    pub record: Record,
+    /// What this decision uses up.
+    pub uses: Vec<Use>,
+    /// The transaction that this decision begins.
+    pub begins: Option<Transaction>,
+}
+
+/// Something that may be used once: the key is (kind, issuer, id), so no two parties can use up each other's.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Use {
+    /// What it is.
+    pub kind: UseKind,
+    /// Who issued it.
+    pub issuer: String,
+    /// Its id there.
+    pub id: String,
+    /// From when on it may be forgotten: past its expiry and any leeway.
+    pub forget_at: Timestamp,
+}
+
+/// What kinds of things are used once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum UseKind {
+    /// The `jti` of a client assertion.
+    ClientAssertion,
+}
+
+impl UseKind {
+    /// The word in the store.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientAssertion => "client_assertion",
+        }
+    }
+}
+
+/// What is kept of the subject from the outside token that began a transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transaction {
+    /// Its id.
+    pub txn: String,
+    /// Whom it is for.
+    pub subject: Subject,
+    /// A person or a program.
+    pub kind: SubjectKind,
+    /// Attributes and groups as read then.
+    pub attributes: Attributes,
+    /// The outside client that the token was issued to.
+    pub requested_by: Option<String>,
+    /// When it began.
+    pub began: Timestamp,
+    /// From when on no token of it can be alive.
+    pub forget_at: Timestamp,
+}
+
+/// Why an entry was not committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommitError {
+    /// Something in it had been used before; nothing of the entry happened.
+    #[error("already used")]
+    AlreadyUsed,
+    /// Whether it happened is not known.
+    #[error("the journal is not available")]
+    Unavailable,
+}
+
+/// Proof that a record of this `T` is durable, and that everything it uses up was unused and is now used.
+///
+/// Made only by [`commit`]:
+///
+/// ```
+/// use issuance::audit::Recorded;
+/// use issuance::exchange::Exchange;
+/// use issuance::policy::Permit;
+/// fn index(recorded: &Recorded<Permit<Exchange>>) -> u64 {
+///     recorded.index()
+/// }
+/// ```
+///
+/// ```compile_fail
+/// use issuance::audit::Recorded;
+/// use issuance::exchange::Exchange;
+/// use issuance::policy::Permit;
+/// fn skip_the_journal(permit: Permit<Exchange>) -> Recorded<Permit<Exchange>> {
+///     Recorded { value: permit, index: 0 }
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Recorded<T> {
+    pub(crate) value: T,
+    index: u64,
+}
+
+impl<T> Recorded<T> {
+    /// The record's index in the log.
+    pub fn index(&self) -> u64 {
+        self.index
+    }
+}
+
+/// Makes the record of a permitted exchange durable, with all that it uses up and begins.
+pub async fn commit<J: Journal>(journal: &J, permit: Permit<Exchange>, mut record: Record) -> Result<Recorded<Permit<Exchange>>, CommitError> {
+    let exchange = &permit.permitted;
+    record.decision = Decision::Allow;
+    record.reason = "permitted".to_owned();
+    record.jti = Some(exchange.jti.clone());
+    let entry = Entry { record, uses: exchange.uses.clone(), begins: exchange.begins.clone() };
+    let index = journal.commit(entry).await?;
+    Ok(Recorded { value: permit, index })
+}
+
+/// Makes the record of a refusal durable before it is answered; a client's assertion is used up by it too.
+pub async fn commit_denial<J: Journal>(journal: &J, reason: Reason, record: Record, uses: Vec<Use>) -> Result<u64, CommitError> {
+    journal.commit(Entry { record: record.denied(reason), uses, begins: None }).await
+}

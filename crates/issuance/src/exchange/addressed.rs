@@ -1,0 +1,42 @@
+//! Who may exchange a subject token: only a client that it is addressed to.
+
+use delegation::oauth::Reason;
+use delegation::registry::{AuthenticatedClient, Moment, Receives};
+use delegation::token::{ActorToken, Origin, SubjectToken, Verified};
+
+/// Checks the token's audience, `may_act` and the actor token against the client (contract, *Who may exchange*).
+pub(super) fn check<'m>(
+    moment: &'m Moment,
+    client: &AuthenticatedClient<'m>,
+    subject: &Verified<'m, SubjectToken>,
+    actor: Option<&Verified<'m, ActorToken>>,
+) -> Result<(), Reason> {
+    let receives = |receives: &Receives, from: Option<&str>| {
+        let bound = receives.issuer_name.as_deref().is_none_or(|name| Some(name) == from);
+        bound && subject.audiences.contains(&receives.audience)
+    };
+    let addressed = match &subject.origin {
+        Origin::Own => client.client().receives.iter().any(|each| receives(each, None)),
+        Origin::Outside { issuer_name } => {
+            let at_our_edge = moment.snapshot.issuer_named(issuer_name).is_some_and(|issuer| {
+                issuer.exchangers.contains(client.id()) && subject.audiences.iter().any(|audience| issuer.audiences.contains(audience))
+            });
+            at_our_edge || client.client().receives.iter().any(|each| receives(each, Some(issuer_name)))
+        }
+    };
+    if !addressed {
+        return Err(Reason::SubjectTokenNotForClient);
+    }
+    if let Some(may_act) = &subject.may_act {
+        let names = |value: &Option<String>| value.as_deref().is_none_or(|value| value == client.id().as_str());
+        let named = may_act.sub.is_some() || may_act.client_id.is_some();
+        let ours = may_act.iss.as_ref().is_none_or(|iss| *iss == moment.snapshot.issuer);
+        if !(named && ours && names(&may_act.sub) && names(&may_act.client_id)) {
+            return Err(Reason::MayActMismatch);
+        }
+    }
+    match actor {
+        Some(actor) if actor.client.as_ref() != Some(client.id()) => Err(Reason::ActorTokenNotForClient),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,15 @@
+//! How long a token lives: the shortest of all that has a say.
+
+use std::time::Duration;
+
+use delegation::registry::{Audience, Moment};
+use delegation::time::Timestamp;
+
+/// The expiry, in whole seconds: what was asked, capped by broker, audience and the tokens it is made from.
+pub(super) fn expiry(moment: &Moment, audience: &Audience, asked_seconds: Option<u64>, not_after: Option<Timestamp>) -> Timestamp {
+    let lifetimes = &moment.snapshot.lifetimes;
+    let asked = asked_seconds.map_or(lifetimes.default, Duration::from_secs);
+    let life = asked.min(lifetimes.max).min(audience.max_lifetime.unwrap_or(lifetimes.max));
+    let wanted = Timestamp::from_seconds(moment.now.seconds()).plus(life);
+    not_after.map_or(wanted, |bound| wanted.min(bound))
+}

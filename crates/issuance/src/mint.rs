@@ -1,0 +1,151 @@
+//! The last step: a recorded permit becomes a signed token.
+
+use std::future::Future;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use delegation::authority::Authority;
+use delegation::chain::ActorChain;
+use delegation::details::Detail;
+use delegation::time::Timestamp;
+use serde_json::{Map, Value, json};
+
+use crate::audit::Recorded;
+use crate::exchange::Exchange;
+use crate::policy::Permit;
+
+/// Keys that sign what this broker issues.
+///
+/// Contract. [`current`](Self::current) names a key whose public half is already published; `sign` signs with
+/// exactly the named key or fails, so a rotation between the two calls cannot put one key's name over another's
+/// signature. Calls may overlap.
+pub trait Signer: Send + Sync {
+    /// The key that signs now.
+    fn current(&self) -> KeyName;
+
+    /// The JWS signature (RFC 7515 §5.1) of `message` by `key`.
+    fn sign(&self, key: &KeyName, message: &[u8]) -> impl Future<Output = Result<Vec<u8>, SignerUnavailable>> + Send;
+}
+
+/// The name of a signing key and its one algorithm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyName {
+    /// The `kid`: `nrw-` and more.
+    pub kid: String,
+    /// The `alg`.
+    pub algorithm: delegation::token::Algorithm,
+}
+
+/// The signing key is not to be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the signing key is not available")]
+pub struct SignerUnavailable;
+
+/// Claims that mean something to whoever verifies a token of ours.
+const RESERVED: [&str; 26] = [
+    "iss", "sub", "aud", "exp", "iat", "nbf", "jti", "client_id", "sub_id", "act", "may_act", "scope", "authorization_details",
+    "onward", "txn", "task", "cnf", "chain", "exception", "approval", "single_use", "auth_time", "acr", "amr", "azp", "events",
+];
+
+/// A signed token with what the reply says about it.
+pub struct Minted {
+    /// The token itself: it leaves in the reply's body and nowhere else.
+    pub token: String,
+    /// Its life in seconds.
+    pub expires_in: i64,
+    /// What it allows.
+    pub authority: Authority,
+}
+
+impl std::fmt::Debug for Minted {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Minted").field("expires_in", &self.expires_in).finish_non_exhaustive()
+    }
+}
+
+/// Why no token came of a recorded permit. The record stays: one without a token, never the reverse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MintError {
+    /// The key is not to be had.
+    #[error(transparent)]
+    Signer(#[from] SignerUnavailable),
+    /// Its time ran out, or it would outlive what it was made from.
+    #[error("expired before it could be signed")]
+    Expired,
+}
+
+/// Signs the token of a recorded permit (RFC 9068), at the time `now`.
+///
+/// Takes nothing less than the proof that policy allowed it and that a record is durable:
+///
+/// ```compile_fail
+/// use issuance::exchange::Exchange;
+/// use issuance::mint::{Signer, mint};
+/// use issuance::policy::Permit;
+/// async fn unrecorded<S: Signer>(signer: &S, permit: Permit<Exchange>, now: delegation::time::Timestamp) {
+///     mint(signer, permit, now).await;
+/// }
+/// ```
+///
+/// ```
+/// use issuance::audit::Recorded;
+/// use issuance::exchange::Exchange;
+/// use issuance::mint::{Signer, mint};
+/// use issuance::policy::Permit;
+/// async fn recorded<S: Signer>(signer: &S, permit: Recorded<Permit<Exchange>>, now: delegation::time::Timestamp) {
+///     let _ = mint(signer, permit, now).await;
+/// }
+/// ```
+pub async fn mint<S: Signer>(signer: &S, recorded: Recorded<Permit<Exchange>>, now: Timestamp) -> Result<Minted, MintError> {
+    let exchange = recorded.value.permitted;
+    // The second look at the bound of RFC 8693's exchange: the first was in the proposal, and time has passed.
+    let outlives = exchange.not_after.is_some_and(|bound| exchange.expires_at > bound);
+    if outlives || exchange.expires_at.millis() - now.millis() < 1000 {
+        return Err(MintError::Expired);
+    }
+    let key = signer.current();
+    // Written by hand, so that every access token of ours begins alike and scanners recognise it.
+    let header = format!(r#"{{"typ":"at+jwt","kid":"{}","alg":"{}"}}"#, key.kid, key.algorithm.as_str());
+    let claims = Value::Object(claims(&exchange)).to_string();
+    let mut token = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+    let signature = signer.sign(&key, token.as_bytes()).await?;
+    token.push('.');
+    token.push_str(&URL_SAFE_NO_PAD.encode(signature));
+    Ok(Minted { token, expires_in: exchange.inquiry.expires_in, authority: exchange.authority })
+}
+
+fn claims(exchange: &Exchange) -> Map<String, Value> {
+    let mut claims = Map::new();
+    // A mapped attribute never stands in the place of a claim of the protocol, also where that claim is absent.
+    for (name, value) in exchange.claims.iter().filter(|(name, _)| !RESERVED.contains(&name.as_str())) {
+        claims.insert(name.clone(), value.clone());
+    }
+    let mut put = |name: &str, value: Value| claims.insert(name.to_owned(), value);
+    let details = |details: &[Detail]| Value::from_iter(details.iter().map(Detail::to_json));
+    put("iss", json!(exchange.issuer));
+    put("sub", json!(exchange.issued_sub));
+    put("aud", json!(exchange.audience.as_str()));
+    put("exp", json!(exchange.expires_at.seconds()));
+    put("iat", json!(exchange.issued_at.seconds()));
+    put("jti", json!(exchange.jti));
+    put("client_id", json!(exchange.client.as_str()));
+    put("sub_id", json!({ "format": "iss_sub", "iss": exchange.subject.iss, "sub": exchange.subject.sub }));
+    put("txn", json!(exchange.txn));
+    put("chain", json!(exchange.chain));
+    let scope: Vec<_> = exchange.authority.scopes.iter().map(|scope| scope.as_str()).collect();
+    let optional = [
+        ("act", exchange.act.as_ref().map(ActorChain::to_claim)),
+        ("scope", (!scope.is_empty()).then(|| json!(scope.join(" ")))),
+        ("authorization_details", (!exchange.authority.details.is_empty()).then(|| details(&exchange.authority.details))),
+        ("onward", (!exchange.onward.is_empty()).then(|| details(&exchange.onward))),
+        ("auth_time", exchange.auth_time.map(|at| json!(at.seconds()))),
+        ("acr", exchange.acr.as_ref().map(|acr| json!(acr))),
+        ("amr", exchange.amr.as_ref().map(|amr| json!(amr))),
+    ];
+    for (name, value) in optional {
+        if let Some(value) = value {
+            put(name, value);
+        }
+    }
+    claims
+}

@@ -1,0 +1,101 @@
+//! Asking policy about exactly this request.
+
+mod inquiry;
+
+pub use inquiry::{ClientFacts, Inquiry, Question, SubjectFacts};
+
+use delegation::oauth::Reason;
+
+use crate::audit::Record;
+use crate::exchange::Exchange;
+
+/// A policy engine.
+///
+/// Contract: pure and total. The same inquiry under the same [`version`](Self::version) always gets the same
+/// verdict; an error while evaluating is a refusal, never an allow; calls may overlap.
+pub trait Policy: Send + Sync {
+    /// Answers every question of `inquiry`; [`Answer::Allow`] means that each one was allowed.
+    fn ask(&self, inquiry: &Inquiry) -> Verdict;
+
+    /// The version of the policies in force, as records name it.
+    fn version(&self) -> &str;
+}
+
+/// What policy said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The answer to the whole inquiry.
+    pub answer: Answer,
+    /// The `@id`s of the rules that decided, in order, none twice.
+    pub rules: Vec<String>,
+}
+
+/// The answer to a whole inquiry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Every question was allowed.
+    Allow,
+    /// The question at `question` was not.
+    Deny {
+        /// Its index among the questions.
+        question: usize,
+        /// Why.
+        because: Because,
+    },
+}
+
+/// Why a question was not allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Because {
+    /// No permit allowed it.
+    NoPermit,
+    /// A forbid refused it.
+    Forbid,
+    /// A rule could not be evaluated.
+    Error,
+    /// The rules allow it, and a hold (`@requires("approval")`) asks for a person.
+    Hold,
+}
+
+/// Proof that policy was asked about exactly this `T` and allowed it.
+///
+/// Made only by [`decide`]:
+///
+/// ```
+/// use issuance::exchange::Exchange;
+/// use issuance::policy::Permit;
+/// fn rules(permit: &Permit<Exchange>) -> usize {
+///     permit.rules().len()
+/// }
+/// ```
+///
+/// ```compile_fail
+/// use issuance::exchange::Exchange;
+/// use issuance::policy::Permit;
+/// fn wave_through(exchange: Exchange) -> Permit<Exchange> {
+///     Permit { permitted: exchange, rules: Vec::new() }
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Permit<T> {
+    pub(crate) permitted: T,
+    rules: Vec<String>,
+}
+
+impl<T> Permit<T> {
+    /// The `@id`s of the rules that allowed it.
+    pub fn rules(&self) -> &[String] {
+        &self.rules
+    }
+}
+
+/// Asks `policy` about `exchange`. What it answered goes into `record`.
+pub fn decide<P: Policy>(policy: &P, exchange: Exchange, record: &mut Record) -> Result<Permit<Exchange>, Reason> {
+    let verdict = policy.ask(&exchange.inquiry);
+    record.rules.clone_from(&verdict.rules);
+    match verdict.answer {
+        Answer::Allow => Ok(Permit { permitted: exchange, rules: verdict.rules }),
+        // A hold waits for a person; until approvals are served nobody can be asked.
+        Answer::Deny { .. } => Err(Reason::PolicyDenied),
+    }
+}
