@@ -1,1 +1,24 @@
-//! .
+//! The broker: the token endpoint, and what it stands on.
+//!
+//! One request reads top to bottom in `token_endpoint`.
+
+mod broker;
+mod client_auth;
+mod health;
+mod ids;
+mod journal;
+mod keys;
+mod metadata;
+mod refusals;
+mod reply;
+mod routes;
+mod server;
+pub mod signer;
+pub mod store;
+mod telemetry;
+mod token_endpoint;
+
+pub use broker::{Broker, InForce, Settings, StartError};
+pub use journal::SqliteJournal;
+pub use routes::{metrics_routes, routes};
+pub use server::serve;

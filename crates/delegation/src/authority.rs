@@ -63,8 +63,12 @@ pub fn atoms(details: &[Detail]) -> impl Iterator<Item = Atom<'_>> {
 impl Atom<'_> {
     /// Whether this atom is covered by `bound`: nothing it leaves open is closed there.
     pub fn is_within(self, bound: Atom<'_>, types: &DetailTypes) -> bool {
-        let Some(declared) = types.get(self.detail.kind()) else { return false };
-        let Some(rule) = declared.actions.get(self.action) else { return false };
+        let Some(declared) = types.get(self.detail.kind()) else {
+            return false;
+        };
+        let Some(rule) = declared.actions.get(self.action) else {
+            return false;
+        };
         let same = self.detail.kind() == bound.detail.kind() && self.action == bound.action;
         let identifier = bound.detail.identifier().is_none_or(|identifier| self.detail.identifier() == Some(identifier));
         let locations = match (self.detail.locations(), bound.detail.locations()) {

@@ -35,8 +35,13 @@ impl ActorChain {
         while let Some(value) = level {
             let members = value.as_object().ok_or(MalformedChain)?;
             let text = |name: &str| members.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
-            let (Some(iss), Some(sub)) = (text("iss"), text("sub")) else { return Err(MalformedChain) };
-            actors.push(Actor { iss: iss.to_owned(), sub: sub.to_owned() });
+            let (Some(iss), Some(sub)) = (text("iss"), text("sub")) else {
+                return Err(MalformedChain);
+            };
+            actors.push(Actor {
+                iss: iss.to_owned(),
+                sub: sub.to_owned(),
+            });
             if actors.len() > most || members.keys().any(|name| !matches!(name.as_str(), "iss" | "sub" | "act")) {
                 return Err(MalformedChain);
             }

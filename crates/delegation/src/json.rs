@@ -129,7 +129,15 @@ mod tests {
 
     #[test]
     fn bytes_around_the_value_are_refused() {
-        for bytes in [&b"{} x"[..], b"\xEF\xBB\xBF{}", b"{\"a\":\"\xFF\"}", b"{\"a\":\"\\ud800\"}", b"{\"a\":01}", b"{\"a\":NaN}", b""] {
+        for bytes in [
+            &b"{} x"[..],
+            b"\xEF\xBB\xBF{}",
+            b"{\"a\":\"\xFF\"}",
+            b"{\"a\":\"\\ud800\"}",
+            b"{\"a\":01}",
+            b"{\"a\":NaN}",
+            b"",
+        ] {
             assert!(parse(bytes, 8).is_err(), "{bytes:?}");
         }
     }

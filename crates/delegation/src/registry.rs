@@ -1,7 +1,7 @@
 //! What the configuration says about the parties: a value, swapped whole.
 
-mod authenticated;
 mod audience;
+mod authenticated;
 mod client;
 mod issuer;
 mod snapshot;

@@ -17,7 +17,10 @@ pub struct View {
 impl View {
     /// A view in which these clients and these subjects, as (issuer name, `sub`), are disabled.
     pub fn new(clients: impl IntoIterator<Item = ClientId>, subjects: impl IntoIterator<Item = (String, String)>) -> Self {
-        Self { clients: clients.into_iter().collect(), subjects: subjects.into_iter().collect() }
+        Self {
+            clients: clients.into_iter().collect(),
+            subjects: subjects.into_iter().collect(),
+        }
     }
 
     /// Whether `client` is disabled.

@@ -1,1 +1,11 @@
-//! .
+//! The only outbound client: issuers' keys and discovery documents, at addresses that come from configuration.
+//!
+//! One guard against private addresses and one cap on bodies, so that no caller can forget either.
+
+mod discovery;
+mod fetcher;
+mod guard;
+mod issuer_keys;
+
+pub use fetcher::{FetchError, FetchSettings, Fetcher};
+pub use issuer_keys::{IssuerEntry, IssuerKeys, IssuerStatus, IssuerUnavailable, KeySource};

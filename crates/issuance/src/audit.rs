@@ -130,17 +130,31 @@ impl<T> Recorded<T> {
 }
 
 /// Makes the record of a permitted exchange durable, with all that it uses up and begins.
-pub async fn commit<J: Journal>(journal: &J, permit: Permit<Exchange>, mut record: Record) -> Result<Recorded<Permit<Exchange>>, CommitError> {
+pub async fn commit<J: Journal>(
+    journal: &J,
+    permit: Permit<Exchange>,
+    mut record: Record,
+) -> Result<Recorded<Permit<Exchange>>, CommitError> {
     let exchange = &permit.permitted;
     record.decision = Decision::Allow;
     record.reason = "permitted".to_owned();
     record.jti = Some(exchange.jti.clone());
-    let entry = Entry { record, uses: exchange.uses.clone(), begins: exchange.begins.clone() };
+    let entry = Entry {
+        record,
+        uses: exchange.uses.clone(),
+        begins: exchange.begins.clone(),
+    };
     let index = journal.commit(entry).await?;
     Ok(Recorded { value: permit, index })
 }
 
 /// Makes the record of a refusal durable before it is answered; a client's assertion is used up by it too.
 pub async fn commit_denial<J: Journal>(journal: &J, reason: Reason, record: Record, uses: Vec<Use>) -> Result<u64, CommitError> {
-    journal.commit(Entry { record: record.denied(reason), uses, begins: None }).await
+    journal
+        .commit(Entry {
+            record: record.denied(reason),
+            uses,
+            begins: None,
+        })
+        .await
 }

@@ -66,7 +66,10 @@ impl Exchange {
     /// at any step says as much as was known. Nothing is allowed yet; see [`decide`](crate::policy::decide).
     ///
     /// RFC 8693 §2.1, RFC 8707 §2; the rules are those of the contract, *An exchange*.
-    #[expect(clippy::too_many_arguments, reason = "each is a separate piece of evidence, and a struct of them would be made here only")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is a separate piece of evidence, and a struct of them would be made here only"
+    )]
     pub fn propose<'m>(
         moment: &'m Moment,
         client: &AuthenticatedClient<'m>,
@@ -110,18 +113,28 @@ impl Exchange {
                 details: [subject.authority.details.as_slice(), &subject.onward].concat(),
                 scopes: subject.authority.scopes.clone(),
             };
-            let asked_onward = Authority { details: onward.clone(), ..Authority::default() };
+            let asked_onward = Authority {
+                details: onward.clone(),
+                ..Authority::default()
+            };
             let within = authority.is_within(&ceiling, &moment.snapshot.types);
             if let Err(uncovered) = within.and_then(|()| asked_onward.is_within(&ceiling, &moment.snapshot.types)) {
                 record.inputs = why_uncovered(&uncovered, &ceiling, &subject.unmapped_scopes);
-                return Err(if subject.unmapped_scopes.is_empty() { Reason::WiderThanSubject } else { Reason::ScopeNotMapped });
+                return Err(if subject.unmapped_scopes.is_empty() {
+                    Reason::WiderThanSubject
+                } else {
+                    Reason::ScopeNotMapped
+                });
             }
         }
 
         // 5. Lifetime and chain.
         let not_after = actor.map_or(subject.exp, |actor| subject.exp.min(actor.exp));
         let expires_at = lifetime::expiry(moment, audience, asked.expires_in, Some(not_after));
-        let us = Actor { iss: moment.snapshot.issuer.clone(), sub: client.id().to_string() };
+        let us = Actor {
+            iss: moment.snapshot.issuer.clone(),
+            sub: client.id().to_string(),
+        };
         let act = ActorChain::extend(subject.act.as_ref(), us);
         record.actor = act.iter().cloned().collect();
         if act.depth() > moment.snapshot.max_chain {
@@ -140,7 +153,11 @@ impl Exchange {
         let us_before = |actor: &Actor| (actor.iss == moment.snapshot.issuer).then(|| ClientId::parse(&actor.sub).ok()).flatten();
         let inquiry = Inquiry {
             client: ClientFacts::from(client.client()),
-            subject: SubjectFacts { subject: subject.subject.clone(), kind: began.kind, attributes: began.attributes.clone() },
+            subject: SubjectFacts {
+                subject: subject.subject.clone(),
+                kind: began.kind,
+                attributes: began.attributes.clone(),
+            },
             audience: audience.id.to_string(),
             now_millis: moment.now.millis(),
             expires_in: expires_at.seconds() - moment.now.seconds(),
@@ -188,7 +205,11 @@ impl Exchange {
         fresh: Fresh,
         record: &mut Record,
     ) -> Result<Self, Reason> {
-        let subject = Subject { issuer_name: OUR_NAME.to_owned(), iss: moment.snapshot.issuer.clone(), sub: client.id().to_string() };
+        let subject = Subject {
+            issuer_name: OUR_NAME.to_owned(),
+            iss: moment.snapshot.issuer.clone(),
+            sub: client.id().to_string(),
+        };
         record.subject = Some(subject.clone());
         record.txn = Some(fresh.txn.clone());
         if moment.revocations.is_subject_disabled(&subject) {
@@ -207,7 +228,11 @@ impl Exchange {
         };
         let inquiry = Inquiry {
             client: ClientFacts::from(client.client()),
-            subject: SubjectFacts { subject: subject.clone(), kind: began.kind, attributes: began.attributes.clone() },
+            subject: SubjectFacts {
+                subject: subject.clone(),
+                kind: began.kind,
+                attributes: began.attributes.clone(),
+            },
             audience: audience.id.to_string(),
             now_millis: moment.now.millis(),
             expires_in: expires_at.seconds() - moment.now.seconds(),
@@ -267,10 +292,12 @@ pub fn uses(client: &AuthenticatedClient<'_>) -> Vec<Use> {
 
 /// One question for each atom, asked or onward, and for each scope.
 fn questions(authority: &Authority, onward: &[Detail]) -> Result<Vec<Question>, Reason> {
-    let detail = |onward| move |atom: delegation::authority::Atom<'_>| Question::Detail {
-        detail: atom.detail.clone(),
-        action: atom.action.to_owned(),
-        onward,
+    let detail = |onward| {
+        move |atom: delegation::authority::Atom<'_>| Question::Detail {
+            detail: atom.detail.clone(),
+            action: atom.action.to_owned(),
+            onward,
+        }
     };
     let direct = atoms(&authority.details).map(detail(false));
     let later = atoms(onward).map(detail(true));

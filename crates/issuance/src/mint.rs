@@ -43,8 +43,32 @@ pub struct SignerUnavailable;
 
 /// Claims that mean something to whoever verifies a token of ours.
 const RESERVED: [&str; 26] = [
-    "iss", "sub", "aud", "exp", "iat", "nbf", "jti", "client_id", "sub_id", "act", "may_act", "scope", "authorization_details",
-    "onward", "txn", "task", "cnf", "chain", "exception", "approval", "single_use", "auth_time", "acr", "amr", "azp", "events",
+    "iss",
+    "sub",
+    "aud",
+    "exp",
+    "iat",
+    "nbf",
+    "jti",
+    "client_id",
+    "sub_id",
+    "act",
+    "may_act",
+    "scope",
+    "authorization_details",
+    "onward",
+    "txn",
+    "task",
+    "cnf",
+    "chain",
+    "exception",
+    "approval",
+    "single_use",
+    "auth_time",
+    "acr",
+    "amr",
+    "azp",
+    "events",
 ];
 
 /// A signed token with what the reply says about it.
@@ -111,7 +135,11 @@ pub async fn mint<S: Signer>(signer: &S, recorded: Recorded<Permit<Exchange>>, n
     let signature = signer.sign(&key, token.as_bytes()).await?;
     token.push('.');
     token.push_str(&URL_SAFE_NO_PAD.encode(signature));
-    Ok(Minted { token, expires_in: exchange.inquiry.expires_in, authority: exchange.authority })
+    Ok(Minted {
+        token,
+        expires_in: exchange.inquiry.expires_in,
+        authority: exchange.authority,
+    })
 }
 
 fn claims(exchange: &Exchange) -> Map<String, Value> {
@@ -129,14 +157,20 @@ fn claims(exchange: &Exchange) -> Map<String, Value> {
     put("iat", json!(exchange.issued_at.seconds()));
     put("jti", json!(exchange.jti));
     put("client_id", json!(exchange.client.as_str()));
-    put("sub_id", json!({ "format": "iss_sub", "iss": exchange.subject.iss, "sub": exchange.subject.sub }));
+    put(
+        "sub_id",
+        json!({ "format": "iss_sub", "iss": exchange.subject.iss, "sub": exchange.subject.sub }),
+    );
     put("txn", json!(exchange.txn));
     put("chain", json!(exchange.chain));
     let scope: Vec<_> = exchange.authority.scopes.iter().map(|scope| scope.as_str()).collect();
     let optional = [
         ("act", exchange.act.as_ref().map(ActorChain::to_claim)),
         ("scope", (!scope.is_empty()).then(|| json!(scope.join(" ")))),
-        ("authorization_details", (!exchange.authority.details.is_empty()).then(|| details(&exchange.authority.details))),
+        (
+            "authorization_details",
+            (!exchange.authority.details.is_empty()).then(|| details(&exchange.authority.details)),
+        ),
         ("onward", (!exchange.onward.is_empty()).then(|| details(&exchange.onward))),
         ("auth_time", exchange.auth_time.map(|at| json!(at.seconds()))),
         ("acr", exchange.acr.as_ref().map(|acr| json!(acr))),

@@ -94,7 +94,10 @@ pub fn decide<P: Policy>(policy: &P, exchange: Exchange, record: &mut Record) ->
     let verdict = policy.ask(&exchange.inquiry);
     record.rules.clone_from(&verdict.rules);
     match verdict.answer {
-        Answer::Allow => Ok(Permit { permitted: exchange, rules: verdict.rules }),
+        Answer::Allow => Ok(Permit {
+            permitted: exchange,
+            rules: verdict.rules,
+        }),
         // A hold waits for a person; until approvals are served nobody can be asked.
         Answer::Deny { .. } => Err(Reason::PolicyDenied),
     }

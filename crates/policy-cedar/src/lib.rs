@@ -1,1 +1,16 @@
-//! .
+//! Cedar as the policy engine.
+//!
+//! The schema is generated from the configuration, policies are validated strictly when they are loaded, and an
+//! index hands the engine only the policies whose scope can name this request.
+
+mod engine;
+mod explain;
+mod index;
+mod load;
+mod schema;
+mod scope;
+
+pub use engine::CedarPolicy;
+pub use explain::{Explanation, NearMiss, QuestionExplanation, RuleRef};
+pub use load::{LoadError, PolicyFile};
+pub use schema::{SchemaError, cedar_schema};

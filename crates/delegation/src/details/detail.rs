@@ -89,7 +89,14 @@ impl Detail {
             let order = declared.constraints.get(name).ok_or(DetailsError::UnknownMember)?;
             constraints.insert(name.clone(), order.value(json).ok_or(DetailsError::Malformed)?);
         }
-        Self { kind: declared.name.clone(), actions, identifier, locations, constraints }.checked(declared, standing)
+        Self {
+            kind: declared.name.clone(),
+            actions,
+            identifier,
+            locations,
+            constraints,
+        }
+        .checked(declared, standing)
     }
 
     /// The one door to a `Detail`: both notations pass it.
@@ -101,7 +108,14 @@ impl Detail {
         constraints: BTreeMap<String, ConstraintValue>,
         standing: Standing,
     ) -> Result<Self, DetailsError> {
-        Self { kind: declared.name.clone(), actions, identifier, locations, constraints }.checked(declared, standing)
+        Self {
+            kind: declared.name.clone(),
+            actions,
+            identifier,
+            locations,
+            constraints,
+        }
+        .checked(declared, standing)
     }
 
     fn checked(self, declared: &DetailType, standing: Standing) -> Result<Self, DetailsError> {
@@ -157,7 +171,10 @@ impl Detail {
     /// This detail with `action` alone.
     #[must_use]
     pub(crate) fn with_action(&self, action: &str) -> Self {
-        Self { actions: vec![action.to_owned()], ..self.clone() }
+        Self {
+            actions: vec![action.to_owned()],
+            ..self.clone()
+        }
     }
 
     /// The detail as RFC 9396 JSON.

@@ -39,7 +39,10 @@ impl Detail {
         };
         let (kind, actions) = head.split_once(':').ok_or(ShortFormError::Grammar("a colon stands between type and actions"))?;
         let kind = decode(kind)?;
-        let blame = |error, part: &str| ShortFormError::Details { error, part: part.to_owned() };
+        let blame = |error, part: &str| ShortFormError::Details {
+            error,
+            part: part.to_owned(),
+        };
         let declared = types.get(&kind).ok_or_else(|| blame(DetailsError::UnknownType, &kind))?;
         let actions = decode_list(actions)?;
         let mut locations = None;
@@ -147,7 +150,9 @@ fn decode(text: &str) -> Result<String, ShortFormError> {
                 };
                 u8::try_from(high * 16 + low).unwrap_or_default()
             }
-            b'/' | b'?' | b'&' | b'=' | b',' | b' ' => return Err(ShortFormError::Grammar("`/ ? & = ,` and spaces inside a part are percent-encoded")),
+            b'/' | b'?' | b'&' | b'=' | b',' | b' ' => {
+                return Err(ShortFormError::Grammar("`/ ? & = ,` and spaces inside a part are percent-encoded"));
+            }
             other => other,
         };
         bytes.push(decoded);

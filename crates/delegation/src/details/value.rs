@@ -23,7 +23,9 @@ pub enum ConstraintOrder {
 impl ConstraintOrder {
     /// The order by its name in the configuration.
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Equal, Self::Subset, Self::AtMost, Self::Prefix, Self::OneOf].into_iter().find(|order| order.as_str() == name)
+        [Self::Equal, Self::Subset, Self::AtMost, Self::Prefix, Self::OneOf]
+            .into_iter()
+            .find(|order| order.as_str() == name)
     }
 
     /// The name in the configuration.

@@ -40,7 +40,11 @@ impl Form {
             values.push(value);
         }
         let repeated = |(name, values): (&String, &Vec<String>)| values.len() > 1 && !REPEATABLE.contains(&name.as_str());
-        if parameters.iter().any(repeated) { Err(FormError::Repeated) } else { Ok(Self(parameters)) }
+        if parameters.iter().any(repeated) {
+            Err(FormError::Repeated)
+        } else {
+            Ok(Self(parameters))
+        }
     }
 
     /// The parameter `name`.
@@ -71,7 +75,11 @@ pub(super) fn decode(text: &str) -> Result<String, FormError> {
     }
     let text = String::from_utf8(bytes).map_err(|_| FormError::Malformed)?;
     let hidden = |each: char| each.is_control() && !matches!(each, '\n' | '\r' | '\t');
-    if text.chars().any(hidden) { Err(FormError::Malformed) } else { Ok(text) }
+    if text.chars().any(hidden) {
+        Err(FormError::Malformed)
+    } else {
+        Ok(text)
+    }
 }
 
 /// Decodes one half of `client_secret_basic` credentials, which are form-encoded before base64 (RFC 6749 §2.3.1).

@@ -18,7 +18,13 @@ impl ClientId {
     /// Takes `text` as a client identifier.
     pub fn parse(text: &str) -> Result<Self, InvalidName> {
         let good = (1..=255).contains(&text.len()) && text.bytes().all(|byte| (0x21..=0x7e).contains(&byte));
-        if good { Ok(Self(text.to_owned())) } else { Err(InvalidName { expected: "1 to 255 visible ASCII characters" }) }
+        if good {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidName {
+                expected: "1 to 255 visible ASCII characters",
+            })
+        }
     }
 
     /// The identifier as it stands on the wire.
@@ -41,7 +47,13 @@ impl AudienceId {
     /// Takes `text` as an audience's identifier: 1 to 1,024 characters, none of them a control character.
     pub fn parse(text: &str) -> Result<Self, InvalidName> {
         let good = (1..=1024).contains(&text.len()) && !text.chars().any(char::is_control);
-        if good { Ok(Self(text.to_owned())) } else { Err(InvalidName { expected: "1 to 1024 characters without control characters" }) }
+        if good {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidName {
+                expected: "1 to 1024 characters without control characters",
+            })
+        }
     }
 
     /// The identifier as it stands on the wire.
@@ -63,9 +75,14 @@ pub struct Scope(String);
 impl Scope {
     /// Takes `text` as one scope token.
     pub fn parse(text: &str) -> Result<Self, InvalidName> {
-        let good = (1..=255).contains(&text.len())
-            && text.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e));
-        if good { Ok(Self(text.to_owned())) } else { Err(InvalidName { expected: "a scope token of RFC 6749, section 3.3" }) }
+        let good = (1..=255).contains(&text.len()) && text.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e));
+        if good {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidName {
+                expected: "a scope token of RFC 6749, section 3.3",
+            })
+        }
     }
 
     /// The scope as it stands on the wire.
@@ -99,7 +116,9 @@ pub enum GrantType {
 impl GrantType {
     /// The grant by its name on the wire.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::TokenExchange, Self::ClientCredentials, Self::JwtBearer].into_iter().find(|grant| grant.as_str() == text)
+        [Self::TokenExchange, Self::ClientCredentials, Self::JwtBearer]
+            .into_iter()
+            .find(|grant| grant.as_str() == text)
     }
 
     /// The name on the wire.

@@ -42,7 +42,10 @@ impl ErrorCode {
 
 /// Why a request was refused: fixed words that clients, operators and auditors share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(missing_docs, reason = "each variant is the reason that `as_str` spells out; the contract explains them")]
+#[expect(
+    missing_docs,
+    reason = "each variant is the reason that `as_str` spells out; the contract explains them"
+)]
 pub enum Reason {
     MalformedRequest,
     MalformedScope,

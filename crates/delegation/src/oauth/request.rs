@@ -69,14 +69,21 @@ impl TokenExchangeRequest {
         };
         let actor = match (form.get("actor_token"), form.get("actor_token_type")) {
             (None, None) => None,
-            (Some(token), Some(kind)) => Some(ActorPart { token: token.to_owned(), declared: declared(kind)? }),
+            (Some(token), Some(kind)) => Some(ActorPart {
+                token: token.to_owned(),
+                declared: declared(kind)?,
+            }),
             _ => return Err(Reason::MalformedRequest),
         };
         match form.get("requested_token_type").map(TokenType::parse) {
             None | Some(Some(TokenType::AccessToken | TokenType::Jwt)) => {}
             _ => return Err(Reason::UnsupportedTokenType),
         }
-        Ok(Self { subject, actor, asked: AskedPart::parse(form)? })
+        Ok(Self {
+            subject,
+            actor,
+            asked: AskedPart::parse(form)?,
+        })
     }
 }
 
@@ -87,7 +94,9 @@ impl ClientCredentialsRequest {
         if others.iter().any(|name| form.get(name).is_some()) {
             return Err(Reason::MalformedRequest);
         }
-        Ok(Self { asked: AskedPart::parse(form)? })
+        Ok(Self {
+            asked: AskedPart::parse(form)?,
+        })
     }
 }
 
@@ -109,7 +118,13 @@ impl AskedPart {
             return Err(Reason::MalformedRequest);
         }
         let array = |name| form.get(name).filter(|text| text.trim() != "[]").map(str::to_owned);
-        Ok(Self { targets, scopes, details: array("authorization_details"), onward: array("onward"), expires_in })
+        Ok(Self {
+            targets,
+            scopes,
+            details: array("authorization_details"),
+            onward: array("onward"),
+            expires_in,
+        })
     }
 }
 

@@ -41,20 +41,31 @@ impl<'m> AuthenticatedClient<'m> {
     pub fn by_assertion(moment: &'m Moment, assertion: &Verified<'m, ClientAssertion>, keys: &str) -> Result<Self, AuthenticationFailed> {
         let configured = |method: &AuthMethod| matches!(method, AuthMethod::PrivateKeyJwt { keys: name } if name == keys);
         let client = in_standing(moment, &assertion.client, configured)?;
-        Ok(Self { client, assertion: Some((assertion.jti.clone(), assertion.exp)) })
+        Ok(Self {
+            client,
+            assertion: Some((assertion.jti.clone(), assertion.exp)),
+        })
     }
 
     /// By a secret in the `Authorization` header (RFC 6749 §2.3.1).
     pub fn by_basic(moment: &'m Moment, id: &ClientId, secret: &str) -> Result<Self, AuthenticationFailed> {
         let digest = sha256(secret.as_bytes());
-        let client = in_standing(moment, id, |method| matches!(method, AuthMethod::SecretBasic(expected) if equals(expected, &digest)))?;
+        let client = in_standing(
+            moment,
+            id,
+            |method| matches!(method, AuthMethod::SecretBasic(expected) if equals(expected, &digest)),
+        )?;
         Ok(Self { client, assertion: None })
     }
 
     /// By a secret in the body (RFC 6749 §2.3.1).
     pub fn by_post(moment: &'m Moment, id: &ClientId, secret: &str) -> Result<Self, AuthenticationFailed> {
         let digest = sha256(secret.as_bytes());
-        let client = in_standing(moment, id, |method| matches!(method, AuthMethod::SecretPost(expected) if equals(expected, &digest)))?;
+        let client = in_standing(
+            moment,
+            id,
+            |method| matches!(method, AuthMethod::SecretPost(expected) if equals(expected, &digest)),
+        )?;
         Ok(Self { client, assertion: None })
     }
 

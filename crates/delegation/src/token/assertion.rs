@@ -93,7 +93,10 @@ pub(super) fn workload_client(moment: &Moment, issuer_name: &str, claims: &Map<S
     };
     let in_force = |until: Option<Timestamp>| until.is_none_or(|until| moment.now < until);
     let mut fitting = moment.snapshot.clients.values().filter(|client| {
-        client.auth.iter().any(|auth| matches!(&auth.method, AuthMethod::WorkloadJwt(wanted) if in_force(auth.until) && matches(wanted)))
+        client
+            .auth
+            .iter()
+            .any(|auth| matches!(&auth.method, AuthMethod::WorkloadJwt(wanted) if in_force(auth.until) && matches(wanted)))
     });
     Ok(match (fitting.next(), fitting.next()) {
         (Some(only), None) => Some(only.id.clone()),

@@ -72,8 +72,17 @@ impl<K: TokenKind> Unverified<K> {
         if K::REQUIRED.iter().any(|claim| !compact.claims.contains_key(*claim)) {
             return Err(AuthenticateError::Bad("a required claim is missing"));
         }
-        let issuer = compact.claims.get("iss").and_then(Value::as_str).ok_or(AuthenticateError::Bad("`iss` is not a string"))?.to_owned();
-        Ok(Self { compact, issuer, kind: PhantomData })
+        let issuer = compact
+            .claims
+            .get("iss")
+            .and_then(Value::as_str)
+            .ok_or(AuthenticateError::Bad("`iss` is not a string"))?
+            .to_owned();
+        Ok(Self {
+            compact,
+            issuer,
+            kind: PhantomData,
+        })
     }
 
     /// Whom the token names as its issuer: good for finding keys, and for nothing else.
@@ -90,10 +99,19 @@ impl<K: TokenKind> Unverified<K> {
         if compact.kid.as_deref().is_some_and(|kid| !keys.names(kid)) {
             return Err(AuthenticateError::UnknownKey);
         }
-        if !keys.verifies(compact.kid.as_deref(), compact.algorithm, compact.signing_input.as_bytes(), &compact.signature) {
+        if !keys.verifies(
+            compact.kid.as_deref(),
+            compact.algorithm,
+            compact.signing_input.as_bytes(),
+            &compact.signature,
+        ) {
             return Err(AuthenticateError::Bad("the signature does not verify"));
         }
-        Ok(Authentic { compact: compact.clone(), issuer: self.issuer.clone(), kind: PhantomData })
+        Ok(Authentic {
+            compact: compact.clone(),
+            issuer: self.issuer.clone(),
+            kind: PhantomData,
+        })
     }
 }
 

@@ -37,7 +37,9 @@ impl<'a> Claims<'a> {
 
     /// A string that must be there and not be empty.
     pub(super) fn required_text(self, name: &str) -> Result<&'a str, TokenError> {
-        self.text(name)?.filter(|text| !text.is_empty()).ok_or(TokenError::Invalid("a required claim is missing or empty"))
+        self.text(name)?
+            .filter(|text| !text.is_empty())
+            .ok_or(TokenError::Invalid("a required claim is missing or empty"))
     }
 
     /// A NumericDate (RFC 7519 §2) that may be absent: an integer from 0 that every JSON reader reads alike.

@@ -65,6 +65,13 @@ impl Compact {
             return Err(NotCompact("no signature"));
         }
         let signing_input = format!("{header}.{payload}");
-        Ok(Self { algorithm, kid, typ: text("typ")?, claims: object(payload)?, signing_input, signature })
+        Ok(Self {
+            algorithm,
+            kid,
+            typ: text("typ")?,
+            claims: object(payload)?,
+            signing_input,
+            signature,
+        })
     }
 }

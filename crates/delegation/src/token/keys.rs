@@ -66,7 +66,10 @@ impl Algorithm {
     }
 
     fn is_rsa(self) -> bool {
-        matches!(self, Self::Rs256 | Self::Rs384 | Self::Rs512 | Self::Ps256 | Self::Ps384 | Self::Ps512)
+        matches!(
+            self,
+            Self::Rs256 | Self::Rs384 | Self::Rs512 | Self::Ps256 | Self::Ps384 | Self::Ps512
+        )
     }
 }
 
@@ -111,7 +114,10 @@ impl KeySet {
         if keys.is_empty() {
             return Err(KeySetError::NoUsableKey(listed.len()));
         }
-        Ok(Self { issuer: issuer.to_owned(), keys })
+        Ok(Self {
+            issuer: issuer.to_owned(),
+            keys,
+        })
     }
 
     /// How many keys are usable.

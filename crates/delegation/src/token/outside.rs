@@ -31,14 +31,17 @@ pub(super) fn evidence(token: &Authentic<SubjectToken>, moment: &Moment, declare
     let sub = claims.required_text("sub")?;
     let audiences = claims.audiences()?;
     let jti = claims.text("jti")?.filter(|jti| !jti.is_empty()).map(str::to_owned);
-    if issuer.profile == Some(Profile::Rfc9068) && kind == TokenType::AccessToken && (jti.is_none() || claims.text("client_id")?.is_none()) {
+    if issuer.profile == Some(Profile::Rfc9068) && kind == TokenType::AccessToken && (jti.is_none() || claims.text("client_id")?.is_none())
+    {
         return Err(TokenError::Invalid("RFC 9068 asks for `jti` and `client_id`"));
     }
     if issuer.authenticates_workloads && audiences.contains(&snapshot.issuer) {
         return Err(TokenError::Invalid("a workload's credential for this broker is no subject token"));
     }
     if issuer.subject == SubjectKind::User && speaks_for_application(claims, issuer, sub)? {
-        return Err(TokenError::Invalid("it speaks for an application, and this issuer's subjects are people"));
+        return Err(TokenError::Invalid(
+            "it speaks for an application, and this issuer's subjects are people",
+        ));
     }
     let issued_sub = issued_sub(snapshot, issuer, sub)?;
     let (authority, unmapped_scopes) = ceiling(claims, snapshot, issuer, kind)?;
@@ -47,8 +50,14 @@ pub(super) fn evidence(token: &Authentic<SubjectToken>, moment: &Moment, declare
         requested_by = requested_by.or(claims.text(name)?.map(str::to_owned));
     }
     Ok(SubjectEvidence {
-        origin: Origin::Outside { issuer_name: issuer.name.clone() },
-        subject: Subject { issuer_name: issuer.name.clone(), iss: issuer.issuer.clone(), sub: sub.to_owned() },
+        origin: Origin::Outside {
+            issuer_name: issuer.name.clone(),
+        },
+        subject: Subject {
+            issuer_name: issuer.name.clone(),
+            iss: issuer.issuer.clone(),
+            sub: sub.to_owned(),
+        },
         issued_sub,
         audiences,
         exp,
@@ -65,7 +74,11 @@ pub(super) fn evidence(token: &Authentic<SubjectToken>, moment: &Moment, declare
         acr: claims.text("acr")?.map(str::to_owned),
         amr: claims.texts("amr")?,
         may_act: may_act(token.claims())?,
-        facts: Some(OutsideFacts { kind: issuer.subject, attributes: attributes::read(token.claims(), issuer)?, requested_by }),
+        facts: Some(OutsideFacts {
+            kind: issuer.subject,
+            attributes: attributes::read(token.claims(), issuer)?,
+            requested_by,
+        }),
         client_id: None,
     })
 }
@@ -93,7 +106,11 @@ fn kind_of(token: &Authentic<SubjectToken>, issuer: &TrustedIssuer, declared: To
         TokenType::Jwt if may_be_id => TokenType::IdToken,
         _ => return Err(TokenError::Invalid("its `typ` or claims do not fit the declared type")),
     };
-    if issuer.token_types.contains(&declared) { Ok(kind) } else { Err(TokenError::Invalid("this type is not taken from its issuer")) }
+    if issuer.token_types.contains(&declared) {
+        Ok(kind)
+    } else {
+        Err(TokenError::Invalid("this type is not taken from its issuer"))
+    }
 }
 
 fn speaks_for_application(claims: Claims<'_>, issuer: &TrustedIssuer, sub: &str) -> Result<bool, TokenError> {
@@ -106,7 +123,8 @@ fn speaks_for_application(claims: Claims<'_>, issuer: &TrustedIssuer, sub: &str)
         Some(Profile::Entra) => claims.text("idtyp")? == Some("app"),
         Some(Profile::Auth0) => claims.text("gty")? == Some("client-credentials") || sub.ends_with("@clients"),
         Some(Profile::Keycloak) => {
-            claims.text("client_id")?.is_some() && claims.text("preferred_username")?.is_some_and(|name| name.starts_with("service-account-"))
+            claims.text("client_id")?.is_some()
+                && claims.text("preferred_username")?.is_some_and(|name| name.starts_with("service-account-"))
         }
         Some(Profile::Cognito) => claims.text("username")?.is_none() && claims.text("cognito:username")?.is_none(),
         _ => false,
@@ -119,7 +137,11 @@ fn issued_sub(snapshot: &Snapshot, issuer: &TrustedIssuer, sub: &str) -> Result<
     let others = snapshot.issuers.values().filter(|other| other.name != issuer.name && !other.sub_prefix.is_empty());
     let anothers = others.into_iter().any(|other| issued.starts_with(&other.sub_prefix));
     let a_clients = snapshot.clients.keys().any(|client| client.as_str() == issued);
-    if is_sub(sub) && !anothers && !a_clients { Ok(issued) } else { Err(TokenError::Invalid("its `sub` is malformed or denotes another party")) }
+    if is_sub(sub) && !anothers && !a_clients {
+        Ok(issued)
+    } else {
+        Err(TokenError::Invalid("its `sub` is malformed or denotes another party"))
+    }
 }
 
 /// What the token's scopes amount to, and its scopes if none of them is mapped.
@@ -140,7 +162,11 @@ fn ceiling(
             authority.scopes.insert(scope.clone());
         }
     }
-    let unmapped = if authority.scopes.is_empty() { scopes.iter().map(ToString::to_string).collect() } else { Vec::new() };
+    let unmapped = if authority.scopes.is_empty() {
+        scopes.iter().map(ToString::to_string).collect()
+    } else {
+        Vec::new()
+    };
     Ok((authority, unmapped))
 }
 
@@ -173,5 +199,9 @@ pub(super) fn may_act(claims: &Map<String, Value>) -> Result<Option<MayAct>, Tok
     let Some(value) = claims.get("may_act") else { return Ok(None) };
     let members = Claims(value.as_object().ok_or(TokenError::Invalid("`may_act` is not an object"))?);
     let text = |name: &str| members.text(name).map(|text| text.map(str::to_owned));
-    Ok(Some(MayAct { sub: text("sub")?, client_id: text("client_id")?, iss: text("iss")? }))
+    Ok(Some(MayAct {
+        sub: text("sub")?,
+        client_id: text("client_id")?,
+        iss: text("iss")?,
+    }))
 }

@@ -35,7 +35,9 @@ pub(super) fn evidence(token: &Authentic<SubjectToken>, moment: &Moment, declare
     };
     let act = match token.claims().get("act") {
         None => None,
-        Some(act) => Some(ActorChain::from_claim(act, snapshot.max_chain).map_err(|_| TokenError::Invalid("`act` is malformed or too long"))?),
+        Some(act) => {
+            Some(ActorChain::from_claim(act, snapshot.max_chain).map_err(|_| TokenError::Invalid("`act` is malformed or too long"))?)
+        }
     };
     let jti = claims.required_text("jti")?.to_owned();
     let mut chain = claims.texts("chain")?.unwrap_or_default();
@@ -50,7 +52,10 @@ pub(super) fn evidence(token: &Authentic<SubjectToken>, moment: &Moment, declare
         iat,
         jti: Some(jti),
         chain,
-        authority: Authority { details: details("authorization_details")?, scopes },
+        authority: Authority {
+            details: details("authorization_details")?,
+            scopes,
+        },
         onward: details("onward")?,
         ceiling: Ceiling::Scope,
         unmapped_scopes: Vec::new(),
@@ -75,7 +80,11 @@ fn sub_id(claims: &Map<String, Value>, moment: &Moment) -> Result<Subject, Token
     let issuer_name = if iss == moment.snapshot.issuer {
         OUR_NAME.to_owned()
     } else {
-        let issuer = moment.snapshot.issuers.get(&iss).ok_or(TokenError::Invalid("its subject's issuer is no longer trusted"))?;
+        let issuer = moment
+            .snapshot
+            .issuers
+            .get(&iss)
+            .ok_or(TokenError::Invalid("its subject's issuer is no longer trusted"))?;
         issuer.name.clone()
     };
     Ok(Subject { issuer_name, iss, sub })

@@ -42,7 +42,11 @@ pub trait Holds: TokenKind {
 
 impl<'m, K: Holds> Verified<'m, K> {
     pub(super) fn new(_moment: &'m Moment, evidence: K::Evidence) -> Self {
-        Self { evidence, moment: PhantomData, kind: PhantomData }
+        Self {
+            evidence,
+            moment: PhantomData,
+            kind: PhantomData,
+        }
     }
 }
 

@@ -64,7 +64,10 @@ impl Decision {
 ///
 /// It never holds a token, only `jti`s.
 #[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "the members are those of the log format, which docs/audit-records.md explains")]
+#[expect(
+    missing_docs,
+    reason = "the members are those of the log format, which docs/audit-records.md explains"
+)]
 pub struct Record {
     pub id: String,
     pub time: Timestamp,
@@ -151,23 +154,38 @@ impl Record {
         put("kind", Value::from(self.kind.as_str()));
         put("decision", Value::from(self.decision.as_str()));
         put("reason", Value::from(self.reason.as_str()));
-        put("subject", self.subject.as_ref().map_or(Value::Null, |subject| pair(&subject.iss, &subject.sub)));
+        put(
+            "subject",
+            self.subject.as_ref().map_or(Value::Null, |subject| pair(&subject.iss, &subject.sub)),
+        );
         put("actor", self.actor.iter().map(|actor| pair(&actor.iss, &actor.sub)).collect());
         put("chain", Value::from(self.chain.clone()));
-        put("client", self.client.as_ref().map_or(Value::Null, |client| Value::from(client.as_str())));
+        put(
+            "client",
+            self.client.as_ref().map_or(Value::Null, |client| Value::from(client.as_str())),
+        );
         put("requested_by", text(&self.requested_by));
-        put("audience", self.audience.as_ref().map_or(Value::Null, |audience| Value::from(audience.as_str())));
+        put(
+            "audience",
+            self.audience.as_ref().map_or(Value::Null, |audience| Value::from(audience.as_str())),
+        );
         put("txn", text(&self.txn));
         put("jti", text(&self.jti));
         put("parent_jti", text(&self.parent_jti));
         put("authorization_details", self.asked.details.iter().map(Detail::to_json).collect());
-        put("scope", Value::from(self.asked.scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(" ")));
+        put(
+            "scope",
+            Value::from(self.asked.scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(" ")),
+        );
         put("onward", self.onward.iter().map(Detail::to_json).collect());
         put("expires_in", self.expires_in.map_or(Value::Null, Value::from));
         put("rules", Value::from(self.rules.clone()));
         put("policy_version", Value::from(self.policy_version.as_str()));
         put("config_version", Value::from(self.config_version.as_str()));
-        put("client_ip", self.client_ip.map_or(Value::Null, |address| Value::from(address.to_string())));
+        put(
+            "client_ip",
+            self.client_ip.map_or(Value::Null, |address| Value::from(address.to_string())),
+        );
         put("inputs", self.inputs.clone());
         put("count", self.count.map_or(Value::Null, Value::from));
         members

@@ -37,7 +37,10 @@ pub(super) fn understand<'m>(
     if details.is_empty() && onward.is_empty() && asked.scopes.is_empty() {
         details.clone_from(&audience.defaults);
     }
-    record.asked = Authority { details, scopes: asked.scopes.clone() };
+    record.asked = Authority {
+        details,
+        scopes: asked.scopes.clone(),
+    };
     record.onward = onward;
     if details_missing(&record.asked, &record.onward) {
         return Err(Reason::NothingAsked);
@@ -47,7 +50,10 @@ pub(super) fn understand<'m>(
         if !audience.detail_types.contains(detail.kind()) {
             return Err(Reason::UnknownType);
         }
-        if detail.locations().is_some_and(|locations| !locations.iter().any(|location| location == audience.id.as_str())) {
+        if detail
+            .locations()
+            .is_some_and(|locations| !locations.iter().any(|location| location == audience.id.as_str()))
+        {
             return Err(Reason::MalformedDetails);
         }
     }

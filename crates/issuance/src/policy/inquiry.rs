@@ -54,7 +54,11 @@ pub struct ClientFacts {
 
 impl From<&Client> for ClientFacts {
     fn from(client: &Client) -> Self {
-        Self { id: client.id.clone(), owner: client.owner.clone(), labels: client.labels.clone() }
+        Self {
+            id: client.id.clone(),
+            owner: client.owner.clone(),
+            labels: client.labels.clone(),
+        }
     }
 }
 
@@ -138,9 +142,11 @@ impl Inquiry {
             LabelValue::Text(text) => Value::from(text.as_str()),
         };
         let asked = |question: &Question| match question {
-            Question::Detail { detail, action, onward } => {
-                AskedAs::Detail { detail: detail.to_json(), action: action.clone(), onward: *onward }
-            }
+            Question::Detail { detail, action, onward } => AskedAs::Detail {
+                detail: detail.to_json(),
+                action: action.clone(),
+                onward: *onward,
+            },
             Question::Scope(scope) => AskedAs::Scope { scope: scope.to_string() },
         };
         let inputs = Inputs {
@@ -185,9 +191,17 @@ impl Inquiry {
         };
         let labels = inputs.labels.into_iter().map(|(name, value)| Some((name, label(value)?)));
         Some(Self {
-            client: ClientFacts { id: ClientId::parse(&inputs.client).ok()?, owner: inputs.owner, labels: labels.collect::<Option<_>>()? },
+            client: ClientFacts {
+                id: ClientId::parse(&inputs.client).ok()?,
+                owner: inputs.owner,
+                labels: labels.collect::<Option<_>>()?,
+            },
             subject: SubjectFacts {
-                subject: Subject { issuer_name: inputs.issuer_name, iss: inputs.iss, sub: inputs.sub },
+                subject: Subject {
+                    issuer_name: inputs.issuer_name,
+                    iss: inputs.iss,
+                    sub: inputs.sub,
+                },
                 kind: SubjectKind::parse(&inputs.kind)?,
                 attributes: inputs.attributes,
             },

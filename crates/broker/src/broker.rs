@@ -1,0 +1,302 @@
+//! The broker: what is in force, and what it runs on.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+use delegation::oauth::Reason;
+use delegation::registry::{Moment, Snapshot};
+use delegation::revocation::View;
+use delegation::time::Timestamp;
+use delegation::token::{Algorithm, KeySet, KeySetError};
+use fetch::{Fetcher, IssuerEntry, IssuerKeys};
+use issuance::audit::{CommitError, Decision, Entry, Journal, Kind, Record, Use, commit_denial};
+use policy_cedar::CedarPolicy;
+
+use crate::ids;
+use crate::journal::SqliteJournal;
+use crate::keys::VerificationKeys;
+use crate::refusals::Refusals;
+use crate::signer::{KeyRing, KeyRingError};
+use crate::store::{Store, StoreError};
+use crate::telemetry::Telemetry;
+
+/// What a running broker needs that does not change while it runs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The store's address: `sqlite:PATH`.
+    pub store: String,
+    /// The key files: the first encrypts, all decrypt.
+    pub key_files: Vec<PathBuf>,
+    /// The algorithm of issued tokens.
+    pub algorithm: Algorithm,
+    /// When a signing key is followed by a new one.
+    pub rotate_every: Duration,
+    /// How long a key is published before it signs.
+    pub publish_before: Duration,
+    /// The largest form, in bytes.
+    pub body_limit: usize,
+    /// The most connections at a time.
+    pub connections: usize,
+}
+
+/// What a change of configuration or policy replaces, whole.
+#[derive(Debug)]
+pub struct InForce {
+    /// Parties, types and lifetimes.
+    pub snapshot: Arc<Snapshot>,
+    /// The policies.
+    pub policy: CedarPolicy,
+}
+
+/// Why a broker did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The signing keys.
+    #[error(transparent)]
+    Keys(#[from] KeyRingError),
+    /// Our own public keys did not make a set.
+    #[error("the signing keys of the store cannot be published: {0}")]
+    OwnKeys(#[from] KeySetError),
+    /// The start could not be put on record.
+    #[error("the log cannot be written: {0}")]
+    Log(#[from] CommitError),
+}
+
+/// A broker that is ready to answer.
+#[derive(Debug)]
+pub struct Broker {
+    settings: Settings,
+    in_force: ArcSwap<InForce>,
+    refused_change: ArcSwap<Option<String>>,
+    view: ArcSwap<(View, Timestamp)>,
+    keys: VerificationKeys,
+    fetcher: Arc<Fetcher>,
+    store: Store,
+    journal: SqliteJournal,
+    signer: KeyRing,
+    refusals: Refusals,
+    telemetry: Telemetry,
+}
+
+impl Broker {
+    /// Opens the store, loads or makes the signing keys, and puts `in_force` in force; a record says so.
+    pub async fn start(
+        settings: Settings,
+        in_force: InForce,
+        issuers: Vec<IssuerEntry>,
+        fetcher: Fetcher,
+    ) -> Result<Arc<Self>, StartError> {
+        let fetcher = Arc::new(fetcher);
+        let store = Store::open(&settings.store).await?;
+        let journal = SqliteJournal::start(&store).await?;
+        let now = clock();
+        let signer = KeyRing::open(&store, &settings.key_files, settings.algorithm, now).await?;
+        let ours = own_keys(&in_force.snapshot.issuer, &signer)?;
+        let view = store.standing().await?;
+        let broker = Arc::new(Self {
+            keys: VerificationKeys::new(IssuerKeys::new(Arc::clone(&fetcher), issuers), Some(ours)),
+            in_force: ArcSwap::from_pointee(in_force),
+            refused_change: ArcSwap::from_pointee(None),
+            view: ArcSwap::from_pointee((view, now)),
+            refusals: Refusals::default(),
+            telemetry: Telemetry::new(),
+            settings,
+            fetcher,
+            store,
+            journal,
+            signer,
+        });
+        broker.record_change("in_force").await?;
+        Ok(broker)
+    }
+
+    /// Puts another configuration and other policies in force, for the next request on; a record says so first.
+    pub async fn swap(&self, in_force: InForce, issuers: Vec<IssuerEntry>) -> Result<(), StartError> {
+        let ours = own_keys(&in_force.snapshot.issuer, &self.signer)?;
+        self.keys.swap_outside(self.keys.outside().with_entries(issuers));
+        self.keys.swap_ours(Some(ours));
+        self.in_force.store(Arc::new(in_force));
+        self.refused_change.store(Arc::new(None));
+        self.telemetry.change_refused(false);
+        self.record_change("in_force").await?;
+        Ok(())
+    }
+
+    /// Notes that a change was refused and the old state stays; `why` is for operators.
+    pub fn refuse_change(&self, why: String) {
+        self.telemetry.change_refused(true);
+        self.refused_change.store(Arc::new(Some(why)));
+    }
+
+    /// Follows what other processes did to the store, and what time did to the keys. Called each second.
+    pub async fn tend(&self) {
+        match self.store.standing().await {
+            Ok(view) => self.view.store(Arc::new((view, self.now()))),
+            Err(error) => tracing::error!(%error, "standing could not be read; keeping the last view"),
+        }
+        if let Err(error) = self.signer.tend(self.now()).await {
+            tracing::error!(%error, "signing keys could not be tended");
+        }
+        match own_keys(&self.in_force.load().snapshot.issuer, &self.signer) {
+            Ok(ours) => self.keys.swap_ours(Some(ours)),
+            Err(error) => tracing::error!(%error, "our own keys could not be read"),
+        }
+        self.flush_refusals().await;
+    }
+
+    /// Writes what is still counted, then closes the journal.
+    pub async fn close(&self) {
+        self.flush_refusals().await;
+        self.journal.close().await;
+    }
+
+    async fn record_change(&self, reason: &str) -> Result<u64, CommitError> {
+        let in_force = self.in_force.load();
+        let mut record = Record::new(ids::decision(), self.now(), Kind::Config);
+        record.decision = Decision::Done;
+        record.reason = reason.to_owned();
+        record.config_version.clone_from(&in_force.snapshot.config_version);
+        record.policy_version = issuance::policy::Policy::version(&in_force.policy).to_owned();
+        self.journal
+            .commit(Entry {
+                record,
+                uses: Vec::new(),
+                begins: None,
+            })
+            .await
+    }
+
+    /// Makes a refusal durable and gives the reason and id to answer with.
+    ///
+    /// `uses` is `None` for a stranger: those are counted together, the first of a second at once.
+    pub(crate) async fn record_denial(&self, reason: Reason, record: Record, uses: Option<Vec<Use>>) -> (Reason, String) {
+        let id = record.id.clone();
+        let Some(uses) = uses else {
+            let (id, first) = self.refusals.count(record.denied(reason));
+            return match first {
+                None => (reason, id),
+                Some(first) => match self
+                    .journal
+                    .commit(Entry {
+                        record: first,
+                        uses: Vec::new(),
+                        begins: None,
+                    })
+                    .await
+                {
+                    Ok(_) => (reason, id),
+                    Err(_) => (Reason::StoreUnavailable, id),
+                },
+            };
+        };
+        match commit_denial(&self.journal, reason, record.clone(), uses).await {
+            Ok(_) => (reason, id),
+            // The credential was shown before: that is the reason, and the record of it uses nothing up.
+            Err(CommitError::AlreadyUsed) => {
+                let reason = Reason::ClientAuthenticationFailed;
+                match commit_denial(&self.journal, reason, record, Vec::new()).await {
+                    Ok(_) => (reason, id),
+                    Err(_) => (Reason::StoreUnavailable, id),
+                }
+            }
+            Err(CommitError::Unavailable) => (Reason::StoreUnavailable, id),
+        }
+    }
+
+    async fn flush_refusals(&self) {
+        for record in self.refusals.take() {
+            if self
+                .journal
+                .commit(Entry {
+                    record,
+                    uses: Vec::new(),
+                    begins: None,
+                })
+                .await
+                .is_err()
+            {
+                tracing::error!("refusals of strangers could not be put on record");
+            }
+        }
+    }
+
+    /// Now.
+    pub(crate) fn now(&self) -> Timestamp {
+        clock()
+    }
+
+    pub(crate) fn in_force(&self) -> Arc<InForce> {
+        self.in_force.load_full()
+    }
+
+    pub(crate) fn moment(&self, in_force: &InForce) -> Moment {
+        let view = self.view.load();
+        Moment {
+            now: clock(),
+            snapshot: Arc::clone(&in_force.snapshot),
+            revocations: Arc::new(view.0.clone()),
+        }
+    }
+
+    pub(crate) fn view(&self) -> View {
+        self.view.load().0.clone()
+    }
+
+    /// How old the view of standing is.
+    pub(crate) fn view_age(&self) -> Duration {
+        clock().since(self.view.load().1)
+    }
+
+    pub(crate) fn refused_change(&self) -> Option<String> {
+        self.refused_change.load().as_ref().clone()
+    }
+
+    pub(crate) fn keys(&self) -> &VerificationKeys {
+        &self.keys
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(crate) fn journal(&self) -> &SqliteJournal {
+        &self.journal
+    }
+
+    pub(crate) fn signer(&self) -> &KeyRing {
+        &self.signer
+    }
+
+    pub(crate) fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
+    }
+
+    pub(crate) fn body_limit(&self) -> usize {
+        self.settings.body_limit
+    }
+
+    /// The settings that this broker was started with.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The one outbound client.
+    pub fn fetcher(&self) -> &Arc<Fetcher> {
+        &self.fetcher
+    }
+}
+
+fn own_keys(issuer: &str, signer: &KeyRing) -> Result<KeySet, KeySetError> {
+    let algorithms = [Algorithm::Es256, Algorithm::EdDsa, Algorithm::Rs256, Algorithm::Ps256];
+    KeySet::parse(issuer, signer.jwks().to_string().as_bytes(), &algorithms)
+}
+
+fn clock() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}

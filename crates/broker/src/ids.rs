@@ -1,0 +1,31 @@
+//! Fresh identifiers: unpredictable, and those of decisions in the order of time.
+
+use aws_lc_rs::rand;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+/// The id of a decision.
+pub(crate) fn decision() -> String {
+    uuid::Uuid::now_v7().to_string()
+}
+
+/// The `jti` of a token.
+pub(crate) fn jti() -> String {
+    random()
+}
+
+/// The id of a transaction.
+pub(crate) fn txn() -> String {
+    random()
+}
+
+/// 128 random bits.
+fn random() -> String {
+    let mut bytes = [0; 16];
+    // The generator of the process cannot fail once it is seeded; if it ever did, an id that repeats would be
+    // refused by the journal rather than used twice.
+    if rand::fill(&mut bytes).is_err() {
+        return uuid::Uuid::now_v7().simple().to_string();
+    }
+    URL_SAFE_NO_PAD.encode(bytes)
+}

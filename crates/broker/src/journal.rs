@@ -1,0 +1,215 @@
+//! The journal on SQLite: one task owns the writing connection, and entries that gather share one commit.
+
+use issuance::audit::{CommitError, Entry, Journal, Record};
+use sqlx::sqlite::{Sqlite, SqliteConnection};
+use sqlx::{Connection, QueryBuilder, Row, Transaction};
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::store::{Store, StoreError};
+
+/// No more entries than this share a commit.
+const BATCH: usize = 256;
+/// How many entries may wait.
+const WAITING: usize = 4096;
+/// How many expired rows are forgotten at a time.
+const FORGET: i64 = 512;
+
+type Answer = oneshot::Sender<Result<u64, CommitError>>;
+
+/// A [`Journal`] on a [`Store`].
+#[derive(Debug)]
+pub struct SqliteJournal {
+    entries: mpsc::Sender<(Entry, Answer)>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    closing: tokio_util::sync::CancellationToken,
+}
+
+impl SqliteJournal {
+    /// Starts the task that writes.
+    pub async fn start(store: &Store) -> Result<Self, StoreError> {
+        let (entries, waiting) = mpsc::channel(WAITING);
+        let closing = tokio_util::sync::CancellationToken::new();
+        let writer = tokio::spawn(write(store.clone(), waiting, closing.clone()));
+        Ok(Self {
+            entries,
+            writer: Mutex::new(Some(writer)),
+            closing,
+        })
+    }
+
+    /// Writes what waits, then stops. Entries that come later are `Unavailable`.
+    pub async fn close(&self) {
+        self.closing.cancel();
+        if let Some(writer) = self.writer.lock().await.take() {
+            let _ = writer.await;
+        }
+    }
+}
+
+impl Journal for SqliteJournal {
+    async fn commit(&self, entry: Entry) -> Result<u64, CommitError> {
+        let (answer, answered) = oneshot::channel();
+        self.entries.send((entry, answer)).await.map_err(|_| CommitError::Unavailable)?;
+        // A writer that is gone drops the sender: unknown, and so unavailable.
+        answered.await.unwrap_or(Err(CommitError::Unavailable))
+    }
+}
+
+async fn write(store: Store, mut waiting: mpsc::Receiver<(Entry, Answer)>, closing: tokio_util::sync::CancellationToken) {
+    let mut connection = None;
+    let mut gathered = Vec::with_capacity(BATCH);
+    loop {
+        // While the last commit was being synced, more gathered; they go together. A single one does not wait.
+        let count = tokio::select! {
+            biased;
+            count = waiting.recv_many(&mut gathered, BATCH) => count,
+            () = closing.cancelled() => {
+                waiting.close();
+                waiting.recv_many(&mut gathered, BATCH).await
+            }
+        };
+        if count == 0 {
+            return;
+        }
+        let (entries, answers): (Vec<_>, Vec<_>) = gathered.drain(..).unzip();
+        let committed = batch(&store, &mut connection, &entries).await;
+        if let Err(error) = &committed {
+            // Unknown: the commit may have happened. The connection is not trusted again.
+            tracing::error!(%error, entries = entries.len(), "the journal could not commit");
+            connection = None;
+        }
+        let outcomes = committed.unwrap_or_else(|_| vec![Err(CommitError::Unavailable); answers.len()]);
+        for ((entry, answer), outcome) in entries.into_iter().zip(answers).zip(outcomes) {
+            if let (Some(begins), Ok(_)) = (entry.begins, &outcome) {
+                store.remember(begins);
+            }
+            let _ = answer.send(outcome);
+        }
+    }
+}
+
+/// Commits `entries` together. One whose use was used before loses alone.
+async fn batch(
+    store: &Store,
+    connection: &mut Option<SqliteConnection>,
+    entries: &[Entry],
+) -> Result<Vec<Result<u64, CommitError>>, sqlx::Error> {
+    let connection = match connection {
+        Some(connection) => connection,
+        none => none.insert(store.writer().await.map_err(|error| error.0)?),
+    };
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+
+    // 1. Uses, in one global order, so that two writers never wait for each other in a circle.
+    let mut lost = vec![false; entries.len()];
+    let mut uses: Vec<_> = entries
+        .iter()
+        .enumerate()
+        .flat_map(|(at, entry)| entry.uses.iter().map(move |key| (key, at)))
+        .collect();
+    uses.sort();
+    for (key, at) in &uses {
+        let taken = sqlx::query("INSERT INTO uses (kind, issuer, id, forget_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING")
+            .bind(key.kind.as_str())
+            .bind(&key.issuer)
+            .bind(&key.id)
+            .bind(key.forget_at.millis())
+            .execute(&mut *transaction)
+            .await?
+            .rows_affected();
+        if let (0, Some(lost)) = (taken, lost.get_mut(*at)) {
+            *lost = true;
+        }
+    }
+    // An entry with several uses that lost one gives back the others: nothing of it happened.
+    for (key, at) in &uses {
+        let several = entries.get(*at).is_some_and(|entry| entry.uses.len() > 1);
+        if several && lost.get(*at) == Some(&true) {
+            sqlx::query("DELETE FROM uses WHERE kind = $1 AND issuer = $2 AND id = $3 AND forget_at = $4")
+                .bind(key.kind.as_str())
+                .bind(&key.issuer)
+                .bind(&key.id)
+                .bind(key.forget_at.millis())
+                .execute(&mut *transaction)
+                .await?;
+        }
+    }
+
+    // 2. Transactions that begin, and the records in their order.
+    let won: Vec<_> = entries.iter().zip(&lost).filter(|(_, lost)| !**lost).map(|(entry, _)| entry).collect();
+    let begins: Vec<_> = won.iter().filter_map(|entry| entry.begins.as_ref()).collect();
+    for chunk in begins.chunks(64) {
+        let mut query = QueryBuilder::<Sqlite>::new(
+            "INSERT INTO transactions (txn, issuer_name, iss, sub, kind, attributes, requested_by, began, forget_at) ",
+        );
+        query.push_values(chunk, |mut row, begins| {
+            row.push_bind(begins.txn.clone())
+                .push_bind(begins.subject.issuer_name.clone())
+                .push_bind(begins.subject.iss.clone())
+                .push_bind(begins.subject.sub.clone())
+                .push_bind(begins.kind.as_str())
+                .push_bind(serde_json::to_string(&begins.attributes).unwrap_or_default())
+                .push_bind(begins.requested_by.clone())
+                .push_bind(begins.began.millis())
+                .push_bind(begins.forget_at.millis());
+        });
+        query.build().execute(&mut *transaction).await?;
+    }
+    let records: Vec<_> = won.iter().map(|entry| entry.record.clone()).collect();
+    let mut next = append(&mut transaction, &records).await?;
+
+    // 3. What no living token can need is forgotten, a little at a time.
+    let now = records.first().map_or(0, |record| record.time.millis());
+    if next % 64 < records.len() as u64 {
+        forget(&mut transaction, now).await?;
+    }
+
+    // The point of no return: after this commit the records are durable, and only then may anything be signed.
+    transaction.commit().await?;
+    let outcome = |lost: &bool| {
+        if *lost {
+            return Err(CommitError::AlreadyUsed);
+        }
+        let index = next;
+        next += 1;
+        Ok(index)
+    };
+    Ok(lost.iter().map(outcome).collect())
+}
+
+async fn forget(transaction: &mut Transaction<'_, Sqlite>, now: i64) -> Result<(), sqlx::Error> {
+    sqlx::query("DELETE FROM uses WHERE (kind, issuer, id) IN (SELECT kind, issuer, id FROM uses WHERE forget_at < $1 LIMIT $2)")
+        .bind(now)
+        .bind(FORGET)
+        .execute(&mut **transaction)
+        .await?;
+    sqlx::query("DELETE FROM transactions WHERE txn IN (SELECT txn FROM transactions WHERE forget_at < $1 LIMIT $2)")
+        .bind(now)
+        .bind(FORGET)
+        .execute(&mut **transaction)
+        .await?;
+    Ok(())
+}
+
+/// Gives `records` their places in the log, inside a transaction that its caller commits. Returns the first index.
+pub(crate) async fn append(transaction: &mut Transaction<'_, Sqlite>, records: &[Record]) -> Result<u64, sqlx::Error> {
+    let count = i64::try_from(records.len()).unwrap_or(i64::MAX);
+    let size: i64 = sqlx::query("UPDATE log_head SET size = size + $1 WHERE one = 1 RETURNING size")
+        .bind(count)
+        .fetch_one(&mut **transaction)
+        .await?
+        .try_get("size")?;
+    let first = size - count;
+    let numbered: Vec<_> = (first..size).zip(records).collect();
+    for chunk in numbered.chunks(128) {
+        let mut query = QueryBuilder::<Sqlite>::new("INSERT INTO records (idx, body) ");
+        query.push_values(chunk, |mut row, (index, record)| {
+            let mut members = record.to_json();
+            members.insert("index".to_owned(), serde_json::Value::from(*index));
+            row.push_bind(*index).push_bind(serde_json::Value::Object(members).to_string());
+        });
+        query.build().execute(&mut **transaction).await?;
+    }
+    Ok(u64::try_from(first).unwrap_or_default())
+}

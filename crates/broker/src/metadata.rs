@@ -1,0 +1,51 @@
+//! What clients find by themselves: metadata (RFC 8414) and keys (RFC 7517).
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use delegation::oauth::GrantType;
+use http::HeaderValue;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use serde_json::{Value, json};
+
+use crate::broker::Broker;
+
+/// The algorithms that client assertions may be signed with.
+const ASSERTION_ALGORITHMS: [&str; 6] = ["ES256", "ES384", "EdDSA", "RS256", "PS256", "ES512"];
+
+/// `GET /.well-known/oauth-authorization-server`: every endpoint that is served, and no other.
+pub(crate) async fn authorization_server(State(broker): State<Arc<Broker>>) -> Response {
+    let in_force = broker.in_force();
+    let issuer = &in_force.snapshot.issuer;
+    let base = issuer.trim_end_matches('/');
+    let types: Vec<_> = in_force.snapshot.types.iter().map(|declared| declared.name.as_str()).collect();
+    let grants = [GrantType::TokenExchange.as_str(), GrantType::ClientCredentials.as_str()];
+    cacheable(
+        "application/json",
+        &json!({
+            "issuer": issuer,
+            "token_endpoint": format!("{base}/oauth2/token"),
+            "jwks_uri": format!("{base}/oauth2/jwks"),
+            "grant_types_supported": grants,
+            // Required by RFC 8414, section 2; there is no authorization endpoint to name one for.
+            "response_types_supported": [],
+            "token_endpoint_auth_methods_supported": ["private_key_jwt", "client_secret_basic", "client_secret_post"],
+            "token_endpoint_auth_signing_alg_values_supported": ASSERTION_ALGORITHMS,
+            "authorization_details_types_supported": types,
+        }),
+    )
+}
+
+/// `GET /oauth2/jwks`: the public keys of everything that is signed.
+pub(crate) async fn jwks(State(broker): State<Arc<Broker>>) -> Response {
+    cacheable("application/jwk-set+json", &broker.signer().jwks())
+}
+
+fn cacheable(media: &'static str, body: &Value) -> Response {
+    let mut response = Response::new(Body::from(body.to_string()));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
+    response
+}

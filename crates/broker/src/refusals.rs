@@ -1,0 +1,146 @@
+//! Refusals of strangers, counted together: a flood of them must not be a flood of records.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+
+use issuance::audit::Record;
+
+use crate::ids;
+
+/// No more sources are told apart in one second than this; what comes from others is counted in one record for all.
+const MOST_SOURCES: usize = 50;
+
+/// What makes two refusals the same: kind, reason and network. `None` in place of a network stands for all others.
+type Source = (&'static str, String, Option<String>);
+
+/// The refusals of the running second.
+#[derive(Debug, Default)]
+pub(crate) struct Refusals {
+    running: Mutex<Second>,
+}
+
+#[derive(Debug, Default)]
+struct Second {
+    second: i64,
+    counted: BTreeMap<Source, Counted>,
+    ended: Vec<Record>,
+}
+
+#[derive(Debug)]
+struct Counted {
+    /// The record of those that came after the first; none yet if its count is 0.
+    record: Record,
+    count: u64,
+}
+
+impl Refusals {
+    /// Counts a refusal. Gives the id of the record that it is in, and that record if it must be written now.
+    ///
+    /// The first of its source in a second is written at once; those that follow in that second share a second
+    /// record, written when the second is over.
+    pub(crate) fn count(&self, record: Record) -> (String, Option<Record>) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let second = record.time.seconds();
+        if running.second != second {
+            running.end();
+            running.second = second;
+        }
+        let source = (record.kind.as_str(), record.reason.clone(), record.client_ip.map(network));
+        let source = if running.counted.len() < MOST_SOURCES || running.counted.contains_key(&source) {
+            source
+        } else {
+            (record.kind.as_str(), "several".to_owned(), None)
+        };
+        if let Some(counted) = running.counted.get_mut(&source) {
+            counted.count += 1;
+            return (counted.record.id.clone(), None);
+        }
+        let mut following = record.clone();
+        following.id = ids::decision();
+        running.counted.insert(
+            source,
+            Counted {
+                record: following,
+                count: 0,
+            },
+        );
+        (record.id.clone(), Some(record))
+    }
+
+    /// The records of every second that is over or ends now.
+    pub(crate) fn take(&self) -> Vec<Record> {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.end();
+        std::mem::take(&mut running.ended)
+    }
+}
+
+impl Second {
+    fn end(&mut self) {
+        let counted = std::mem::take(&mut self.counted);
+        let records = counted.into_values().filter(|counted| counted.count > 0).map(|counted| {
+            let mut record = counted.record;
+            record.count = Some(counted.count);
+            record
+        });
+        self.ended.extend(records);
+    }
+}
+
+/// The network that an address belongs to: /24, or /56 of IPv6.
+fn network(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => {
+            let [a, b, c, _] = address.octets();
+            format!("{a}.{b}.{c}.0/24")
+        }
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            format!("{a:x}:{b:x}:{c:x}:{:x}::/56", d & 0xff00)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use delegation::time::Timestamp;
+    use issuance::audit::{Kind, Record};
+
+    use super::Refusals;
+
+    fn refusal(second: i64, address: &str) -> Record {
+        let mut record = Record::new(crate::ids::decision(), Timestamp::from_seconds(second), Kind::ClientAuth);
+        record.reason = "client_authentication_failed".to_owned();
+        record.client_ip = address.parse().ok();
+        record
+    }
+
+    #[test]
+    fn sums_equal_the_refusals_seen_from_outside() {
+        let refusals = Refusals::default();
+        let mut written = 0;
+        for second in 0..3 {
+            for host in 0..200 {
+                for _ in 0..4 {
+                    let (_, first) = refusals.count(refusal(second, &format!("10.{host}.0.1")));
+                    written += u64::from(first.is_some());
+                }
+            }
+        }
+        let counted: u64 = refusals.take().into_iter().map(|record| record.count.unwrap_or(1)).sum();
+        assert_eq!(written + counted, 3 * 200 * 4);
+        assert!(written <= 3 * 51, "{written} records for three seconds");
+    }
+
+    #[test]
+    fn neighbours_share_a_record_and_strangers_do_not() {
+        let refusals = Refusals::default();
+        assert!(refusals.count(refusal(1, "192.0.2.1")).1.is_some());
+        assert!(refusals.count(refusal(1, "192.0.2.77")).1.is_none());
+        assert!(refusals.count(refusal(1, "198.51.100.1")).1.is_some());
+        assert!(refusals.count(refusal(1, "2001:db8:0:1200::1")).1.is_some());
+        assert!(refusals.count(refusal(1, "2001:db8:0:12ff::1")).1.is_none());
+        assert!(refusals.count(refusal(2, "192.0.2.1")).1.is_some(), "a new second");
+    }
+}

@@ -1,0 +1,90 @@
+//! What leaves the token endpoint: RFC 6749 §5 JSON, never cached, never an echo.
+
+use axum::body::Body;
+use axum::response::Response;
+use delegation::details::Detail;
+use delegation::oauth::{ErrorCode, Reason, TokenType};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+use issuance::mint::Minted;
+use serde_json::{Map, Value, json};
+
+/// A refusal, ready to be written.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) reason: Reason,
+    pub(crate) decision_id: String,
+    /// Whether the request asked for details, which decides between two error codes.
+    pub(crate) asks_details: bool,
+    /// Whether credentials came in the `Authorization` header, which asks for a challenge.
+    pub(crate) header_used: bool,
+}
+
+/// The reply that carries a token (RFC 6749 §5.1, RFC 8693 §2.2.1).
+pub(crate) fn issued(minted: &Minted, is_exchange: bool) -> Response {
+    let mut members = Map::new();
+    members.insert("access_token".to_owned(), json!(minted.token));
+    if is_exchange {
+        members.insert("issued_token_type".to_owned(), json!(TokenType::AccessToken.as_str()));
+    }
+    members.insert("token_type".to_owned(), json!("Bearer"));
+    members.insert("expires_in".to_owned(), json!(minted.expires_in));
+    let scopes: Vec<_> = minted.authority.scopes.iter().map(|scope| scope.as_str()).collect();
+    if !scopes.is_empty() {
+        members.insert("scope".to_owned(), json!(scopes.join(" ")));
+    }
+    if !minted.authority.details.is_empty() {
+        let details = minted.authority.details.iter().map(Detail::to_json);
+        members.insert("authorization_details".to_owned(), Value::from_iter(details));
+    }
+    json_reply(StatusCode::OK, &Value::Object(members))
+}
+
+/// The reply that says no (RFC 6749 §5.2).
+pub(crate) fn refused(refusal: &Refusal) -> Response {
+    let code = refusal.reason.code(refusal.asks_details);
+    let status = match code {
+        ErrorCode::InvalidClient => StatusCode::UNAUTHORIZED,
+        ErrorCode::TemporarilyUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::BAD_REQUEST,
+    };
+    let body = json!({
+        "error": code.as_str(),
+        "error_description": refusal.reason.description(),
+        "reason": refusal.reason.as_str(),
+        "decision_id": refusal.decision_id,
+    });
+    let mut response = json_reply(status, &body);
+    let headers = response.headers_mut();
+    if code == ErrorCode::InvalidClient && refusal.header_used {
+        headers.insert(
+            WWW_AUTHENTICATE,
+            HeaderValue::from_static("Basic realm=\"narrows\", charset=\"UTF-8\""),
+        );
+    }
+    if code == ErrorCode::TemporarilyUnavailable {
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+/// A body past the limit.
+pub(crate) fn too_large(decision_id: &str) -> Response {
+    let body = json!({
+        "error": "invalid_request",
+        "error_description": "the request is larger than this broker takes",
+        "reason": "too_large",
+        "decision_id": decision_id,
+    });
+    json_reply(StatusCode::PAYLOAD_TOO_LARGE, &body)
+}
+
+fn json_reply(status: StatusCode, body: &Value) -> Response {
+    let mut response = Response::new(Body::from(body.to_string()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
+    response
+}

@@ -1,0 +1,34 @@
+//! Which path is served by which file.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{get, post};
+
+use crate::broker::Broker;
+use crate::{health, metadata, token_endpoint};
+
+/// Everything that is served on `listen`. OAuth's paths stand under the path of our issuer identifier, and the
+/// well-known one has that path inserted (RFC 8414 §3.1). `with_metrics` is off where `metrics_listen` is set.
+pub fn routes(broker: &Arc<Broker>, with_metrics: bool) -> Router {
+    let issuer = broker.in_force().snapshot.issuer.clone();
+    let path = url::Url::parse(&issuer).map(|url| url.path().trim_end_matches('/').to_owned()).unwrap_or_default();
+    let mut router = Router::new()
+        .route(
+            &format!("/.well-known/oauth-authorization-server{path}"),
+            get(metadata::authorization_server),
+        )
+        .route(&format!("{path}/oauth2/token"), post(token_endpoint::token))
+        .route(&format!("{path}/oauth2/jwks"), get(metadata::jwks))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz));
+    if with_metrics {
+        router = router.route("/metrics", get(health::metrics));
+    }
+    router.with_state(Arc::clone(broker))
+}
+
+/// What is served on `metrics_listen`.
+pub fn metrics_routes(broker: &Arc<Broker>) -> Router {
+    Router::new().route("/metrics", get(health::metrics_for_anyone)).with_state(Arc::clone(broker))
+}

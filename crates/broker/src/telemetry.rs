@@ -1,0 +1,101 @@
+//! Metrics: every name is here.
+
+use std::fmt;
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Status {
+    status: u16,
+}
+
+/// The counters of one broker.
+pub(crate) struct Telemetry {
+    registry: Registry,
+    refused: Family<Reason, Counter>,
+    answered: Family<Status, Counter>,
+    issued: Counter,
+    seconds: Histogram,
+    change_refused: Gauge,
+    connections: Gauge,
+}
+
+impl Telemetry {
+    pub(crate) fn new() -> Self {
+        let mut telemetry = Self {
+            registry: Registry::with_prefix("narrows"),
+            refused: Family::default(),
+            answered: Family::default(),
+            issued: Counter::default(),
+            seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 14)),
+            change_refused: Gauge::default(),
+            connections: Gauge::default(),
+        };
+        let registry = &mut telemetry.registry;
+        registry.register(
+            "refusals",
+            "Refused requests at the token endpoint, by reason",
+            telemetry.refused.clone(),
+        );
+        registry.register(
+            "token_responses",
+            "Answers of the token endpoint, by status",
+            telemetry.answered.clone(),
+        );
+        registry.register("issued", "Permitted exchanges whose record is durable", telemetry.issued.clone());
+        registry.register("token_seconds", "Time to answer at the token endpoint", telemetry.seconds.clone());
+        registry.register(
+            "change_refused",
+            "1 while the last change of configuration or policy is refused",
+            telemetry.change_refused.clone(),
+        );
+        registry.register("connections", "Open connections", telemetry.connections.clone());
+        telemetry
+    }
+
+    pub(crate) fn refused(&self, reason: &str) {
+        self.refused.get_or_create(&Reason { reason: reason.to_owned() }).inc();
+    }
+
+    pub(crate) fn recorded(&self) {
+        self.issued.inc();
+    }
+
+    pub(crate) fn answered(&self, status: u16, took: Duration) {
+        self.answered.get_or_create(&Status { status }).inc();
+        self.seconds.observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn change_refused(&self, refused: bool) {
+        self.change_refused.set(i64::from(refused));
+    }
+
+    pub(crate) fn connections(&self) -> &Gauge {
+        &self.connections
+    }
+
+    /// All of them as OpenMetrics text.
+    pub(crate) fn text(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+impl fmt::Debug for Telemetry {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Telemetry(..)")
+    }
+}

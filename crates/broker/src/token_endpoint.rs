@@ -1,0 +1,282 @@
+//! `POST /oauth2/token`, from top to bottom.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use delegation::oauth::{ClientCredentialsRequest, Form, GrantType, Reason, TokenExchangeRequest, TokenType};
+use delegation::registry::{AuthenticatedClient, Moment};
+use delegation::token::{ActorToken, AuthenticateError, SubjectToken, TokenError, TokenKind, Unverified};
+use http::Request;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use issuance::audit::{self, CommitError, Kind, Record, Transaction, Use};
+use issuance::exchange::{self, Exchange};
+use issuance::mint::{self, Minted};
+use issuance::policy;
+
+use crate::broker::Broker;
+use crate::client_auth;
+use crate::ids;
+use crate::keys::OURS;
+use crate::reply::{self, Refusal};
+
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Serves one request: a token, or why not.
+pub(crate) async fn token(State(broker): State<Arc<Broker>>, Extension(peer): Extension<SocketAddr>, request: Request<Body>) -> Response {
+    // 1. Form: bounded in bytes and time before anything is parsed.
+    let (head, body) = request.into_parts();
+    let header_used = head.headers.contains_key(AUTHORIZATION);
+    let started = std::time::Instant::now();
+    let mut record = Record::new(ids::decision(), broker.now(), Kind::Exchange);
+    record.client_ip = Some(peer.ip());
+    let collected = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, broker.body_limit()).collect()).await;
+    let body = match collected {
+        Ok(Ok(body)) => Some(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            broker.telemetry().refused("too_large");
+            return reply::too_large(&record.id);
+        }
+        _ => None,
+    };
+    let is_form = |value: &http::HeaderValue| {
+        let media = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default();
+        media.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
+    };
+    let declared: Vec<_> = head.headers.get_all(CONTENT_TYPE).iter().collect();
+    let form = match (body, declared.as_slice()) {
+        (Some(body), [only]) if is_form(only) => Form::parse(&body).ok(),
+        _ => None,
+    };
+    let authorizations: Vec<_> = head.headers.get_all(AUTHORIZATION).iter().collect();
+    let authorization = match authorizations.as_slice() {
+        [] => Some(None),
+        [only] => only.to_str().ok().map(Some),
+        _ => None,
+    };
+
+    let answered = match (form, authorization) {
+        (Some(form), Some(authorization)) => decide(&broker, &form, authorization, &mut record).await,
+        _ => Err(Denied::stranger(Reason::MalformedRequest)),
+    };
+
+    // 9. Reply. A refusal is on record before it is answered, and a credential that was shown is used up by it.
+    let response = match answered {
+        Ok((minted, is_exchange)) => reply::issued(&minted, is_exchange),
+        Err(denied) => {
+            let asks_details = !record.asked.details.is_empty() || !record.onward.is_empty() || denied.asks_details;
+            let (reason, decision_id) = broker.record_denial(denied.reason, record, denied.uses).await;
+            broker.telemetry().refused(reason.as_str());
+            reply::refused(&Refusal {
+                reason,
+                decision_id,
+                asks_details,
+                header_used,
+            })
+        }
+    };
+    broker.telemetry().answered(response.status().as_u16(), started.elapsed());
+    response
+}
+
+/// A refusal on its way to the record.
+struct Denied {
+    reason: Reason,
+    /// What the refusal uses up; `None` for a stranger, whose refusals are counted together.
+    uses: Option<Vec<Use>>,
+    asks_details: bool,
+}
+
+impl Denied {
+    fn stranger(reason: Reason) -> Self {
+        Self {
+            reason,
+            uses: None,
+            asks_details: false,
+        }
+    }
+}
+
+async fn decide(broker: &Arc<Broker>, form: &Form, authorization: Option<&str>, record: &mut Record) -> Result<(Minted, bool), Denied> {
+    // 2. Moment, once; client.
+    let in_force = broker.in_force();
+    let moment = broker.moment(&in_force);
+    record.time = moment.now;
+    record.config_version.clone_from(&moment.snapshot.config_version);
+    record.policy_version = policy::Policy::version(&in_force.policy).to_owned();
+    let client = client_auth::authenticate(&moment, broker.keys(), authorization, form).await.map_err(|failure| {
+        record.kind = Kind::ClientAuth;
+        tracing::debug!(?failure, "client authentication");
+        Denied::stranger(failure.reason())
+    })?;
+    record.client = Some(client.id().clone());
+    let asks_details = form.get("authorization_details").is_some() || form.get("onward").is_some();
+    let uses = exchange::uses(&client);
+    let denied = |reason| Denied {
+        reason,
+        uses: Some(uses.clone()),
+        asks_details,
+    };
+
+    // 3. Grant, then the request's own words.
+    let grant = form.get("grant_type").ok_or(Reason::MalformedRequest).map_err(denied)?;
+    let grant = GrantType::parse(grant)
+        .filter(|grant| *grant != GrantType::JwtBearer)
+        .ok_or(Reason::UnsupportedGrantType)
+        .map_err(denied)?;
+    if !client.client().grants.contains(&grant) {
+        return Err(denied(Reason::UnauthorizedClient));
+    }
+    let fresh = exchange::Fresh {
+        jti: ids::jti(),
+        txn: ids::txn(),
+    };
+    let proposed = if grant == GrantType::TokenExchange {
+        // 4. Tokens; 5. proposal.
+        let request = TokenExchangeRequest::parse(form).map_err(denied)?;
+        propose(broker, &moment, &client, &request, fresh, record).await.map_err(denied)?
+    } else {
+        let request = ClientCredentialsRequest::parse(form).map_err(denied)?;
+        Exchange::propose_for_itself(&moment, &client, &request.asked, fresh, record).map_err(denied)?
+    };
+
+    // 6. Policy.
+    let permit = policy::decide(&in_force.policy, proposed, record).map_err(denied)?;
+
+    // The view again, right before the commit: what was revoked meanwhile is not issued.
+    if broker.view().is_client_disabled(client.id()) {
+        return Err(denied(Reason::ClientAuthenticationFailed));
+    }
+    if record.subject.as_ref().is_some_and(|subject| broker.view().is_subject_disabled(subject)) {
+        return Err(denied(Reason::SubjectDisabled));
+    }
+
+    // 7. Commit; 8. mint. In a task of their own: a client that hangs up cannot come between the two.
+    let (finisher, entry) = (Arc::clone(broker), record.clone());
+    let finish = async move {
+        let recorded = audit::commit(finisher.journal(), permit, entry).await.map_err(|error| match error {
+            CommitError::AlreadyUsed => Reason::ClientAuthenticationFailed,
+            CommitError::Unavailable => Reason::StoreUnavailable,
+        })?;
+        finisher.telemetry().recorded();
+        mint::mint(finisher.signer(), recorded, finisher.now()).await.map_err(|error| match error {
+            mint::MintError::Expired => Reason::SubjectTokenExpired,
+            mint::MintError::Signer(_) => Reason::StoreUnavailable,
+        })
+    };
+    match tokio::spawn(finish).await {
+        Ok(Ok(minted)) => Ok((minted, grant == GrantType::TokenExchange)),
+        // The record of this outcome is a new one, and the credential is used up already.
+        Ok(Err(reason)) => {
+            record.id = ids::decision();
+            Err(Denied {
+                reason,
+                uses: Some(Vec::new()),
+                asks_details,
+            })
+        }
+        Err(_) => Err(Denied {
+            reason: Reason::StoreUnavailable,
+            uses: Some(Vec::new()),
+            asks_details,
+        }),
+    }
+}
+
+/// Steps 4 and 5: from the tokens' bytes to a proposal.
+async fn propose<'m>(
+    broker: &Broker,
+    moment: &'m Moment,
+    client: &AuthenticatedClient<'m>,
+    request: &TokenExchangeRequest,
+    fresh: exchange::Fresh,
+    record: &mut Record,
+) -> Result<Exchange, Reason> {
+    let token = authentic::<SubjectToken>(broker, moment, &request.subject.token, SUBJECT).await?;
+    let subject = token.at(moment, request.subject.declared).map_err(|error| refusal(error, SUBJECT))?;
+    let acting = match &request.actor {
+        None => None,
+        Some(actor) if actor.declared == TokenType::IdToken => return Err(Reason::ActorTokenInvalid),
+        Some(actor) => Some(authentic::<ActorToken>(broker, moment, &actor.token, ACTOR).await?),
+    };
+    let actor = acting.as_ref().map(|acting| acting.at(moment)).transpose().map_err(|error| refusal(error, ACTOR))?;
+    let kept = match &subject.txn {
+        None => None,
+        Some(txn) => Some(kept(broker, txn).await?),
+    };
+    Exchange::propose(
+        moment,
+        client,
+        &subject,
+        actor.as_ref(),
+        kept.as_ref(),
+        &request.asked,
+        fresh,
+        record,
+    )
+}
+
+/// What was kept when the transaction began; if it cannot be had, nothing is decided without it.
+async fn kept(broker: &Broker, txn: &str) -> Result<Transaction, Reason> {
+    match broker.store().transaction(txn).await {
+        Ok(Some(transaction)) => Ok(transaction),
+        Ok(None) | Err(_) => Err(Reason::StoreUnavailable),
+    }
+}
+
+/// The reasons of one of the two tokens.
+#[derive(Clone, Copy)]
+struct Reasons {
+    invalid: Reason,
+    expired: Reason,
+}
+
+const SUBJECT: Reasons = Reasons {
+    invalid: Reason::SubjectTokenInvalid,
+    expired: Reason::SubjectTokenExpired,
+};
+const ACTOR: Reasons = Reasons {
+    invalid: Reason::ActorTokenInvalid,
+    expired: Reason::ActorTokenExpired,
+};
+
+async fn authentic<K: TokenKind>(
+    broker: &Broker,
+    moment: &Moment,
+    token: &str,
+    reasons: Reasons,
+) -> Result<delegation::token::Authentic<K>, Reason> {
+    let bad = |error: AuthenticateError| {
+        tracing::debug!(%error, "token refused");
+        reasons.invalid
+    };
+    let token = Unverified::<K>::parse(token).map_err(bad)?;
+    let keys = if token.claimed_issuer() == moment.snapshot.issuer {
+        OURS
+    } else {
+        moment
+            .snapshot
+            .issuers
+            .get(token.claimed_issuer())
+            .map(|issuer| issuer.name.as_str())
+            .ok_or(reasons.invalid)?
+    };
+    let authenticated = broker.keys().authenticate(keys, &token).await.map_err(|_| Reason::IssuerUnavailable)?;
+    authenticated.map_err(bad)
+}
+
+fn refusal(error: TokenError, reasons: Reasons) -> Reason {
+    tracing::debug!(%error, "token refused");
+    match error {
+        TokenError::Invalid(_) => reasons.invalid,
+        TokenError::Expired => reasons.expired,
+        TokenError::SubjectDisabled => Reason::SubjectDisabled,
+        TokenError::ProofMissing => Reason::InvalidDpopProof,
+    }
+}

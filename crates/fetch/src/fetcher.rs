@@ -1,0 +1,143 @@
+//! One GET, bounded in every direction.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use reqwest::redirect::Policy;
+use reqwest::{Client, StatusCode};
+use url::{Host, Url};
+
+use crate::guard::Guard;
+
+/// No larger document than this is read.
+const LARGEST: usize = 256 * 1024;
+/// How long a connection may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a whole request may take.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The `[fetch]` table.
+#[derive(Clone, Debug, Default)]
+pub struct FetchSettings {
+    /// Private networks that may be connected to.
+    pub allow_private: Vec<IpNet>,
+}
+
+/// Why a document was not had. The texts are for operators; they hold no secret and no part of a body.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// The address may not be used.
+    #[error("`{url}`: {why}")]
+    Refused {
+        /// The address.
+        url: Url,
+        /// Why not, and the mend.
+        why: &'static str,
+    },
+    /// The request failed.
+    #[error("`{url}`: {cause}")]
+    Failed {
+        /// The address.
+        url: Url,
+        /// What went wrong.
+        cause: String,
+    },
+    /// The answer is not 200.
+    #[error("`{url}` answered {status}; redirects are not followed")]
+    Status {
+        /// The address.
+        url: Url,
+        /// The status.
+        status: StatusCode,
+    },
+    /// The document is too large.
+    #[error("`{0}` is larger than 256 KiB")]
+    TooLarge(Url),
+    /// The client could not be built.
+    #[error("the outbound client could not be set up: {0}")]
+    Setup(reqwest::Error),
+}
+
+/// The outbound client: https except to loopback, no redirects, no proxies, no private address by surprise.
+#[derive(Clone, Debug)]
+pub struct Fetcher {
+    client: Client,
+    guard: Guard,
+}
+
+impl Fetcher {
+    /// A client that follows `settings`.
+    pub fn new(settings: FetchSettings) -> Result<Self, FetchError> {
+        let guard = Guard {
+            allow_private: settings.allow_private,
+        };
+        let client = Client::builder()
+            .redirect(Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(TIMEOUT)
+            .no_proxy()
+            .dns_resolver(Arc::new(guard.clone()))
+            .user_agent("narrows")
+            .build()
+            .map_err(FetchError::Setup)?;
+        Ok(Self { client, guard })
+    }
+
+    /// GETs `url`: 200 and at most 256 KiB, or an error.
+    pub async fn get(&self, url: &Url) -> Result<Vec<u8>, FetchError> {
+        self.check(url)?;
+        let failed = |error: reqwest::Error| FetchError::Failed {
+            url: url.clone(),
+            cause: causes(&error.without_url()),
+        };
+        let mut response = self.client.get(url.clone()).header("accept", "application/json").send().await.map_err(failed)?;
+        if response.status() != StatusCode::OK {
+            return Err(FetchError::Status {
+                url: url.clone(),
+                status: response.status(),
+            });
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(failed)? {
+            if body.len() + chunk.len() > LARGEST {
+                return Err(FetchError::TooLarge(url.clone()));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+
+    /// What can be said without connecting; names are looked at when they are resolved.
+    fn check(&self, url: &Url) -> Result<(), FetchError> {
+        let refuse = |why| Err(FetchError::Refused { url: url.clone(), why });
+        let literal = match url.host() {
+            Some(Host::Ipv4(address)) => Some(IpAddr::V4(address)),
+            Some(Host::Ipv6(address)) => Some(IpAddr::V6(address)),
+            Some(Host::Domain(_)) => None,
+            None => return refuse("expected an address with a host"),
+        };
+        let local = literal.map_or(url.host_str() == Some("localhost"), |address| address.to_canonical().is_loopback());
+        match url.scheme() {
+            "https" => {}
+            "http" if local => {}
+            _ => return refuse("expected https; http is for loopback only"),
+        }
+        if literal.is_some_and(|address| !self.guard.admits(address)) {
+            return refuse("a private address; name its network in fetch.allow_private if it is meant");
+        }
+        Ok(())
+    }
+}
+
+/// An error with its causes: reqwest's own text alone says little.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}
