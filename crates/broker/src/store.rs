@@ -2,6 +2,8 @@
 
 mod standing;
 
+pub use standing::{Party, Standing};
+
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -101,7 +101,7 @@ impl CedarPolicy {
     }
 }
 
-fn reference(each: &Loaded) -> RuleRef {
+pub(crate) fn reference(each: &Loaded) -> RuleRef {
     RuleRef {
         id: each.id.clone(),
         file: each.file.clone(),

@@ -6,6 +6,7 @@
 mod engine;
 mod explain;
 mod index;
+mod lint;
 mod load;
 mod schema;
 mod scope;

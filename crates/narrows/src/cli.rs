@@ -1,0 +1,169 @@
+//! The command line: verbs, and what they exit with.
+
+mod check;
+mod client;
+pub(crate) mod exchange;
+mod explain;
+pub(crate) mod init;
+pub(crate) mod inspect;
+mod key;
+pub(crate) mod output;
+mod policy;
+pub(crate) mod why;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use crate::{demo, serving};
+
+/// What a verb answers: 0 for done, 1 for refused or failed. Wrong use is 2, and clap's own.
+type Outcome = Result<ExitCode, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Narrows: a caller's token goes in, a token good for one audience, a few actions and a few minutes comes out.
+#[derive(Debug, Parser)]
+#[command(name = "narrows", version, max_term_width = 100)]
+struct Cli {
+    /// The configuration; may be repeated, later ones overlay earlier ones.
+    #[arg(long = "config", global = true, env = "NARROWS_CONFIG", default_value = "narrows.toml")]
+    config: Vec<PathBuf>,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Play the scenes, end to end, over real HTTP on loopback.
+    Demo(demo::DemoArgs),
+    /// Write a commented configuration, policies and a key file.
+    Init(init::InitArgs),
+    /// Check configuration and policies; print the schemas.
+    Check(check::CheckArgs),
+    /// Show what is in force.
+    Config {
+        #[command(subcommand)]
+        what: ConfigVerb,
+    },
+    /// Run the broker.
+    Serve,
+    /// Make, list, disable and enable clients.
+    Client {
+        #[command(subcommand)]
+        what: client::ClientVerb,
+    },
+    /// Disable and enable people and workloads.
+    Subject {
+        #[command(subcommand)]
+        what: client::SubjectVerb,
+    },
+    /// Exchange a token from standard input.
+    Exchange(exchange::ExchangeArgs),
+    /// Say in words what a token from standard input allows, and verify it.
+    Inspect(inspect::InspectArgs),
+    /// Would this be allowed, and by which rule?
+    Explain(explain::ExplainArgs),
+    /// Tell a decision as a story.
+    Why(why::WhyArgs),
+    /// Test, lint and tabulate policies.
+    Policy {
+        #[command(subcommand)]
+        what: policy::PolicyVerb,
+    },
+    /// List, rotate and retire signing keys.
+    Key {
+        #[command(subcommand)]
+        what: key::KeyVerb,
+    },
+    /// Print completions for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page.
+    Man,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigVerb {
+    /// Print what is in force, and from which files; secrets are masked.
+    Show(ShowArgs),
+}
+
+#[derive(Args, Debug)]
+struct ShowArgs {
+    /// With the defaults that were not written.
+    #[arg(long)]
+    effective: bool,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the program.
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = tracing_subscriber::EnvFilter::try_from_env("NARROWS_LOG").unwrap_or_else(|_| "warn,narrows=info,broker=info".into());
+    // Control characters of outside text are escaped by the JSON form; colour is off where nobody looks.
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match cli.verb {
+        Verb::Serve => logs.json().init(),
+        _ => logs.with_ansi(false).init(),
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            output::complain(&format!("the runtime could not be started: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(cli)) {
+        Ok(code) => code,
+        Err(error) => {
+            output::complain(&error.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Outcome {
+    let paths = cli.config;
+    match cli.verb {
+        Verb::Demo(args) => demo::run(args).await,
+        Verb::Init(args) => init::run(&args),
+        Verb::Check(args) => check::run(&args, &paths),
+        Verb::Config {
+            what: ConfigVerb::Show(args),
+        } => check::show(args.effective, args.json, &paths),
+        Verb::Serve => serve(paths).await,
+        Verb::Client { what } => client::run(what, &paths).await,
+        Verb::Subject { what } => client::run_subject(what, &paths).await,
+        Verb::Exchange(args) => exchange::run(args, &paths).await,
+        Verb::Inspect(args) => inspect::run(&args, &paths).await,
+        Verb::Explain(args) => explain::run(&args, &paths),
+        Verb::Why(args) => why::run(&args, &paths).await,
+        Verb::Policy { what } => policy::run(what, &paths),
+        Verb::Key { what } => key::run(what, &paths).await,
+        Verb::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "narrows", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::Man => {
+            clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout())?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+async fn serve(paths: Vec<PathBuf>) -> Outcome {
+    let running = serving::start(paths).await?;
+    tracing::info!(address = %running.address, "serving");
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+    }
+    tracing::info!("stopping");
+    running.stop().await;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,98 @@
+//! `init`: a configuration to start from.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use aws_lc_rs::rand;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use clap::{Args, ValueEnum};
+
+use super::Outcome;
+use super::output::say;
+use crate::demo;
+
+const PLAIN: &str = include_str!("init/narrows.toml");
+const POLICY: &str = include_str!("init/first.cedar");
+
+/// Arguments of `init`.
+#[derive(Args, Debug)]
+pub(super) struct InitArgs {
+    /// Where to write.
+    #[arg(default_value = ".")]
+    dir: PathBuf,
+    /// What to start from.
+    #[arg(long, value_enum, default_value = "plain")]
+    from: From,
+    /// Only say what would be written.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum From {
+    /// One client and one audience to change into yours.
+    Plain,
+    /// The configuration of the demo.
+    Demo,
+}
+
+/// Writes the files, or says which of them are there already and writes none.
+pub(super) fn run(args: &InitArgs) -> Outcome {
+    let files = match args.from {
+        From::Plain => plain()?,
+        From::Demo => demo::files("http://127.0.0.1:8420", "http://127.0.0.1:8421", "127.0.0.1:8420")?,
+    };
+    let there: Vec<_> = files.iter().map(|(name, ..)| args.dir.join(name)).filter(|path| path.exists()).collect();
+    if !there.is_empty() {
+        let names: Vec<_> = there.iter().map(|path| path.display().to_string()).collect();
+        return Err(format!(
+            "nothing was written, because these are there already: {}; name another folder",
+            names.join(", ")
+        )
+        .into());
+    }
+    for (name, text, secret) in &files {
+        let path = args.dir.join(name);
+        if !args.dry_run {
+            write(&path, text, *secret)?;
+        }
+        say(format!("{}{}", path.display(), if *secret { "  (secret, mode 0600)" } else { "" }));
+    }
+    say(format!("next: narrows --config {} check", args.dir.join("narrows.toml").display()));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes one file; a secret for its owner alone, from its first byte on.
+pub(crate) fn write(path: &Path, text: &str, secret: bool) -> std::io::Result<()> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let mode = if secret { 0o600 } else { 0o644 };
+    std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path)?
+        .write_all(text.as_bytes())
+}
+
+/// A key file: 32 random bytes as one line.
+pub(crate) fn key_file() -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
+    let mut key = [0; 32];
+    rand::fill(&mut key).map_err(|_| "no randomness to be had")?;
+    Ok(format!("{}\n", STANDARD.encode(key)))
+}
+
+fn plain() -> Result<Vec<(String, String, bool)>, Box<dyn std::error::Error + Send + Sync>> {
+    let (key, pem) = crate::assertion::ClientKey::generate()?;
+    Ok(vec![
+        ("narrows.toml".to_owned(), PLAIN.to_owned(), false),
+        ("narrows.key".to_owned(), key_file()?, true),
+        ("policies/first.cedar".to_owned(), POLICY.to_owned(), false),
+        ("edge.jwks.json".to_owned(), format!("{}\n", key.jwks()), false),
+        ("edge.key".to_owned(), pem, true),
+    ])
+}

@@ -1,0 +1,135 @@
+//! `inspect`: a token in words, and whether it verifies.
+
+use std::io::Read as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use delegation::token::{Algorithm, KeySet, SubjectToken, Unverified};
+use serde_json::Value;
+
+use super::Outcome;
+use super::output::{say, seconds};
+use crate::assertion::claims_of;
+use crate::config;
+
+/// Arguments of `inspect`.
+#[derive(Args, Debug)]
+pub(super) struct InspectArgs {
+    /// Print the claims as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(args: &InspectArgs, paths: &[PathBuf]) -> Outcome {
+    let mut token = String::new();
+    std::io::stdin().read_to_string(&mut token)?;
+    let claims = claims_of(&token).ok_or("expected a JWT on standard input")?;
+    let verified = verify(token.trim(), paths).await;
+    if args.json {
+        say(serde_json::json!({ "verified": verified.is_ok(), "why": verified.as_ref().err(), "claims": claims }));
+    } else {
+        for line in in_words(&claims) {
+            say(line);
+        }
+        match &verified {
+            Ok(issuer) => say(format!("verified   signed by {issuer}")),
+            Err(why) => say(format!("NOT VERIFIED: {why}")),
+        }
+    }
+    Ok(if verified.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What a token says, a line for each thing that matters.
+pub(crate) fn in_words(claims: &Value) -> Vec<String> {
+    let text = |name: &str| claims.get(name).and_then(Value::as_str).map(str::to_owned);
+    let number = |name: &str| claims.get(name).and_then(Value::as_i64).unwrap_or_default();
+    let mut lines = Vec::new();
+    let mut line = |label: &str, value: Option<String>| lines.extend(value.map(|value| format!("{label:<10} {value}")));
+    line("issuer", text("iss"));
+    let audience = match claims.get("aud") {
+        Some(Value::Array(several)) => several.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "),
+        Some(one) => one.as_str().unwrap_or_default().to_owned(),
+        None => "anyone".to_owned(),
+    };
+    line("good at", Some(audience));
+    line("on behalf", text("sub"));
+    let mut actors = Vec::new();
+    let mut level = claims.get("act");
+    while let Some(act) = level {
+        actors.extend(act.get("sub").and_then(Value::as_str).map(str::to_owned));
+        level = act.get("act");
+    }
+    line("acting", (!actors.is_empty()).then(|| actors.join(", before it ")));
+    for (label, name) in [("may", "authorization_details"), ("onward", "onward")] {
+        for detail in claims.get(name).and_then(Value::as_array).into_iter().flatten() {
+            line(label, Some(detail_in_words(detail)));
+        }
+    }
+    line("scope", text("scope"));
+    let life = number("exp") - number("iat");
+    let left = number("exp") - jiff::Timestamp::now().as_second();
+    line(
+        "lives",
+        Some(format!(
+            "{} in all, {}",
+            seconds(life),
+            if left > 0 {
+                format!("{} left", seconds(left))
+            } else {
+                "and is over".to_owned()
+            }
+        )),
+    );
+    lines
+}
+
+fn detail_in_words(detail: &Value) -> String {
+    let text = |name: &str| detail.get(name).and_then(Value::as_str).unwrap_or_default();
+    let actions: Vec<_> = detail
+        .get("actions")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let which = if text("identifier").is_empty() {
+        String::new()
+    } else {
+        format!(" {}", text("identifier"))
+    };
+    let bounds: Vec<_> = detail
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(name, _)| !matches!(name.as_str(), "type" | "actions" | "identifier"))
+        .map(|(name, value)| format!("{name} {value}"))
+        .collect();
+    let bounds = if bounds.is_empty() {
+        String::new()
+    } else {
+        format!(", only {}", bounds.join(", "))
+    };
+    format!("{} {}{which}{bounds}", actions.join(" and "), text("type"))
+}
+
+/// Verifies against the broker's own published keys, or those of a trusted issuer.
+async fn verify(token: &str, paths: &[PathBuf]) -> Result<String, String> {
+    let loaded = config::load(paths).map_err(|problems| problems.to_string())?;
+    let token = Unverified::<SubjectToken>::parse(token).map_err(|error| error.to_string())?;
+    let issuer = token.claimed_issuer().to_owned();
+    let fetcher = fetch::Fetcher::new(loaded.fetch.clone()).map_err(|error| error.to_string())?;
+    if issuer == loaded.snapshot.issuer {
+        let url = format!("{}/oauth2/jwks", issuer.trim_end_matches('/'))
+            .parse()
+            .map_err(|_| "issuer: not a URL".to_owned())?;
+        let bytes = fetcher.get(&url).await.map_err(|error| error.to_string())?;
+        let algorithms = [Algorithm::Es256, Algorithm::EdDsa, Algorithm::Rs256, Algorithm::Ps256];
+        let keys = KeySet::parse(&issuer, &bytes, &algorithms).map_err(|error| error.to_string())?;
+        return token.authenticate(&keys).map(|_| issuer).map_err(|error| error.to_string());
+    }
+    let trusted = loaded.snapshot.issuers.get(&issuer).ok_or("its issuer is not trusted here")?;
+    let keys = fetch::IssuerKeys::new(std::sync::Arc::new(fetcher), loaded.keys.clone());
+    let keys = keys.keys(&trusted.name).await.map_err(|error| error.to_string())?;
+    token.authenticate(&keys).map(|_| issuer).map_err(|error| error.to_string())
+}

@@ -1,0 +1,257 @@
+//! `policy test|lint|matrix`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use delegation::authority::atoms;
+use delegation::details::{Detail, Standing};
+use delegation::identity::{AttributeValue, Attributes, Subject, SubjectKind};
+use delegation::oauth::{ClientId, Scope};
+use issuance::policy::{Answer, Because, ClientFacts, Inquiry, Policy as _, Question, SubjectFacts};
+use policy_cedar::CedarPolicy;
+use serde::Deserialize;
+
+use super::Outcome;
+use super::output::{say, table};
+use crate::config::{self, Loaded};
+use crate::serving;
+
+/// Verbs of `policy`.
+#[derive(Debug, Subcommand)]
+pub(super) enum PolicyVerb {
+    /// Run the cases in NAME.cases.toml beside NAME.cedar.
+    Test,
+    /// Name rules that can never fire, and permits without audience or type.
+    Lint {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// The truth table: which client may do what, for a subject in the given groups.
+    Matrix {
+        /// A group of the subject, as `corp|support`; may be repeated.
+        #[arg(long)]
+        group: Vec<String>,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// A file of cases.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Cases {
+    case: Vec<Case>,
+}
+
+/// One request and what policy must say to it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    name: String,
+    client: String,
+    /// `issuer|sub`.
+    subject: String,
+    #[serde(default)]
+    groups: Vec<String>,
+    #[serde(default)]
+    attributes: BTreeMap<String, String>,
+    audience: String,
+    #[serde(default)]
+    details: Vec<String>,
+    #[serde(default)]
+    onward: Vec<String>,
+    #[serde(default)]
+    scope: Vec<String>,
+    #[serde(default = "two_minutes")]
+    expires_in: i64,
+    /// RFC 3339; noon of a Wednesday if it does not matter.
+    now: Option<jiff::Timestamp>,
+    /// `allow`, `deny` or `hold`.
+    expect: String,
+    /// The `@id`s that must have decided.
+    rules: Option<Vec<String>>,
+}
+
+fn two_minutes() -> i64 {
+    120
+}
+
+pub(super) fn run(verb: PolicyVerb, paths: &[PathBuf]) -> Outcome {
+    let loaded = config::load(paths).map_err(|problems| problems.to_string())?;
+    let in_force = serving::in_force(&loaded)?;
+    match verb {
+        PolicyVerb::Test => test(&loaded, &in_force.policy),
+        PolicyVerb::Lint { json } => lint(&loaded, &in_force.policy, json),
+        PolicyVerb::Matrix { group, json } => matrix(&loaded, &in_force.policy, &group, json),
+    }
+}
+
+fn test(loaded: &Loaded, policy: &CedarPolicy) -> Outcome {
+    let (mut passed, mut failed) = (0, 0);
+    let beside = loaded.policies.iter().map(|file| Path::new(&file.name).with_extension("cases.toml"));
+    for path in beside.filter(|path| path.is_file()) {
+        let cases: Cases = toml::from_str(&std::fs::read_to_string(&path)?).map_err(|error| format!("{}: {error}", path.display()))?;
+        for case in cases.case {
+            let inquiry = case.inquiry(loaded).map_err(|error| format!("{}: case `{}`: {error}", path.display(), case.name))?;
+            let verdict = policy.ask(&inquiry);
+            let answer = match verdict.answer {
+                Answer::Allow => "allow",
+                Answer::Deny {
+                    because: Because::Hold, ..
+                } => "hold",
+                Answer::Deny { .. } => "deny",
+            };
+            let rules = case.rules.as_ref().is_none_or(|rules| *rules == verdict.rules);
+            if answer == case.expect && rules {
+                passed += 1;
+            } else {
+                failed += 1;
+                say(format!(
+                    "{}: `{}`: expected {} by {:?}, got {answer} by {:?}",
+                    path.display(),
+                    case.name,
+                    case.expect,
+                    case.rules.unwrap_or_default(),
+                    verdict.rules
+                ));
+            }
+        }
+    }
+    say(format!("{passed} passed, {failed} failed"));
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl Case {
+    fn inquiry(&self, loaded: &Loaded) -> Result<Inquiry, String> {
+        let snapshot = &loaded.snapshot;
+        let client = ClientId::parse(&self.client)
+            .ok()
+            .and_then(|id| snapshot.clients.get(&id))
+            .ok_or_else(|| format!("there is no client `{}`", self.client))?;
+        let (issuer_name, sub) = self.subject.split_once('|').ok_or("`subject` is `issuer|sub`")?;
+        let issuer = snapshot.issuer_named(issuer_name);
+        let mut questions = Vec::new();
+        for (list, onward) in [(&self.details, false), (&self.onward, true)] {
+            for text in list {
+                let detail = Detail::parse_short(text, &snapshot.types, Standing::Asked).map_err(|error| format!("`{text}`: {error}"))?;
+                questions.extend(atoms(std::slice::from_ref(&detail)).map(|atom| Question::Detail {
+                    detail: atom.detail.clone(),
+                    action: atom.action.to_owned(),
+                    onward,
+                }));
+            }
+        }
+        for scope in &self.scope {
+            questions.push(Question::Scope(Scope::parse(scope).map_err(|error| error.to_string())?));
+        }
+        let noon: jiff::Timestamp = "2026-01-07T12:00:00Z".parse().map_err(|_| "no time")?;
+        let text = |(name, value): (&String, &String)| (name.clone(), AttributeValue::Text(value.clone()));
+        Ok(Inquiry {
+            client: ClientFacts::from(client),
+            subject: SubjectFacts {
+                subject: Subject {
+                    issuer_name: issuer_name.to_owned(),
+                    iss: issuer.map(|issuer| issuer.issuer.clone()).unwrap_or_default(),
+                    sub: sub.to_owned(),
+                },
+                kind: issuer.map_or(SubjectKind::Workload, |issuer| issuer.subject),
+                attributes: Attributes {
+                    groups: self.groups.iter().cloned().collect(),
+                    values: self.attributes.iter().map(text).collect(),
+                },
+            },
+            audience: self.audience.clone(),
+            now_millis: self.now.unwrap_or(noon).as_millisecond(),
+            expires_in: self.expires_in,
+            subject_age_seconds: 0,
+            requested_by: None,
+            chain: Vec::new(),
+            client_ip: None,
+            sender_constrained: false,
+            auth_age_seconds: None,
+            acr: None,
+            questions,
+        })
+    }
+}
+
+/// Rules that name a client there is not, and permits that bound neither action nor resource.
+fn lint(loaded: &Loaded, policy: &CedarPolicy, json: bool) -> Outcome {
+    let clients: Vec<_> = loaded.snapshot.clients.keys().map(ToString::to_string).collect();
+    let findings = policy.lint(&clients);
+    if json {
+        say(serde_json::to_string_pretty(&findings)?);
+    } else {
+        for (rule, finding) in &findings {
+            say(format!("{}:{}: `{}` {finding}", rule.file, rule.line, rule.id));
+        }
+        say(format!("{} policies looked at, {} findings", policy.len(), findings.len()));
+    }
+    Ok(if findings.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn matrix(loaded: &Loaded, policy: &CedarPolicy, groups: &[String], json: bool) -> Outcome {
+    let snapshot = &loaded.snapshot;
+    let issuer = groups
+        .first()
+        .and_then(|group| group.split_once('|'))
+        .and_then(|(name, _)| snapshot.issuer_named(name))
+        .or(snapshot.issuers.values().next());
+    let issuer_name = issuer.map_or_else(|| "narrows".to_owned(), |issuer| issuer.name.clone());
+    let mut rows = Vec::new();
+    for client in snapshot.clients.keys() {
+        for audience in snapshot.audiences.values() {
+            for declared in audience.detail_types.iter().filter_map(|name| snapshot.types.get(name)) {
+                for (action, rule) in &declared.actions {
+                    let id = if rule.identifier == delegation::details::IdentifierRule::None {
+                        ""
+                    } else {
+                        "/1"
+                    };
+                    let case = Case {
+                        name: String::new(),
+                        client: client.to_string(),
+                        subject: format!("{issuer_name}|someone"),
+                        groups: groups
+                            .iter()
+                            .map(|group| group.split_once('|').map_or(group.as_str(), |(_, name)| name).to_owned())
+                            .collect(),
+                        attributes: BTreeMap::new(),
+                        audience: audience.id.to_string(),
+                        details: vec![format!("{}:{action}{id}", declared.name)],
+                        onward: Vec::new(),
+                        scope: Vec::new(),
+                        expires_in: 60,
+                        now: None,
+                        expect: String::new(),
+                        rules: None,
+                    };
+                    let verdict = policy.ask(&case.inquiry(loaded)?);
+                    let answer = if verdict.answer == Answer::Allow { "allow" } else { "deny" };
+                    rows.push(vec![
+                        client.to_string(),
+                        audience.id.to_string(),
+                        format!("{}:{action}", declared.name),
+                        answer.to_owned(),
+                        verdict.rules.join(" "),
+                    ]);
+                }
+            }
+        }
+    }
+    if json {
+        let items: Vec<_> = rows.iter().map(|row| serde_json::json!({ "client": row.first(), "audience": row.get(1), "action": row.get(2), "answer": row.get(3), "rules": row.get(4) })).collect();
+        say(serde_json::Value::from(items));
+    } else {
+        say(table(&["client", "audience", "action", "answer", "rules"], rows));
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,187 @@
+//! `why`: a decision as a story, and the smallest mend.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use broker::store::Store;
+use clap::Args;
+use issuance::policy::Inquiry;
+use serde_json::Value;
+
+use super::Outcome;
+use super::explain::story;
+use super::output::say;
+use crate::config::{self, Loaded};
+use crate::serving;
+
+/// Arguments of `why`.
+#[derive(Args, Debug)]
+pub(super) struct WhyArgs {
+    /// The `decision_id` of the answer, or a unique beginning of it.
+    decision_id: String,
+    /// The record as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(args: &WhyArgs, paths: &[PathBuf]) -> Outcome {
+    let loaded = config::load(paths).map_err(|problems| problems.to_string())?;
+    let store = Store::open(&loaded.settings.store).await?;
+    let found = store.decisions(&args.decision_id).await?;
+    let record: Value = match found.as_slice() {
+        [only] => serde_json::from_str(only)?,
+        [] => return Err(format!("no decision `{}` is on record here", args.decision_id).into()),
+        _ => return Err(format!("`{}` begins more than one decision; give more of it", args.decision_id).into()),
+    };
+    if args.json {
+        say(serde_json::to_string_pretty(&record)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    for line in tell(&record, &loaded) {
+        say(line);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The story: asked, understood as, ceiling, rules, near misses, mend.
+pub(crate) fn tell(record: &Value, loaded: &Loaded) -> Vec<String> {
+    let text = |name: &str| record.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let part = |name: &str, inner: &str| {
+        record
+            .get(name)
+            .and_then(|part| part.get(inner))
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let time = record.get("time").and_then(Value::as_i64).and_then(|at| jiff::Timestamp::from_millisecond(at).ok());
+    let mut lines = vec![format!(
+        "{}  {} {} at {}",
+        text("id"),
+        text("decision"),
+        text("reason"),
+        time.map(|at| at.to_string()).unwrap_or_default()
+    )];
+    let mut line = |label: &str, value: String| {
+        if !value.is_empty() {
+            lines.push(format!("{label:<12} {value}"));
+        }
+    };
+    line("asked by", text("client"));
+    line(
+        "on behalf",
+        format!(
+            "{} {}",
+            part("subject", "sub"),
+            if part("subject", "iss").is_empty() {
+                String::new()
+            } else {
+                format!("of {}", part("subject", "iss"))
+            }
+        )
+        .trim()
+        .to_owned(),
+    );
+    line("for", text("audience"));
+    for (label, name) in [("understood", "authorization_details"), ("onward", "onward")] {
+        for detail in record.get(name).and_then(Value::as_array).into_iter().flatten() {
+            line(label, short(detail, loaded));
+        }
+    }
+    line("scope", text("scope"));
+    let inputs = record.get("inputs").unwrap_or(&Value::Null);
+    let list = |value: Option<&Value>| {
+        let items: Vec<_> = value.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+        if items.is_empty() { "nothing".to_owned() } else { items.join(", ") }
+    };
+    if let Some(uncovered) = inputs.get("uncovered").and_then(Value::as_str) {
+        let ceiling = inputs.get("ceiling");
+        line(
+            "ceiling",
+            format!(
+                "details {}; scopes {}",
+                list(ceiling.and_then(|ceiling| ceiling.get("details"))),
+                list(ceiling.and_then(|ceiling| ceiling.get("scopes")))
+            ),
+        );
+        line("not covered", uncovered.to_owned());
+        let unmapped = list(inputs.get("unmapped_scopes"));
+        if text("reason") == "scope_not_mapped" {
+            let first = unmapped.split(", ").next().unwrap_or_default().to_owned();
+            line(
+                "mend",
+                format!("the subject token carries scope {unmapped}, which nothing maps; add to the configuration:"),
+            );
+            lines.push(format!("\n[[scopes]]\nname    = \"{first}\"\ndetails = [\"{uncovered}\"]"));
+        } else {
+            line(
+                "mend",
+                "ask for less, or have the scope in the subject token mapped to this in [[scopes]]".to_owned(),
+            );
+        }
+        return lines;
+    }
+    let policy_asked = Inquiry::from_json(inputs, &loaded.snapshot.types);
+    match (policy_asked, serving::in_force(loaded)) {
+        (Some(inquiry), Ok(in_force)) => {
+            if text("policy_version") != loaded.policy_version {
+                line(
+                    "note",
+                    format!(
+                        "decided by {}; what follows is by {}, which is in force now",
+                        text("policy_version"),
+                        loaded.policy_version
+                    ),
+                );
+            }
+            let explanation = in_force.policy.explain(&inquiry);
+            lines.extend(story(&explanation));
+            if text("decision") == "deny" {
+                let near = explanation.questions.iter().flat_map(|question| &question.near_misses).next();
+                lines.push(match near {
+                    Some(miss) => format!(
+                        "mend         meet `{}` (permit `{}`), or change that permit",
+                        miss.condition, miss.rule.id
+                    ),
+                    None => format!(
+                        "mend         write a permit for principal Workload::\"{}\" and what is refused above",
+                        text("client")
+                    ),
+                });
+            }
+        }
+        _ => {
+            let mend = mend(&text("reason"));
+            line("mend", mend.to_owned());
+        }
+    }
+    lines
+}
+
+fn short(detail: &Value, loaded: &Loaded) -> String {
+    let parsed = delegation::details::Detail::from_json(detail, &loaded.snapshot.types, delegation::details::Standing::Ceiling);
+    parsed.map_or_else(|_| detail.to_string(), |detail| detail.to_string())
+}
+
+/// What helps where policy was not asked.
+fn mend(reason: &str) -> &'static str {
+    match reason {
+        "client_authentication_failed" => {
+            "check the client's key or secret, the assertion's `aud` (our issuer alone), `jti` (once) and life (300 s); `narrows client list` shows standing"
+        }
+        "subject_token_not_for_client" => {
+            "put the token's `aud` into the client's `receives`, or into the issuer's `audiences` with the client in `exchangers`"
+        }
+        "subject_token_invalid" => {
+            "compare the token (`narrows inspect`) with the issuer's entry: `issuer`, `algorithms`, `typ`, `token_types`, `attributes`"
+        }
+        "subject_token_expired" => "ask with a fresh token; there is no leeway on `exp`",
+        "unknown_audience" => "`audience` is compared byte for byte with [[audiences]]",
+        "audience_closed" => "add the client to the audience's `clients`",
+        "unknown_type" => "add the type to the audience's `details`, or declare it in [[detail_types]]",
+        "nothing_asked" => "name authorization_details or scope, or give the audience `defaults`",
+        "chain_too_long" => "raise tokens.max_chain, or shorten the chain",
+        "subject_disabled" => "`narrows subject enable` takes it back",
+        _ => "",
+    }
+}

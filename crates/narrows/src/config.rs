@@ -1,0 +1,257 @@
+//! `narrows.toml`: read whole, checked whole, and turned into the values that each crate takes.
+
+mod audiences;
+mod clients;
+mod detail_types;
+mod duration;
+mod file;
+mod issuers;
+mod problem;
+mod profile;
+mod source;
+mod unbuilt;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker::Settings;
+use delegation::oauth::Scope;
+use delegation::registry::{Lifetimes, Snapshot};
+use delegation::token::{Algorithm, sha256};
+use fetch::{FetchSettings, IssuerEntry};
+use policy_cedar::PolicyFile;
+
+pub(crate) use file::File;
+pub(crate) use problem::{Problem, Problems};
+use source::Source;
+
+/// A configuration that is right, as the values that are made from it.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) keys: Vec<IssuerEntry>,
+    pub(crate) settings: Settings,
+    pub(crate) listen: SocketAddr,
+    pub(crate) metrics_listen: Option<SocketAddr>,
+    pub(crate) fetch: FetchSettings,
+    pub(crate) policies: Vec<PolicyFile>,
+    pub(crate) policy_patterns: Vec<String>,
+    pub(crate) policy_version: String,
+    pub(crate) timezone: String,
+    /// Every file that was read, for noticing changes.
+    pub(crate) watched: Vec<PathBuf>,
+    /// What is understood and not built yet.
+    pub(crate) warnings: Vec<Problem>,
+    /// The whole as one table, secrets masked, with the file that each part comes from.
+    pub(crate) shown: toml::Table,
+    pub(crate) files: Vec<PathBuf>,
+}
+
+/// Reads the files at `paths`, later ones over earlier ones, with what they include.
+pub(crate) fn load(paths: &[PathBuf]) -> Result<Loaded, Problems> {
+    let source = Source::read(paths)?;
+    let file: File = source.parse()?;
+    let mut problems = Problems::new(source);
+
+    let types = detail_types::build(&file, &mut problems);
+    let scopes = audiences::scopes(&file, &types, &mut problems);
+    let audiences = audiences::build(&file, &types, &mut problems);
+    let (clients, mut keys) = clients::build(&file, &mut problems);
+    let (issuers, issuer_keys) = issuers::build(&file, &mut problems);
+    keys.extend(issuer_keys);
+    let warnings = unbuilt::check(&file, &mut problems);
+
+    let issuer = issuers::our_issuer(&file, &mut problems);
+    let listen = address(file.listen.as_deref(), "listen", &mut problems);
+    let metrics_listen = file.metrics_listen.as_deref().map(|text| address(Some(text), "metrics_listen", &mut problems));
+    let tokens = file.tokens.clone().unwrap_or_default();
+    let limits = file.limits.clone().unwrap_or_default();
+    let key_times = file.keys.clone().unwrap_or_default();
+    let mut time = |text: &Option<String>, path: &str, default: &str| {
+        let text = text.as_deref().unwrap_or(default);
+        duration::parse(text).unwrap_or_else(|| {
+            problems.add(path, format!("expected a duration such as `90s`, `5m` or `1h`, found `{text}`"));
+            Duration::ZERO
+        })
+    };
+    let lifetimes = Lifetimes {
+        default: time(&tokens.lifetime, "tokens.lifetime", "5m"),
+        max: time(&tokens.max_lifetime, "tokens.max_lifetime", "10m"),
+    };
+    let rotate_every = time(&key_times.rotate_every, "keys.rotate_every", "30d");
+    let publish_before = time(&key_times.publish_before, "keys.publish_before", "1h");
+    if lifetimes.default > lifetimes.max {
+        problems.add("tokens.lifetime", "is longer than `tokens.max_lifetime`; shorten it".to_owned());
+    }
+    let algorithm = match tokens.algorithm.as_deref().unwrap_or("ES256") {
+        "ES256" => Algorithm::Es256,
+        "EdDSA" => Algorithm::EdDsa,
+        "RS256" => Algorithm::Rs256,
+        "PS256" => Algorithm::Ps256,
+        other => {
+            problems.add(
+                "tokens.algorithm",
+                format!("expected ES256, EdDSA, RS256 or PS256, found `{other}`"),
+            );
+            Algorithm::Es256
+        }
+    };
+    let body = limits.body.as_deref().unwrap_or("64KiB");
+    let body_limit = duration::parse_size(body).unwrap_or_else(|| {
+        problems.add("limits.body", format!("expected a size such as `64KiB`, found `{body}`"));
+        0
+    });
+    let store = file.store.clone().unwrap_or_default();
+    match store.split_once(':') {
+        Some(("sqlite", path)) if !path.is_empty() => {}
+        Some(("postgres" | "postgresql", _)) => {
+            problems.add("store", "PostgreSQL is not served yet; use `sqlite:PATH`".to_owned());
+        }
+        _ => problems.add("store", format!("expected `sqlite:PATH`, found `{store}`")),
+    }
+    let fetch = FetchSettings {
+        allow_private: networks(&file, &mut problems),
+    };
+    let (policies, policy_version, policy_paths) = policies(&file, &mut problems);
+    let timezone = file.policy.as_ref().and_then(|policy| policy.timezone.clone()).unwrap_or_else(|| "UTC".to_owned());
+    let key_files = file
+        .key_file
+        .clone()
+        .map(file::OneOrMany::into_vec)
+        .unwrap_or_default()
+        .into_iter()
+        .map(PathBuf::from)
+        .collect();
+    for (path, value) in [
+        ("issuer", file.issuer.is_some()),
+        ("listen", file.listen.is_some()),
+        ("store", file.store.is_some()),
+        ("policies", file.policies.is_some()),
+        ("key_file", file.key_file.is_some()),
+    ] {
+        if !value {
+            problems.add(path, "is required".to_owned());
+        }
+    }
+
+    let mut watched = problems.source().files();
+    watched.extend(policy_paths);
+    watched.extend(keys.iter().filter_map(|entry| match &entry.source {
+        fetch::KeySource::File(path) => Some(path.clone()),
+        _ => None,
+    }));
+    let config_version = format!("c-{}", short_digest(&problems.source().bytes()));
+    let snapshot = Snapshot {
+        issuer,
+        clients: clients.into_iter().map(|client| (client.id.clone(), client)).collect(),
+        audiences: audiences.into_iter().map(|audience| (audience.id.clone(), audience)).collect(),
+        issuers: issuers.into_iter().map(|issuer| (issuer.issuer.clone(), issuer)).collect(),
+        types,
+        scopes,
+        lifetimes,
+        max_chain: tokens.max_chain.unwrap_or(8),
+        config_version,
+    };
+    let settings = Settings {
+        store,
+        key_files,
+        algorithm,
+        rotate_every,
+        publish_before,
+        body_limit,
+        connections: limits.connections.unwrap_or(10_000),
+    };
+    let (shown, files) = (problems.source().shown(), problems.source().files());
+    problems.finish(Loaded {
+        snapshot: Arc::new(snapshot),
+        keys,
+        settings,
+        listen,
+        metrics_listen,
+        fetch,
+        policies,
+        policy_patterns: file.policies.clone().unwrap_or_default(),
+        policy_version,
+        timezone,
+        watched,
+        warnings,
+        shown,
+        files,
+    })
+}
+
+fn address(text: Option<&str>, path: &str, problems: &mut Problems) -> SocketAddr {
+    let text = text.unwrap_or("127.0.0.1:0");
+    text.parse().unwrap_or_else(|_| {
+        problems.add(path, format!("expected ADDRESS:PORT such as `127.0.0.1:8420`, found `{text}`"));
+        SocketAddr::from(([127, 0, 0, 1], 0))
+    })
+}
+
+fn networks(file: &File, problems: &mut Problems) -> Vec<ipnet::IpNet> {
+    let listed = file.fetch.as_ref().and_then(|fetch| fetch.allow_private.clone()).unwrap_or_default();
+    let network = |(at, text): (usize, &String)| {
+        let parsed = text.parse().ok();
+        if parsed.is_none() {
+            problems.add(
+                &format!("fetch.allow_private[{at}]"),
+                format!("expected a network such as `10.0.0.0/8`, found `{text}`"),
+            );
+        }
+        parsed
+    };
+    listed.iter().enumerate().filter_map(network).collect()
+}
+
+/// The policy files, in the order of their names, and the version that their texts make.
+fn policies(file: &File, problems: &mut Problems) -> (Vec<PolicyFile>, String, Vec<PathBuf>) {
+    let mut found: BTreeMap<PathBuf, String> = BTreeMap::new();
+    for (at, pattern) in file.policies.iter().flatten().enumerate() {
+        let path = format!("policies[{at}]");
+        let paths = match glob::glob(pattern) {
+            Ok(paths) => paths,
+            Err(error) => {
+                problems.add(&path, format!("expected a pattern such as `policies/**/*.cedar`: {error}"));
+                continue;
+            }
+        };
+        for each in paths.flatten().filter(|each| each.is_file()) {
+            match std::fs::read_to_string(&each) {
+                Ok(text) => {
+                    found.insert(each, text);
+                }
+                Err(error) => problems.add(&path, format!("`{}`: {error}", each.display())),
+            }
+        }
+    }
+    let mut bytes = Vec::new();
+    for (path, text) in &found {
+        bytes.extend_from_slice(path.file_name().map(|name| name.as_encoded_bytes()).unwrap_or_default());
+        bytes.extend_from_slice(&sha256(text.as_bytes()));
+    }
+    let version = format!("p-{}", short_digest(&bytes));
+    let paths = found.keys().cloned().collect();
+    let base = std::env::current_dir().unwrap_or_default();
+    let name = |path: &PathBuf| path.strip_prefix(&base).unwrap_or(path).display().to_string();
+    (
+        found.into_iter().map(|(path, text)| PolicyFile { name: name(&path), text }).collect(),
+        version,
+        paths,
+    )
+}
+
+fn short_digest(bytes: &[u8]) -> String {
+    sha256(bytes).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A scope of the configuration, or a problem at `path`.
+fn scope(text: &str, path: &str, problems: &mut Problems) -> Option<Scope> {
+    let scope = Scope::parse(text).ok();
+    if scope.is_none() {
+        problems.add(path, format!("expected a scope token of RFC 6749, section 3.3, found `{text}`"));
+    }
+    scope
+}

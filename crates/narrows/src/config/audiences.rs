@@ -1,0 +1,110 @@
+//! `[[audiences]]` and `[[scopes]]`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use delegation::details::{Detail, DetailTypes, Standing};
+use delegation::oauth::{AudienceId, ClientId, Scope};
+use delegation::registry::Audience;
+
+use super::duration;
+use super::file::File;
+use super::problem::Problems;
+
+/// Every audience that is right.
+pub(super) fn build(file: &File, types: &DetailTypes, problems: &mut Problems) -> Vec<Audience> {
+    let mut built: Vec<Audience> = Vec::new();
+    for (at, audience) in file.audiences.iter().enumerate() {
+        let path = format!("audiences[{at}]");
+        for name in audience.details.iter().filter(|name| types.get(name).is_none()) {
+            problems.add(
+                &format!("{path}.details"),
+                format!("`{name}` is not declared; add it to [[detail_types]]"),
+            );
+        }
+        let mut clients = BTreeSet::new();
+        for name in audience.clients.iter().flatten() {
+            if !file.clients.iter().any(|client| client.id == *name) {
+                problems.add(&format!("{path}.clients"), format!("there is no client `{name}`"));
+            }
+            clients.extend(ClientId::parse(name));
+        }
+        let max_lifetime = audience.max_lifetime.as_deref().and_then(|text| {
+            let parsed = duration::parse(text);
+            if parsed.is_none() {
+                problems.add(
+                    &format!("{path}.max_lifetime"),
+                    format!("expected a duration such as `2m`, found `{text}`"),
+                );
+            }
+            parsed
+        });
+        let known = |claim: &String| {
+            file.trusted_issuers
+                .iter()
+                .any(|issuer| issuer.attributes.iter().flatten().any(|(name, _)| name == claim))
+        };
+        for claim in audience.claims.iter().filter(|claim| !known(claim)) {
+            problems.add(
+                &format!("{path}.claims"),
+                format!("`{claim}` is no mapped attribute; add it to `attributes` of an issuer"),
+            );
+        }
+        let mut defaults = Vec::new();
+        for (index, text) in audience.defaults.iter().enumerate() {
+            match Detail::parse_short(text, types, Standing::Asked) {
+                Ok(detail) if audience.details.iter().any(|name| name == detail.kind()) => defaults.push(detail),
+                Ok(_) => problems.add(
+                    &format!("{path}.defaults[{index}]"),
+                    format!("`{text}` is of a type that is not among `details`"),
+                ),
+                Err(error) => problems.add(&format!("{path}.defaults[{index}]"), format!("`{text}`: {error}")),
+            }
+        }
+        let Ok(id) = AudienceId::parse(&audience.id) else {
+            problems.add(
+                &format!("{path}.id"),
+                "expected 1 to 1024 characters without control characters".to_owned(),
+            );
+            continue;
+        };
+        if built.iter().any(|other| other.id == id) {
+            problems.add(&format!("{path}.id"), format!("`{id}` is there twice"));
+        }
+        let scopes = audience
+            .scopes
+            .iter()
+            .filter_map(|text| super::scope(text, &format!("{path}.scopes"), problems))
+            .collect();
+        built.push(Audience {
+            id,
+            detail_types: audience.details.iter().cloned().collect(),
+            scopes,
+            clients: audience.clients.as_ref().map(|_| clients),
+            max_lifetime,
+            claims: audience.claims.iter().cloned().collect(),
+            defaults,
+        });
+    }
+    built
+}
+
+/// What each mapped scope amounts to.
+pub(super) fn scopes(file: &File, types: &DetailTypes, problems: &mut Problems) -> BTreeMap<Scope, Vec<Detail>> {
+    let mut built = BTreeMap::new();
+    for (at, scope) in file.scopes.iter().enumerate() {
+        let path = format!("scopes[{at}]");
+        let mut details = Vec::new();
+        for (index, text) in scope.details.iter().enumerate() {
+            match Detail::parse_short(text, types, Standing::Ceiling) {
+                Ok(detail) => details.push(detail),
+                Err(error) => problems.add(&format!("{path}.details[{index}]"), format!("`{text}`: {error}")),
+            }
+        }
+        if let Some(name) = super::scope(&scope.name, &format!("{path}.name"), problems)
+            && built.insert(name, details).is_some()
+        {
+            problems.add(&format!("{path}.name"), format!("`{}` is mapped twice", scope.name));
+        }
+    }
+    built
+}

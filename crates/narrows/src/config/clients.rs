@@ -1,0 +1,208 @@
+//! `[[clients]]`: who may ask, and how each shows who it is.
+
+use std::collections::BTreeSet;
+
+use delegation::oauth::{ClientId, GrantType};
+use delegation::registry::{AuthMethod, Client, ClientAuth, LabelValue, Receives, SecretDigest, WorkloadMatch};
+use delegation::time::Timestamp;
+use delegation::token::Algorithm;
+use fetch::IssuerEntry;
+use serde_json::Value;
+
+use super::file::{self, Auth, File};
+use super::issuers::key_source;
+use super::problem::Problems;
+
+/// What a client's own assertions may be signed with.
+const ASSERTION_ALGORITHMS: [Algorithm; 6] = [
+    Algorithm::Es256,
+    Algorithm::Es384,
+    Algorithm::Es512,
+    Algorithm::EdDsa,
+    Algorithm::Rs256,
+    Algorithm::Ps256,
+];
+
+/// Every client that is right, with the sources of their keys.
+pub(super) fn build(file: &File, problems: &mut Problems) -> (Vec<Client>, Vec<IssuerEntry>) {
+    let mut built: Vec<Client> = Vec::new();
+    let mut keys = Vec::new();
+    let mut workloads = BTreeSet::new();
+    for (at, client) in file.clients.iter().enumerate() {
+        let path = format!("clients[{at}]");
+        let Ok(id) = ClientId::parse(&client.id) else {
+            problems.add(&format!("{path}.id"), "expected 1 to 255 visible ASCII characters".to_owned());
+            continue;
+        };
+        if built.iter().any(|other| other.id == id) {
+            problems.add(&format!("{path}.id"), format!("`{id}` is there twice"));
+        }
+        let mut auth = Vec::new();
+        for (index, each) in client.auth.clone().into_vec().iter().enumerate() {
+            let path = format!("{path}.auth");
+            let name = format!("client/{id}/{index}");
+            let until = each.until.as_deref().and_then(|text| end_of_day(text, &format!("{path}.until"), problems));
+            if let Some(method) = method(each, file, &path, &name, problems) {
+                if let AuthMethod::PrivateKeyJwt { keys: name } = &method
+                    && let Some(source) = key_source(each.jwks_file.as_deref(), each.jwks_uri.as_deref(), &path, problems)
+                {
+                    let algorithms = ASSERTION_ALGORITHMS.to_vec();
+                    keys.push(IssuerEntry {
+                        name: name.clone(),
+                        issuer: id.to_string(),
+                        source,
+                        algorithms,
+                    });
+                }
+                if let AuthMethod::WorkloadJwt(wanted) = &method
+                    && !workloads.insert((wanted.issuer_name.clone(), wanted.subject.clone(), format!("{:?}", wanted.claims)))
+                {
+                    problems.add(
+                        &path,
+                        "matches the same workload as another client; a workload is exactly one client".to_owned(),
+                    );
+                }
+                auth.push(ClientAuth { method, until });
+            }
+        }
+        let mut grants = BTreeSet::new();
+        for grant in client
+            .grants
+            .clone()
+            .unwrap_or_else(|| vec!["token_exchange".to_owned(), "client_credentials".to_owned()])
+        {
+            match grant.as_str() {
+                "token_exchange" => grants.insert(GrantType::TokenExchange),
+                "client_credentials" => grants.insert(GrantType::ClientCredentials),
+                "jwt_bearer" => grants.insert(GrantType::JwtBearer),
+                other => {
+                    problems.add(
+                        &format!("{path}.grants"),
+                        format!("expected token_exchange, client_credentials or jwt_bearer, found `{other}`"),
+                    );
+                    false
+                }
+            };
+        }
+        let known = |name: &String| file.clients.iter().any(|other| other.id == *name);
+        for name in client.delegates.iter().filter(|name| !known(name)) {
+            problems.add(&format!("{path}.delegates"), format!("there is no client `{name}`"));
+        }
+        let receives = client.receives.iter().map(|each| match each {
+            file::Receives::Any(audience) => Receives {
+                issuer_name: None,
+                audience: audience.clone(),
+            },
+            file::Receives::Bound { issuer, audience } => Receives {
+                issuer_name: Some(issuer.clone()),
+                audience: audience.clone(),
+            },
+        });
+        let receives: Vec<_> = receives.collect();
+        for each in receives.iter().filter_map(|each| each.issuer_name.as_ref()) {
+            if !file.trusted_issuers.iter().any(|issuer| issuer.name == *each) {
+                problems.add(&format!("{path}.receives"), format!("there is no trusted issuer `{each}`"));
+            }
+        }
+        let mut labels = std::collections::BTreeMap::new();
+        for (name, value) in &client.labels {
+            let value = match value {
+                Value::Bool(flag) => Some(LabelValue::Boolean(*flag)),
+                Value::Number(number) => number.as_i64().map(LabelValue::Integer),
+                Value::String(text) => Some(LabelValue::Text(text.clone())),
+                _ => None,
+            };
+            match value {
+                Some(value) if name != "owner" => {
+                    labels.insert(name.clone(), value);
+                }
+                _ => problems.add(
+                    &format!("{path}.labels.{name}"),
+                    "expected a string, an integer or a boolean, under a name other than `owner`".to_owned(),
+                ),
+            }
+        }
+        built.push(Client {
+            receives,
+            grants,
+            delegates: client.delegates.iter().filter_map(|name| ClientId::parse(name).ok()).collect(),
+            labels,
+            owner: client.owner.clone(),
+            ends: client.ends.as_deref().and_then(|text| end_of_day(text, &format!("{path}.ends"), problems)),
+            auth,
+            id,
+        });
+    }
+    (built, keys)
+}
+
+fn method(auth: &Auth, file: &File, path: &str, name: &str, problems: &mut Problems) -> Option<AuthMethod> {
+    match auth.method.as_str() {
+        "private_key_jwt" => Some(AuthMethod::PrivateKeyJwt { keys: name.to_owned() }),
+        "client_secret_basic" => secret(auth, path, problems).map(AuthMethod::SecretBasic),
+        "client_secret_post" => secret(auth, path, problems).map(AuthMethod::SecretPost),
+        "workload_jwt" => {
+            let (Some(issuer), Some(subject)) = (&auth.issuer, &auth.subject) else {
+                problems.add(path, "workload_jwt needs `issuer` and `subject`".to_owned());
+                return None;
+            };
+            if !file.trusted_issuers.iter().any(|trusted| trusted.name == *issuer) {
+                problems.add(path, format!("there is no trusted issuer `{issuer}`"));
+            }
+            if subject.contains('*') {
+                problems.add(path, "`subject` is compared whole; a wildcard in it matches nothing".to_owned());
+            }
+            Some(AuthMethod::WorkloadJwt(WorkloadMatch {
+                issuer_name: issuer.clone(),
+                subject: subject.clone(),
+                claims: auth.claims.clone(),
+            }))
+        }
+        "tls_client_auth" => {
+            let san = auth.san_uri.as_deref().unwrap_or_default();
+            problems.add(
+                path,
+                format!("tls_client_auth (`{san}`) is not served yet; use private_key_jwt or workload_jwt"),
+            );
+            None
+        }
+        other => {
+            let known = "private_key_jwt, client_secret_basic, client_secret_post or workload_jwt";
+            problems.add(&format!("{path}.method"), format!("expected {known}, found `{other}`"));
+            None
+        }
+    }
+}
+
+fn secret(auth: &Auth, path: &str, problems: &mut Problems) -> Option<SecretDigest> {
+    let text = auth.secret_sha256.as_deref().unwrap_or_default();
+    let byte = |at: usize| {
+        text.get(at * 2..at * 2 + 2)
+            .filter(|pair| !pair.starts_with('+'))
+            .and_then(|pair| u8::from_str_radix(pair, 16).ok())
+    };
+    let mut digest = [0; 32];
+    for (at, to) in digest.iter_mut().enumerate() {
+        match byte(at) {
+            Some(value) if text.len() == 64 => *to = value,
+            _ => {
+                problems.add(
+                    &format!("{path}.secret_sha256"),
+                    "expected 64 hexadecimal digits; `narrows client add` makes them".to_owned(),
+                );
+                return None;
+            }
+        }
+    }
+    Some(SecretDigest::from_bytes(digest))
+}
+
+/// The end of a day in UTC: the day itself still counts.
+fn end_of_day(text: &str, path: &str, problems: &mut Problems) -> Option<Timestamp> {
+    let end = text.parse::<jiff::civil::Date>().ok().and_then(|day| day.tomorrow().ok());
+    let end = end.and_then(|day| day.to_zoned(jiff::tz::TimeZone::UTC).ok());
+    if end.is_none() {
+        problems.add(path, format!("expected a day such as `2027-06-30`, found `{text}`"));
+    }
+    end.map(|end| Timestamp::from_seconds(end.timestamp().as_second()))
+}

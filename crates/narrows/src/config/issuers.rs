@@ -1,0 +1,278 @@
+//! `[[trusted_issuers]]`, and our own issuer identifier.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use delegation::identity::{AttributeRule, OUR_NAME, SubjectKind};
+use delegation::oauth::{ClientId, TokenType};
+use delegation::registry::{Ceiling, Profile, TrustedIssuer, TypRule};
+use delegation::token::Algorithm;
+use fetch::{IssuerEntry, KeySource};
+use url::Url;
+
+use super::file::{self, File};
+use super::problem::Problems;
+use super::{duration, profile};
+
+/// Every issuer that is right, with the sources of their keys.
+pub(super) fn build(file: &File, problems: &mut Problems) -> (Vec<TrustedIssuer>, Vec<IssuerEntry>) {
+    let mut built: Vec<TrustedIssuer> = Vec::new();
+    let mut keys = Vec::new();
+    for (at, issuer) in file.trusted_issuers.iter().enumerate() {
+        let path = format!("trusted_issuers[{at}]");
+        if issuer.name.is_empty() || issuer.name.contains('|') || issuer.name.starts_with("client/") || issuer.name == OUR_NAME {
+            problems.add(
+                &format!("{path}.name"),
+                format!("`{}`: names have no `|`, and `{OUR_NAME}` is our own", issuer.name),
+            );
+        }
+        if built.iter().any(|other| other.name == issuer.name || other.issuer == issuer.issuer) {
+            problems.add(
+                &path,
+                format!("name or issuer of `{}` is there twice; one entry for each issuer", issuer.name),
+            );
+        }
+        if Some(&issuer.issuer) == file.issuer.as_ref() {
+            problems.add(
+                &format!("{path}.issuer"),
+                "is this broker itself, whose tokens are known without an entry".to_owned(),
+            );
+        }
+        let prefix = issuer.sub_prefix.clone().unwrap_or_default();
+        if let Some(other) = built.iter().find(|other| other.sub_prefix == prefix) {
+            problems.add(
+                &format!("{path}.sub_prefix"),
+                format!(
+                    "`{prefix}` is also the prefix of `{}`; two people would be one, so give each its own",
+                    other.name
+                ),
+            );
+        }
+        let one = one(file, issuer, &path, prefix, problems);
+        let algorithms = algorithms(issuer, &path, problems);
+        let source = match (&issuer.jwks_file, &issuer.jwks_uri) {
+            (None, None) => match issuer_url(&issuer.issuer) {
+                Some(_) => Some(KeySource::Discovery),
+                None => {
+                    problems.add(
+                        &format!("{path}.issuer"),
+                        format!("expected an https URL for discovery, found `{}`; or name jwks_file", issuer.issuer),
+                    );
+                    None
+                }
+            },
+            (file, uri) => key_source(file.as_deref(), uri.as_deref(), &path, problems),
+        };
+        if let Some(source) = source {
+            keys.push(IssuerEntry {
+                name: issuer.name.clone(),
+                issuer: issuer.issuer.clone(),
+                source,
+                algorithms,
+            });
+        }
+        built.push(one);
+    }
+    (built, keys)
+}
+
+fn one(file: &File, issuer: &file::TrustedIssuer, path: &str, sub_prefix: String, problems: &mut Problems) -> TrustedIssuer {
+    let profile = issuer.profile.as_deref().and_then(|name| {
+        let found = Profile::ALL.into_iter().find(|(known, _)| *known == name).map(|(_, profile)| profile);
+        if found.is_none() {
+            let known: Vec<_> = Profile::ALL.iter().map(|(name, _)| *name).collect();
+            problems.add(
+                &format!("{path}.profile"),
+                format!("expected one of {}, found `{name}`", known.join(", ")),
+            );
+        }
+        found
+    });
+    let presets = profile::presets(profile);
+    let mut token_types = std::collections::BTreeSet::new();
+    for word in issuer.token_types.clone().unwrap_or_else(|| vec!["access_token".to_owned(), "id_token".to_owned()]) {
+        match word.as_str() {
+            "access_token" => token_types.insert(TokenType::AccessToken),
+            "id_token" => token_types.insert(TokenType::IdToken),
+            "jwt" => token_types.insert(TokenType::Jwt),
+            "id_jag" => {
+                problems.add(&format!("{path}.token_types"), "id_jag is not served yet; remove it".to_owned());
+                false
+            }
+            other => {
+                problems.add(
+                    &format!("{path}.token_types"),
+                    format!("expected access_token, id_token or jwt, found `{other}`"),
+                );
+                false
+            }
+        };
+    }
+    let subject = match issuer.subject.as_deref().unwrap_or(presets.subject) {
+        "user" => SubjectKind::User,
+        "workload" => SubjectKind::Workload,
+        other => {
+            problems.add(&format!("{path}.subject"), format!("expected user or workload, found `{other}`"));
+            SubjectKind::User
+        }
+    };
+    let ceiling = match issuer.authority.as_deref().unwrap_or("scope") {
+        "scope" => Ceiling::Scope,
+        "policy" => Ceiling::Policy,
+        other => {
+            problems.add(&format!("{path}.authority"), format!("expected scope or policy, found `{other}`"));
+            Ceiling::Scope
+        }
+    };
+    let mut typ = TypRule {
+        at_jwt: false,
+        jwt: false,
+        absent: false,
+    };
+    for word in issuer.typ.clone().unwrap_or_else(|| presets.typ.iter().map(|word| (*word).to_owned()).collect()) {
+        match word.as_str() {
+            "at+jwt" => typ.at_jwt = true,
+            "JWT" => typ.jwt = true,
+            "" => typ.absent = true,
+            other => problems.add(
+                &format!("{path}.typ"),
+                format!("expected \"at+jwt\", \"JWT\" or \"\", found `{other}`"),
+            ),
+        }
+    }
+    let mut exchangers = std::collections::BTreeSet::new();
+    for name in issuer.exchangers.iter().flatten() {
+        if !file.clients.iter().any(|client| client.id == *name) {
+            problems.add(&format!("{path}.exchangers"), format!("there is no client `{name}`"));
+        }
+        exchangers.extend(ClientId::parse(name));
+    }
+    if issuer.audiences.as_ref().is_some_and(|audiences| !audiences.is_empty()) && exchangers.is_empty() {
+        problems.add(
+            &format!("{path}.audiences"),
+            "nobody may exchange these; name the clients in `exchangers`".to_owned(),
+        );
+    }
+    let mut attributes = std::collections::BTreeMap::new();
+    for (name, word) in issuer.attributes.iter().flatten() {
+        match AttributeRule::parse(word) {
+            Some(rule) => {
+                attributes.insert(name.clone(), rule);
+            }
+            None => problems.add(
+                &format!("{path}.attributes.{name}"),
+                format!("expected string, set, bool or long, perhaps with `?`, found `{word}`"),
+            ),
+        }
+    }
+    for (key, value) in [("act", &issuer.act), ("details", &issuer.details)] {
+        if value.is_some() {
+            problems.add(&format!("{path}.{key}"), "is not served yet; remove it".to_owned());
+        }
+    }
+    if issuer.introspection.is_some() {
+        problems.add(
+            &format!("{path}.introspection"),
+            "opaque tokens are not served yet; remove it".to_owned(),
+        );
+    }
+    let leeway = issuer.leeway.as_deref().unwrap_or("30s");
+    let leeway = duration::parse(leeway).unwrap_or_else(|| {
+        problems.add(
+            &format!("{path}.leeway"),
+            format!("expected a duration such as `30s`, found `{leeway}`"),
+        );
+        Duration::ZERO
+    });
+    let named_by_clients = |client: &file::Client| {
+        client
+            .auth
+            .clone()
+            .into_vec()
+            .iter()
+            .any(|auth| auth.method == "workload_jwt" && auth.issuer.as_ref() == Some(&issuer.name))
+    };
+    TrustedIssuer {
+        name: issuer.name.clone(),
+        issuer: issuer.issuer.clone(),
+        profile,
+        token_types,
+        subject,
+        sub_prefix,
+        ceiling,
+        audiences: issuer.audiences.iter().flatten().cloned().collect(),
+        exchangers,
+        typ,
+        scope_claim: issuer.scope_claim.clone().unwrap_or_else(|| presets.scope_claim.to_owned()),
+        client_claims: issuer
+            .client_claims
+            .clone()
+            .unwrap_or_else(|| presets.client_claims.iter().map(|name| (*name).to_owned()).collect()),
+        attributes,
+        leeway,
+        authenticates_workloads: file.clients.iter().any(named_by_clients),
+    }
+}
+
+fn algorithms(issuer: &file::TrustedIssuer, path: &str, problems: &mut Problems) -> Vec<Algorithm> {
+    let names = issuer.algorithms.clone().unwrap_or_else(|| vec!["RS256".to_owned(), "ES256".to_owned()]);
+    let parse = |name: &String| {
+        let algorithm = Algorithm::parse(name);
+        if algorithm.is_none() {
+            problems.add(
+                &format!("{path}.algorithms"),
+                format!("`{name}` is no signature algorithm that is taken; symmetric ones never are"),
+            );
+        }
+        algorithm
+    };
+    names.iter().filter_map(parse).collect()
+}
+
+/// A file or an address of keys, one of the two.
+pub(super) fn key_source(file: Option<&str>, uri: Option<&str>, path: &str, problems: &mut Problems) -> Option<KeySource> {
+    match (file, uri) {
+        (Some(file), None) => {
+            let file = PathBuf::from(file);
+            if !file.is_file() {
+                problems.add(&format!("{path}.jwks_file"), format!("there is no file `{}`", file.display()));
+            }
+            Some(KeySource::File(file))
+        }
+        (None, Some(uri)) => match issuer_url(uri) {
+            Some(url) => Some(KeySource::Uri(url)),
+            None => {
+                problems.add(&format!("{path}.jwks_uri"), format!("expected an https URL, found `{uri}`"));
+                None
+            }
+        },
+        _ => {
+            problems.add(path, "needs either `jwks_file` or `jwks_uri`".to_owned());
+            None
+        }
+    }
+}
+
+/// An absolute URL with https, or with http towards loopback.
+fn issuer_url(text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok()?;
+    let loopback = match url.host()? {
+        url::Host::Domain(name) => name == "localhost",
+        url::Host::Ipv4(address) => address.is_loopback(),
+        url::Host::Ipv6(address) => address.is_loopback(),
+    };
+    matches!((url.scheme(), loopback), ("https", _) | ("http", true)).then_some(url)
+}
+
+/// Our own issuer identifier.
+pub(super) fn our_issuer(file: &File, problems: &mut Problems) -> String {
+    let issuer = file.issuer.clone().unwrap_or_default();
+    let good = issuer_url(&issuer).is_some_and(|url| url.query().is_none() && url.fragment().is_none());
+    if !good && file.issuer.is_some() {
+        problems.add(
+            "issuer",
+            format!("expected an https URL without query, or http on loopback, found `{issuer}`"),
+        );
+    }
+    issuer
+}

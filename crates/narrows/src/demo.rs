@@ -1,0 +1,213 @@
+//! `demo`: the scenes of the product, end to end, over real HTTP on loopback.
+
+mod layout;
+mod provider;
+mod scenes;
+mod services;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+pub(crate) use layout::files;
+
+use crate::cli::init;
+use crate::cli::output::{say, table};
+use crate::serving;
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Arguments of `demo`.
+#[derive(Args, Debug)]
+pub(crate) struct DemoArgs {
+    /// Play the scenes, then stop; exit 0 only if every scene behaved.
+    #[arg(long)]
+    once: bool,
+    /// Print the scenes as JSON at the end.
+    #[arg(long)]
+    json: bool,
+    /// Where the broker listens.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    listen: String,
+    #[command(subcommand)]
+    verb: Option<DemoVerb>,
+}
+
+#[derive(Debug, Subcommand)]
+enum DemoVerb {
+    /// Print a user's token from the sample provider of a demo that stays up.
+    Token {
+        /// alice (in the group support) or bob (not in it).
+        #[arg(long, default_value = "alice")]
+        user: String,
+    },
+}
+
+/// One scene and how it went.
+#[derive(Debug)]
+pub(crate) struct Scene {
+    id: &'static str,
+    title: &'static str,
+    ok: bool,
+    steps: Vec<String>,
+    quiet: bool,
+}
+
+impl Scene {
+    fn new(id: &'static str, title: &'static str, quiet: bool) -> Self {
+        let scene = Self {
+            id,
+            title,
+            ok: true,
+            steps: Vec::new(),
+            quiet,
+        };
+        scene.print(&format!("\n{id}  {title}"));
+        scene
+    }
+
+    fn print(&self, line: &str) {
+        if !self.quiet {
+            say(line);
+        }
+    }
+
+    /// Tells one step.
+    fn step(&mut self, text: impl Into<String>) {
+        let text = text.into();
+        self.print(&format!("    {text}"));
+        self.steps.push(text);
+    }
+
+    /// Tells what must be so; a scene is right if all of it is.
+    fn must(&mut self, holds: bool, text: impl Into<String>) {
+        self.ok &= holds;
+        let text = format!("{} {}", if holds { "[ok]" } else { "[NOT SO]" }, text.into());
+        self.print(&format!("  {text}"));
+        self.steps.push(text);
+    }
+}
+
+/// Where a demo that stays up says what it is: one at a time for each user of a machine.
+fn state_file() -> PathBuf {
+    std::env::temp_dir().join(format!(
+        "narrows-demo-{}.json",
+        std::env::var("USER").unwrap_or_else(|_| "user".to_owned())
+    ))
+}
+
+/// Plays the scenes.
+pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode, Failure> {
+    if let Some(DemoVerb::Token { user }) = args.verb {
+        return token(&user).await;
+    }
+    // 1. A folder, a sample provider, three services, and a broker from its own files.
+    let folder = std::env::temp_dir().join(format!("narrows-demo-{}", uuid::Uuid::now_v7().simple()));
+    let listen: std::net::SocketAddr = args.listen.parse().map_err(|_| "--listen: expected ADDRESS:PORT")?;
+    let listen = if listen.port() == 0 { free_port(listen)? } else { listen };
+    let issuer = format!("http://{listen}");
+    let provider = provider::start().await?;
+    for (name, text, secret) in files(&issuer, &provider.issuer, &listen.to_string())? {
+        init::write(&folder.join(name), &text, secret)?;
+    }
+    let config = folder.join("narrows.toml");
+    let running = serving::start(vec![config.clone()]).await?;
+    let services = services::start(&folder, &issuer).await?;
+
+    // 2. The scenes.
+    let stage = scenes::Stage {
+        folder: folder.clone(),
+        issuer: issuer.clone(),
+        provider: &provider,
+        services: &services,
+        quiet: args.json,
+    };
+    let mut played = Vec::new();
+    played.push(scenes::exchange_at_the_edge(&stage).await);
+    played.push(scenes::two_hops_in(&stage).await);
+    played.push(scenes::stolen_token(&stage).await);
+    played.push(scenes::other_circumstances(&stage).await);
+    let mut all = true;
+    let mut rows = Vec::new();
+    let mut told = Vec::new();
+    for scene in played {
+        let scene = scene?;
+        all &= scene.ok;
+        rows.push(vec![
+            scene.id.to_owned(),
+            if scene.ok { "ok".to_owned() } else { "FAILED".to_owned() },
+            scene.title.to_owned(),
+        ]);
+        told.push(json!({ "id": scene.id, "title": scene.title, "ok": scene.ok, "steps": scene.steps }));
+    }
+
+    // 3. What came of it.
+    if args.json {
+        say(json!({ "scenes": told }));
+    } else {
+        let (good, count) = (
+            rows.iter().filter(|row| row.get(1).is_some_and(|word| word == "ok")).count(),
+            rows.len(),
+        );
+        say(format!("\n{}", table(&["scene", "", "what was seen"], rows)));
+        say(format!("demo: {good} passed, {} failed", count - good));
+    }
+    if !args.once {
+        let state = json!({ "provider": provider.issuer, "folder": folder });
+        std::fs::write(state_file(), state.to_string())?;
+        if !args.json {
+            stay(&config, &issuer);
+        }
+        tokio::signal::ctrl_c().await?;
+        let _ = std::fs::remove_file(state_file());
+    }
+    services.stop();
+    provider.stop();
+    running.stop().await;
+    std::fs::remove_dir_all(&folder)?;
+    Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn stay(config: &std::path::Path, issuer: &str) {
+    let program = std::env::args().next().unwrap_or_else(|| "narrows".to_owned());
+    let config = config.display();
+    let edge = config.to_string().replace("narrows.toml", "edge.key");
+    say(format!(
+        "\nThe broker stays up at {issuer} until you press Ctrl-C. In another terminal:\n"
+    ));
+    say(format!(
+        "  {program} demo token --user alice | {program} --config {config} exchange --client edge --key {edge} --audience https://orders.internal --details order:read/7 | {program} --config {config} inspect"
+    ));
+    say(format!(
+        "  {program} demo token --user bob | {program} --config {config} exchange --client edge --key {edge} --audience https://orders.internal --details order:read/7"
+    ));
+    say(format!("  {program} --config {config} policy matrix --group 'corp|support'"));
+}
+
+async fn token(user: &str) -> Result<ExitCode, Failure> {
+    let state = std::fs::read_to_string(state_file()).map_err(|_| "no demo is running; start one with `narrows demo`")?;
+    let state: serde_json::Value = serde_json::from_str(&state)?;
+    let provider = state.get("provider").and_then(|value| value.as_str()).unwrap_or_default();
+    say(provider::token_for(provider, user).await?);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A port that is free now; the issuer's identifier has to name it before the broker listens there.
+fn free_port(at: std::net::SocketAddr) -> Result<std::net::SocketAddr, Failure> {
+    Ok(std::net::TcpListener::bind(at)?.local_addr()?)
+}
+
+/// Waits until `ready` says so, for ten seconds at most.
+async fn wait_for<F: Future<Output = bool>>(what: &str, mut ready: impl FnMut() -> F) -> Result<(), Failure> {
+    let mut tick = tokio::time::interval(Duration::from_millis(50));
+    for _ in 0..200 {
+        tick.tick().await;
+        if ready().await {
+            return Ok(());
+        }
+    }
+    Err(format!("{what} did not happen within ten seconds").into())
+}

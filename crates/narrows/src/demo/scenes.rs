@@ -1,0 +1,255 @@
+//! The scenes: what was asked, what was decided and why.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::provider::Provider;
+use super::services::{Services, exchange};
+use super::{Failure, Scene, wait_for};
+use crate::assertion::claims_of;
+use crate::cli::inspect::in_words;
+use crate::cli::why::tell;
+use crate::config;
+
+/// What the scenes are played on.
+pub(super) struct Stage<'a> {
+    pub(super) folder: PathBuf,
+    pub(super) issuer: String,
+    pub(super) provider: &'a Provider,
+    pub(super) services: &'a Services,
+    pub(super) quiet: bool,
+}
+
+impl Stage<'_> {
+    /// The caller's request to the edge, over HTTP.
+    async fn open_order(&self, token: &str) -> Result<(u16, Value), Failure> {
+        let url = format!("http://{}/orders/7", self.services.edge);
+        let response = reqwest::Client::new().get(url).bearer_auth(token).send().await?;
+        let status = response.status().as_u16();
+        Ok((status, serde_json::from_slice(&response.bytes().await?).unwrap_or_default()))
+    }
+
+    /// An exchange by the edge for order 7.
+    async fn ask(&self, client: &str, token: &str, audience: &str, detail: Value) -> Result<(u16, Value), Failure> {
+        let asked = [
+            ("audience", audience.to_owned()),
+            ("authorization_details", json!([detail]).to_string()),
+        ];
+        exchange(&self.folder, &self.issuer, client, token, &asked).await
+    }
+
+    /// The record of a decision, as `narrows why` tells it.
+    async fn why(&self, reply: &Value) -> Result<Vec<String>, Failure> {
+        let id = reply.get("decision_id").and_then(Value::as_str).unwrap_or_default();
+        let loaded = config::load(&[self.folder.join("narrows.toml")]).map_err(|problems| problems.to_string())?;
+        let store = broker::store::Store::open(&loaded.settings.store).await?;
+        match store.decisions(id).await?.as_slice() {
+            [record] => Ok(tell(&serde_json::from_str(record)?, &loaded)),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    async fn policy_version(&self) -> String {
+        let Ok(response) = reqwest::get(format!("{}/readyz", self.issuer)).await else {
+            return String::new();
+        };
+        let body: Value = serde_json::from_slice(&response.bytes().await.unwrap_or_default()).unwrap_or_default();
+        text(&body, "policy_version")
+    }
+
+    /// Writes or removes a policy file and waits until the broker shows another version.
+    async fn change_policy(&self, rule: Option<&str>) -> Result<(), Failure> {
+        let path = self.folder.join("policies/hours.cedar");
+        let before = self.policy_version().await;
+        match rule {
+            Some(rule) => std::fs::write(&path, rule)?,
+            None => std::fs::remove_file(&path)?,
+        }
+        wait_for("the change of policy", || async { self.policy_version().await != before }).await
+    }
+}
+
+fn text(value: &Value, name: &str) -> String {
+    value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+fn claims(token: &str) -> Value {
+    claims_of(token).unwrap_or_default()
+}
+
+/// Tells what a token means.
+fn show(scene: &mut Scene, label: &str, claims: &Value) {
+    scene.step(format!("{label}:"));
+    for line in in_words(claims) {
+        scene.step(format!("  {line}"));
+    }
+}
+
+/// S1: the caller's token stops at the edge; another one goes on.
+pub(super) async fn exchange_at_the_edge(stage: &Stage<'_>) -> Result<Scene, Failure> {
+    let mut scene = Scene::new(
+        "S1",
+        "A caller's token reaches the edge; the edge exchanges it for the next hop",
+        stage.quiet,
+    );
+    let caller = stage.provider.token("alice").await?;
+    show(&mut scene, "alice's token, from the identity provider", &claims(&caller));
+    scene.step("alice opens order 7: GET /orders/7 at the edge");
+    let (status, _) = stage.open_order(&caller).await?;
+    let upstream = stage.services.seen_by("orders");
+    let (before, after) = (claims(&caller), claims(&upstream));
+    show(&mut scene, "what the edge sent on to orders", &after);
+    let number = |claims: &Value, name: &str| claims.get(name).and_then(Value::as_i64).unwrap_or_default();
+    scene.must(status == 200, "the request succeeded through three services");
+    scene.must(
+        text(&after, "iss") == stage.issuer && text(&before, "iss") != stage.issuer,
+        "another issuer: the broker",
+    );
+    scene.must(
+        after.get("aud") == Some(&json!("https://orders.internal")),
+        "one audience, and not the edge's",
+    );
+    scene.must(
+        number(&after, "exp") - number(&after, "iat") <= 120 && number(&after, "exp") < number(&before, "exp"),
+        "two minutes instead of an hour",
+    );
+    scene.must(
+        text(&after, "sub") == "alice" && after.pointer("/act/sub") == Some(&json!("edge")),
+        "alice as subject, the edge as actor",
+    );
+    scene.must(
+        !upstream.is_empty() && upstream != caller && stage.services.seen_by("tickets") != caller,
+        "the original token never left the edge",
+    );
+    Ok(scene)
+}
+
+/// S2: two hops in, the chain is whole and nothing has widened.
+pub(super) async fn two_hops_in(stage: &Stage<'_>) -> Result<Scene, Failure> {
+    let mut scene = Scene::new("S2", "A service two hops in calls a third service for the same user", stage.quiet);
+    let first = claims(&stage.services.seen_by("orders"));
+    let second = claims(&stage.services.seen_by("tickets"));
+    show(&mut scene, "what orders sent on to tickets", &second);
+    scene.must(
+        second.pointer("/act/sub") == Some(&json!("orders")) && second.pointer("/act/act/sub") == Some(&json!("edge")),
+        "the chain of actors is whole: orders, before it the edge",
+    );
+    scene.must(
+        text(&second, "sub") == "alice" && second.get("txn") == first.get("txn"),
+        "the same user, the same transaction",
+    );
+    let exp = |claims: &Value| claims.get("exp").and_then(Value::as_i64).unwrap_or(i64::MAX);
+    scene.must(exp(&second) <= exp(&first), "it expires no later than the hop before");
+    scene.must(
+        second.get("authorization_details") == first.get("onward") && second.get("onward").is_none(),
+        "it may read ticket 42, as the hop before was allowed to pass on, and pass nothing on itself",
+    );
+    let held = stage.services.seen_by("orders");
+    let (status, reply) = stage
+        .ask(
+            "orders",
+            &held,
+            "https://tickets.internal",
+            json!({ "type": "ticket", "actions": ["read"], "identifier": "43" }),
+        )
+        .await?;
+    scene.step(format!(
+        "orders asks for ticket 43 with the same token: {status} {} ({})",
+        text(&reply, "error"),
+        text(&reply, "reason")
+    ));
+    scene.must(
+        text(&reply, "reason") == "wider_than_subject",
+        "another ticket is refused: it is wider than the token",
+    );
+    Ok(scene)
+}
+
+/// S3: a stolen downstream token is refused by another service and by the token endpoint.
+pub(super) async fn stolen_token(stage: &Stage<'_>) -> Result<Scene, Failure> {
+    let mut scene = Scene::new(
+        "S3",
+        "A stolen downstream token is shown to another service, and to the token endpoint",
+        stage.quiet,
+    );
+    let stolen = stage.services.seen_by("tickets");
+    scene.step("stolen: the token that tickets was sent");
+    let url = format!("http://{}/orders/7", stage.services.orders);
+    let response = reqwest::Client::new().get(url).bearer_auth(&stolen).send().await?;
+    let status = response.status().as_u16();
+    let body: Value = serde_json::from_slice(&response.bytes().await?).unwrap_or_default();
+    scene.step(format!(
+        "shown to orders: {status} {}, {}",
+        text(&body, "error"),
+        text(&body, "why")
+    ));
+    scene.must(status == 401, "the other service refuses: it is not the audience");
+    let (status, reply) = stage
+        .ask(
+            "edge",
+            &stolen,
+            "https://orders.internal",
+            json!({ "type": "order", "actions": ["read"], "identifier": "7" }),
+        )
+        .await?;
+    scene.step(format!(
+        "shown to the token endpoint by the edge: {status} {} ({})",
+        text(&reply, "error"),
+        text(&reply, "reason")
+    ));
+    scene.must(
+        text(&reply, "reason") == "subject_token_not_for_client",
+        "the token endpoint refuses: the token is not addressed to that client",
+    );
+    let story = stage.why(&reply).await?;
+    scene.must(!story.is_empty(), "the refusal is on record:");
+    for line in story {
+        scene.step(format!("  {line}"));
+    }
+    Ok(scene)
+}
+
+/// S4: the same request under other circumstances: group, time, and a change of policy while the broker runs.
+pub(super) async fn other_circumstances(stage: &Stage<'_>) -> Result<Scene, Failure> {
+    let mut scene = Scene::new(
+        "S4",
+        "The same request under other circumstances: group, time, a change of policy",
+        stage.quiet,
+    );
+    let order = || json!({ "type": "order", "actions": ["read"], "identifier": "7" });
+    let (alice, bob) = (stage.provider.token("alice").await?, stage.provider.token("bob").await?);
+
+    let (status, reply) = stage.ask("edge", &bob, "https://orders.internal", order()).await?;
+    scene.step(format!(
+        "group: bob, who is not in support, asks for the same order: {status} {} ({})",
+        text(&reply, "error"),
+        text(&reply, "reason")
+    ));
+    scene.must(
+        text(&reply, "reason") == "policy_denied",
+        "refused, and `narrows why` says by how much:",
+    );
+    for line in stage.why(&reply).await? {
+        scene.step(format!("  {line}"));
+    }
+
+    let hour = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).hour();
+    let closed = format!(
+        "@id(\"closed-at-this-hour\")\nforbid (principal, action, resource) when {{ context.hour == {hour} || context.hour == {} }};\n",
+        (hour + 1) % 24
+    );
+    stage.change_policy(Some(&closed)).await?;
+    let (status, reply) = stage.ask("edge", &alice, "https://orders.internal", order()).await?;
+    scene.step(format!(
+        "time: a rule closes the shop at this hour; alice asks: {status} ({})",
+        text(&reply, "reason")
+    ));
+    scene.must(text(&reply, "reason") == "policy_denied", "the rule is in force without a restart");
+
+    stage.change_policy(None).await?;
+    let (status, _) = stage.ask("edge", &alice, "https://orders.internal", order()).await?;
+    scene.step(format!("change: the rule is taken back; alice asks again: {status}"));
+    scene.must(status == 200, "allowed again, by the next request");
+    Ok(scene)
+}

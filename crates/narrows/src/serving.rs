@@ -1,0 +1,151 @@
+//! A broker that runs: started from a configuration, and following its files.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use broker::{Broker, InForce};
+use fetch::Fetcher;
+use policy_cedar::CedarPolicy;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::config::{self, Loaded};
+
+/// How often files are looked at.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// A running broker.
+pub(crate) struct Running {
+    pub(crate) broker: Arc<Broker>,
+    pub(crate) address: SocketAddr,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// The policies of a configuration, loaded and validated.
+pub(crate) fn in_force(loaded: &Loaded) -> Result<InForce, policy_cedar::LoadError> {
+    let policy = CedarPolicy::load(&loaded.snapshot, &loaded.policies, &loaded.timezone, loaded.policy_version.clone())?;
+    Ok(InForce {
+        snapshot: Arc::clone(&loaded.snapshot),
+        policy,
+    })
+}
+
+/// Starts a broker from the files at `paths`.
+pub(crate) async fn start(paths: Vec<PathBuf>) -> Result<Running, Box<dyn std::error::Error + Send + Sync>> {
+    let loaded = config::load(&paths).map_err(|problems| problems.to_string())?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let fetcher = Fetcher::new(loaded.fetch.clone())?;
+    let listener = TcpListener::bind(loaded.listen)
+        .await
+        .map_err(|error| format!("listen: `{}`: {error}", loaded.listen))?;
+    let address = listener.local_addr()?;
+    let broker = Broker::start(loaded.settings.clone(), in_force(&loaded)?, loaded.keys.clone(), fetcher).await?;
+    let (stop, stopped) = watch::channel(false);
+    let mut tasks = Vec::new();
+    if let Some(metrics) = loaded.metrics_listen {
+        let listener = TcpListener::bind(metrics).await.map_err(|error| format!("metrics_listen: `{metrics}`: {error}"))?;
+        let routes = broker::metrics_routes(&broker);
+        tasks.push(tokio::spawn(broker::serve(
+            Arc::clone(&broker),
+            listener,
+            routes,
+            until(stopped.clone()),
+        )));
+    }
+    let routes = broker::routes(&broker, loaded.metrics_listen.is_none());
+    tasks.push(tokio::spawn(broker::serve(
+        Arc::clone(&broker),
+        listener,
+        routes,
+        until(stopped.clone()),
+    )));
+    tasks.push(tokio::spawn(follow(Arc::clone(&broker), paths, loaded, stopped)));
+    Ok(Running {
+        broker,
+        address,
+        stop,
+        tasks,
+    })
+}
+
+impl Running {
+    /// Lets open requests finish, writes what waits, and stops.
+    pub(crate) async fn stop(self) {
+        let _ = self.stop.send(true);
+        for task in self.tasks {
+            let _ = task.await;
+        }
+        self.broker.close().await;
+    }
+}
+
+async fn until(mut stopped: watch::Receiver<bool>) {
+    // An error means that the sender is gone, which is an end too.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+/// Follows files, standing and keys until it is told to stop.
+async fn follow(broker: Arc<Broker>, paths: Vec<PathBuf>, loaded: Loaded, mut stopped: watch::Receiver<bool>) {
+    let mut hangup = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok();
+    let mut tick = tokio::time::interval(LOOK_AGAIN);
+    let mut seen = fingerprint(&paths, &loaded);
+    let mut watched = loaded;
+    loop {
+        let told = async {
+            match &mut hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        let forced = tokio::select! {
+            _ = tick.tick() => false,
+            _ = told => true,
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+        };
+        broker.tend().await;
+        let now = fingerprint(&paths, &watched);
+        if now == seen && !forced {
+            continue;
+        }
+        seen = now;
+        match reload(&broker, &paths).await {
+            Ok(loaded) => {
+                seen = fingerprint(&paths, &loaded);
+                watched = loaded;
+            }
+            Err(why) => {
+                tracing::error!("the change is refused and the old state stays: {why}");
+                broker.refuse_change(why);
+            }
+        }
+    }
+}
+
+async fn reload(broker: &Broker, paths: &[PathBuf]) -> Result<Loaded, String> {
+    let loaded = config::load(paths).map_err(|problems| problems.to_string())?;
+    if loaded.settings.store != broker.settings().store {
+        return Err("store: cannot change while the broker runs; restart it".to_owned());
+    }
+    let in_force = in_force(&loaded).map_err(|error| error.to_string())?;
+    broker.swap(in_force, loaded.keys.clone()).await.map_err(|error| error.to_string())?;
+    tracing::info!(policy = loaded.policy_version, config = loaded.snapshot.config_version, "in force");
+    Ok(loaded)
+}
+
+/// What tells that a file changed: all that were read, and all that the patterns of policies find now.
+fn fingerprint(paths: &[PathBuf], loaded: &Loaded) -> Vec<(PathBuf, Option<(SystemTime, u64)>)> {
+    let mut files: Vec<_> = paths.iter().chain(&loaded.watched).cloned().collect();
+    for pattern in &loaded.policy_patterns {
+        files.extend(glob::glob(pattern).into_iter().flatten().flatten());
+    }
+    files.sort();
+    files.dedup();
+    let stamp = |path: &PathBuf| std::fs::metadata(path).ok().and_then(|metadata| Some((metadata.modified().ok()?, metadata.len())));
+    files.into_iter().map(|path| (path.clone(), stamp(&path))).collect()
+}
