@@ -23,6 +23,7 @@ pub fn cedar_schema(snapshot: &Snapshot) -> Result<String, SchemaError> {
     let mut out = String::new();
     entities(&mut out, snapshot)?;
     let mut entity_names = BTreeMap::new();
+    out.push_str("namespace Detail {\n");
     for declared in snapshot.types.iter() {
         if let Some(other) = entity_names.insert(declared.entity.as_str(), declared.name.as_str()) {
             let (name, entity) = (&declared.name, &declared.entity);
@@ -32,6 +33,7 @@ pub fn cedar_schema(snapshot: &Snapshot) -> Result<String, SchemaError> {
         }
         detail(&mut out, declared)?;
     }
+    out.push_str("}\n");
     let applies = |resource: &str| format!("appliesTo {{ principal: [Workload], resource: [{resource}], context: Context }}");
     for declared in snapshot.types.iter() {
         let _ = writeln!(out, "action {};", quoted(&format!("{}:any", declared.name)));
@@ -146,12 +148,7 @@ fn detail(out: &mut String, declared: &DetailType) -> Result<(), SchemaError> {
             ConstraintOrder::Subset | ConstraintOrder::OneOf => fields.push(format!("{}?: Set<String>", quoted(name))),
         }
     }
-    let _ = writeln!(
-        out,
-        "namespace Detail {{ entity {} in [Audience] = {{ {} }}; }}",
-        declared.entity,
-        fields.join(", ")
-    );
+    let _ = writeln!(out, "  entity {} in [Audience] = {{ {} }};", declared.entity, fields.join(", "));
     Ok(())
 }
 
