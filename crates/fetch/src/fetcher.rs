@@ -118,7 +118,10 @@ impl Fetcher {
             Some(Host::Domain(_)) => None,
             None => return refuse("expected an address with a host"),
         };
-        let local = literal.map_or(url.host_str() == Some("localhost"), |address| address.to_canonical().is_loopback());
+        let local = literal.map_or_else(
+            || url.host_str() == Some("localhost"),
+            |address| address.to_canonical().is_loopback(),
+        );
         match url.scheme() {
             "https" => {}
             "http" if local => {}

@@ -110,8 +110,8 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode, Failure> {
     let listen = if listen.port() == 0 { free_port(listen)? } else { listen };
     let issuer = format!("http://{listen}");
     let provider = provider::start().await?;
-    for (name, text, secret) in files(&issuer, &provider.issuer, &listen.to_string())? {
-        init::write(&folder.join(name), &text, secret)?;
+    for file in files(&issuer, &provider.issuer, &listen.to_string())? {
+        init::write(&folder.join(&file.name), &file.text, file.secret)?;
     }
     let config = folder.join("narrows.toml");
     let running = serving::start(vec![config.clone()]).await?;

@@ -200,7 +200,7 @@ fn path(expression: &Value) -> Option<String> {
 /// A value as the record kept it.
 fn value(path: &str, inquiry: &Inquiry) -> String {
     let facts = inquiry.to_json();
-    let fact = |name: &str| facts.get(name).map_or("absent".to_owned(), ToString::to_string);
+    let fact = |name: &str| facts.get(name).map_or_else(|| "absent".to_owned(), ToString::to_string);
     let now = jiff::Timestamp::from_millisecond(inquiry.now_millis).ok();
     match path {
         "context.subject" => {
@@ -213,13 +213,13 @@ fn value(path: &str, inquiry: &Inquiry) -> String {
         path => match path.split('.').collect::<Vec<_>>().as_slice() {
             ["context", "subject", name] => {
                 let values = facts.get("attributes").and_then(|attributes| attributes.get("values"));
-                values.and_then(|values| values.get(*name)).map_or("absent".to_owned(), ToString::to_string)
+                values.and_then(|values| values.get(*name)).map_or_else(|| "absent".to_owned(), ToString::to_string)
             }
             ["context", name] => fact(name),
             ["principal", name] => facts
                 .get("labels")
                 .and_then(|labels| labels.get(*name))
-                .map_or("absent".to_owned(), ToString::to_string),
+                .map_or_else(|| "absent".to_owned(), ToString::to_string),
             _ => "see the question".to_owned(),
         },
     }

@@ -25,10 +25,10 @@ pub(crate) struct Response {
 
 impl Index {
     /// Puts each policy into the bucket that `key` gives it.
-    pub(crate) fn new(policies: impl IntoIterator<Item = (Policy, Key)>) -> Result<Self, cedar_policy::PolicySetError> {
+    pub(crate) fn new(policies: impl IntoIterator<Item = (Policy, Key)>) -> Result<Self, Box<cedar_policy::PolicySetError>> {
         let mut index = Self::default();
         for (policy, key) in policies {
-            index.buckets.entry(key).or_default().add(policy)?;
+            index.buckets.entry(key).or_default().add(policy).map_err(Box::new)?;
             index.size += 1;
         }
         Ok(index)

@@ -37,13 +37,41 @@ enum From {
     Demo,
 }
 
+/// A file that is to be written.
+#[derive(Debug)]
+pub(crate) struct NewFile {
+    pub(crate) name: String,
+    pub(crate) text: String,
+    pub(crate) secret: bool,
+}
+
+impl NewFile {
+    /// A file that anybody may read.
+    pub(crate) fn open(name: &str, text: String) -> Self {
+        Self {
+            name: name.to_owned(),
+            text,
+            secret: false,
+        }
+    }
+
+    /// A file for its owner alone.
+    pub(crate) fn secret(name: &str, text: String) -> Self {
+        Self {
+            name: name.to_owned(),
+            text,
+            secret: true,
+        }
+    }
+}
+
 /// Writes the files, or says which of them are there already and writes none.
 pub(super) fn run(args: &InitArgs) -> Outcome {
     let files = match args.from {
         From::Plain => plain()?,
         From::Demo => demo::files("http://127.0.0.1:8420", "http://127.0.0.1:8421", "127.0.0.1:8420")?,
     };
-    let there: Vec<_> = files.iter().map(|(name, ..)| args.dir.join(name)).filter(|path| path.exists()).collect();
+    let there: Vec<_> = files.iter().map(|file| args.dir.join(&file.name)).filter(|path| path.exists()).collect();
     if !there.is_empty() {
         let names: Vec<_> = there.iter().map(|path| path.display().to_string()).collect();
         return Err(format!(
@@ -52,7 +80,7 @@ pub(super) fn run(args: &InitArgs) -> Outcome {
         )
         .into());
     }
-    for (name, text, secret) in &files {
+    for NewFile { name, text, secret } in &files {
         let path = args.dir.join(name);
         if !args.dry_run {
             write(&path, text, *secret)?;
@@ -86,13 +114,13 @@ pub(crate) fn key_file() -> Result<String, Box<dyn std::error::Error + Send + Sy
     Ok(format!("{}\n", STANDARD.encode(key)))
 }
 
-fn plain() -> Result<Vec<(String, String, bool)>, Box<dyn std::error::Error + Send + Sync>> {
+fn plain() -> Result<Vec<NewFile>, Box<dyn std::error::Error + Send + Sync>> {
     let (key, pem) = crate::assertion::ClientKey::generate()?;
     Ok(vec![
-        ("narrows.toml".to_owned(), PLAIN.to_owned(), false),
-        ("narrows.key".to_owned(), key_file()?, true),
-        ("policies/first.cedar".to_owned(), POLICY.to_owned(), false),
-        ("edge.jwks.json".to_owned(), format!("{}\n", key.jwks()), false),
-        ("edge.key".to_owned(), pem, true),
+        NewFile::open("narrows.toml", PLAIN.to_owned()),
+        NewFile::secret("narrows.key", key_file()?),
+        NewFile::open("policies/first.cedar", POLICY.to_owned()),
+        NewFile::open("edge.jwks.json", format!("{}\n", key.jwks())),
+        NewFile::secret("edge.key", pem),
     ])
 }

@@ -204,7 +204,7 @@ fn matrix(loaded: &Loaded, policy: &CedarPolicy, groups: &[String], json: bool) 
         .first()
         .and_then(|group| group.split_once('|'))
         .and_then(|(name, _)| snapshot.issuer_named(name))
-        .or(snapshot.issuers.values().next());
+        .or_else(|| snapshot.issuers.values().next());
     let issuer_name = issuer.map_or_else(|| "narrows".to_owned(), |issuer| issuer.name.clone());
     let mut rows = Vec::new();
     for client in snapshot.clients.keys() {

@@ -80,7 +80,7 @@ impl Source {
                 return Err(self.fail("", format!("{}:{line}: {}", path.display(), error.message())));
             }
         };
-        let base = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let base = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
         rebase(&mut table, base);
         let mut masked = table.clone();
         mask(&mut masked);

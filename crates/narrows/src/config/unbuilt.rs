@@ -222,7 +222,7 @@ fn mode(mode: &Option<String>, until: &Option<String>, path: &str, problems: &mu
                 .ok()
                 .and_then(|day| day.since(today).ok())
                 .map(|span| span.get_days());
-            if !days.is_some_and(|days| days <= 90) {
+            if days.is_none_or(|days| days > 90) {
                 problems.add(
                     &format!("{path}.observe_until"),
                     format!("expected a day at most 90 days ahead, found `{day}`"),

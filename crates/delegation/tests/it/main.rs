@@ -1,0 +1,10 @@
+//! Claims about the words of delegation.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may panic")]
+
+mod claims;
+mod details;
+mod forms;
+mod identities;
+mod jws;
+mod order;
+mod own_tokens;

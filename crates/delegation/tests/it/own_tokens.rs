@@ -1,0 +1,81 @@
+//! Our own tokens, shown to us again.
+
+use delegation::oauth::TokenType;
+use delegation::token::{SubjectToken, TokenError, Unverified};
+use serde_json::{Value, json};
+use testkit::{BROKER, CORP, FakeIssuer, moment, now, snapshot};
+
+fn own_claims() -> Value {
+    let now = now().seconds();
+    json!({
+        "iss": BROKER, "sub": "alice", "aud": "https://orders.internal", "iat": now, "exp": now + 60, "jti": "t-1", "client_id": "edge",
+        "sub_id": { "format": "iss_sub", "iss": CORP, "sub": "alice" }, "act": { "iss": BROKER, "sub": "edge" }, "txn": "x", "chain": ["o_1"],
+        "authorization_details": [{ "type": "ticket", "actions": ["read"], "identifier": "1" }],
+    })
+}
+
+fn at(typ: &str, claims: &Value, declared: TokenType) -> Result<Vec<String>, TokenError> {
+    let issuer = FakeIssuer::es256(BROKER);
+    let moment = moment(snapshot());
+    let token = Unverified::<SubjectToken>::parse(&issuer.sign(typ, claims))
+        .unwrap()
+        .authenticate(&issuer.key_set())
+        .unwrap();
+    token.at(&moment, declared).map(|verified| verified.chain.clone())
+}
+
+#[test]
+fn the_chain_grows_by_the_token_itself() {
+    assert_eq!(
+        at("at+jwt", &own_claims(), TokenType::AccessToken),
+        Ok(vec!["o_1".to_owned(), "t-1".to_owned()])
+    );
+    assert!(at("at+jwt", &own_claims(), TokenType::Jwt).is_ok());
+}
+
+#[test]
+fn our_own_token_is_an_access_token_and_nothing_else() {
+    assert!(at("at+jwt", &own_claims(), TokenType::IdToken).is_err());
+    assert!(at("JWT", &own_claims(), TokenType::Jwt).is_err());
+}
+
+#[test]
+fn every_claim_that_we_wrote_is_still_checked() {
+    let deep = (0..9).fold(json!(null), |inner, _| {
+        if inner.is_null() {
+            json!({ "iss": "i", "sub": "s" })
+        } else {
+            json!({ "iss": "i", "sub": "s", "act": inner })
+        }
+    });
+    let rows = [
+        ("act", deep),
+        ("act", json!("edge")),
+        ("act", json!({ "sub": "edge" })),
+        ("act", json!({ "iss": BROKER, "sub": "edge", "exp": 1 })),
+        ("chain", json!("o_1")),
+        ("txn", json!(7)),
+        ("sub_id", json!({ "iss": "https://gone.example", "sub": "alice" })),
+        ("sub_id", json!("alice")),
+        ("authorization_details", json!([{ "type": "gone", "actions": ["x"] }])),
+        ("authorization_details", json!({})),
+        ("scope", json!(["a"])),
+        ("cnf", json!({ "x5t#S256": "x" })),
+        ("may_act", json!("c2")),
+        ("may_act", json!([])),
+        ("may_act", json!({ "sub": ["c1", "c2"] })),
+    ];
+    for (name, value) in rows {
+        let mut claims = own_claims();
+        claims[name] = value.clone();
+        assert!(
+            matches!(at("at+jwt", &claims, TokenType::AccessToken), Err(TokenError::Invalid(_))),
+            "TEX-037 TEX-041: {name} {value}"
+        );
+    }
+    for name in ["sub_id", "txn", "client_id", "jti"] {
+        let mut claims = own_claims();
+        claims.as_object_mut().unwrap().remove(name);
+        assert!(at("at+jwt", &claims, TokenType::AccessToken).is_err(), "no {name}");
+    }
+}
