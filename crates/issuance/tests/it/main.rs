@@ -1,0 +1,6 @@
+//! Claims about the road from a verified token to a minted one.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
+
+mod chains;
+mod proposals;
+mod road;

@@ -1,0 +1,195 @@
+//! The whole road with ports in memory, and what the tests say along it.
+
+use delegation::oauth::{AskedPart, ClientId, Form, Reason, TokenExchangeRequest, TokenType};
+use delegation::registry::{AuthenticatedClient, Moment};
+use delegation::time::Timestamp;
+use delegation::token::{Authentic, SubjectToken, Unverified};
+use issuance::audit::{self, CommitError, Decision, Kind, Record, Transaction};
+use issuance::exchange::{Exchange, Fresh};
+use issuance::mint::{self, MintError, Minted};
+use issuance::policy;
+use serde_json::{Value, json};
+use testkit::{BROKER, CORP, Fails, FakeIssuer, FixedPolicy, MemoryJournal, MemorySigner, moment, now, snapshot, user_claims};
+
+/// What a request asks for, from its form.
+pub(crate) fn asked(form: &str) -> AskedPart {
+    let body = format!("subject_token=t&subject_token_type=urn:ietf:params:oauth:token-type:jwt&{form}");
+    TokenExchangeRequest::parse(&Form::parse(body.as_bytes()).unwrap()).unwrap().asked
+}
+
+pub(crate) fn corp_token(claims: &Value) -> Authentic<SubjectToken> {
+    let issuer = FakeIssuer::es256(CORP);
+    Unverified::parse(&issuer.sign("at+jwt", claims)).unwrap().authenticate(&issuer.key_set()).unwrap()
+}
+
+pub(crate) fn fresh(name: &str) -> Fresh {
+    Fresh {
+        jti: format!("jti-{name}"),
+        txn: format!("txn-{name}"),
+    }
+}
+
+pub(crate) fn client<'m>(moment: &'m Moment, id: &str) -> AuthenticatedClient<'m> {
+    AuthenticatedClient::by_post(moment, &ClientId::parse(id).unwrap(), &format!("{id}-secret")).unwrap()
+}
+
+/// A proposal by `id`, and the record that it filled.
+pub(crate) fn propose(
+    moment: &Moment,
+    id: &str,
+    token: &Authentic<SubjectToken>,
+    kept: Option<&Transaction>,
+    form: &str,
+) -> (Result<Exchange, Reason>, Record) {
+    let mut record = Record::new("d-1".to_owned(), moment.now, Kind::Exchange);
+    let subject = token.at(moment, TokenType::Jwt).unwrap();
+    let proposed = Exchange::propose(
+        moment,
+        &client(moment, id),
+        &subject,
+        None,
+        kept,
+        &asked(form),
+        fresh(id),
+        &mut record,
+    );
+    (proposed, record)
+}
+
+const READ: &str = r#"audience=https://tickets.internal&authorization_details=[{"type":"ticket","actions":["read"],"identifier":"1"}]"#;
+
+struct Road {
+    journal: MemoryJournal,
+    policy: FixedPolicy,
+    signer: MemorySigner,
+}
+
+impl Road {
+    fn good() -> Self {
+        Self {
+            journal: MemoryJournal::new(Fails::Never),
+            policy: FixedPolicy::allow(),
+            signer: MemorySigner::new(BROKER),
+        }
+    }
+
+    async fn go(&self, minted_at: Timestamp) -> Result<Minted, String> {
+        let moment = moment(snapshot());
+        let (proposed, mut record) = propose(&moment, "edge", &corp_token(&user_claims()), None, READ);
+        let permit = policy::decide(&self.policy, proposed.unwrap(), &mut record).map_err(|reason| reason.as_str().to_owned())?;
+        let recorded = audit::commit(&self.journal, permit, record).await.map_err(|error| error.to_string())?;
+        mint::mint(&self.signer, recorded, minted_at).await.map_err(|error| error.to_string())
+    }
+}
+
+#[tokio::test]
+async fn a_permitted_and_recorded_exchange_is_minted() {
+    let road = Road::good();
+    let minted = road.go(now()).await.unwrap();
+    assert!(
+        minted.token.starts_with("eyJ0eXAiOiJhdCtqd3QiLCJraWQiOiJucnct"),
+        "36 characters that every token of ours begins with"
+    );
+    let claims: Value = serde_json::from_slice(&decode(minted.token.split('.').nth(1).unwrap())).unwrap();
+    let expected = json!({
+        "iss": BROKER, "sub": "alice", "aud": "https://tickets.internal", "iat": now().seconds(), "exp": now().seconds() + 120,
+        "jti": "jti-edge", "client_id": "edge", "txn": "txn-edge", "act": { "iss": BROKER, "sub": "edge" },
+        "sub_id": { "format": "iss_sub", "iss": CORP, "sub": "alice" }, "chain": claims["chain"],
+        "authorization_details": [{ "type": "ticket", "actions": ["read"], "identifier": "1" }],
+    });
+    assert_eq!(claims, expected);
+    assert_eq!(claims["chain"].as_array().unwrap().len(), 1);
+    let records = road.journal.records();
+    assert_eq!(
+        (records.len(), records[0].decision, records[0].jti.as_deref()),
+        (1, Decision::Allow, Some("jti-edge"))
+    );
+}
+
+#[tokio::test]
+async fn a_refusal_of_policy_commits_no_allow_and_mints_nothing() {
+    let road = Road {
+        policy: FixedPolicy::deny(policy::Because::Hold),
+        ..Road::good()
+    };
+    assert_eq!(road.go(now()).await.map(drop), Err("policy_denied".to_owned()));
+    assert!(road.journal.records().is_empty());
+}
+
+#[tokio::test]
+async fn a_journal_that_fails_mints_nothing() {
+    for fails in [Fails::Before, Fails::After] {
+        let road = Road {
+            journal: MemoryJournal::new(fails),
+            ..Road::good()
+        };
+        assert_eq!(
+            road.go(now()).await.map(drop),
+            Err(CommitError::Unavailable.to_string()),
+            "{fails:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_signer_that_is_down_leaves_a_record_and_no_token() {
+    let road = Road {
+        signer: MemorySigner::down(BROKER),
+        ..Road::good()
+    };
+    assert!(road.go(now()).await.is_err());
+    assert_eq!(road.journal.records().len(), 1);
+}
+
+#[tokio::test]
+async fn time_that_ran_out_before_signing_leaves_a_record_and_no_token() {
+    let road = Road::good();
+    let late = Timestamp::from_seconds(now().seconds() + 120);
+    assert_eq!(
+        road.go(late).await.map(drop),
+        Err(MintError::Expired.to_string()),
+        "TEX-013 TEX-014"
+    );
+    assert_eq!(road.journal.records().len(), 1);
+}
+
+#[tokio::test]
+async fn a_mapped_claim_never_stands_for_a_claim_of_the_protocol() {
+    let mut snapshot = snapshot();
+    let issuer = snapshot.issuers.get_mut(CORP).unwrap();
+    for name in ["may_act", "cnf", "groups"] {
+        issuer
+            .attributes
+            .insert(name.to_owned(), delegation::identity::AttributeRule::parse("set?").unwrap());
+    }
+    for audience in snapshot.audiences.values_mut() {
+        audience.claims = ["may_act", "groups"].iter().map(|name| (*name).to_owned()).collect();
+    }
+    let moment = moment(snapshot);
+    let mut record = Record::new("d".to_owned(), now(), Kind::Exchange);
+    let token = corp_token(&user_claims());
+    let subject = token.at(&moment, TokenType::Jwt).unwrap();
+    let proposed = Exchange::propose(
+        &moment,
+        &client(&moment, "edge"),
+        &subject,
+        None,
+        None,
+        &asked(READ),
+        fresh("x"),
+        &mut record,
+    )
+    .unwrap();
+    let road = Road::good();
+    let permit = policy::decide(&road.policy, proposed, &mut record).unwrap();
+    let recorded = audit::commit(&road.journal, permit, record).await.unwrap();
+    let minted = mint::mint(&road.signer, recorded, now()).await.unwrap();
+    let claims: Value = serde_json::from_slice(&decode(minted.token.split('.').nth(1).unwrap())).unwrap();
+    assert_eq!(claims["groups"], json!(["support"]));
+    assert!(claims.get("may_act").is_none());
+}
+
+pub(crate) fn decode(segment: &str) -> Vec<u8> {
+    use base64::Engine;
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(segment).unwrap()
+}
