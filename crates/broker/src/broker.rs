@@ -142,6 +142,10 @@ impl Broker {
         if let Err(error) = self.signer.tend(self.now()).await {
             tracing::error!(%error, "signing keys could not be tended");
         }
+        let (every, before) = (self.settings.rotate_every, self.settings.publish_before);
+        if let Err(error) = self.signer.rotate_when_due(every, before, self.now()).await {
+            tracing::error!(%error, "the signing key could not be rotated");
+        }
         match own_keys(&self.in_force.load().snapshot.issuer, &self.signer) {
             Ok(ours) => self.keys.swap_ours(Some(ours)),
             Err(error) => tracing::error!(%error, "our own keys could not be read"),

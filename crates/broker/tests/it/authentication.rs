@@ -1,0 +1,104 @@
+//! Client authentication over HTTP: every failure looks the same.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
+
+use crate::installation::{ASSERTION_TYPE, Installation, encode, seconds};
+
+async fn assert(narrows: &Installation, assertion: &str) -> u16 {
+    narrows.exchange(&[("client_id", ""), ("client_secret", ""), ("client_assertion", assertion), ("client_assertion_type", ASSERTION_TYPE)]).await.status
+}
+
+async fn basic(narrows: &Installation, header: &str) -> crate::installation::Reply {
+    let mut form = narrows.form();
+    form.remove("client_id");
+    form.remove("client_secret");
+    let pairs: Vec<_> = form.into_iter().collect();
+    narrows.post(&encode(&pairs), &[("authorization", header)]).await
+}
+
+#[tokio::test]
+async fn an_assertion_works_once() {
+    let narrows = Installation::start().await;
+    let assertion = narrows.assertion(&[]);
+    assert_eq!(assert(&narrows, &assertion).await, 200);
+    assert_eq!(assert(&narrows, &assertion).await, 401, "shown again");
+    let denied = narrows.assertion(&[]);
+    let refused = narrows.exchange(&[("client_id", ""), ("client_secret", ""), ("client_assertion", &denied), ("client_assertion_type", ASSERTION_TYPE), ("audience", "gone")]).await;
+    assert_eq!(refused.status, 400);
+    assert_eq!(assert(&narrows, &denied).await, 401, "a refusal uses it up too");
+    narrows.stop().await;
+}
+
+#[tokio::test]
+async fn of_many_at_once_one_wins() {
+    let narrows = Installation::start().await;
+    let assertion = narrows.assertion(&[]);
+    let narrows = std::sync::Arc::new(narrows);
+    let tries = (0..16).map(|_| {
+        let (narrows, assertion) = (std::sync::Arc::clone(&narrows), assertion.clone());
+        tokio::spawn(async move { assert(&narrows, &assertion).await })
+    });
+    let mut won = 0;
+    for each in tries.collect::<Vec<_>>() {
+        won += u32::from(each.await.unwrap() == 200);
+    }
+    assert_eq!(won, 1);
+}
+
+#[tokio::test]
+async fn bad_credentials_all_look_the_same() {
+    let narrows = Installation::start().await;
+    let bad = [
+        narrows.assertion(&[("aud", json!(format!("{}/oauth2/token", narrows.url)))]),
+        narrows.assertion(&[("aud", json!([narrows.url, "https://other.example"]))]),
+        narrows.assertion(&[("exp", json!(seconds() + 301))]),
+        narrows.assertion(&[("exp", json!(seconds() - 1)), ("iat", json!(seconds() - 50))]),
+        narrows.assertion(&[("sub", json!("orders"))]),
+        narrows.assertion(&[("iss", json!("orders")), ("sub", json!("orders"))]),
+        narrows.assertion(&[("iss", json!("gone")), ("sub", json!("gone"))]),
+        testkit::FakeIssuer::es256("edge").sign("JWT", &json!({ "iss": "edge", "sub": "edge", "aud": narrows.url, "iat": seconds(), "exp": seconds() + 60, "jti": "x" })),
+        narrows.user_token(),
+        "a.b.c".to_owned(),
+        String::from("x"),
+    ];
+    let mut bodies = std::collections::BTreeSet::new();
+    for assertion in bad {
+        let reply = narrows.exchange(&[("client_id", ""), ("client_secret", ""), ("client_assertion", &assertion), ("client_assertion_type", ASSERTION_TYPE)]).await;
+        assert_eq!(reply.status, 401, "{assertion}");
+        bodies.insert(format!("{} {} {}", reply.text("error"), reply.text("reason"), reply.text("error_description")));
+    }
+    let none = narrows.exchange(&[("client_id", ""), ("client_secret", "")]).await;
+    bodies.insert(format!("{} {} {}", none.text("error"), none.text("reason"), none.text("error_description")));
+    let public = narrows.exchange(&[("client_secret", "")]).await;
+    assert_eq!(public.status, 401, "TEX-020");
+    let wrong = narrows.exchange(&[("client_secret", "edge-secre")]).await;
+    bodies.insert(format!("{} {} {}", wrong.text("error"), wrong.text("reason"), wrong.text("error_description")));
+    assert_eq!(bodies.len(), 1, "{bodies:?}");
+    narrows.stop().await;
+}
+
+#[tokio::test]
+async fn the_header_is_form_encoded_and_challenged() {
+    let narrows = Installation::with(crate::installation::RULES, |snapshot| {
+        let edge = snapshot.clients.values_mut().find(|client| client.id.as_str() == "edge").unwrap();
+        let digest = delegation::token::sha256("a:b+c %".as_bytes());
+        let method = delegation::registry::AuthMethod::SecretBasic(delegation::registry::SecretDigest::from_bytes(digest));
+        edge.auth = vec![delegation::registry::ClientAuth { method, until: None }];
+    })
+    .await;
+    let good = format!("Basic {}", STANDARD.encode("edge:a%3Ab%2Bc+%25"));
+    assert_eq!(basic(&narrows, &good).await.status, 200);
+    for bad in [format!("Basic {}", STANDARD.encode("edge:wrong")), "Basic !!".to_owned(), "Bearer x".to_owned(), format!("Basic {}", STANDARD.encode("edge"))] {
+        let reply = basic(&narrows, &bad).await;
+        assert_eq!((reply.status, reply.text("error")), (401, "invalid_client"), "{bad}");
+        assert!(reply.headers.contains_key("www-authenticate"), "{bad}");
+    }
+    let mut form = narrows.form();
+    form.insert("client_secret".to_owned(), "x".to_owned());
+    let pairs: Vec<_> = form.into_iter().collect();
+    let two = narrows.post(&encode(&pairs), &[("authorization", good.as_str())]).await;
+    assert_eq!((two.status, two.text("reason")), (400, "malformed_request"), "two methods");
+    narrows.stop().await;
+}

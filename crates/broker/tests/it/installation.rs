@@ -1,0 +1,189 @@
+//! A broker on a free port of loopback, with an issuer whose keys lie in a file.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use broker::{Broker, InForce, Settings};
+use delegation::oauth::ClientId;
+use delegation::registry::{AuthMethod, ClientAuth, Snapshot};
+use delegation::token::Algorithm;
+use fetch::{FetchSettings, Fetcher, IssuerEntry, KeySource};
+use policy_cedar::{CedarPolicy, PolicyFile};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use testkit::{CORP, EDGE_AUDIENCE, FakeIssuer};
+
+const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+pub(crate) const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+/// What policy says unless a test says otherwise: tickets may be read, by anyone who may ask.
+pub(crate) const RULES: &str = r#"
+@id("tickets-are-read") permit (principal, action in [Action::"ticket:read", Action::"ticket:list"], resource is Detail::Ticket);
+@id("profile") permit (principal, action == Action::"scope:profile", resource);
+@id("no-ticket-13") forbid (principal, action, resource == Detail::Ticket::"13");
+"#;
+
+/// A running broker and what a test needs to talk to it.
+pub(crate) struct Installation {
+    pub(crate) broker: Arc<Broker>,
+    pub(crate) url: String,
+    pub(crate) issuer: FakeIssuer,
+    pub(crate) edge: FakeIssuer,
+    pub(crate) folder: TempDir,
+    stop: tokio::sync::watch::Sender<bool>,
+    http: reqwest::Client,
+}
+
+/// A reply of the token endpoint.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) body: Value,
+}
+
+impl Reply {
+    pub(crate) fn text(&self, name: &str) -> &str {
+        self.body.get(name).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// The claims of the issued token.
+    pub(crate) fn claims(&self) -> Value {
+        let payload = self.text("access_token").split('.').nth(1).unwrap_or_default();
+        let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).unwrap_or_default();
+        serde_json::from_slice(&bytes).unwrap_or_default()
+    }
+}
+
+pub(crate) fn seconds() -> i64 {
+    i64::try_from(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()).unwrap()
+}
+
+impl Installation {
+    pub(crate) async fn start() -> Self {
+        Self::with(RULES, |_| {}).await
+    }
+
+    pub(crate) async fn with(rules: &str, change: impl FnOnce(&mut Snapshot)) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("narrows.key"), STANDARD.encode([7; 32])).unwrap();
+        let (issuer, edge) = (FakeIssuer::es256(CORP), FakeIssuer::es256("edge"));
+        let jwks = |name: &str, keys: &FakeIssuer| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, keys.jwks().to_string()).unwrap();
+            KeySource::File(path)
+        };
+        let entries = vec![
+            IssuerEntry { name: "corp".to_owned(), issuer: CORP.to_owned(), source: jwks("corp.json", &issuer), algorithms: vec![Algorithm::Es256] },
+            IssuerEntry { name: "client/edge/1".to_owned(), issuer: "edge".to_owned(), source: jwks("edge.json", &edge), algorithms: vec![Algorithm::Es256] },
+        ];
+        let mut snapshot = testkit::snapshot();
+        snapshot.issuer.clone_from(&url);
+        let client = snapshot.clients.get_mut(&ClientId::parse("edge").unwrap()).unwrap();
+        client.auth.push(ClientAuth { method: AuthMethod::PrivateKeyJwt { keys: "client/edge/1".to_owned() }, until: None });
+        change(&mut snapshot);
+        let policy = CedarPolicy::load(&snapshot, &[PolicyFile { name: "rules.cedar".to_owned(), text: rules.to_owned() }], "UTC", "p-1".to_owned());
+        let in_force = InForce { snapshot: Arc::new(snapshot), policy: policy.unwrap() };
+        let settings = Settings {
+            store: format!("sqlite:{}", folder.path().join("narrows.db").display()),
+            key_files: vec![folder.path().join("narrows.key")],
+            algorithm: Algorithm::Es256,
+            rotate_every: std::time::Duration::from_secs(86_400 * 30),
+            publish_before: std::time::Duration::from_secs(3600),
+            body_limit: 64 * 1024,
+            connections: 100,
+        };
+        let broker = Broker::start(settings, in_force, entries, Fetcher::new(FetchSettings::default()).unwrap()).await.unwrap();
+        let (stop, mut stopped) = tokio::sync::watch::channel(false);
+        let routes = broker::routes(&broker, true);
+        let until = async move { drop(stopped.wait_for(|stopped| *stopped).await) };
+        tokio::spawn(broker::serve(Arc::clone(&broker), listener, routes, until));
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        Self { broker, url, issuer, edge, folder, stop, http }
+    }
+
+    pub(crate) async fn stop(self) {
+        let _ = self.stop.send(true);
+        self.broker.close().await;
+    }
+
+    /// A right token of alice's.
+    pub(crate) fn user_token(&self) -> String {
+        self.issuer.sign("at+jwt", &self.user_claims())
+    }
+
+    pub(crate) fn user_claims(&self) -> Value {
+        json!({
+            "iss": CORP, "sub": "alice", "aud": EDGE_AUDIENCE, "iat": seconds() - 5, "exp": seconds() + 600, "jti": uuid::Uuid::now_v7().to_string(),
+            "client_id": "web", "scope": "tickets.full profile", "groups": ["support"],
+        })
+    }
+
+    /// The form of a right exchange by the edge, which a test then changes.
+    pub(crate) fn form(&self) -> BTreeMap<String, String> {
+        let pairs = [
+            ("grant_type", EXCHANGE.to_owned()),
+            ("client_id", "edge".to_owned()),
+            ("client_secret", "edge-secret".to_owned()),
+            ("subject_token", self.user_token()),
+            ("subject_token_type", ACCESS_TOKEN.to_owned()),
+            ("audience", "https://tickets.internal".to_owned()),
+            ("authorization_details", json!([{ "type": "ticket", "actions": ["read"], "identifier": "42" }]).to_string()),
+        ];
+        pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
+    /// A right form with other values; an empty one takes the parameter away.
+    pub(crate) async fn exchange(&self, changes: &[(&str, &str)]) -> Reply {
+        let mut form = self.form();
+        for (name, value) in changes {
+            form.insert((*name).to_owned(), (*value).to_owned());
+        }
+        let pairs: Vec<_> = form.into_iter().collect();
+        self.post(&encode(&pairs), &[]).await
+    }
+
+    pub(crate) async fn post(&self, body: &str, headers: &[(&str, &str)]) -> Reply {
+        let mut request = self.http.post(format!("{}/oauth2/token", self.url)).body(body.to_owned());
+        if !headers.iter().any(|(name, _)| *name == "content-type") {
+            request = request.header("content-type", "application/x-www-form-urlencoded");
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Reply { status, headers, body: serde_json::from_slice(&response.bytes().await.unwrap()).unwrap_or_default() }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> (u16, String, String) {
+        let response = self.http.get(format!("{}{path}", self.url)).send().await.unwrap();
+        let media = response.headers().get("content-type").map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default();
+        (response.status().as_u16(), media, response.text().await.unwrap())
+    }
+
+    /// Every record so far.
+    pub(crate) async fn records(&self) -> Vec<Value> {
+        let store = broker::store::Store::open(&self.broker.settings().store).await.unwrap();
+        store.records(0, 10_000).await.unwrap().iter().map(|body| serde_json::from_str(body).unwrap()).collect()
+    }
+
+    /// An assertion of the edge, with these changes.
+    pub(crate) fn assertion(&self, changes: &[(&str, Value)]) -> String {
+        let mut claims = json!({ "iss": "edge", "sub": "edge", "aud": self.url, "iat": seconds(), "exp": seconds() + 60, "jti": uuid::Uuid::now_v7().to_string() });
+        for (name, value) in changes {
+            claims[*name] = value.clone();
+        }
+        self.edge.sign("client-authentication+jwt", &claims)
+    }
+}
+
+pub(crate) fn encode(pairs: &[(String, String)]) -> String {
+    let part = |text: &str| text.bytes().map(|byte| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect::<String>();
+    pairs.iter().map(|(name, value)| format!("{}={}", part(name), part(value))).collect::<Vec<_>>().join("&")
+}
