@@ -1,0 +1,69 @@
+// Real clients, unmodified: each discovers, authenticates with private_key_jwt, exchanges and validates by itself.
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { createRemoteJWKSet, jwtVerify } from 'jose';
+import * as oauth from 'oauth4webapi';
+import * as openid from 'openid-client';
+
+const GRANT = 'urn:ietf:params:oauth:grant-type:token-exchange';
+const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token';
+const AUDIENCE = 'https://tickets.internal';
+
+export function form(token, action = 'read') {
+  return {
+    subject_token: token,
+    subject_token_type: ACCESS_TOKEN,
+    audience: AUDIENCE,
+    authorization_details: JSON.stringify([{ type: 'ticket', actions: [action], identifier: '42' }]),
+  };
+}
+
+// What a token of the broker must say, whichever client got it.
+export function narrow(claims, narrows) {
+  assert.equal(claims.iss, narrows.issuer);
+  assert.equal(claims.aud, AUDIENCE);
+  assert.equal(claims.sub, 'alice');
+  assert.deepEqual(claims.act, { iss: narrows.issuer, sub: 'edge' });
+  assert.ok(claims.exp - claims.iat <= 120);
+  assert.deepEqual(claims.authorization_details, [{ type: 'ticket', actions: ['read'], identifier: '42' }]);
+}
+
+export async function withJose(narrows, token) {
+  const metadata = await (await fetch(`${narrows.issuer}/.well-known/oauth-authorization-server`)).json();
+  const keys = createRemoteJWKSet(new URL(metadata.jwks_uri));
+  const { payload } = await jwtVerify(token, keys, { issuer: narrows.issuer, audience: AUDIENCE, typ: 'at+jwt', algorithms: ['ES256'] });
+  narrow(payload, narrows);
+}
+
+export async function withOauth4webapi(narrows, token) {
+  const options = { [oauth.allowInsecureRequests]: true };
+  const issuer = new URL(narrows.issuer);
+  const found = await oauth.discoveryRequest(issuer, { algorithm: 'oauth2', ...options });
+  const server = await oauth.processDiscoveryResponse(issuer, found);
+  const client = { client_id: 'edge' };
+  const authentication = oauth.PrivateKeyJwt({ key: narrows.privateKey, kid: narrows.kid });
+  const ask = async (action) => {
+    const response = await oauth.genericTokenEndpointRequest(server, client, authentication, GRANT, form(token, action), options);
+    return oauth.processGenericTokenEndpointResponse(server, client, response);
+  };
+  const issued = await ask('read');
+  assert.equal(issued.token_type, 'bearer');
+  const request = new Request(AUDIENCE, { headers: { authorization: `Bearer ${issued.access_token}` } });
+  narrow(await oauth.validateJwtAccessToken(server, request, AUDIENCE, options), narrows);
+  await assert.rejects(ask('update'), (error) => error.error === 'invalid_authorization_details' && error.cause.reason === 'policy_denied');
+  return issued.access_token;
+}
+
+export async function withOpenidClient(narrows, token) {
+  const authentication = openid.PrivateKeyJwt({ key: narrows.privateKey, kid: narrows.kid });
+  const options = { algorithm: 'oauth2', execute: [openid.allowInsecureRequests] };
+  const configuration = await openid.discovery(new URL(narrows.issuer), 'edge', undefined, authentication, options);
+  const issued = await openid.genericGrantRequest(configuration, GRANT, form(token));
+  await withJose(narrows, issued.access_token);
+  await assert.rejects(openid.genericGrantRequest(configuration, GRANT, form(token, 'update')), (error) => error.error === 'invalid_authorization_details');
+}
+
+export async function withAuthlib(python, narrows, token) {
+  await promisify(execFile)(python, [new URL('authlib_client.py', import.meta.url).pathname, narrows.issuer, narrows.folder, JSON.stringify(form(token))]);
+}

@@ -1,0 +1,43 @@
+// Plays every client against one broker and one provider. Ends with the line that scripts/test counts.
+import assert from 'node:assert/strict';
+import * as clients from './clients.mjs';
+import { start as startBroker } from './installation.mjs';
+import { start as startProvider } from './provider.mjs';
+
+const [binary, python] = process.argv.slice(2);
+let passed = 0;
+let failed = 0;
+async function claim(name, play) {
+  try {
+    await play();
+    passed += 1;
+    console.log(`ok      ${name}`);
+  } catch (error) {
+    failed += 1;
+    console.log(`not ok  ${name}: ${error.stack} ${error.stderr ?? ''} ${JSON.stringify(error.cause ?? '')}`);
+  }
+}
+
+const provider = await startProvider();
+const narrows = await startBroker(binary, provider);
+try {
+  const alice = await provider.token('alice');
+  let issued;
+  await claim('oauth4webapi discovers, authenticates, exchanges and validates', async () => { issued = await clients.withOauth4webapi(narrows, alice); });
+  await claim('jose verifies the token from our key set', () => clients.withJose(narrows, issued));
+  await claim('openid-client discovers, authenticates and exchanges', () => clients.withOpenidClient(narrows, alice));
+  await claim('Authlib authenticates, exchanges and validates', () => clients.withAuthlib(python, narrows, alice));
+  await claim('a user outside the group is refused by policy', async () => {
+    const bob = await provider.token('bob');
+    await assert.rejects(clients.withOauth4webapi(narrows, bob), (error) => error.cause?.reason === 'policy_denied');
+  });
+  await claim('keys that the provider rotates are found without a restart', async () => {
+    await provider.rotate();
+    await clients.withOauth4webapi(narrows, await provider.token('alice'));
+  });
+} finally {
+  await narrows.stop();
+  await provider.stop();
+}
+console.log(`interop: ${passed} passed, ${failed} failed`);
+process.exit(failed === 0 ? 0 : 1);
