@@ -38,7 +38,7 @@ impl std::fmt::Debug for CedarPolicy {
 pub(crate) struct Asked {
     pub(crate) request: Request,
     pub(crate) entities: Entities,
-    keys: Vec<(Position, String)>,
+    pub(crate) keys: Vec<(Position, String)>,
 }
 
 /// A question could not be put. A refusal, like every error.

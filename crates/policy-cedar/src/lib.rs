@@ -4,6 +4,8 @@
 //! index hands the engine only the policies whose scope can name this request.
 
 mod engine;
+#[cfg(test)]
+mod equivalence;
 mod explain;
 mod index;
 mod lint;

@@ -7,7 +7,15 @@ use serde_json::json;
 use crate::installation::{ASSERTION_TYPE, Installation, encode, seconds};
 
 async fn assert(narrows: &Installation, assertion: &str) -> u16 {
-    narrows.exchange(&[("client_id", ""), ("client_secret", ""), ("client_assertion", assertion), ("client_assertion_type", ASSERTION_TYPE)]).await.status
+    narrows
+        .exchange(&[
+            ("client_id", ""),
+            ("client_secret", ""),
+            ("client_assertion", assertion),
+            ("client_assertion_type", ASSERTION_TYPE),
+        ])
+        .await
+        .status
 }
 
 async fn basic(narrows: &Installation, header: &str) -> crate::installation::Reply {
@@ -25,7 +33,15 @@ async fn an_assertion_works_once() {
     assert_eq!(assert(&narrows, &assertion).await, 200);
     assert_eq!(assert(&narrows, &assertion).await, 401, "shown again");
     let denied = narrows.assertion(&[]);
-    let refused = narrows.exchange(&[("client_id", ""), ("client_secret", ""), ("client_assertion", &denied), ("client_assertion_type", ASSERTION_TYPE), ("audience", "gone")]).await;
+    let refused = narrows
+        .exchange(&[
+            ("client_id", ""),
+            ("client_secret", ""),
+            ("client_assertion", &denied),
+            ("client_assertion_type", ASSERTION_TYPE),
+            ("audience", "gone"),
+        ])
+        .await;
     assert_eq!(refused.status, 400);
     assert_eq!(assert(&narrows, &denied).await, 401, "a refusal uses it up too");
     narrows.stop().await;
@@ -58,23 +74,48 @@ async fn bad_credentials_all_look_the_same() {
         narrows.assertion(&[("sub", json!("orders"))]),
         narrows.assertion(&[("iss", json!("orders")), ("sub", json!("orders"))]),
         narrows.assertion(&[("iss", json!("gone")), ("sub", json!("gone"))]),
-        testkit::FakeIssuer::es256("edge").sign("JWT", &json!({ "iss": "edge", "sub": "edge", "aud": narrows.url, "iat": seconds(), "exp": seconds() + 60, "jti": "x" })),
+        testkit::FakeIssuer::es256("edge").sign(
+            "JWT",
+            &json!({ "iss": "edge", "sub": "edge", "aud": narrows.url, "iat": seconds(), "exp": seconds() + 60, "jti": "x" }),
+        ),
         narrows.user_token(),
         "a.b.c".to_owned(),
         String::from("x"),
     ];
     let mut bodies = std::collections::BTreeSet::new();
     for assertion in bad {
-        let reply = narrows.exchange(&[("client_id", ""), ("client_secret", ""), ("client_assertion", &assertion), ("client_assertion_type", ASSERTION_TYPE)]).await;
+        let reply = narrows
+            .exchange(&[
+                ("client_id", ""),
+                ("client_secret", ""),
+                ("client_assertion", &assertion),
+                ("client_assertion_type", ASSERTION_TYPE),
+            ])
+            .await;
         assert_eq!(reply.status, 401, "{assertion}");
-        bodies.insert(format!("{} {} {}", reply.text("error"), reply.text("reason"), reply.text("error_description")));
+        bodies.insert(format!(
+            "{} {} {}",
+            reply.text("error"),
+            reply.text("reason"),
+            reply.text("error_description")
+        ));
     }
     let none = narrows.exchange(&[("client_id", ""), ("client_secret", "")]).await;
-    bodies.insert(format!("{} {} {}", none.text("error"), none.text("reason"), none.text("error_description")));
+    bodies.insert(format!(
+        "{} {} {}",
+        none.text("error"),
+        none.text("reason"),
+        none.text("error_description")
+    ));
     let public = narrows.exchange(&[("client_secret", "")]).await;
     assert_eq!(public.status, 401, "TEX-020");
     let wrong = narrows.exchange(&[("client_secret", "edge-secre")]).await;
-    bodies.insert(format!("{} {} {}", wrong.text("error"), wrong.text("reason"), wrong.text("error_description")));
+    bodies.insert(format!(
+        "{} {} {}",
+        wrong.text("error"),
+        wrong.text("reason"),
+        wrong.text("error_description")
+    ));
     assert_eq!(bodies.len(), 1, "{bodies:?}");
     narrows.stop().await;
 }
@@ -90,7 +131,12 @@ async fn the_header_is_form_encoded_and_challenged() {
     .await;
     let good = format!("Basic {}", STANDARD.encode("edge:a%3Ab%2Bc+%25"));
     assert_eq!(basic(&narrows, &good).await.status, 200);
-    for bad in [format!("Basic {}", STANDARD.encode("edge:wrong")), "Basic !!".to_owned(), "Bearer x".to_owned(), format!("Basic {}", STANDARD.encode("edge"))] {
+    for bad in [
+        format!("Basic {}", STANDARD.encode("edge:wrong")),
+        "Basic !!".to_owned(),
+        "Bearer x".to_owned(),
+        format!("Basic {}", STANDARD.encode("edge")),
+    ] {
         let reply = basic(&narrows, &bad).await;
         assert_eq!((reply.status, reply.text("error")), (401, "invalid_client"), "{bad}");
         assert!(reply.headers.contains_key("www-authenticate"), "{bad}");

@@ -12,14 +12,27 @@ async fn a_right_exchange_gives_a_narrow_token_that_verifies() {
     assert_eq!(reply.status, 200, "{:?}", reply.body);
     let mut names: Vec<_> = reply.body.as_object().unwrap().keys().cloned().collect();
     names.sort();
-    assert_eq!(names, ["access_token", "authorization_details", "expires_in", "issued_token_type", "scope", "token_type"]);
+    assert_eq!(
+        names,
+        [
+            "access_token",
+            "authorization_details",
+            "expires_in",
+            "issued_token_type",
+            "scope",
+            "token_type"
+        ]
+    );
     assert_eq!((reply.text("token_type"), reply.text("scope")), ("Bearer", "profile"));
     assert_eq!(reply.body["expires_in"], json!(120));
     let (_, _, jwks) = narrows.get("/oauth2/jwks").await;
     let keys = KeySet::parse(&narrows.url, jwks.as_bytes(), &[Algorithm::Es256]).unwrap();
     Unverified::<SubjectToken>::parse(reply.text("access_token")).unwrap().authenticate(&keys).unwrap();
     let claims = reply.claims();
-    assert_eq!((claims["iss"].as_str(), claims["aud"].as_str(), claims["sub"].as_str()), (Some(narrows.url.as_str()), Some("https://tickets.internal"), Some("alice")));
+    assert_eq!(
+        (claims["iss"].as_str(), claims["aud"].as_str(), claims["sub"].as_str()),
+        (Some(narrows.url.as_str()), Some("https://tickets.internal"), Some("alice"))
+    );
     assert_eq!(claims["act"], json!({ "iss": narrows.url, "sub": "edge" }));
     narrows.stop().await;
 }
@@ -29,7 +42,10 @@ async fn metadata_names_what_is_served() {
     let narrows = Installation::start().await;
     let (status, media, body) = narrows.get("/.well-known/oauth-authorization-server").await;
     let metadata: Value = serde_json::from_str(&body).unwrap();
-    assert_eq!((status, media.as_str(), metadata["issuer"].as_str()), (200, "application/json", Some(narrows.url.as_str())));
+    assert_eq!(
+        (status, media.as_str(), metadata["issuer"].as_str()),
+        (200, "application/json", Some(narrows.url.as_str()))
+    );
     for name in ["token_endpoint", "jwks_uri"] {
         let path = metadata[name].as_str().unwrap().strip_prefix(&narrows.url).unwrap();
         assert_ne!(narrows.get(path).await.0, 404, "{name}");
@@ -59,12 +75,18 @@ async fn health_readiness_and_metrics_answer() {
     assert_eq!(narrows.get("/healthz").await.0, 200);
     let (status, _, body) = narrows.get("/readyz").await;
     let ready: Value = serde_json::from_str(&body).unwrap();
-    assert_eq!((status, ready["policy_version"].as_str(), ready["store"].as_str()), (200, Some("p-1"), Some("ok")));
+    assert_eq!(
+        (status, ready["policy_version"].as_str(), ready["store"].as_str()),
+        (200, Some("p-1"), Some("ok"))
+    );
     assert_eq!(narrows.exchange(&[]).await.status, 200);
     assert_eq!(narrows.exchange(&[("audience", "gone")]).await.status, 400);
     let (_, media, text) = narrows.get("/metrics").await;
     assert!(media.starts_with("application/openmetrics-text"));
-    assert!(text.contains("narrows_issued_total 1") && text.contains(r#"narrows_refusals_total{reason="unknown_audience"} 1"#), "{text}");
+    assert!(
+        text.contains("narrows_issued_total 1") && text.contains(r#"narrows_refusals_total{reason="unknown_audience"} 1"#),
+        "{text}"
+    );
     narrows.stop().await;
 }
 
@@ -76,12 +98,25 @@ when { context.subject in Group::"corp|support" };
 "#;
     let narrows = Installation::with(rules, |snapshot| {
         let orders = snapshot.clients.values_mut().find(|client| client.id.as_str() == "orders").unwrap();
-        orders.receives.push(delegation::registry::Receives { issuer_name: None, audience: "https://tickets.internal".to_owned() });
+        orders.receives.push(delegation::registry::Receives {
+            issuer_name: None,
+            audience: "https://tickets.internal".to_owned(),
+        });
     })
     .await;
     let first = narrows.exchange(&[]).await;
-    let second = narrows.exchange(&[("subject_token", first.text("access_token")), ("client_id", "orders"), ("client_secret", "orders-secret")]).await;
-    assert_eq!(second.status, 200, "the group is known though the token does not carry it: {:?}", second.body);
+    let second = narrows
+        .exchange(&[
+            ("subject_token", first.text("access_token")),
+            ("client_id", "orders"),
+            ("client_secret", "orders-secret"),
+        ])
+        .await;
+    assert_eq!(
+        second.status, 200,
+        "the group is known though the token does not carry it: {:?}",
+        second.body
+    );
     let (one, two) = (first.claims(), second.claims());
     assert_eq!(one["txn"], two["txn"]);
     assert!(two["exp"].as_i64() <= one["exp"].as_i64());
@@ -96,7 +131,10 @@ async fn a_change_is_in_force_with_the_next_request() {
     assert_eq!(narrows.exchange(&[]).await.status, 200);
     let mut snapshot = testkit::snapshot();
     snapshot.issuer.clone_from(&narrows.url);
-    let files = [PolicyFile { name: "none.cedar".to_owned(), text: "@id(\"no\") forbid (principal, action, resource);".to_owned() }];
+    let files = [PolicyFile {
+        name: "none.cedar".to_owned(),
+        text: "@id(\"no\") forbid (principal, action, resource);".to_owned(),
+    }];
     let policy = CedarPolicy::load(&snapshot, &files, "UTC", "p-2".to_owned()).unwrap();
     let entry = fetch::IssuerEntry {
         name: "corp".to_owned(),
@@ -104,7 +142,17 @@ async fn a_change_is_in_force_with_the_next_request() {
         source: fetch::KeySource::File(narrows.folder.path().join("corp.json")),
         algorithms: vec![Algorithm::Es256],
     };
-    narrows.broker.swap(broker::InForce { snapshot: std::sync::Arc::new(snapshot), policy }, vec![entry]).await.unwrap();
+    narrows
+        .broker
+        .swap(
+            broker::InForce {
+                snapshot: std::sync::Arc::new(snapshot),
+                policy,
+            },
+            vec![entry],
+        )
+        .await
+        .unwrap();
     assert_eq!(narrows.exchange(&[]).await.text("reason"), "policy_denied");
     narrows.stop().await;
 }

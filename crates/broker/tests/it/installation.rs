@@ -79,16 +79,42 @@ impl Installation {
             KeySource::File(path)
         };
         let entries = vec![
-            IssuerEntry { name: "corp".to_owned(), issuer: CORP.to_owned(), source: jwks("corp.json", &issuer), algorithms: vec![Algorithm::Es256] },
-            IssuerEntry { name: "client/edge/1".to_owned(), issuer: "edge".to_owned(), source: jwks("edge.json", &edge), algorithms: vec![Algorithm::Es256] },
+            IssuerEntry {
+                name: "corp".to_owned(),
+                issuer: CORP.to_owned(),
+                source: jwks("corp.json", &issuer),
+                algorithms: vec![Algorithm::Es256],
+            },
+            IssuerEntry {
+                name: "client/edge/1".to_owned(),
+                issuer: "edge".to_owned(),
+                source: jwks("edge.json", &edge),
+                algorithms: vec![Algorithm::Es256],
+            },
         ];
         let mut snapshot = testkit::snapshot();
         snapshot.issuer.clone_from(&url);
         let client = snapshot.clients.get_mut(&ClientId::parse("edge").unwrap()).unwrap();
-        client.auth.push(ClientAuth { method: AuthMethod::PrivateKeyJwt { keys: "client/edge/1".to_owned() }, until: None });
+        client.auth.push(ClientAuth {
+            method: AuthMethod::PrivateKeyJwt {
+                keys: "client/edge/1".to_owned(),
+            },
+            until: None,
+        });
         change(&mut snapshot);
-        let policy = CedarPolicy::load(&snapshot, &[PolicyFile { name: "rules.cedar".to_owned(), text: rules.to_owned() }], "UTC", "p-1".to_owned());
-        let in_force = InForce { snapshot: Arc::new(snapshot), policy: policy.unwrap() };
+        let policy = CedarPolicy::load(
+            &snapshot,
+            &[PolicyFile {
+                name: "rules.cedar".to_owned(),
+                text: rules.to_owned(),
+            }],
+            "UTC",
+            "p-1".to_owned(),
+        );
+        let in_force = InForce {
+            snapshot: Arc::new(snapshot),
+            policy: policy.unwrap(),
+        };
         let settings = Settings {
             store: format!("sqlite:{}", folder.path().join("narrows.db").display()),
             key_files: vec![folder.path().join("narrows.key")],
@@ -98,13 +124,23 @@ impl Installation {
             body_limit: 64 * 1024,
             connections: 100,
         };
-        let broker = Broker::start(settings, in_force, entries, Fetcher::new(FetchSettings::default()).unwrap()).await.unwrap();
+        let broker = Broker::start(settings, in_force, entries, Fetcher::new(FetchSettings::default()).unwrap())
+            .await
+            .unwrap();
         let (stop, mut stopped) = tokio::sync::watch::channel(false);
         let routes = broker::routes(&broker, true);
         let until = async move { drop(stopped.wait_for(|stopped| *stopped).await) };
         tokio::spawn(broker::serve(Arc::clone(&broker), listener, routes, until));
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { broker, url, issuer, edge, folder, stop, http }
+        Self {
+            broker,
+            url,
+            issuer,
+            edge,
+            folder,
+            stop,
+            http,
+        }
     }
 
     pub(crate) async fn stop(self) {
@@ -133,7 +169,10 @@ impl Installation {
             ("subject_token", self.user_token()),
             ("subject_token_type", ACCESS_TOKEN.to_owned()),
             ("audience", "https://tickets.internal".to_owned()),
-            ("authorization_details", json!([{ "type": "ticket", "actions": ["read"], "identifier": "42" }]).to_string()),
+            (
+                "authorization_details",
+                json!([{ "type": "ticket", "actions": ["read"], "identifier": "42" }]).to_string(),
+            ),
         ];
         pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
@@ -158,19 +197,33 @@ impl Installation {
         }
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Reply { status, headers, body: serde_json::from_slice(&response.bytes().await.unwrap()).unwrap_or_default() }
+        Reply {
+            status,
+            headers,
+            body: serde_json::from_slice(&response.bytes().await.unwrap()).unwrap_or_default(),
+        }
     }
 
     pub(crate) async fn get(&self, path: &str) -> (u16, String, String) {
         let response = self.http.get(format!("{}{path}", self.url)).send().await.unwrap();
-        let media = response.headers().get("content-type").map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default();
+        let media = response
+            .headers()
+            .get("content-type")
+            .map(|value| value.to_str().unwrap().to_owned())
+            .unwrap_or_default();
         (response.status().as_u16(), media, response.text().await.unwrap())
     }
 
     /// Every record so far.
     pub(crate) async fn records(&self) -> Vec<Value> {
         let store = broker::store::Store::open(&self.broker.settings().store).await.unwrap();
-        store.records(0, 10_000).await.unwrap().iter().map(|body| serde_json::from_str(body).unwrap()).collect()
+        store
+            .records(0, 10_000)
+            .await
+            .unwrap()
+            .iter()
+            .map(|body| serde_json::from_str(body).unwrap())
+            .collect()
     }
 
     /// An assertion of the edge, with these changes.
@@ -184,6 +237,20 @@ impl Installation {
 }
 
 pub(crate) fn encode(pairs: &[(String, String)]) -> String {
-    let part = |text: &str| text.bytes().map(|byte| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect::<String>();
-    pairs.iter().map(|(name, value)| format!("{}={}", part(name), part(value))).collect::<Vec<_>>().join("&")
+    let part = |text: &str| {
+        text.bytes()
+            .map(|byte| {
+                if byte.is_ascii_alphanumeric() {
+                    char::from(byte).to_string()
+                } else {
+                    format!("%{byte:02X}")
+                }
+            })
+            .collect::<String>()
+    };
+    pairs
+        .iter()
+        .map(|(name, value)| format!("{}={}", part(name), part(value)))
+        .collect::<Vec<_>>()
+        .join("&")
 }

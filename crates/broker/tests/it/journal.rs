@@ -7,8 +7,17 @@ use issuance::audit::{CommitError, Entry, Journal, Kind, Record, Use, UseKind};
 
 fn entry(id: &str, uses: &[&str]) -> Entry {
     let record = Record::new(id.to_owned(), Timestamp::from_seconds(1_780_000_000), Kind::Exchange);
-    let key = |id: &&str| Use { kind: UseKind::ClientAssertion, issuer: "edge".to_owned(), id: (*id).to_owned(), forget_at: Timestamp::from_seconds(1_790_000_000) };
-    Entry { record, uses: uses.iter().map(key).collect(), begins: None }
+    let key = |id: &&str| Use {
+        kind: UseKind::ClientAssertion,
+        issuer: "edge".to_owned(),
+        id: (*id).to_owned(),
+        forget_at: Timestamp::from_seconds(1_790_000_000),
+    };
+    Entry {
+        record,
+        uses: uses.iter().map(key).collect(),
+        begins: None,
+    }
 }
 
 async fn open(folder: &tempfile::TempDir) -> (Store, SqliteJournal) {
@@ -40,10 +49,17 @@ async fn one_loser_leaves_the_others_alone_and_nothing_of_it_happens() {
     let folder = tempfile::tempdir().unwrap();
     let (store, journal) = open(&folder).await;
     assert_eq!(journal.commit(entry("first", &["b"])).await, Ok(0));
-    let (one, loser, other) = tokio::join!(journal.commit(entry("one", &["a"])), journal.commit(entry("loser", &["b", "c"])), journal.commit(entry("other", &["d"])));
+    let (one, loser, other) = tokio::join!(
+        journal.commit(entry("one", &["a"])),
+        journal.commit(entry("loser", &["b", "c"])),
+        journal.commit(entry("other", &["d"]))
+    );
     assert!(one.is_ok() && other.is_ok());
     assert_eq!(loser, Err(CommitError::AlreadyUsed));
-    assert!(journal.commit(entry("again", &["c"])).await.is_ok(), "the loser's other use was given back");
+    assert!(
+        journal.commit(entry("again", &["c"])).await.is_ok(),
+        "the loser's other use was given back"
+    );
     let text = store.records(0, 100).await.unwrap().join("\n");
     assert!(!text.contains("loser"));
 }
@@ -76,7 +92,10 @@ async fn two_writers_on_one_store_share_one_order() {
     let (store, one) = open(&folder).await;
     let (_, other) = open(&folder).await;
     for at in 0..50 {
-        let (first, second) = tokio::join!(one.commit(entry(&format!("a{at}"), &[])), other.commit(entry(&format!("b{at}"), &[])));
+        let (first, second) = tokio::join!(
+            one.commit(entry(&format!("a{at}"), &[])),
+            other.commit(entry(&format!("b{at}"), &[]))
+        );
         assert_ne!(first.unwrap(), second.unwrap());
     }
     assert_eq!(store.records(0, 1000).await.unwrap().len(), 100);

@@ -28,7 +28,11 @@ async fn token(ring: &KeyRing) -> String {
     use base64::engine::general_purpose::URL_SAFE_NO_PAD as URL;
     let key = ring.current();
     let header = format!(r#"{{"typ":"at+jwt","kid":"{}","alg":"{}"}}"#, key.kid, key.algorithm.as_str());
-    let input = format!("{}.{}", URL.encode(header), URL.encode(r#"{"iss":"n","sub":"s","aud":"a","exp":2,"iat":1}"#));
+    let input = format!(
+        "{}.{}",
+        URL.encode(header),
+        URL.encode(r#"{"iss":"n","sub":"s","aud":"a","exp":2,"iat":1}"#)
+    );
     let signature = ring.sign(&key, input.as_bytes()).await.unwrap();
     format!("{input}.{}", URL.encode(signature))
 }
@@ -69,8 +73,14 @@ async fn a_rotated_key_verifies_on_until_it_is_retired() {
     ring.tend(now()).await.unwrap();
     assert_eq!(ring.current().kid, new);
     assert!(verifies(&ring, &old_token) && verifies(&ring, &token(&ring).await));
-    assert!(matches!(signer::retire(&store, &new, now()).await, Err(KeyRingError::StillActive(_))));
-    assert!(matches!(signer::retire(&store, "nrw-", now()).await, Err(KeyRingError::NoSuchKey(_))), "not unique");
+    assert!(matches!(
+        signer::retire(&store, &new, now()).await,
+        Err(KeyRingError::StillActive(_))
+    ));
+    assert!(
+        matches!(signer::retire(&store, "nrw-", now()).await, Err(KeyRingError::NoSuchKey(_))),
+        "not unique"
+    );
     assert_eq!(signer::retire(&store, &old, now()).await.unwrap(), old);
     ring.tend(now()).await.unwrap();
     assert!(!verifies(&ring, &old_token) && verifies(&ring, &token(&ring).await));
@@ -91,7 +101,10 @@ async fn the_next_key_is_published_before_it_signs() {
     ring.rotate_when_due(every, before, at(899)).await.unwrap();
     assert_eq!(ring.jwks()["keys"].as_array().unwrap().len(), 1);
     ring.rotate_when_due(every, before, at(900)).await.unwrap();
-    assert_eq!((ring.jwks()["keys"].as_array().unwrap().len(), ring.current().kid), (2, first.clone()));
+    assert_eq!(
+        (ring.jwks()["keys"].as_array().unwrap().len(), ring.current().kid),
+        (2, first.clone())
+    );
     ring.rotate_when_due(every, before, at(999)).await.unwrap();
     assert_eq!(ring.current().kid, first);
     ring.rotate_when_due(every, before, at(1000)).await.unwrap();
@@ -105,7 +118,12 @@ async fn keys_lie_encrypted_and_only_the_right_file_opens_them() {
     KeyRing::open(&store, &[key_file(&folder, 1)], Algorithm::Es256, now()).await.unwrap();
     let wrong = KeyRing::open(&store, &[key_file(&folder, 2)], Algorithm::Es256, now()).await;
     assert!(matches!(wrong, Err(KeyRingError::WrongKeyFile(_))));
-    assert!(KeyRing::open(&store, &[key_file(&folder, 2), key_file(&folder, 1)], Algorithm::Es256, now()).await.is_ok(), "all decrypt");
+    assert!(
+        KeyRing::open(&store, &[key_file(&folder, 2), key_file(&folder, 1)], Algorithm::Es256, now())
+            .await
+            .is_ok(),
+        "all decrypt"
+    );
     let short = folder.path().join("short.key");
     std::fs::write(&short, STANDARD.encode([1; 16])).unwrap();
     assert!(KeyRing::open(&store, &[short], Algorithm::Es256, now()).await.is_err());

@@ -11,7 +11,9 @@ async fn every_decision_is_on_record_before_it_is_answered() {
     let denied = narrows.exchange(&[("audience", "gone")]).await;
     let stranger = narrows.exchange(&[("client_secret", "wrong")]).await;
     let records = narrows.records().await;
-    let by_id = |reply: &crate::installation::Reply| records.iter().find(|record| record["id"] == reply.body["decision_id"]).cloned().unwrap_or_default();
+    let by_id = |reply: &crate::installation::Reply| {
+        records.iter().find(|record| record["id"] == reply.body["decision_id"]).cloned().unwrap_or_default()
+    };
     assert_eq!(by_id(&denied)["reason"], "unknown_audience");
     assert_eq!(by_id(&stranger)["kind"], "client_auth");
     let issued = records.iter().find(|record| record["decision"] == "allow").unwrap();
@@ -29,11 +31,23 @@ async fn no_token_and_no_secret_is_ever_on_record() {
     let token = narrows.user_token();
     let assertion = narrows.assertion(&[]);
     let issued = narrows.exchange(&[("subject_token", &token)]).await;
-    narrows.exchange(&[("client_id", ""), ("client_secret", ""), ("client_assertion", &assertion), ("client_assertion_type", crate::installation::ASSERTION_TYPE)]).await;
+    narrows
+        .exchange(&[
+            ("client_id", ""),
+            ("client_secret", ""),
+            ("client_assertion", &assertion),
+            ("client_assertion_type", crate::installation::ASSERTION_TYPE),
+        ])
+        .await;
     narrows.exchange(&[("subject_token", &format!("{token}x"))]).await;
     let text = narrows.records().await.iter().map(Value::to_string).collect::<String>();
     let signature = |token: &str| token.rsplit('.').next().unwrap().to_owned();
-    for secret in [signature(&token), signature(issued.text("access_token")), signature(&assertion), "edge-secret".to_owned()] {
+    for secret in [
+        signature(&token),
+        signature(issued.text("access_token")),
+        signature(&assertion),
+        "edge-secret".to_owned(),
+    ] {
         assert!(!text.contains(&secret));
     }
     narrows.stop().await;
