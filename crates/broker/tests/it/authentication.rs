@@ -148,3 +148,14 @@ async fn the_header_is_form_encoded_and_challenged() {
     assert_eq!((two.status, two.text("reason")), (400, "malformed_request"), "two methods");
     narrows.stop().await;
 }
+
+#[tokio::test]
+async fn an_assertion_beside_a_secret_is_not_looked_at() {
+    let narrows = Installation::start().await;
+    let assertion = narrows.assertion(&[]);
+    let reply = narrows
+        .exchange(&[("client_assertion", &assertion), ("client_assertion_type", ASSERTION_TYPE)])
+        .await;
+    assert_eq!((reply.status, reply.text("reason")), (400, "malformed_request"), "JWS-043");
+    narrows.stop().await;
+}

@@ -33,7 +33,11 @@ async fn a_right_exchange_gives_a_narrow_token_that_verifies() {
         (claims["iss"].as_str(), claims["aud"].as_str(), claims["sub"].as_str()),
         (Some(narrows.url.as_str()), Some("https://tickets.internal"), Some("alice"))
     );
-    assert_eq!(claims["act"], json!({ "iss": narrows.url, "sub": "edge" }));
+    assert_eq!(
+        claims["act"],
+        json!({ "iss": narrows.url, "sub": "edge" }),
+        "TEX-040: who acts is always named"
+    );
     narrows.stop().await;
 }
 

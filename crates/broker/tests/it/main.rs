@@ -1,5 +1,10 @@
 //! The broker over HTTP, on real SQLite, with real keys.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::type_complexity,
+    reason = "a test may panic, and its tables say themselves what they are"
+)]
 
 mod authentication;
 mod endpoints;

@@ -297,3 +297,20 @@ fn reserved_claims_of_an_outside_token_mean_nothing() {
     assert!(verified.authority.details.iter().all(|detail| detail.kind() == "ticket"), "CLM-035");
     assert_eq!(verified.chain.len(), 1, "CLM-035");
 }
+
+#[test]
+fn two_signatures_over_one_token_are_one_token() {
+    // ES256 signatures are random, so signing twice gives twins; a malleated one is a twin too.
+    let issuer = FakeIssuer::es256(CORP);
+    let chain = |claims: &Value| {
+        let token = issuer.sign("at+jwt", claims);
+        let authentic = Unverified::<SubjectToken>::parse(&token).unwrap().authenticate(&issuer.key_set()).unwrap();
+        let moment = moment(snapshot());
+        (token, authentic.at(&moment, TokenType::AccessToken).unwrap().chain.clone())
+    };
+    for claims in [without("jti"), user_claims()] {
+        let ((one, first), (other, second)) = (chain(&claims), chain(&claims));
+        assert_ne!(one, other);
+        assert_eq!(first, second, "JWS-031");
+    }
+}

@@ -1,5 +1,11 @@
 //! Claims about the words of delegation.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may panic")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::needless_pass_by_value,
+    reason = "a test may panic"
+)]
 
 mod claims;
 mod details;

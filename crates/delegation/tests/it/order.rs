@@ -173,7 +173,7 @@ proptest! {
     #[test]
     fn more_in_the_ceiling_never_covers_less(a in an_authority(), b in an_authority(), c in an_authority()) {
         let types = types();
-        let both = Authority { details: [b.details.clone(), c.details.clone()].concat(), ..Authority::default() };
+        let both = Authority { details: [b.details.clone(), c.details].concat(), ..Authority::default() };
         if a.is_within(&b, &types).is_ok() {
             prop_assert!(a.is_within(&both, &types).is_ok());
         }

@@ -78,7 +78,7 @@ pub(super) fn run(args: &CheckArgs, paths: &[PathBuf]) -> Outcome {
     }
     let snapshot = &loaded.snapshot;
     say(format!(
-        "right: {} issuers, {} clients, {} audiences, {} policies",
+        "right: trusted issuers {}, clients {}, audiences {}, policies {}",
         snapshot.issuers.len(),
         snapshot.clients.len(),
         snapshot.audiences.len(),

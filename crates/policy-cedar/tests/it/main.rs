@@ -90,6 +90,9 @@ fn what_is_not_right_is_refused_when_it_is_loaded_with_place_and_mend() {
             "resource.unbounded.contains(\"amount\")",
         ),
     ];
+    // TEX-053: a rule that would stumble over an absent value is refused before it can decide anything.
+    let stumbles = "@id(\"a\") permit (principal, action, resource) when { context.acr == \"phr\" };";
+    assert!(load(stumbles).is_err());
     for (text, expected) in rows {
         let error = load(text).err().unwrap_or_default();
         assert!(error.contains(expected), "{text}: {error}");

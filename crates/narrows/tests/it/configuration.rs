@@ -1,0 +1,176 @@
+//! Configurations that are wrong get key, value and mend; those that are right are taken.
+
+use std::path::Path;
+
+use crate::run::{Ran, narrows};
+
+fn started(from: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let ran = narrows(folder.path(), &["init", ".", "--from", from], "");
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    folder
+}
+
+/// Checks the configuration that `init` wrote, with `from` replaced by `to`.
+fn checked(folder: &Path, from: &str, to: &str) -> Ran {
+    let text = std::fs::read_to_string(folder.join("narrows.toml")).unwrap();
+    assert!(text.contains(from), "`{from}` is in what init writes");
+    std::fs::write(folder.join("changed.toml"), text.replacen(from, to, 1)).unwrap();
+    narrows(folder, &["--config", "changed.toml", "check"], "")
+}
+
+#[test]
+fn what_init_writes_is_right() {
+    for from in ["plain", "demo"] {
+        let folder = started(from);
+        let ran = narrows(folder.path(), &["check"], "");
+        assert_eq!(ran.code, 0, "{from}: {}{}", ran.out, ran.err);
+        let again = narrows(folder.path(), &["init", ".", "--from", from], "");
+        assert_eq!(again.code, 1, "nothing is overwritten");
+    }
+}
+
+#[test]
+fn the_cases_beside_the_policies_of_the_demo_pass() {
+    let folder = started("demo");
+    let ran = narrows(folder.path(), &["policy", "test"], "");
+    assert_eq!((ran.code, ran.out.trim()), (0, "3 passed, 0 failed"), "{}", ran.err);
+    assert_eq!(narrows(folder.path(), &["policy", "lint"], "").code, 0);
+    let matrix = narrows(folder.path(), &["policy", "matrix", "--group", "corp|support"], "");
+    assert!(matrix.out.contains("edge-opens-orders-for-support"), "{}", matrix.out);
+}
+
+#[test]
+fn what_is_wrong_is_named_with_its_line_and_a_mend() {
+    let folder = started("plain");
+    let rows = [
+        (
+            "issuer   = \"http://127.0.0.1:8420\"",
+            "issuer = \"http://narrows.example\"",
+            "expected an https URL",
+        ),
+        ("listen   = \"127.0.0.1:8420\"", "listen = \"8420\"", "expected ADDRESS:PORT"),
+        ("sqlite:narrows.db", "postgres://db/narrows", "PostgreSQL is not served yet"),
+        ("sqlite:narrows.db", "narrows.db", "expected `sqlite:PATH`"),
+        ("exchangers = [\"edge\"]", "exchangers = [\"edgy\"]", "there is no client `edgy`"),
+        ("exchangers = [\"edge\"]", "", "name the clients in `exchangers`"),
+        ("method = \"private_key_jwt\"", "method = \"password\"", "expected private_key_jwt"),
+        ("jwks_file = \"edge.jwks.json\"", "jwks_file = \"gone.json\"", "there is no file"),
+        ("max_lifetime = \"2m\"", "max_lifetime = \"2 minutes\"", "expected a duration"),
+        ("max_lifetime = \"2m\"", "sender = \"dpop\"", "only `none` is served yet"),
+        ("max_lifetime = \"2m\"", "token = \"opaque\"", "only `jwt` is served yet"),
+        ("max_lifetime = \"2m\"", "single_use = true", "not served yet"),
+        ("max_lifetime = \"2m\"", "max_liftime = \"2m\"", "unknown field `max_liftime`"),
+        (
+            "details      = [\"ticket\"]",
+            "details = [\"tickets\"]",
+            "add it to [[detail_types]]",
+        ),
+        ("[\"ticket:list\", \"ticket:read,update\"]", "[\"ticket:delete\"]", "unknown action"),
+        ("{ fields = \"subset\" }", "{ fields = \"smaller\" }", "expected equal, subset"),
+        (
+            "type           = \"ticket\"",
+            "type = \"https://x.example/ticket\"",
+            "is not declared",
+        ),
+        ("name       = \"corp\"", "name = \"co|rp\"", "names have no `|`"),
+        (
+            "issuer     = \"https://login.corp.example\"",
+            "issuer = \"login.corp.example\"",
+            "expected an https URL for discovery",
+        ),
+    ];
+    for (from, to, expected) in rows {
+        let ran = checked(folder.path(), from, to);
+        assert_eq!(ran.code, 1, "{to}: {}{}", ran.out, ran.err);
+        assert!(ran.out.contains(expected) && ran.out.contains("changed.toml:"), "{to}: {}", ran.out);
+    }
+}
+
+#[test]
+fn all_that_is_wrong_is_told_at_once() {
+    let folder = started("plain");
+    let text = std::fs::read_to_string(folder.path().join("narrows.toml")).unwrap();
+    let text = text.replace("127.0.0.1:8420\"", "x\"").replace("2m", "2x");
+    std::fs::write(folder.path().join("narrows.toml"), text).unwrap();
+    let ran = narrows(folder.path(), &["check", "--json"], "");
+    let found: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    let keys: Vec<_> = found
+        .get("problems")
+        .unwrap()
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|problem| problem.get("key").unwrap().as_str().unwrap())
+        .collect();
+    assert_eq!(keys, ["audiences[0].max_lifetime", "issuer", "listen"]);
+}
+
+#[test]
+fn a_bad_policy_is_named_with_its_file_and_line() {
+    let folder = started("plain");
+    std::fs::write(
+        folder.path().join("policies/bad.cedar"),
+        "\n@id(\"bad\")\npermit (principal, action == Action::\"ticket:gone\", resource);\n",
+    )
+    .unwrap();
+    let ran = narrows(folder.path(), &["check"], "");
+    assert_eq!(ran.code, 1);
+    assert!(ran.out.contains("bad.cedar line 2"), "{}", ran.out);
+}
+
+#[test]
+fn what_is_included_is_joined_and_nothing_is_set_twice() {
+    let folder = started("plain");
+    let config = folder.path().join("narrows.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, format!("include = [\"conf.d/*.toml\"]\n{text}")).unwrap();
+    std::fs::create_dir(folder.path().join("conf.d")).unwrap();
+    std::fs::write(
+        folder.path().join("conf.d/a.toml"),
+        "[[audiences]]\nid = \"https://other.internal\"\ndetails = [\"ticket\"]\n",
+    )
+    .unwrap();
+    let shown = narrows(folder.path(), &["config", "show", "--json"], "");
+    assert!(shown.out.contains("https://other.internal"), "{}{}", shown.out, shown.err);
+    std::fs::write(folder.path().join("conf.d/b.toml"), "listen = \"127.0.0.1:9\"\n").unwrap();
+    let twice = narrows(folder.path(), &["check"], "");
+    assert_eq!(twice.code, 1);
+    assert!(
+        twice.out.contains("set twice") && twice.out.contains("narrows.toml") && twice.out.contains("b.toml"),
+        "{}",
+        twice.out
+    );
+}
+
+#[test]
+fn strings_may_stand_elsewhere_and_secrets_are_masked() {
+    let folder = started("plain");
+    std::fs::write(folder.path().join("digest"), "00".repeat(32)).unwrap();
+    let client = "\n[[clients]]\nid = \"basic\"\nauth = { method = \"client_secret_basic\", secret_sha256 = { file = \"digest\" } }\n";
+    let config = folder.path().join("narrows.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, format!("{text}{client}")).unwrap();
+    let ran = narrows(folder.path(), &["check"], "");
+    assert_eq!(ran.code, 0, "{}", ran.out);
+    std::fs::write(
+        &config,
+        format!(
+            "{text}{}",
+            client.replace("{ file = \"digest\" }", &format!("\"{}\"", "00".repeat(32)))
+        ),
+    )
+    .unwrap();
+    let shown = narrows(folder.path(), &["config", "show"], "");
+    assert!(shown.out.contains("***") && !shown.out.contains(&"00".repeat(32)), "{}", shown.out);
+}
+
+#[test]
+fn the_schemas_are_printed() {
+    let folder = started("plain");
+    let schema = narrows(folder.path(), &["check", "--schema"], "");
+    let schema: serde_json::Value = serde_json::from_str(&schema.out).unwrap();
+    assert!(schema.pointer("/properties/trusted_issuers").is_some());
+    let cedar = narrows(folder.path(), &["check", "--cedar-schema"], "");
+    assert!(cedar.out.contains("entity Ticket in [Audience]"), "{}", cedar.out);
+}

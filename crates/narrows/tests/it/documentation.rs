@@ -1,0 +1,57 @@
+//! What the documentation says is tried.
+
+use std::path::PathBuf;
+
+use crate::run::{narrows, root};
+
+/// Every documentation file.
+fn documents() -> Vec<PathBuf> {
+    let mut found = vec![root().join("README.md")];
+    let mut folders = vec![root().join("docs")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_block_of_configuration_in_the_documentation_is_right() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(narrows(folder.path(), &["init", "."], "").code, 0);
+    let base = std::fs::read_to_string(folder.path().join("narrows.toml")).unwrap();
+    let mut blocks = 0;
+    for document in documents() {
+        let text = std::fs::read_to_string(&document).unwrap();
+        for block in text.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()) {
+            // A block that is no whole configuration stands beside the one that `init` writes.
+            let file = folder.path().join("block.toml");
+            let whole = block.contains("issuer ") && block.contains("listen ");
+            std::fs::write(&file, if whole { block.to_owned() } else { format!("{base}\n{block}") }).unwrap();
+            let ran = narrows(folder.path(), &["--config", "block.toml", "check"], "");
+            assert_eq!(ran.code, 0, "{}:\n{block}\n{}", document.display(), ran.out);
+            blocks += 1;
+        }
+    }
+    assert!(blocks > 0, "the documentation shows some configuration");
+}
+
+#[test]
+fn every_link_inside_the_documentation_leads_somewhere() {
+    for document in documents() {
+        let text = std::fs::read_to_string(&document).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let path = link.split('#').next().unwrap();
+            if path.is_empty() || path.contains("://") {
+                continue;
+            }
+            assert!(document.parent().unwrap().join(path).exists(), "{}: {link}", document.display());
+        }
+    }
+}

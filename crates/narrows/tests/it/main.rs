@@ -1,0 +1,9 @@
+//! The program as people run it, and rules about the code that the compiler does not know.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod architecture;
+mod attacks;
+mod configuration;
+mod documentation;
+mod program;
+mod run;

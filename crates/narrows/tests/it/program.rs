@@ -1,0 +1,85 @@
+//! Verbs that need no running broker; the scenes run in `demo --once`.
+
+use crate::run::narrows;
+
+#[test]
+fn wrong_use_exits_with_2_and_a_missing_configuration_with_1_and_the_mend() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(narrows(folder.path(), &["dance"], "").code, 2);
+    let ran = narrows(folder.path(), &["check"], "");
+    assert_eq!(ran.code, 1);
+    assert!(ran.out.contains("narrows init"), "{}", ran.out);
+}
+
+#[test]
+fn keys_and_clients_are_listed_and_changed_on_the_machine_of_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    narrows(folder.path(), &["init", "."], "");
+    assert_eq!(narrows(folder.path(), &["client", "disable", "edge"], "").code, 0);
+    assert!(narrows(folder.path(), &["client", "list"], "").out.contains("disabled"));
+    assert_eq!(narrows(folder.path(), &["client", "enable", "edge"], "").code, 0);
+    assert!(narrows(folder.path(), &["client", "list", "--json"], "").out.contains("\"enabled\""));
+    assert_eq!(narrows(folder.path(), &["client", "disable", "gone"], "").code, 1);
+    assert_eq!(narrows(folder.path(), &["key", "list"], "").code, 0);
+    let rotate = narrows(folder.path(), &["key", "rotate"], "");
+    assert!(rotate.code == 1 && rotate.err.contains("holds no signing key"), "{}", rotate.err);
+}
+
+#[test]
+fn a_new_client_gets_a_key_pair_and_an_entry_that_is_right() {
+    let folder = tempfile::tempdir().unwrap();
+    narrows(folder.path(), &["init", "."], "");
+    let added = narrows(folder.path(), &["client", "add", "billing"], "");
+    assert_eq!(added.code, 0, "{}", added.err);
+    let config = folder.path().join("narrows.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, format!("{text}\n{}", added.out)).unwrap();
+    let ran = narrows(folder.path(), &["check"], "");
+    assert_eq!(ran.code, 0, "{}", ran.out);
+}
+
+#[test]
+fn explain_answers_by_rule_and_names_the_near_miss() {
+    let folder = tempfile::tempdir().unwrap();
+    narrows(folder.path(), &["init", "."], "");
+    let ask = |group: &str| {
+        let arguments = [
+            "explain",
+            "--client",
+            "edge",
+            "--subject",
+            "corp|alice",
+            "--group",
+            group,
+            "--audience",
+            "https://tickets.internal",
+            "--details",
+            "ticket:read/42",
+        ];
+        narrows(folder.path(), &arguments, "")
+    };
+    let allowed = ask("support");
+    assert!(
+        allowed.code == 0 && allowed.out.contains("edge-reads-tickets-for-support"),
+        "{}",
+        allowed.out
+    );
+    let refused = ask("sales");
+    assert!(
+        refused.code == 1 && refused.out.contains("near miss") && refused.out.contains("corp|alice in groups [sales]"),
+        "{}",
+        refused.out
+    );
+}
+
+#[test]
+fn completions_and_the_manual_are_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(
+            narrows(folder.path(), &["completions", shell], "").out.contains("narrows"),
+            "{shell}"
+        );
+    }
+    assert!(narrows(folder.path(), &["man"], "").out.contains(".TH"));
+}
