@@ -37,6 +37,8 @@ pub struct Settings {
     pub publish_before: Duration,
     /// The largest form, in bytes.
     pub body_limit: usize,
+    /// A view of standing that is older refuses every request.
+    pub max_view_age: Duration,
     /// The most connections at a time.
     pub connections: usize,
 }

@@ -44,6 +44,7 @@ pub(crate) fn issued(minted: &Minted, is_exchange: bool) -> Response {
 pub(crate) fn refused(refusal: &Refusal) -> Response {
     let code = refusal.reason.code(refusal.asks_details);
     let status = match code {
+        _ if refusal.reason == Reason::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         ErrorCode::InvalidClient => StatusCode::UNAUTHORIZED,
         ErrorCode::TemporarilyUnavailable => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::BAD_REQUEST,
@@ -66,17 +67,6 @@ pub(crate) fn refused(refusal: &Refusal) -> Response {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
     response
-}
-
-/// A body past the limit.
-pub(crate) fn too_large(decision_id: &str) -> Response {
-    let body = json!({
-        "error": "invalid_request",
-        "error_description": "the request is larger than this broker takes",
-        "reason": "too_large",
-        "decision_id": decision_id,
-    });
-    json_reply(StatusCode::PAYLOAD_TOO_LARGE, &body)
 }
 
 fn json_reply(status: StatusCode, body: &Value) -> Response {

@@ -38,12 +38,9 @@ pub(crate) async fn token(State(broker): State<Arc<Broker>>, Extension(peer): Ex
     record.client_ip = Some(peer.ip());
     let collected = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, broker.body_limit()).collect()).await;
     let body = match collected {
-        Ok(Ok(body)) => Some(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            broker.telemetry().refused("too_large");
-            return reply::too_large(&record.id);
-        }
-        _ => None,
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Reason::TooLarge),
+        _ => Err(Reason::MalformedRequest),
     };
     let is_form = |value: &http::HeaderValue| {
         let media = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default();
@@ -51,8 +48,9 @@ pub(crate) async fn token(State(broker): State<Arc<Broker>>, Extension(peer): Ex
     };
     let declared: Vec<_> = head.headers.get_all(CONTENT_TYPE).iter().collect();
     let form = match (body, declared.as_slice()) {
-        (Some(body), [only]) if is_form(only) => Form::parse(&body).ok(),
-        _ => None,
+        (Ok(body), [only]) if is_form(only) => Form::parse(&body).map_err(|_| Reason::MalformedRequest),
+        (Ok(_), _) => Err(Reason::MalformedRequest),
+        (Err(reason), _) => Err(reason),
     };
     let authorizations: Vec<_> = head.headers.get_all(AUTHORIZATION).iter().collect();
     let authorization = match authorizations.as_slice() {
@@ -62,15 +60,16 @@ pub(crate) async fn token(State(broker): State<Arc<Broker>>, Extension(peer): Ex
     };
 
     let answered = match (form, authorization) {
-        (Some(form), Some(authorization)) => decide(&broker, &form, authorization, &mut record).await,
-        _ => Err(Denied::stranger(Reason::MalformedRequest)),
+        (Ok(form), Some(authorization)) => decide(&broker, &form, authorization, &mut record).await,
+        (Err(reason), _) => Err(Denied::stranger(reason)),
+        (Ok(_), None) => Err(Denied::stranger(Reason::MalformedRequest)),
     };
 
     // 9. Reply. A refusal is on record before it is answered, and a credential that was shown is used up by it.
     let response = match answered {
         Ok((minted, is_exchange)) => reply::issued(&minted, is_exchange),
         Err(denied) => {
-            let asks_details = !record.asked.details.is_empty() || !record.onward.is_empty() || denied.asks_details;
+            let asks_details = denied.asks_details;
             let (reason, decision_id) = broker.record_denial(denied.reason, record, denied.uses).await;
             broker.telemetry().refused(reason.as_str());
             reply::refused(&Refusal {
@@ -108,6 +107,9 @@ async fn decide(broker: &Arc<Broker>, form: &Form, authorization: Option<&str>, 
     let in_force = broker.in_force();
     let moment = broker.moment(&in_force);
     record.time = moment.now;
+    if broker.view_age() > broker.settings().max_view_age {
+        return Err(Denied::stranger(Reason::RevocationViewStale));
+    }
     record.config_version.clone_from(&moment.snapshot.config_version);
     record.policy_version = policy::Policy::version(&in_force.policy).to_owned();
     let client = client_auth::authenticate(&moment, broker.keys(), authorization, form).await.map_err(|failure| {
@@ -116,7 +118,9 @@ async fn decide(broker: &Arc<Broker>, form: &Form, authorization: Option<&str>, 
         Denied::stranger(failure.reason())
     })?;
     record.client = Some(client.id().clone());
-    let asks_details = form.get("authorization_details").is_some() || form.get("onward").is_some();
+    let asks_details = ["authorization_details", "onward"]
+        .iter()
+        .any(|name| form.get(name).is_some_and(|text| text.trim() != "[]"));
     let uses = exchange::uses(&client);
     let denied = |reason| Denied {
         reason,

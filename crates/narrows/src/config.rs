@@ -38,7 +38,8 @@ pub(crate) struct Loaded {
     pub(crate) metrics_listen: Option<SocketAddr>,
     pub(crate) fetch: FetchSettings,
     pub(crate) policies: Vec<PolicyFile>,
-    pub(crate) policy_patterns: Vec<String>,
+    /// Patterns whose new files count as changes too.
+    pub(crate) patterns: Vec<String>,
     pub(crate) policy_version: String,
     pub(crate) timezone: String,
     /// Every file that was read, for noticing changes.
@@ -83,6 +84,8 @@ pub(crate) fn load(paths: &[PathBuf]) -> Result<Loaded, Problems> {
     };
     let rotate_every = time(&key_times.rotate_every, "keys.rotate_every", "30d");
     let publish_before = time(&key_times.publish_before, "keys.publish_before", "1h");
+    let revocation = file.revocation.clone().unwrap_or_default();
+    let max_view_age = time(&revocation.max_age, "revocation.max_age", "5s");
     if lifetimes.default > lifetimes.max {
         problems.add("tokens.lifetime", "is longer than `tokens.max_lifetime`; shorten it".to_owned());
     }
@@ -137,7 +140,8 @@ pub(crate) fn load(paths: &[PathBuf]) -> Result<Loaded, Problems> {
         }
     }
 
-    let mut watched = problems.source().files();
+    let mut watched = problems.source().watched();
+    let patterns = [file.policies.clone().unwrap_or_default(), problems.source().patterns()].concat();
     watched.extend(policy_paths);
     watched.extend(keys.iter().filter_map(|entry| match &entry.source {
         fetch::KeySource::File(path) => Some(path.clone()),
@@ -162,6 +166,7 @@ pub(crate) fn load(paths: &[PathBuf]) -> Result<Loaded, Problems> {
         rotate_every,
         publish_before,
         body_limit,
+        max_view_age,
         connections: limits.connections.unwrap_or(10_000),
     };
     let (shown, files) = (problems.source().shown(), problems.source().files());
@@ -173,7 +178,7 @@ pub(crate) fn load(paths: &[PathBuf]) -> Result<Loaded, Problems> {
         metrics_listen,
         fetch,
         policies,
-        policy_patterns: file.policies.clone().unwrap_or_default(),
+        patterns,
         policy_version,
         timezone,
         watched,

@@ -141,7 +141,7 @@ async fn reload(broker: &Broker, paths: &[PathBuf]) -> Result<Loaded, String> {
 /// What tells that a file changed: all that were read, and all that the patterns of policies find now.
 fn fingerprint(paths: &[PathBuf], loaded: &Loaded) -> Vec<(PathBuf, Option<(SystemTime, u64)>)> {
     let mut files: Vec<_> = paths.iter().chain(&loaded.watched).cloned().collect();
-    for pattern in &loaded.policy_patterns {
+    for pattern in &loaded.patterns {
         files.extend(glob::glob(pattern).into_iter().flatten().flatten());
     }
     files.sort();

@@ -160,3 +160,19 @@ async fn a_change_is_in_force_with_the_next_request() {
     assert_eq!(narrows.exchange(&[]).await.text("reason"), "policy_denied");
     narrows.stop().await;
 }
+
+#[tokio::test]
+async fn a_view_of_standing_that_is_too_old_refuses_everybody() {
+    let narrows = Installation::with_view_age(crate::installation::RULES, |_| {}, std::time::Duration::ZERO).await;
+    let mut stale = narrows.exchange(&[]).await;
+    // The view was read in this very millisecond, or it is older than allowed.
+    while stale.status == 200 {
+        stale = narrows.exchange(&[]).await;
+    }
+    assert_eq!(
+        (stale.status, stale.text("error"), stale.text("reason")),
+        (503, "temporarily_unavailable", "revocation_view_stale")
+    );
+    assert!(stale.headers.contains_key("retry-after"));
+    narrows.stop().await;
+}

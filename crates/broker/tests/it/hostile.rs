@@ -198,6 +198,9 @@ async fn a_form_is_a_form() {
             "malformed_request",
         );
     }
+    // No details were asked for, so the error speaks of scope.
+    let empty = narrows.exchange(&[("authorization_details", "[]"), ("scope", "admin")]).await;
+    told("TEX-001", &empty, 400, "invalid_scope", "wider_than_subject");
     let large = format!("{good}&x={}", "a".repeat(64 * 1024));
     let reply = narrows.post(&large, &[]).await;
     assert_eq!((reply.status, reply.text("reason")), (413, "too_large"));

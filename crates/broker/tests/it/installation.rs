@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -68,6 +69,10 @@ impl Installation {
     }
 
     pub(crate) async fn with(rules: &str, change: impl FnOnce(&mut Snapshot)) -> Self {
+        Self::with_view_age(rules, change, Duration::from_secs(3600)).await
+    }
+
+    pub(crate) async fn with_view_age(rules: &str, change: impl FnOnce(&mut Snapshot), max_view_age: Duration) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let folder = tempfile::tempdir().unwrap();
@@ -122,6 +127,7 @@ impl Installation {
             rotate_every: std::time::Duration::from_secs(86_400 * 30),
             publish_before: std::time::Duration::from_secs(3600),
             body_limit: 64 * 1024,
+            max_view_age,
             connections: 100,
         };
         let broker = Broker::start(settings, in_force, entries, Fetcher::new(FetchSettings::default()).unwrap())

@@ -79,6 +79,7 @@ pub enum Reason {
     StoreUnavailable,
     IssuerUnavailable,
     RevocationViewStale,
+    TooLarge,
 }
 
 impl Reason {
@@ -116,6 +117,7 @@ impl Reason {
             Self::StoreUnavailable => "store_unavailable",
             Self::IssuerUnavailable => "issuer_unavailable",
             Self::RevocationViewStale => "revocation_view_stale",
+            Self::TooLarge => "too_large",
         }
     }
 
@@ -123,6 +125,7 @@ impl Reason {
     pub fn code(self, asks_details: bool) -> ErrorCode {
         match self {
             Self::MalformedRequest
+            | Self::TooLarge
             | Self::UnsupportedTokenType
             | Self::SubjectTokenInvalid
             | Self::SubjectTokenExpired
@@ -185,6 +188,7 @@ impl Reason {
             Self::UnsupportedGrantType => "this grant type is not served",
             Self::StoreUnavailable => "the store is not available; try again",
             Self::IssuerUnavailable => "the keys of the issuer of the token are not available; try again",
+            Self::TooLarge => "the request is larger than this broker takes",
             Self::RevocationViewStale => "the view of revocations is too old; try again",
         }
     }

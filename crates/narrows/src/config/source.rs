@@ -26,6 +26,10 @@ const PATHS: [&str; 10] = [
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Source {
     files: Vec<(PathBuf, String)>,
+    /// Files that hold single strings.
+    strings: Vec<PathBuf>,
+    /// Patterns of `include`.
+    patterns: Vec<String>,
     joined: Table,
     masked: Table,
 }
@@ -38,6 +42,7 @@ impl Source {
             let (mut joined, mut masked) = source.read_one(path)?;
             for pattern in strings(joined.remove("include")) {
                 masked.remove("include");
+                source.patterns.push(pattern.clone());
                 let mut included: Vec<_> = glob::glob(&pattern).map(|paths| paths.flatten().collect()).unwrap_or_default();
                 included.sort();
                 for path in included {
@@ -85,7 +90,7 @@ impl Source {
         let mut masked = table.clone();
         mask(&mut masked);
         let mut missing = Vec::new();
-        resolve(&mut table, "", &mut missing);
+        resolve(&mut table, "", &mut missing, &mut self.strings);
         match missing.first() {
             Some((key, why)) => Err(self.fail(key, why.clone())),
             None => Ok((table, masked)),
@@ -149,6 +154,16 @@ impl Source {
     /// The files that were read.
     pub(super) fn files(&self) -> Vec<PathBuf> {
         self.files.iter().map(|(path, _)| path.clone()).collect()
+    }
+
+    /// Every file whose change is a change of the configuration.
+    pub(super) fn watched(&self) -> Vec<PathBuf> {
+        [self.files(), self.strings.clone()].concat()
+    }
+
+    /// The patterns whose new files are a change too.
+    pub(super) fn patterns(&self) -> Vec<String> {
+        self.patterns.clone()
     }
 
     /// Every byte that was read, for the version.
@@ -291,19 +306,22 @@ fn elsewhere(table: &Table) -> Option<(&str, &str)> {
 }
 
 /// Puts the strings that stand elsewhere in their places.
-fn resolve(table: &mut Table, path: &str, missing: &mut Vec<(String, String)>) {
+fn resolve(table: &mut Table, path: &str, missing: &mut Vec<(String, String)>, files: &mut Vec<PathBuf>) {
     for (key, value) in table.iter_mut() {
         let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-        resolve_value(value, &path, missing);
+        resolve_value(value, &path, missing, files);
     }
 }
 
-fn resolve_value(value: &mut Value, path: &str, missing: &mut Vec<(String, String)>) {
+fn resolve_value(value: &mut Value, path: &str, missing: &mut Vec<(String, String)>, files: &mut Vec<PathBuf>) {
     match value {
         Value::Table(table) => {
             let found = match elsewhere(table) {
-                None => return resolve(table, path, missing),
-                Some(("file", file)) => std::fs::read_to_string(file).map_err(|error| format!("file `{file}`: {error}")),
+                None => return resolve(table, path, missing, files),
+                Some(("file", file)) => {
+                    files.push(PathBuf::from(file));
+                    std::fs::read_to_string(file).map_err(|error| format!("file `{file}`: {error}"))
+                }
                 Some((_, name)) => std::env::var(name).map_err(|_| format!("environment variable `{name}` is not set")),
             };
             match found {
@@ -313,7 +331,7 @@ fn resolve_value(value: &mut Value, path: &str, missing: &mut Vec<(String, Strin
         }
         Value::Array(items) => {
             for (at, item) in items.iter_mut().enumerate() {
-                resolve_value(item, &format!("{path}[{at}]"), missing);
+                resolve_value(item, &format!("{path}[{at}]"), missing, files);
             }
         }
         _ => {}

@@ -40,10 +40,6 @@ pub(super) fn check(file: &File, problems: &mut Problems) -> Vec<Problem> {
             "tasks.deferred_token_lifetime",
             file.tasks.as_ref().and_then(|tasks| tasks.deferred_token_lifetime.clone()),
         ),
-        (
-            "revocation.max_age",
-            file.revocation.as_ref().and_then(|revocation| revocation.max_age.clone()),
-        ),
         ("broker.deadline", file.broker.as_ref().and_then(|broker| broker.deadline.clone())),
     ];
     for (key, text) in durations {
