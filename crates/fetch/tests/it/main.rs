@@ -1,0 +1,230 @@
+//! The outbound client against a real server on loopback.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{StatusCode, Uri};
+use axum::response::Response;
+use delegation::token::Algorithm;
+use fetch::{FetchSettings, Fetcher, IssuerEntry, IssuerKeys, KeySource};
+use testkit::FakeIssuer;
+
+/// A server whose answers a test writes, and which counts the requests for keys.
+#[derive(Clone)]
+struct Site {
+    url: String,
+    answers: Arc<Mutex<Vec<(String, u16, String)>>>,
+    asked_for_keys: Arc<AtomicUsize>,
+}
+
+impl Site {
+    async fn start() -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let site = Self {
+            url,
+            answers: Arc::default(),
+            asked_for_keys: Arc::default(),
+        };
+        let routes = Router::new().fallback(answer).with_state(site.clone());
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        site
+    }
+
+    fn says(&self, path: &str, status: u16, body: &str) {
+        let mut answers = self.answers.lock().unwrap();
+        answers.retain(|(known, ..)| known != path);
+        answers.push((path.to_owned(), status, body.to_owned()));
+    }
+
+    fn publishes(&self, kid: &str) {
+        let jwks = FakeIssuer::new(&self.url, kid, Algorithm::Es256).jwks();
+        self.says("/jwks", 200, &jwks.to_string());
+    }
+
+    fn asked(&self) -> usize {
+        self.asked_for_keys.load(Ordering::SeqCst)
+    }
+
+    fn entry(&self, source: KeySource) -> IssuerEntry {
+        IssuerEntry {
+            name: "corp".to_owned(),
+            issuer: self.url.clone(),
+            source,
+            algorithms: vec![Algorithm::Es256],
+        }
+    }
+
+    fn keys(&self, source: KeySource) -> IssuerKeys {
+        IssuerKeys::new(Arc::new(fetcher()), vec![self.entry(source)])
+    }
+
+    fn at(&self, path: &str) -> KeySource {
+        KeySource::Uri(format!("{}{path}", self.url).parse().unwrap())
+    }
+}
+
+async fn answer(State(site): State<Site>, uri: Uri) -> Response {
+    if uri.path() == "/jwks" {
+        site.asked_for_keys.fetch_add(1, Ordering::SeqCst);
+    }
+    let found = site.answers.lock().unwrap().iter().find(|(path, ..)| path == uri.path()).cloned();
+    let (_, status, body) = found.unwrap_or_else(|| (String::new(), 404, String::new()));
+    let mut response = Response::new(Body::from(body.clone()));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap();
+    if status == 302 {
+        response.headers_mut().insert("location", body.parse().unwrap());
+    }
+    response
+}
+
+fn fetcher() -> Fetcher {
+    Fetcher::new(FetchSettings::default()).unwrap()
+}
+
+/// Time passes, for the keys alone.
+async fn later(duration: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(duration).await;
+    tokio::time::resume();
+}
+
+#[tokio::test]
+async fn redirects_large_bodies_and_plain_http_are_refused() {
+    let site = Site::start().await;
+    site.says("/good", 200, "{}");
+    site.says("/moved", 302, &format!("{}/good", site.url));
+    site.says("/large", 200, &"x".repeat(256 * 1024 + 1));
+    site.says("/full", 200, &"x".repeat(256 * 1024));
+    let get = async |path: &str| fetcher().get(&format!("{}{path}", site.url).parse().unwrap()).await;
+    assert_eq!(get("/good").await.unwrap(), b"{}");
+    assert!(get("/moved").await.unwrap_err().to_string().contains("302"));
+    assert!(get("/large").await.unwrap_err().to_string().contains("256 KiB"));
+    assert!(get("/full").await.is_ok());
+    assert!(get("/gone").await.is_err());
+    for url in [
+        "http://example.com/",
+        "ftp://127.0.0.1/",
+        "https://10.0.0.1/",
+        "https://169.254.169.254/",
+        "https://[::ffff:10.0.0.1]/",
+        "https://0x0a000001/",
+        "http://192.168.1.1/",
+    ] {
+        let refused = fetcher().get(&url.parse().unwrap()).await.unwrap_err();
+        assert!(matches!(refused, fetch::FetchError::Refused { .. }), "{url}: {refused}");
+    }
+}
+
+#[tokio::test]
+async fn discovery_takes_only_a_document_that_names_this_issuer() {
+    let site = Site::start().await;
+    site.publishes("k1");
+    let metadata = |issuer: &str| format!(r#"{{"issuer":"{issuer}","jwks_uri":"{}/jwks"}}"#, site.url);
+    site.says("/.well-known/openid-configuration", 200, &metadata("https://other.example"));
+    assert!(
+        site.keys(KeySource::Discovery).keys("corp").await.is_err(),
+        "another issuer's document"
+    );
+    site.says("/.well-known/openid-configuration", 200, &metadata(&format!("{}/", site.url)));
+    assert!(site.keys(KeySource::Discovery).keys("corp").await.is_err(), "a slash more");
+    site.says("/.well-known/oauth-authorization-server", 200, &metadata(&site.url));
+    assert_eq!(
+        site.keys(KeySource::Discovery).keys("corp").await.unwrap().len(),
+        1,
+        "RFC 8414 comes second"
+    );
+    site.says("/.well-known/oauth-authorization-server", 404, "");
+    site.says("/.well-known/openid-configuration", 200, &metadata(&site.url));
+    assert_eq!(site.keys(KeySource::Discovery).keys("corp").await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn an_unknown_key_is_looked_for_once_in_thirty_seconds() {
+    let site = Site::start().await;
+    site.publishes("k1");
+    let keys = site.keys(site.at("/jwks"));
+    keys.keys("corp").await.unwrap();
+    for _ in 0..5 {
+        keys.refetch("corp").await.unwrap();
+    }
+    assert_eq!(site.asked(), 2, "one to begin with, one for the unknown key");
+    later(Duration::from_secs(31)).await;
+    keys.refetch("corp").await.unwrap();
+    assert_eq!(site.asked(), 3);
+}
+
+#[tokio::test]
+async fn many_at_once_fetch_once() {
+    let site = Site::start().await;
+    site.publishes("k1");
+    let keys = Arc::new(site.keys(site.at("/jwks")));
+    let tasks: Vec<_> = (0..20)
+        .map(|_| {
+            let keys = Arc::clone(&keys);
+            tokio::spawn(async move { keys.keys("corp").await.is_ok() })
+        })
+        .collect();
+    for task in tasks {
+        assert!(task.await.unwrap());
+    }
+    assert_eq!(site.asked(), 1);
+}
+
+#[tokio::test]
+async fn whatever_comes_the_last_good_set_stays_for_an_hour() {
+    let site = Site::start().await;
+    site.publishes("k1");
+    let keys = site.keys(site.at("/jwks"));
+    keys.keys("corp").await.unwrap();
+    for (status, body) in [(500, ""), (200, "garbage"), (200, r#"{"keys":[]}"#), (200, "{}"), (404, "")] {
+        site.says("/jwks", status, body);
+        later(Duration::from_secs(31)).await;
+        assert_eq!(keys.refetch("corp").await.unwrap().len(), 1, "{status} {body}");
+        assert!(keys.status().first().unwrap().last_error.is_some());
+    }
+    later(Duration::from_secs(3600)).await;
+    assert!(keys.keys("corp").await.is_err(), "an hour after the last success");
+    site.publishes("k2");
+    later(Duration::from_secs(31)).await;
+    assert!(keys.refetch("corp").await.is_ok(), "and back when the issuer is");
+}
+
+#[tokio::test]
+async fn an_issuer_that_is_down_touches_nobody_else() {
+    let site = Site::start().await;
+    site.publishes("k1");
+    // A port that was free a moment ago: nobody answers there.
+    let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let down = IssuerEntry {
+        name: "down".to_owned(),
+        source: KeySource::Uri(format!("http://{gone}/jwks").parse().unwrap()),
+        ..site.entry(site.at("/jwks"))
+    };
+    let keys = IssuerKeys::new(Arc::new(fetcher()), vec![down, site.entry(site.at("/jwks"))]);
+    assert!(keys.keys("down").await.is_err());
+    assert!(keys.keys("corp").await.is_ok());
+    assert!(keys.keys("unknown").await.is_err());
+}
+
+#[tokio::test]
+async fn a_changed_configuration_keeps_what_did_not_change() {
+    let site = Site::start().await;
+    site.publishes("k1");
+    let keys = site.keys(site.at("/jwks"));
+    keys.keys("corp").await.unwrap();
+    let other = IssuerEntry {
+        name: "other".to_owned(),
+        ..site.entry(site.at("/jwks"))
+    };
+    let changed = keys.with_entries(vec![site.entry(site.at("/jwks")), other]);
+    changed.keys("corp").await.unwrap();
+    assert_eq!(site.asked(), 1, "what did not change was not fetched again");
+    changed.keys("other").await.unwrap();
+    assert_eq!(site.asked(), 2);
+}
