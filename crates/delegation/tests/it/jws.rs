@@ -248,7 +248,16 @@ fn only_plain_json_is_read() {
 
 #[test]
 fn size_and_shape_are_bounded_before_cryptography() {
-    let keys = FakeIssuer::es256(CORP).key_set();
+    let issuer = FakeIssuer::es256(CORP);
+    let keys = issuer.key_set();
+    let padded = |length: usize| {
+        let mut claims = user_claims();
+        claims["padding"] = json!("x".repeat(length));
+        issuer.sign("at+jwt", &claims)
+    };
+    assert_eq!(authentic(&padded(11_000), &keys), Ok(()));
+    assert!(padded(13_000).len() > 16 * 1024);
+    refused("JWS-025: well signed and too long", &padded(13_000), &keys);
     refused(
         "JWS-025",
         &format!("{}.{}.{}", "A".repeat(8000), "A".repeat(8000), "A".repeat(8000)),

@@ -104,6 +104,8 @@ fn what_is_asked_is_covered_whole_or_refused_whole() {
         r#"audience=https://orders.internal&authorization_details=[{"type":"ticket","actions":["read"],"identifier":"1"},{"type":"refund","actions":["create"],"identifier":"1"}]"#,
         "audience=https://tickets.internal&scope=profile",
         "audience=https://tickets.internal&scope=admin",
+        // The token has this scope, and the audience does not know it.
+        "audience=https://tickets.internal&scope=tickets.full",
         r#"audience=https://tickets.internal&onward=[{"type":"refund","actions":["create"],"identifier":"1"}]"#,
     ];
     for form in wider {

@@ -157,17 +157,19 @@ async fn time_that_ran_out_before_signing_leaves_a_record_and_no_token() {
 async fn a_mapped_claim_never_stands_for_a_claim_of_the_protocol() {
     let mut snapshot = snapshot();
     let issuer = snapshot.issuers.get_mut(CORP).unwrap();
-    for name in ["may_act", "cnf", "groups"] {
+    for name in ["exception", "groups"] {
         issuer
             .attributes
             .insert(name.to_owned(), delegation::identity::AttributeRule::parse("set?").unwrap());
     }
     for audience in snapshot.audiences.values_mut() {
-        audience.claims = ["may_act", "groups"].iter().map(|name| (*name).to_owned()).collect();
+        audience.claims = ["exception", "groups"].iter().map(|name| (*name).to_owned()).collect();
     }
     let moment = moment(snapshot);
     let mut record = Record::new("d".to_owned(), now(), Kind::Exchange);
-    let token = corp_token(&user_claims());
+    let mut outside = user_claims();
+    outside["exception"] = json!(["all"]);
+    let token = corp_token(&outside);
     let subject = token.at(&moment, TokenType::Jwt).unwrap();
     let proposed = Exchange::propose(
         &moment,
@@ -186,7 +188,7 @@ async fn a_mapped_claim_never_stands_for_a_claim_of_the_protocol() {
     let minted = mint::mint(&road.signer, recorded, now()).await.unwrap();
     let claims: Value = serde_json::from_slice(&decode(minted.token.split('.').nth(1).unwrap())).unwrap();
     assert_eq!(claims["groups"], json!(["support"]));
-    assert!(claims.get("may_act").is_none());
+    assert!(claims.get("exception").is_none());
 }
 
 pub(crate) fn decode(segment: &str) -> Vec<u8> {
