@@ -30,13 +30,17 @@ impl fmt::Display for Problem {
 /// All findings of one configuration: they are reported together, not one by one.
 #[derive(Debug)]
 pub(crate) struct Problems {
-    source: Source,
+    /// Boxed, since errors are handed up by value.
+    source: Box<Source>,
     found: Vec<Problem>,
 }
 
 impl Problems {
     pub(super) fn new(source: Source) -> Self {
-        Self { source, found: Vec::new() }
+        Self {
+            source: Box::new(source),
+            found: Vec::new(),
+        }
     }
 
     pub(super) fn source(&self) -> &Source {
