@@ -2,13 +2,20 @@
 
 mod audiences;
 mod clients;
+mod data_plane;
 mod detail_types;
 mod duration;
+mod either;
 mod file;
 mod issuers;
+mod layer;
+mod place;
 mod problem;
 mod profile;
+mod routes;
+mod services;
 mod source;
+mod structure;
 mod unbuilt;
 
 use std::collections::BTreeMap;
@@ -54,8 +61,7 @@ pub(crate) struct Loaded {
 /// Reads the files at `paths`, later ones over earlier ones, with what they include.
 pub(crate) fn load(paths: &[PathBuf]) -> Result<Loaded, Problems> {
     let source = Source::read(paths)?;
-    let file: File = source.parse()?;
-    let mut problems = Problems::new(source);
+    let (file, mut problems) = structure::read::<File>(source)?;
 
     let types = detail_types::build(&file, &mut problems);
     let scopes = audiences::scopes(&file, &types, &mut problems);
@@ -63,7 +69,7 @@ pub(crate) fn load(paths: &[PathBuf]) -> Result<Loaded, Problems> {
     let (clients, mut keys) = clients::build(&file, &mut problems);
     let (issuers, issuer_keys) = issuers::build(&file, &mut problems);
     keys.extend(issuer_keys);
-    let warnings = unbuilt::check(&file, &mut problems);
+    let warnings = unbuilt::check(&file, &types, &mut problems);
 
     let issuer = issuers::our_issuer(&file, &mut problems);
     let listen = address(file.listen.as_deref(), "listen", &mut problems);
@@ -75,7 +81,7 @@ pub(crate) fn load(paths: &[PathBuf]) -> Result<Loaded, Problems> {
         let text = text.as_deref().unwrap_or(default);
         duration::parse(text).unwrap_or_else(|| {
             problems.add(path, format!("expected a duration such as `90s`, `5m` or `1h`, found `{text}`"));
-            Duration::ZERO
+            duration::parse(default).unwrap_or_default()
         })
     };
     let lifetimes = Lifetimes {
@@ -105,7 +111,7 @@ pub(crate) fn load(paths: &[PathBuf]) -> Result<Loaded, Problems> {
     let body = limits.body.as_deref().unwrap_or("64KiB");
     let body_limit = duration::parse_size(body).unwrap_or_else(|| {
         problems.add("limits.body", format!("expected a size such as `64KiB`, found `{body}`"));
-        0
+        usize::MAX
     });
     let store = file.store.clone().unwrap_or_default();
     match store.split_once(':') {
@@ -113,21 +119,49 @@ pub(crate) fn load(paths: &[PathBuf]) -> Result<Loaded, Problems> {
         Some(("postgres" | "postgresql", _)) => {
             problems.add("store", "PostgreSQL is not served yet; use `sqlite:PATH`".to_owned());
         }
-        _ => problems.add("store", format!("expected `sqlite:PATH`, found `{store}`")),
+        // The value is not repeated: the address of a database may hold a password.
+        _ if file.store.is_some() => problems.add("store", "expected `sqlite:PATH`".to_owned()),
+        _ => {}
     }
     let fetch = FetchSettings {
         allow_private: networks(&file, &mut problems),
     };
     let (policies, policy_version, policy_paths) = policies(&file, &mut problems);
     let timezone = file.policy.as_ref().and_then(|policy| policy.timezone.clone()).unwrap_or_else(|| "UTC".to_owned());
-    let key_files = file
+    let key_files: Vec<PathBuf> = file
         .key_file
         .clone()
-        .map(file::OneOrMany::into_vec)
+        .map(either::OneOrMany::into_vec)
         .unwrap_or_default()
         .into_iter()
         .map(PathBuf::from)
         .collect();
+    for path in key_files.iter().filter(|path| !path.is_file()) {
+        problems.add(
+            "key_file",
+            format!(
+                "there is no file `{}`; `narrows init` makes one: 32 random bytes in base64, mode 0600",
+                path.display()
+            ),
+        );
+    }
+    if publish_before >= rotate_every {
+        problems.add("keys.publish_before", "expected less than `keys.rotate_every`".to_owned());
+    }
+    if !(1..=32).contains(&tokens.max_chain.unwrap_or(8)) {
+        problems.add("tokens.max_chain", "expected 1 to 32".to_owned());
+    }
+    for (path, zero) in [
+        ("tokens.lifetime", lifetimes.default < Duration::from_secs(1)),
+        ("tokens.max_lifetime", lifetimes.max < Duration::from_secs(1)),
+        ("revocation.max_age", max_view_age.is_zero()),
+        ("limits.body", body_limit == 0),
+        ("limits.connections", limits.connections == Some(0)),
+    ] {
+        if zero {
+            problems.add(path, "expected more than nothing".to_owned());
+        }
+    }
     for (path, value) in [
         ("issuer", file.issuer.is_some()),
         ("listen", file.listen.is_some()),
@@ -147,7 +181,13 @@ pub(crate) fn load(paths: &[PathBuf]) -> Result<Loaded, Problems> {
         fetch::KeySource::File(path) => Some(path.clone()),
         _ => None,
     }));
-    let config_version = format!("c-{}", short_digest(&problems.source().bytes()));
+    let mut bytes = problems.source().bytes();
+    for entry in &keys {
+        if let fetch::KeySource::File(path) = &entry.source {
+            bytes.extend(std::fs::read(path).unwrap_or_default());
+        }
+    }
+    let config_version = format!("c-{}", short_digest(&bytes));
     let snapshot = Snapshot {
         issuer,
         clients: clients.into_iter().map(|client| (client.id.clone(), client)).collect(),

@@ -9,9 +9,19 @@ use delegation::token::Algorithm;
 use fetch::IssuerEntry;
 use serde_json::Value;
 
-use super::file::{self, Auth, File};
-use super::issuers::key_source;
+use super::either::{self, OneOrMany};
+use super::file::{Auth, File};
+use super::issuers::{key_file, key_source};
 use super::problem::Problems;
+
+/// The methods by name; the last is known and not served yet.
+const METHODS: [&str; 5] = [
+    "private_key_jwt",
+    "client_secret_basic",
+    "client_secret_post",
+    "workload_jwt",
+    "tls_client_auth",
+];
 
 /// What a client's own assertions may be signed with.
 const ASSERTION_ALGORITHMS: [Algorithm; 6] = [
@@ -27,7 +37,7 @@ const ASSERTION_ALGORITHMS: [Algorithm; 6] = [
 pub(super) fn build(file: &File, problems: &mut Problems) -> (Vec<Client>, Vec<IssuerEntry>) {
     let mut built: Vec<Client> = Vec::new();
     let mut keys = Vec::new();
-    let mut workloads = BTreeSet::new();
+    let mut workloads: Vec<(ClientId, WorkloadMatch)> = Vec::new();
     for (at, client) in file.clients.iter().enumerate() {
         let path = format!("clients[{at}]");
         let Ok(id) = ClientId::parse(&client.id) else {
@@ -37,33 +47,54 @@ pub(super) fn build(file: &File, problems: &mut Problems) -> (Vec<Client>, Vec<I
         if built.iter().any(|other| other.id == id) {
             problems.add(&format!("{path}.id"), format!("`{id}` is there twice"));
         }
+        if file.issuer.as_ref() == Some(&client.id) || file.trusted_issuers.iter().any(|issuer| issuer.issuer == client.id) {
+            problems.add(
+                &format!("{path}.id"),
+                format!("`{id}` is also an issuer; its assertions would be taken for that issuer's tokens, so choose another"),
+            );
+        }
         let mut auth = Vec::new();
-        for (index, each) in client.auth.clone().into_vec().iter().enumerate() {
-            let path = format!("{path}.auth");
+        let listed = client.auth.as_slice();
+        if listed.is_empty() {
+            problems.add(
+                &format!("{path}.auth"),
+                "names no method, so the client could never authenticate".to_owned(),
+            );
+        }
+        for (index, each) in listed.iter().enumerate() {
+            let path = match &client.auth {
+                OneOrMany::One(_) => format!("{path}.auth"),
+                OneOrMany::Many(_) => format!("{path}.auth[{index}]"),
+            };
             let name = format!("client/{id}/{index}");
             let until = each.until.as_deref().and_then(|text| end_of_day(text, &format!("{path}.until"), problems));
-            if let Some(method) = method(each, file, &path, &name, problems) {
-                if let AuthMethod::PrivateKeyJwt { keys: name } = &method
-                    && let Some(source) = key_source(each.jwks_file.as_deref(), each.jwks_uri.as_deref(), &path, problems)
-                {
-                    let algorithms = ASSERTION_ALGORITHMS.to_vec();
-                    keys.push(IssuerEntry {
-                        name: name.clone(),
-                        issuer: id.to_string(),
-                        source,
-                        algorithms,
-                    });
-                }
-                if let AuthMethod::WorkloadJwt(wanted) = &method
-                    && !workloads.insert((wanted.issuer_name.clone(), wanted.subject.clone(), format!("{:?}", wanted.claims)))
-                {
+            surplus(each, &path, problems);
+            let Some(method) = method(each, file, &path, &name, problems) else {
+                continue;
+            };
+            if let AuthMethod::PrivateKeyJwt { keys: name } = &method
+                && let Some(source) = key_source(each.jwks_file.as_deref(), each.jwks_uri.as_deref(), &path, problems)
+            {
+                let entry = IssuerEntry {
+                    name: name.clone(),
+                    issuer: id.to_string(),
+                    source,
+                    algorithms: ASSERTION_ALGORITHMS.to_vec(),
+                };
+                key_file(&entry, &path, problems);
+                keys.push(entry);
+            }
+            if let AuthMethod::WorkloadJwt(wanted) = &method {
+                let other = workloads.iter().find(|(other, known)| *other != id && both_match(known, wanted));
+                if let Some((other, _)) = other {
                     problems.add(
                         &path,
-                        "matches the same workload as another client; a workload is exactly one client".to_owned(),
+                        format!("one token may match this and client `{other}`; give a claim that tells them apart"),
                     );
                 }
-                auth.push(ClientAuth { method, until });
+                workloads.push((id.clone(), wanted.clone()));
             }
+            auth.push(ClientAuth { method, until });
         }
         let mut grants = BTreeSet::new();
         for grant in client
@@ -89,13 +120,13 @@ pub(super) fn build(file: &File, problems: &mut Problems) -> (Vec<Client>, Vec<I
             problems.add(&format!("{path}.delegates"), format!("there is no client `{name}`"));
         }
         let receives = client.receives.iter().map(|each| match each {
-            file::Receives::Any(audience) => Receives {
+            either::Receives::Any(audience) => Receives {
                 issuer_name: None,
                 audience: audience.clone(),
             },
-            file::Receives::Bound { issuer, audience } => Receives {
-                issuer_name: Some(issuer.clone()),
-                audience: audience.clone(),
+            either::Receives::Bound(bound) => Receives {
+                issuer_name: Some(bound.issuer.clone()),
+                audience: bound.audience.clone(),
             },
         });
         let receives: Vec<_> = receives.collect();
@@ -136,6 +167,38 @@ pub(super) fn build(file: &File, problems: &mut Problems) -> (Vec<Client>, Vec<I
     (built, keys)
 }
 
+/// Whether there can be a token that matches both: no claim tells them apart.
+fn both_match(left: &WorkloadMatch, right: &WorkloadMatch) -> bool {
+    let apart = |(name, value): (&String, &Value)| right.claims.get(name).is_some_and(|other| other != value);
+    left.issuer_name == right.issuer_name && left.subject == right.subject && !left.claims.iter().any(apart)
+}
+
+/// A key that the method does not read is a mistake: somebody relies on it.
+fn surplus(auth: &Auth, path: &str, problems: &mut Problems) {
+    let keys = [
+        ("jwks_file", auth.jwks_file.is_some(), "private_key_jwt"),
+        ("jwks_uri", auth.jwks_uri.is_some(), "private_key_jwt"),
+        (
+            "secret_sha256",
+            auth.secret_sha256.is_some(),
+            "client_secret_basic client_secret_post",
+        ),
+        ("issuer", auth.issuer.is_some(), "workload_jwt"),
+        ("subject", auth.subject.is_some(), "workload_jwt"),
+        ("claims", !auth.claims.is_empty(), "workload_jwt"),
+        ("san_uri", auth.san_uri.is_some(), "tls_client_auth"),
+    ];
+    for (key, _, owners) in keys.iter().filter(|(_, there, _)| *there) {
+        let known = METHODS.contains(&auth.method.as_str());
+        if known && !owners.split(' ').any(|owner| owner == auth.method) {
+            problems.add(
+                &format!("{path}.{key}"),
+                format!("is not read by `{}`; remove it or change the method", auth.method),
+            );
+        }
+    }
+}
+
 fn method(auth: &Auth, file: &File, path: &str, name: &str, problems: &mut Problems) -> Option<AuthMethod> {
     match auth.method.as_str() {
         "private_key_jwt" => Some(AuthMethod::PrivateKeyJwt { keys: name.to_owned() }),
@@ -167,34 +230,39 @@ fn method(auth: &Auth, file: &File, path: &str, name: &str, problems: &mut Probl
             None
         }
         other => {
-            let known = "private_key_jwt, client_secret_basic, client_secret_post or workload_jwt";
-            problems.add(&format!("{path}.method"), format!("expected {known}, found `{other}`"));
+            problems.add(
+                &format!("{path}.method"),
+                format!("expected private_key_jwt, client_secret_basic, client_secret_post or workload_jwt, found `{other}`"),
+            );
             None
         }
     }
 }
 
 fn secret(auth: &Auth, path: &str, problems: &mut Problems) -> Option<SecretDigest> {
-    let text = auth.secret_sha256.as_deref().unwrap_or_default();
-    let byte = |at: usize| {
-        text.get(at * 2..at * 2 + 2)
-            .filter(|pair| !pair.starts_with('+'))
-            .and_then(|pair| u8::from_str_radix(pair, 16).ok())
-    };
+    // Never repeated in a message: it may be the secret itself, pasted by mistake.
+    let digits = auth.secret_sha256.as_deref().unwrap_or_default().as_bytes();
     let mut digest = [0; 32];
-    for (at, to) in digest.iter_mut().enumerate() {
-        match byte(at) {
-            Some(value) if text.len() == 64 => *to = value,
-            _ => {
-                problems.add(
-                    &format!("{path}.secret_sha256"),
-                    "expected 64 hexadecimal digits; `narrows client add` makes them".to_owned(),
-                );
-                return None;
-            }
-        }
+    let digit = |byte: &u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
+    let good = digits.len() == 64
+        && digits.chunks(2).zip(&mut digest).all(|(pair, to)| {
+            let values: Option<Vec<u8>> = pair.iter().map(digit).collect();
+            values.is_some_and(|values| {
+                *to = values.iter().fold(0, |value, digit| (value << 4) | digit);
+                true
+            })
+        });
+    if !good {
+        problems.add(
+            &format!("{path}.secret_sha256"),
+            "expected 64 hexadecimal digits in lower case; `narrows client add` makes them".to_owned(),
+        );
     }
-    Some(SecretDigest::from_bytes(digest))
+    good.then(|| SecretDigest::from_bytes(digest))
 }
 
 /// The end of a day in UTC: the day itself still counts.

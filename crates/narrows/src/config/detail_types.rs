@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use delegation::details::{ActionRule, ConstraintOrder, DetailType, DetailTypes, IdentifierRule};
 
-use super::file::{Action, Actions, File};
+use super::either::Actions;
+use super::file::{Action, File};
 use super::problem::Problems;
 
 /// Words that Cedar keeps for itself.

@@ -8,24 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// One value or several.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub(crate) enum OneOrMany<T> {
-    /// One.
-    One(T),
-    /// Several.
-    Many(Vec<T>),
-}
-
-impl<T> OneOrMany<T> {
-    pub(crate) fn into_vec(self) -> Vec<T> {
-        match self {
-            Self::One(one) => vec![one],
-            Self::Many(many) => many,
-        }
-    }
-}
+use super::either::{Actions, OneOrMany, Receives, Rule};
 
 /// The configuration of a broker.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -170,16 +153,6 @@ pub(crate) struct Client {
     pub(crate) auth: OneOrMany<Auth>,
 }
 
-/// An `aud` value that means a client.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub(crate) enum Receives {
-    /// From any issuer.
-    Any(String),
-    /// From one issuer.
-    Bound { issuer: String, audience: String },
-}
-
 /// How a client authenticates.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -234,16 +207,6 @@ pub(crate) struct DetailType {
     pub(crate) constraints: BTreeMap<String, String>,
 }
 
-/// Actions: a list, or a table of each.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub(crate) enum Actions {
-    /// The same for all.
-    List(Vec<String>),
-    /// Each by itself.
-    Table(BTreeMap<String, Action>),
-}
-
 /// One action.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -294,7 +257,33 @@ pub(crate) struct Service {
     pub(crate) mode: Option<String>,
     pub(crate) observe_until: Option<String>,
     #[serde(default)]
-    pub(crate) routes: BTreeMap<String, Value>,
+    pub(crate) routes: BTreeMap<String, Rule>,
+}
+
+/// A route or a tool, written out.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RouteRule {
+    /// A detail in short form, with `{…}` for values of the request.
+    pub(crate) detail: Option<String>,
+    pub(crate) scope: Option<String>,
+    /// Details that are needed at later hops.
+    pub(crate) onward: Vec<String>,
+    /// Its name; the key, if there is none.
+    pub(crate) name: Option<String>,
+    pub(crate) connection: Option<String>,
+    pub(crate) stream: bool,
+    pub(crate) upgrade: Option<String>,
+    pub(crate) body_max: Option<String>,
+    pub(crate) max_auth_age: Option<String>,
+    pub(crate) acr: Option<String>,
+    pub(crate) mode: Option<String>,
+    pub(crate) body_rest: Option<String>,
+    pub(crate) query_rest: Option<String>,
+    /// Members that may come besides those that are read.
+    pub(crate) only: Vec<String>,
+    /// Constraints that a token may bound less than this request needs.
+    pub(crate) wider: Vec<String>,
 }
 
 /// A front door.
@@ -338,7 +327,7 @@ pub(crate) struct Mcp {
     pub(crate) upstream: Option<String>,
     pub(crate) audience: Option<String>,
     #[serde(default)]
-    pub(crate) tools: BTreeMap<String, Value>,
+    pub(crate) tools: BTreeMap<String, Rule>,
 }
 
 /// A guard before a backend.

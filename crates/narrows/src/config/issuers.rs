@@ -6,9 +6,9 @@ use std::time::Duration;
 use delegation::identity::{AttributeRule, OUR_NAME, SubjectKind};
 use delegation::oauth::{ClientId, TokenType};
 use delegation::registry::{Ceiling, Profile, TrustedIssuer, TypRule};
-use delegation::token::Algorithm;
+use delegation::token::{Algorithm, KeySet};
 use fetch::{IssuerEntry, KeySource};
-use url::Url;
+use url::{Host, Url};
 
 use super::file::{self, File};
 use super::problem::Problems;
@@ -64,12 +64,14 @@ pub(super) fn build(file: &File, problems: &mut Problems) -> (Vec<TrustedIssuer>
             (file, uri) => key_source(file.as_deref(), uri.as_deref(), &path, problems),
         };
         if let Some(source) = source {
-            keys.push(IssuerEntry {
+            let entry = IssuerEntry {
                 name: issuer.name.clone(),
                 issuer: issuer.issuer.clone(),
                 source,
                 algorithms,
-            });
+            };
+            key_file(&entry, &path, problems);
+            keys.push(entry);
         }
         built.push(one);
     }
@@ -138,6 +140,14 @@ fn one(file: &File, issuer: &file::TrustedIssuer, path: &str, sub_prefix: String
                 &format!("{path}.typ"),
                 format!("expected \"at+jwt\", \"JWT\" or \"\", found `{other}`"),
             ),
+        }
+    }
+    for (key, names) in [("typ", &issuer.typ), ("token_types", &issuer.token_types)] {
+        if names.as_ref().is_some_and(Vec::is_empty) {
+            problems.add(
+                &format!("{path}.{key}"),
+                "names none, so no token would be taken; name one".to_owned(),
+            );
         }
     }
     let mut exchangers = std::collections::BTreeSet::new();
@@ -226,19 +236,20 @@ fn algorithms(issuer: &file::TrustedIssuer, path: &str, problems: &mut Problems)
         }
         algorithm
     };
-    names.iter().filter_map(parse).collect()
+    let algorithms: Vec<_> = names.iter().filter_map(parse).collect();
+    if names.is_empty() {
+        problems.add(
+            &format!("{path}.algorithms"),
+            "names none; name those that the issuer signs with".to_owned(),
+        );
+    }
+    algorithms
 }
 
 /// A file or an address of keys, one of the two.
 pub(super) fn key_source(file: Option<&str>, uri: Option<&str>, path: &str, problems: &mut Problems) -> Option<KeySource> {
     match (file, uri) {
-        (Some(file), None) => {
-            let file = PathBuf::from(file);
-            if !file.is_file() {
-                problems.add(&format!("{path}.jwks_file"), format!("there is no file `{}`", file.display()));
-            }
-            Some(KeySource::File(file))
-        }
+        (Some(file), None) => Some(KeySource::File(PathBuf::from(file))),
         (None, Some(uri)) => match issuer_url(uri) {
             Some(url) => Some(KeySource::Uri(url)),
             None => {
@@ -253,15 +264,38 @@ pub(super) fn key_source(file: Option<&str>, uri: Option<&str>, path: &str, prob
     }
 }
 
+/// A file of keys is there and holds one that may be used.
+pub(super) fn key_file(entry: &IssuerEntry, path: &str, problems: &mut Problems) {
+    let KeySource::File(file) = &entry.source else { return };
+    let path = format!("{path}.jwks_file");
+    match std::fs::read(file) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            problems.add(&path, format!("there is no file `{}`", file.display()));
+        }
+        Err(error) => problems.add(&path, format!("`{}`: {error}", file.display())),
+        Ok(bytes) => {
+            if let Err(error) = KeySet::parse(&entry.issuer, &bytes, &entry.algorithms) {
+                problems.add(&path, format!("`{}`: {error}", file.display()));
+            }
+        }
+    }
+}
+
 /// An absolute URL with https, or with http towards loopback.
 fn issuer_url(text: &str) -> Option<Url> {
     let url = Url::parse(text).ok()?;
-    let loopback = match url.host()? {
-        url::Host::Domain(name) => name == "localhost",
-        url::Host::Ipv4(address) => address.is_loopback(),
-        url::Host::Ipv6(address) => address.is_loopback(),
-    };
-    matches!((url.scheme(), loopback), ("https", _) | ("http", true)).then_some(url)
+    url.host()?;
+    matches!((url.scheme(), is_loopback(&url)), ("https", _) | ("http", true)).then_some(url)
+}
+
+/// Whether a URL leads no further than this machine.
+pub(super) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        None => false,
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+    }
 }
 
 /// Our own issuer identifier.

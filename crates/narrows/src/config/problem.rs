@@ -30,7 +30,6 @@ impl fmt::Display for Problem {
 /// All findings of one configuration: they are reported together, not one by one.
 #[derive(Debug)]
 pub(crate) struct Problems {
-    /// Boxed, since errors are handed up by value.
     source: Box<Source>,
     found: Vec<Problem>,
 }

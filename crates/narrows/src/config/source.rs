@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::de::DeserializeOwned;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeTable;
 use toml::{Table, Value};
 
+use super::layer::Layer;
+use super::place::{Segment, offset, segments, sets};
 use super::problem::Problems;
 
 /// Keys whose strings are paths, relative to the file that names them.
@@ -30,8 +31,7 @@ pub(crate) struct Source {
     strings: Vec<PathBuf>,
     /// Patterns of `include`.
     patterns: Vec<String>,
-    joined: Table,
-    masked: Table,
+    whole: Layer,
 }
 
 impl Source {
@@ -39,34 +39,43 @@ impl Source {
     pub(super) fn read(paths: &[PathBuf]) -> Result<Self, Problems> {
         let mut source = Self::default();
         for path in paths {
-            let (mut joined, mut masked) = source.read_one(path)?;
-            for pattern in strings(joined.remove("include")) {
-                masked.remove("include");
+            let first = source.files.len();
+            let mut layer = source.read_one(path)?;
+            for pattern in strings(layer.remove("include")) {
                 source.patterns.push(pattern.clone());
-                let mut included: Vec<_> = glob::glob(&pattern).map(|paths| paths.flatten().collect()).unwrap_or_default();
-                included.sort();
-                for path in included {
-                    let (table, shown) = source.read_one(&path)?;
-                    if let Err(key) = join(&mut joined, table) {
+                for path in source.found_by(&pattern)? {
+                    let more = source.read_one(&path)?;
+                    if let Err(key) = layer.join(more) {
                         let owners: Vec<_> = source
                             .files
                             .iter()
-                            .filter(|(_, text)| line_of(text, &key).is_some())
+                            .skip(first)
+                            .filter(|(_, text)| sets(text, &key))
                             .map(|(path, _)| path.display().to_string())
                             .collect();
                         return Err(source.fail(&key, format!("is set twice, in {}; keep one", owners.join(" and "))));
                     }
-                    let _ = join(&mut masked, shown);
                 }
             }
-            overlay(&mut source.joined, joined);
-            overlay(&mut source.masked, masked);
+            source.whole.cover(layer);
         }
         Ok(source)
     }
 
-    /// One file, as (with secrets, without them).
-    fn read_one(&mut self, path: &Path) -> Result<(Table, Table), Problems> {
+    /// The files of one pattern of `include`. A pattern may find none; a name that is written out must be there.
+    fn found_by(&self, pattern: &str) -> Result<Vec<PathBuf>, Problems> {
+        let fail = |why: String| self.fail("include", format!("`{pattern}`: {why}"));
+        let paths = glob::glob(pattern).map_err(|error| fail(error.to_string()))?;
+        let mut found = paths.collect::<Result<Vec<_>, _>>().map_err(|error| fail(error.to_string()))?;
+        if found.is_empty() && !pattern.contains(['*', '?', '[']) {
+            return Err(fail("there is no such file".to_owned()));
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// One file.
+    fn read_one(&mut self, path: &Path) -> Result<Layer, Problems> {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) => {
@@ -91,10 +100,14 @@ impl Source {
         mask(&mut masked);
         let mut missing = Vec::new();
         resolve(&mut table, "", &mut missing, &mut self.strings);
-        match missing.first() {
-            Some((key, why)) => Err(self.fail(key, why.clone())),
-            None => Ok((table, masked)),
+        if missing.is_empty() {
+            return Ok(Layer::of_file(self.files.len() - 1, table, masked));
         }
+        let mut problems = Problems::new(self.clone());
+        for (key, why) in missing {
+            problems.add(&key, why);
+        }
+        Err(problems)
     }
 
     fn fail(&self, key: &str, message: String) -> Problems {
@@ -103,52 +116,32 @@ impl Source {
         problems
     }
 
-    /// The whole as a value; an unknown key or a wrong type is named with its path.
-    pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T, Problems> {
-        serde_path_to_error::deserialize(Value::Table(self.joined.clone())).map_err(|error| {
-            let path = error.path().to_string();
-            let path = if path == "." { String::new() } else { path };
-            let message = error.inner().message().trim().to_owned();
-            // An unknown key is named in the message and lies inside the path.
-            let unknown = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
-            let key = match unknown {
-                Some(field) if !path.ends_with(field) => format!("{path}{}{field}", if path.is_empty() { "" } else { "." }),
-                _ => path,
-            };
-            self.fail(&key, message)
-        })
+    /// What the files say together.
+    pub(super) fn joined(&self) -> &Table {
+        &self.whole.table
     }
 
     /// `file:line` of a key, as near as it can be told.
     pub(super) fn place(&self, key: &str) -> String {
-        // Arrays of tables are joined in the order of the files, so an index counts through them.
         let segments = segments(key);
-        let mut passed = 0;
-        let mut best = String::new();
-        for (path, text) in &self.files {
-            let Ok(parsed) = DeTable::parse(text) else { continue };
-            let count = match segments.as_slice() {
-                [Segment::Key(name), Segment::Index(_), ..] => match parsed.get_ref().get(name.as_str()).map(|value| value.get_ref()) {
-                    Some(DeValue::Array(items)) => items.len(),
-                    _ => 0,
-                },
-                _ => 0,
-            };
-            let mut local = segments.clone();
-            if let Some(Segment::Index(index)) = local.get_mut(1) {
-                let here = index.checked_sub(passed).filter(|here| *here < count);
-                passed += count;
-                match here {
-                    Some(here) => *index = here,
-                    None => continue,
-                }
+        // An entry is looked for in the files that it was made from, under its number there.
+        let candidates: Vec<(usize, Vec<Segment>)> = match segments.as_slice() {
+            [name @ Segment::Key(array), Segment::Index(at), rest @ ..] => {
+                let local = |(file, at): &(usize, usize)| (*file, [&[name.clone(), Segment::Index(*at)], rest].concat());
+                self.whole.origins(array, *at).iter().map(local).collect()
             }
-            if let Some(offset) = offset(parsed.get_ref(), &local) {
+            _ => (0..self.files.len()).map(|file| (file, segments.clone())).collect(),
+        };
+        let mut best = (0, String::new());
+        for (file, local) in candidates {
+            let Some((path, text)) = self.files.get(file) else { continue };
+            let Ok(parsed) = DeTable::parse(text) else { continue };
+            if let Some((depth, offset)) = offset(parsed.get_ref(), &local).filter(|(depth, _)| *depth >= best.0) {
                 let line = text.get(..offset).map_or(1, |before| before.matches('\n').count() + 1);
-                best = format!("{}:{line}", path.display());
+                best = (depth, format!("{}:{line}", path.display()));
             }
         }
-        best
+        best.1
     }
 
     /// The files that were read.
@@ -168,7 +161,7 @@ impl Source {
 
     /// Every byte that was read, for the version.
     pub(super) fn bytes(&self) -> Vec<u8> {
-        let mut bytes = self.joined.to_string().into_bytes();
+        let mut bytes = self.whole.table.to_string().into_bytes();
         for (_, text) in &self.files {
             bytes.extend_from_slice(text.as_bytes());
         }
@@ -177,58 +170,8 @@ impl Source {
 
     /// The whole, with secrets masked.
     pub(super) fn shown(&self) -> Table {
-        self.masked.clone()
+        self.whole.masked.clone()
     }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Segment {
-    Key(String),
-    Index(usize),
-}
-
-fn segments(key: &str) -> Vec<Segment> {
-    let mut segments = Vec::new();
-    for part in key.split('.').filter(|part| !part.is_empty()) {
-        let mut pieces = part.split('[');
-        segments.extend(pieces.next().filter(|name| !name.is_empty()).map(|name| Segment::Key(name.to_owned())));
-        segments.extend(pieces.filter_map(|piece| piece.trim_end_matches(']').parse().ok().map(Segment::Index)));
-    }
-    segments
-}
-
-/// Where the deepest part of a path that is there begins.
-fn offset(table: &DeTable<'_>, path: &[Segment]) -> Option<usize> {
-    let mut found = None;
-    let mut here: Option<&DeValue<'_>> = None;
-    for (depth, segment) in path.iter().enumerate() {
-        let value = match (segment, here) {
-            (Segment::Key(name), None) if depth == 0 => table.get_key_value(name.as_str()),
-            (Segment::Key(name), Some(DeValue::Table(table))) => table.get_key_value(name.as_str()),
-            (Segment::Index(index), Some(DeValue::Array(items))) => {
-                let item = items.get(*index)?;
-                found = Some(item.span().start);
-                here = Some(item.get_ref());
-                continue;
-            }
-            _ => return found,
-        };
-        let Some((key, value)) = value else { return found };
-        found = Some(key.span().start);
-        here = Some(value.get_ref());
-    }
-    found
-}
-
-fn line_of(text: &str, key: &str) -> Option<usize> {
-    let parsed = DeTable::parse(text).ok()?;
-    let wanted = segments(key);
-    let depth_found = offset(parsed.get_ref(), &wanted)?;
-    let first = match wanted.first() {
-        Some(Segment::Key(name)) => parsed.get_ref().get(name.as_str()).is_some(),
-        _ => false,
-    };
-    first.then_some(depth_found)
 }
 
 fn strings(value: Option<Value>) -> Vec<String> {
@@ -236,34 +179,6 @@ fn strings(value: Option<Value>) -> Vec<String> {
         Some(Value::String(one)) => vec![one],
         Some(Value::Array(several)) => several.iter().filter_map(|each| each.as_str().map(str::to_owned)).collect(),
         _ => Vec::new(),
-    }
-}
-
-/// Joins `more` into `table`: tables are joined, arrays of tables follow each other, anything else may be set once.
-fn join(table: &mut Table, more: Table) -> Result<(), String> {
-    for (key, value) in more {
-        match (table.get_mut(&key), value) {
-            (None, value) => {
-                table.insert(key, value);
-            }
-            (Some(Value::Table(inner)), Value::Table(more)) => join(inner, more).map_err(|inner| format!("{key}.{inner}"))?,
-            (Some(Value::Array(items)), Value::Array(more)) if more.iter().all(Value::is_table) => items.extend(more),
-            _ => return Err(key),
-        }
-    }
-    Ok(())
-}
-
-/// Puts `over` over `table`: what it sets replaces, and its tables are joined.
-fn overlay(table: &mut Table, over: Table) {
-    for (key, value) in over {
-        match (table.get_mut(&key), value) {
-            (Some(Value::Table(inner)), Value::Table(over)) => overlay(inner, over),
-            (Some(Value::Array(items)), Value::Array(over)) if over.iter().all(Value::is_table) => items.extend(over),
-            (_, value) => {
-                table.insert(key, value);
-            }
-        }
     }
 }
 
@@ -342,10 +257,18 @@ fn resolve_value(value: &mut Value, path: &str, missing: &mut Vec<(String, Strin
 fn mask(table: &mut Table) {
     for (key, value) in table.iter_mut() {
         match value {
-            Value::String(text) if key.contains("secret") => "***".clone_into(text),
+            Value::String(text) if key == "key" || ["secret", "password"].iter().any(|word| key.contains(word)) => {
+                "***".clone_into(text);
+            }
+            Value::String(text) if has_password(text) => "***".clone_into(text),
             Value::Table(inner) => mask(inner),
             Value::Array(items) => items.iter_mut().filter_map(Value::as_table_mut).for_each(mask),
             _ => {}
         }
     }
+}
+
+/// Whether a URL holds a password, as a database's may.
+fn has_password(text: &str) -> bool {
+    url::Url::parse(text).is_ok_and(|url| url.password().is_some())
 }

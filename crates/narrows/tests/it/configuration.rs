@@ -60,7 +60,7 @@ fn what_is_wrong_is_named_with_its_line_and_a_mend() {
         ("max_lifetime = \"2m\"", "sender = \"dpop\"", "only `none` is served yet"),
         ("max_lifetime = \"2m\"", "token = \"opaque\"", "only `jwt` is served yet"),
         ("max_lifetime = \"2m\"", "single_use = true", "not served yet"),
-        ("max_lifetime = \"2m\"", "max_liftime = \"2m\"", "unknown field `max_liftime`"),
+        ("max_lifetime = \"2m\"", "max_liftime = \"2m\"", "did you mean `max_lifetime`?"),
         (
             "details      = [\"ticket\"]",
             "details = [\"tickets\"]",
@@ -116,7 +116,7 @@ fn a_bad_policy_is_named_with_its_file_and_line() {
     .unwrap();
     let ran = narrows(folder.path(), &["check"], "");
     assert_eq!(ran.code, 1);
-    assert!(ran.out.contains("bad.cedar line 2"), "{}", ran.out);
+    assert!(ran.out.contains("bad.cedar line 3"), "{}", ran.out);
 }
 
 #[test]

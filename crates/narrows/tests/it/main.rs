@@ -5,5 +5,8 @@ mod architecture;
 mod attacks;
 mod configuration;
 mod documentation;
+mod every_key;
+mod mistakes;
+mod overlay;
 mod program;
 mod run;

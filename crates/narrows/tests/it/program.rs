@@ -66,7 +66,7 @@ fn explain_answers_by_rule_and_names_the_near_miss() {
     );
     let refused = ask("sales");
     assert!(
-        refused.code == 1 && refused.out.contains("near miss") && refused.out.contains("corp|alice in groups [sales]"),
+        refused.code == 1 && refused.out.contains("near miss") && refused.out.contains("Subject::\"corp|alice\" in Group::\"corp|sales\""),
         "{}",
         refused.out
     );

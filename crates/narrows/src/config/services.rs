@@ -1,0 +1,186 @@
+//! `[[services]]`, `[[mcp]]` and `[[connections]]`: what stands behind boundaries and guards.
+
+use std::collections::BTreeSet;
+
+use delegation::details::DetailTypes;
+
+use super::data_plane::{distinct, mode};
+use super::duration;
+use super::either::Rule;
+use super::file::{File, RouteRule};
+use super::problem::Problems;
+use super::routes::{self, Pattern, Reads};
+
+/// Finds what is wrong with them.
+pub(super) fn check(file: &File, types: &DetailTypes, problems: &mut Problems) {
+    distinct("services", file.services.iter().map(|each| each.name.as_str()), problems);
+    distinct("mcp", file.mcp.iter().map(|each| each.name.as_str()), problems);
+    distinct("connections", file.connections.iter().map(|each| each.name.as_str()), problems);
+    for (at, each) in file.services.iter().enumerate() {
+        let path = format!("services[{at}]");
+        let audience = audience(file, each.audience.as_deref(), &path, problems);
+        required(
+            &path,
+            &[("hosts", each.hosts.is_some()), ("upstream", each.upstream.is_some())],
+            problems,
+        );
+        upstream(each.upstream.as_deref(), &path, problems);
+        mode(each.mode.as_ref(), each.observe_until.as_ref(), &path, problems);
+        let mut known: Vec<(&String, Pattern)> = Vec::new();
+        let mut names = BTreeSet::new();
+        for (key, rule) in &each.routes {
+            let path = format!("{path}.routes.{key}");
+            let reads = match Pattern::parse(key) {
+                Ok(pattern) => {
+                    if let Some((other, _)) = known.iter().find(|(_, other)| other.ties(&pattern)) {
+                        problems.add(&path, format!("matches what `{other}` matches, and neither wins; keep one"));
+                    }
+                    let variables = pattern.variables();
+                    known.push((key, pattern));
+                    Reads::Request(variables)
+                }
+                Err(why) => {
+                    problems.add(&path, why);
+                    continue;
+                }
+            };
+            let name = match rule {
+                Rule::Short(_) => key,
+                Rule::Long(rule) => rule.name.as_ref().unwrap_or(key),
+            };
+            if !names.insert(name) {
+                problems.add(&path, format!("another route of this service is named `{name}`"));
+            }
+            self::rule(file, rule, &path, types, &reads, audience, problems);
+        }
+    }
+    for (at, each) in file.mcp.iter().enumerate() {
+        let path = format!("mcp[{at}]");
+        let audience = audience(file, each.audience.as_deref(), &path, problems);
+        let there = [
+            ("boundary", each.boundary.is_some()),
+            ("path", each.path.is_some()),
+            ("upstream", each.upstream.is_some()),
+            ("audience", each.audience.is_some()),
+        ];
+        required(&path, &there, problems);
+        upstream(each.upstream.as_deref(), &path, problems);
+        if each.path.as_ref().is_some_and(|path| !path.starts_with('/')) {
+            problems.add(&format!("{path}.path"), "expected a path such as `/mcp/tickets`".to_owned());
+        }
+        for name in each.boundary.iter().filter(|name| !file.boundaries.iter().any(|boundary| boundary.name == **name)) {
+            problems.add(&format!("{path}.boundary"), format!("there is no boundary `{name}`"));
+        }
+        for (tool, rule) in &each.tools {
+            let path = format!("{path}.tools.{tool}");
+            self::rule(file, rule, &path, types, &Reads::Arguments, audience, problems);
+        }
+    }
+    for (at, each) in file.connections.iter().enumerate() {
+        let path = format!("connections[{at}]");
+        required(&path, &[("kind", each.kind.is_some()), ("send", each.send.is_some())], problems);
+        for kind in each.kind.iter().filter(|kind| *kind != "key") {
+            problems.add(&format!("{path}.kind"), format!("expected key, found `{kind}`"));
+        }
+        for per in each.per.iter().filter(|per| !matches!(per.as_str(), "all" | "client" | "user")) {
+            problems.add(&format!("{path}.per"), format!("expected all, client or user, found `{per}`"));
+        }
+    }
+}
+
+fn audience<'f>(file: &'f File, id: Option<&str>, path: &str, problems: &mut Problems) -> Option<&'f super::file::Audience> {
+    let found = file.audiences.iter().find(|audience| id == Some(audience.id.as_str()));
+    if let (Some(id), None) = (id, found) {
+        problems.add(&format!("{path}.audience"), format!("there is no audience `{id}`"));
+    }
+    found
+}
+
+fn required(path: &str, keys: &[(&str, bool)], problems: &mut Problems) {
+    for (key, _) in keys.iter().filter(|(_, there)| !there) {
+        problems.add(&format!("{path}.{key}"), "is required".to_owned());
+    }
+}
+
+fn upstream(url: Option<&str>, path: &str, problems: &mut Problems) {
+    let good = |url: &url::Url| matches!(url.scheme(), "http" | "https") && url.host().is_some();
+    if let Some(text) = url
+        && !url::Url::parse(text).ok().as_ref().is_some_and(good)
+    {
+        problems.add(
+            &format!("{path}.upstream"),
+            format!("expected an http or https URL, found `{text}`"),
+        );
+    }
+}
+
+/// One route or tool.
+fn rule(
+    file: &File,
+    rule: &Rule,
+    path: &str,
+    types: &DetailTypes,
+    reads: &Reads,
+    audience: Option<&super::file::Audience>,
+    problems: &mut Problems,
+) {
+    let long = match rule {
+        Rule::Short(word) if word == "public" => return,
+        Rule::Short(text) => &RouteRule {
+            detail: Some(text.clone()),
+            ..RouteRule::default()
+        },
+        Rule::Long(rule) => rule,
+    };
+    match long.detail.as_deref().map(|text| routes::template(text, types, reads)) {
+        None if long.scope.is_none() => problems.add(path, "needs `detail` or `scope`, or is \"public\"".to_owned()),
+        Some(Err(why)) => problems.add(path, why),
+        Some(Ok(kind)) => match audience {
+            Some(audience) if audience.details.contains(&kind) => {}
+            Some(audience) => problems.add(path, format!("`{kind}` is not among `details` of audience `{}`", audience.id)),
+            None => problems.add(path, "needs a token, so name the `audience` that it is made for".to_owned()),
+        },
+        None => {}
+    }
+    for text in &long.onward {
+        if let Err(why) = routes::template(text, types, reads) {
+            problems.add(&format!("{path}.onward"), why);
+        }
+    }
+    for scope in long.scope.iter().filter(|scope| !audience.is_some_and(|audience| audience.scopes.contains(*scope))) {
+        problems.add(&format!("{path}.scope"), format!("`{scope}` is not among `scopes` of the audience"));
+    }
+    for name in long
+        .connection
+        .iter()
+        .filter(|name| !file.connections.iter().any(|connection| connection.name == **name))
+    {
+        problems.add(&format!("{path}.connection"), format!("there is no connection `{name}`"));
+    }
+    for age in long.max_auth_age.iter().filter(|age| duration::parse(age).is_none()) {
+        problems.add(
+            &format!("{path}.max_auth_age"),
+            format!("expected a duration such as `5m`, found `{age}`"),
+        );
+    }
+    for size in long.body_max.iter().filter(|size| duration::parse_size(size).is_none()) {
+        problems.add(
+            &format!("{path}.body_max"),
+            format!("expected a size such as `1MiB`, found `{size}`"),
+        );
+    }
+    let words = [
+        ("upgrade", &long.upgrade, "websocket"),
+        ("body_rest", &long.body_rest, "pass"),
+        ("query_rest", &long.query_rest, "pass"),
+    ];
+    for (key, value, known) in words {
+        if let Some(value) = value.as_ref().filter(|value| *value != known) {
+            problems.add(&format!("{path}.{key}"), format!("expected {known}, found `{value}`"));
+        }
+    }
+    // A route may observe for as long as its service or boundary says.
+    for word in long.mode.iter().filter(|word| !matches!(word.as_str(), "enforce" | "observe")) {
+        problems.add(&format!("{path}.mode"), format!("expected enforce or observe, found `{word}`"));
+    }
+}

@@ -1,0 +1,399 @@
+//! What is wrong in the configuration with every key: its key, and how to mend it.
+
+use std::path::Path;
+
+use crate::every_key::installation;
+use crate::run::narrows;
+
+/// Checks the configuration with `from` replaced by `to`.
+fn checked(folder: &Path, from: &str, to: &str) -> String {
+    let text = include_str!("every_key.toml");
+    assert!(text.contains(from), "`{from}` is in the configuration");
+    std::fs::write(folder.join("narrows.toml"), text.replacen(from, to, 1)).unwrap();
+    let ran = narrows(folder, &["check"], "");
+    assert_eq!(ran.code, 1, "{to}: {}{}", ran.out, ran.err);
+    ran.out
+}
+
+#[test]
+fn every_mistake_has_its_key_and_its_mend() {
+    let folder = installation();
+    let rows = [
+        // keys and types
+        (
+            "max_age = ",
+            "max_aeg = ",
+            "revocation.max_aeg: unknown key; did you mean `max_age`?",
+        ),
+        (
+            "connections         = 500",
+            "connections = \"500\"",
+            "limits.connections: expected a whole number, found a string",
+        ),
+        ("name    = \"parcels\"\ndetails", "details", "scopes[0].name: is required"),
+        (
+            "jwks_uri = \"https://parcels.internal/keys\"",
+            "jwks = \"x\"",
+            "clients[2].auth.jwks: unknown key",
+        ),
+        (
+            "{ method = \"private_key_jwt\", jwks_file = \"edge.jwks.json\" },",
+            "{ metod = \"none\" },",
+            "clients[0].auth[0].metod: unknown key",
+        ),
+        (
+            "audience = \"shop-front\" }",
+            "aud = \"x\" }",
+            "clients[0].receives[1].aud: unknown key",
+        ),
+        // the broker itself
+        (
+            "algorithm    = \"EdDSA\"",
+            "algorithm = \"HS256\"",
+            "tokens.algorithm: expected ES256, EdDSA, RS256 or PS256",
+        ),
+        ("max_chain    = 4", "max_chain = 0", "tokens.max_chain: expected 1 to 32"),
+        (
+            "lifetime     = \"90s\"",
+            "lifetime = \"0s\"",
+            "tokens.lifetime: expected more than nothing",
+        ),
+        ("lifetime     = \"90s\"", "lifetime = \"5m\"", "tokens.lifetime: is longer than"),
+        ("\"narrows.key\"", "\"gone.key\"", "key_file: there is no file"),
+        (
+            "publish_before = \"2h\"",
+            "publish_before = \"8d\"",
+            "keys.publish_before: expected less than",
+        ),
+        ("10.20.0.0/16", "10.20.0.0", "fetch.allow_private[0]: expected a network"),
+        (
+            "sqlite:state/broker.db",
+            "mysql://root:hunter2@db/x",
+            "store: expected `sqlite:PATH`",
+        ),
+        (
+            "conf.d/*.toml",
+            "conf.d/more.toml",
+            "include: `./conf.d/more.toml`: there is no such file",
+        ),
+        (
+            "{ env = \"PATH\" }",
+            "{ env = \"NARROWS_GONE\" }",
+            "notify.webhook.secret: environment variable `NARROWS_GONE` is not set",
+        ),
+        // issuers
+        (
+            "jwks_uri  = \"https:",
+            "jwks_uri = \"http:",
+            "trusted_issuers[1].jwks_uri: expected an https URL, found `http://kubernetes",
+        ),
+        (
+            "jwks_file     = \"edge.jwks.json\"",
+            "jwks_file = \"narrows.key\"",
+            "trusted_issuers[0].jwks_file: `./narrows.key`:",
+        ),
+        (
+            "sub_prefix    = \"staff:\"",
+            "",
+            "trusted_issuers[1].sub_prefix: `` is also the prefix of `staff`",
+        ),
+        (
+            "profile       = \"keycloak\"",
+            "profile = \"ldap\"",
+            "trusted_issuers[0].profile: expected one of rfc9068, okta",
+        ),
+        (
+            "algorithms    = [\"ES256\"]",
+            "algorithms = [\"HS256\", \"ES256\"]",
+            "trusted_issuers[0].algorithms: `HS256`",
+        ),
+        (
+            "typ           = [\"at+jwt\", \"JWT\", \"\"]",
+            "typ = []",
+            "trusted_issuers[0].typ: names none",
+        ),
+        (
+            "grade = \"long\"",
+            "grade = \"float\"",
+            "trusted_issuers[0].attributes.grade: expected string, set, bool or long",
+        ),
+        (
+            "leeway        = \"10s\"",
+            "introspection = { url = \"https://x\" }",
+            "trusted_issuers[0].introspection: opaque tokens are not served yet",
+        ),
+        (
+            "leeway        = \"10s\"",
+            "act = \"keep\"",
+            "trusted_issuers[0].act: is not served yet",
+        ),
+        // clients
+        (
+            "00112233",
+            "00112233A",
+            "clients[0].auth[1].secret_sha256: expected 64 hexadecimal digits in lower case",
+        ),
+        (
+            "aabbccddeeff\", until",
+            "aabbccddeefF\", until",
+            "clients[0].auth[1].secret_sha256: expected 64 hexadecimal digits in lower case",
+        ),
+        ("2030-01-31", "31.01.2030", "clients[0].auth[1].until: expected a day such as"),
+        (
+            "id   = \"helper\"",
+            "id = \"https://id.shop.example\"",
+            "clients[1].id: `https://id.shop.example` is also an issuer",
+        ),
+        (
+            "subject = \"system:serviceaccount:shop:helper\"",
+            "subject = \"system:*\"",
+            "clients[1].auth: `subject` is compared whole",
+        ),
+        (
+            "{ method = \"workload_jwt\", issuer = \"pods\"",
+            "{ method = \"workload_jwt\", issuer = \"nodes\"",
+            "clients[1].auth: there is no trusted issuer `nodes`",
+        ),
+        (
+            "jwks_uri = \"https://parcels.internal/keys\"",
+            "jwks_uri = \"https://parcels.internal/keys\", subject = \"x\"",
+            "clients[2].auth.subject: is not read by `private_key_jwt`",
+        ),
+        (
+            "{ method = \"private_key_jwt\", jwks_uri = \"https://parcels.internal/keys\" }",
+            "[]",
+            "clients[2].auth: names no method",
+        ),
+        (
+            "{ method = \"private_key_jwt\", jwks_uri = \"https://parcels.internal/keys\" }",
+            "{ method = \"workload_jwt\", issuer = \"pods\", subject = \"system:serviceaccount:shop:helper\" }",
+            "clients[2].auth: one token may match this and client `helper`",
+        ),
+        (
+            "{ method = \"private_key_jwt\", jwks_uri = \"https://parcels.internal/keys\" }",
+            "{ method = \"tls_client_auth\", san_uri = \"spiffe://x\" }",
+            "clients[2].auth: tls_client_auth (`spiffe://x`) is not served yet",
+        ),
+        // audiences, types, scopes
+        (
+            "claims       = [\"site\"]",
+            "claims = [\"mail\"]",
+            "audiences[0].claims: `mail` is no mapped attribute",
+        ),
+        (
+            "defaults     = [\"parcel:list\"]",
+            "defaults = [\"parcel:move\"]",
+            "audiences[0].defaults[0]: `parcel:move`",
+        ),
+        (
+            "on_duplicate = \"revoke\"",
+            "on_duplicate = \"ignore\"",
+            "audiences[0].on_duplicate: expected report or revoke",
+        ),
+        (
+            "sender       = \"none\"",
+            "sender = \"mtls\"",
+            "audiences[0].sender: only `none` is served yet",
+        ),
+        (
+            "entity      = \"Label\"",
+            "",
+            "detail_types[1]: `https://shop.example/label` makes no name for policy; add `entity",
+        ),
+        (
+            "entity      = \"Label\"",
+            "entity = \"Parcel\"",
+            "detail_types[1]: is `Detail::Parcel` in policy like `parcel`",
+        ),
+        (
+            "entity      = \"Label\"",
+            "entity = \"Set\"",
+            "detail_types[1]: `https://shop.example/label` makes no name for policy",
+        ),
+        ("[\"depot\", \"fields\", ", "[\"depot\", \"colour\", ", "uses constraint `colour`"),
+        (
+            "shelf = \"prefix\"",
+            "locations = \"prefix\", shelf = \"prefix\"",
+            "detail_types[0].constraints.locations: is a member that every detail has",
+        ),
+        (
+            "parcel:move?grams=500",
+            "parcel:move?grams=many",
+            "scopes[0].details[1]: `parcel:move?grams=many`: expected",
+        ),
+        // services and routes
+        (
+            "\"GET /parcels\"",
+            "\"/parcels\"",
+            "expected a method and a path such as `GET /tickets/{id}`, found `/parcels`",
+        ),
+        (
+            "\"GET /me\" ",
+            "\"GET /shelves/{other:rest}\" ",
+            "matches what `GET /shelves/{other:rest}` matches, and neither wins",
+        ),
+        ("move/{id}?", "move/{number}?", "`{number}` is no value of this request"),
+        (
+            "move/{id}?fields={body:keys}",
+            "move/{id}?fields={body}",
+            "`{body}` is no value of this request",
+        ),
+        (
+            "\"GET /parcels\"            = \"parcel:list\"",
+            "\"GET /parcels\" = \"parcel:burn\"",
+            "unknown action",
+        ),
+        (
+            "\"GET /parcels\"            = \"parcel:list\"",
+            "\"GET /parcels\" = { stream = true }",
+            "needs `detail` or `scope`, or is \"public\"",
+        ),
+        (
+            "scope = \"whoami\"",
+            "scope = \"parcels\"",
+            "`parcels` is not among `scopes` of the audience",
+        ),
+        (
+            "connection = \"depot-key\"",
+            "connection = \"depot\"",
+            "there is no connection `depot`",
+        ),
+        (
+            "name = \"shelf\"",
+            "name = \"GET /ping\"",
+            "another route of this service is named `GET /ping`",
+        ),
+        ("acr = \"high\"", "acrs = \"high\"", "unknown key; did you mean `acr`?"),
+        ("upgrade = \"websocket\"", "upgrade = \"h2c\"", "expected websocket, found `h2c`"),
+        ("{arguments.id}", "{id}", "`{id}` is no value of a tool"),
+        (
+            "http://127.0.0.1:9101/mcp",
+            "tcp://127.0.0.1",
+            "mcp[0].upstream: expected an http or https URL",
+        ),
+        (
+            "kind = \"key\"",
+            "kind = \"oauth\"",
+            "connections[0].kind: expected key, found `oauth`",
+        ),
+        // boundaries and guards
+        (
+            "services        = \"*\"",
+            "services = [\"letters\"]",
+            "boundaries[0].services: there is no service `letters`",
+        ),
+        (
+            "name            = \"outer\"",
+            "name = \"out|er\"",
+            "boundaries[0].name: expected a name without `|`",
+        ),
+        (
+            "observe_until   = \"2020-01-01\"",
+            "observe_until = \"2999-01-01\"",
+            "boundaries[0].observe_until: expected a day at most 90 days ahead",
+        ),
+        (
+            "observe_until   = \"2020-01-01\"",
+            "",
+            "boundaries[0].observe_until: is required to observe",
+        ),
+        (
+            "proxy           = \"127.0.0.1:8430\"",
+            "proxy = \"8430\"",
+            "boundaries[0].proxy: expected ADDRESS:PORT",
+        ),
+        (
+            "peers           = [\"127.0.0.1/32\"]",
+            "peers = [\"localhost\"]",
+            "boundaries[0].peers: expected a network",
+        ),
+        (
+            "login           = [\"staff\"]",
+            "login = [\"guests\"]",
+            "boundaries[0].login: there is no trusted issuer `guests`",
+        ),
+        (
+            "client        = \"parcel-guard\"",
+            "client = \"front\"",
+            "guards[0].client: `front` does not receive `https://parcels.internal`",
+        ),
+        (
+            "service       = \"parcels\"",
+            "service = \"letters\"",
+            "guards[0].service: there is no service `letters`",
+        ),
+        (
+            "excess        = \"none\"",
+            "excess = \"all\"",
+            "guards[0].excess: expected one of none, same_resource, any, found `all`",
+        ),
+        (
+            "fixed         = { depot = \"north\" }",
+            "fixed = { shelf = \"a\" }",
+            "guards[0].fixed.shelf: expected a value of a constraint that is declared as `equal`",
+        ),
+        (
+            "http://127.0.0.1:9100\"\naudience",
+            "http://10.0.0.9:9100\"\naudience",
+            "guards[0].forward: identity headers leave this machine",
+        ),
+        (
+            "trust_network = false",
+            "tls = { cert_file = \"x\", key_file = \"y\" }",
+            "guards[0].tls: is not served yet",
+        ),
+        (
+            "roles  = [\"approver\", \"auditor\"]",
+            "roles = [\"king\"]",
+            "operators[0].roles: expected one of admin",
+        ),
+        (
+            "timezone = \"Europe/Berlin\"",
+            "timezone = \"Europe/Atlantis\"",
+            "policy.timezone: expected a name such as",
+        ),
+    ];
+    for (from, to, expected) in rows {
+        let out = checked(folder.path(), from, to);
+        assert!(out.contains(expected), "{to}\nexpected: {expected}\nfound: {out}");
+        assert!(!out.contains("hunter2"), "{out}");
+    }
+}
+
+#[test]
+fn all_mistakes_of_structure_are_told_at_once_each_with_its_line() {
+    let folder = installation();
+    let text = "issuer = 5\nlistn = \"x\"\n\n[[clients]]\nido = \"a\"\nreceives = [{ issuer = \"a\", audienc = \"x\" }]\n\n\
+                [[clients]]\nid = \"b\"\nauth = [{ method = 4 }]\n\n[limits]\nconnections = \"many\"\n";
+    std::fs::write(folder.path().join("narrows.toml"), text).unwrap();
+    let ran = narrows(folder.path(), &["check"], "");
+    assert_eq!(ran.code, 1);
+    for line in [
+        "narrows.toml:1: issuer: expected a string, found `5`",
+        "narrows.toml:2: listn: unknown key; did you mean `listen`?",
+        "narrows.toml:5: clients[0].ido: unknown key; did you mean `id`?",
+        "narrows.toml:4: clients[0].id: is required",
+        "narrows.toml:4: clients[0].auth: is required",
+        "narrows.toml:6: clients[0].receives[0].audienc: unknown key; did you mean `audience`?",
+        "narrows.toml:6: clients[0].receives[0].audience: is required",
+        "narrows.toml:10: clients[1].auth[0].method: expected a string, found `4`",
+        "narrows.toml:13: limits.connections: expected a whole number, found a string",
+    ] {
+        assert!(ran.out.lines().any(|found| found == line), "{line}\n{}", ran.out);
+    }
+    assert!(ran.out.ends_with("9 problems found\n"), "{}", ran.out);
+}
+
+#[test]
+fn a_secret_in_the_wrong_place_is_not_repeated() {
+    let folder = installation();
+    for (from, to) in [
+        ("{ file = \"edge.key\" }", "{ pem = \"hunter2\" }"),
+        ("fixed         = { depot = \"north\" }", "fixed = \"hunter2\""),
+        ("[limits]", "limits = \"hunter2\"\n[later]"),
+        ("00112233445566778899aabbccddeeff", "hunter2"),
+    ] {
+        let out = checked(folder.path(), from, to);
+        assert!(!out.contains("hunter2"), "{out}");
+    }
+}
