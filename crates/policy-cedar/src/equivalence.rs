@@ -41,6 +41,7 @@ fn a_policy() -> impl Strategy<Value = String> {
         "resource == Detail::Ticket::\"2\"",
         "resource in Audience::\"https://tickets.internal\"",
         "resource in Detail::Ticket::\"1\"",
+        "resource is Detail::Ticket in Detail::Ticket::\"2\"",
         "resource is Detail::Ticket",
     ]);
     let condition = one_of(&[
@@ -132,7 +133,7 @@ fn panic_with(text: &str) -> CedarPolicy {
 
 /// What the full set says, by the names that people gave the rules.
 fn full(policy: &CedarPolicy, inquiry: &Inquiry) -> (bool, BTreeSet<String>, BTreeSet<String>) {
-    let asked = policy.ask_one(inquiry, inquiry.questions.first().unwrap()).unwrap();
+    let asked = policy.put(&policy.circumstances(inquiry).unwrap(), inquiry.questions.first().unwrap()).unwrap();
     let set = PolicySet::from_policies(policy.loaded.iter().map(|each| each.policy.clone())).unwrap();
     let response = Authorizer::new().is_authorized(&asked.request, &set, &asked.entities);
     let errors = response.diagnostics().errors().map(|error| match error {
@@ -150,10 +151,10 @@ fn indexed(
     keep: impl Fn(&(Position, String)) -> bool,
     twins: bool,
 ) -> (bool, BTreeSet<String>, BTreeSet<String>) {
-    let asked = policy.ask_one(inquiry, inquiry.questions.first().unwrap()).unwrap();
+    let asked = policy.put(&policy.circumstances(inquiry).unwrap(), inquiry.questions.first().unwrap()).unwrap();
     let all = policy.loaded.iter().filter(|each| twins || !each.twin);
     let index = Index::new(all.map(|each| (each.policy.clone(), key(&each.json)))).unwrap();
-    let keys: Vec<_> = asked.keys.iter().filter(|each| keep(each)).cloned().collect();
+    let keys: Vec<_> = asked.keys().filter(|each| keep(each)).cloned().collect();
     let Response { allowed, reasons, errors } = index.decide(keys.iter(), &Authorizer::new(), &asked.request, &asked.entities);
     let names = |ids: BTreeSet<PolicyId>| ids.iter().map(rule_id).collect();
     (allowed, names(reasons), names(errors))

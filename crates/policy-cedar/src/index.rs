@@ -4,15 +4,16 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use cedar_policy::{Authorizer, Decision, Entities, Policy, PolicyId, PolicySet, Request};
+use cedar_policy::{AuthorizationError, Authorizer, Decision, Entities, Policy, PolicyId, PolicySet, Request};
 
 use crate::scope::{Key, Position};
 
 /// Policies by bucket.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
-    buckets: HashMap<Key, PolicySet>,
-    size: usize,
+    buckets: HashMap<(Position, String), PolicySet>,
+    /// Policies whose scope and first condition name nothing: asked always.
+    rest: PolicySet,
 }
 
 /// What a set of policies says about one request.
@@ -24,21 +25,24 @@ pub(crate) struct Response {
 }
 
 impl Index {
-    /// Puts each policy into the bucket that `key` gives it.
+    /// Puts each policy into the bucket that its key gives it.
     pub(crate) fn new(policies: impl IntoIterator<Item = (Policy, Key)>) -> Result<Self, Box<cedar_policy::PolicySetError>> {
         let mut index = Self::default();
         for (policy, key) in policies {
-            index.buckets.entry(key).or_default().add(policy).map_err(Box::new)?;
-            index.size += 1;
+            let bucket = match key {
+                Some(key) => index.buckets.entry(key).or_default(),
+                None => &mut index.rest,
+            };
+            bucket.add(policy).map_err(Box::new)?;
         }
         Ok(index)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.size == 0
+        self.buckets.is_empty() && self.rest.is_empty()
     }
 
-    /// Decides `request` by the buckets named by `keys` and the bucket of policies that name nothing.
+    /// Decides `request` by the buckets named by `keys` and the policies that name nothing.
     ///
     /// `keys` must hold every name that a policy's scope could match: the entities themselves, their ancestors
     /// (`in` is reflexive, so both), their types, the action and its groups.
@@ -52,9 +56,8 @@ impl Index {
         let mut permits = BTreeSet::new();
         let mut forbids = BTreeSet::new();
         let mut errors = BTreeSet::new();
-        let mut seen = BTreeSet::new();
-        let named = keys.filter(|key| seen.insert(*key)).map(|key| Some(key.clone()));
-        for bucket in named.chain([None]).filter_map(|key| self.buckets.get(&key)) {
+        let named = keys.filter_map(|key| self.buckets.get(key));
+        for bucket in named.chain((!self.rest.is_empty()).then_some(&self.rest)) {
             let response = authorizer.is_authorized(request, bucket, entities);
             let reasons = response.diagnostics().reason().cloned();
             match response.decision() {
@@ -62,7 +65,7 @@ impl Index {
                 Decision::Deny => forbids.extend(reasons),
             }
             errors.extend(response.diagnostics().errors().map(|error| match error {
-                cedar_policy::AuthorizationError::PolicyEvaluationError(error) => error.policy_id().clone(),
+                AuthorizationError::PolicyEvaluationError(error) => error.policy_id().clone(),
             }));
         }
         // Any satisfied forbid denies, in whichever bucket it lies; with none, any satisfied permit allows.

@@ -7,27 +7,40 @@ use serde_json::Value;
 
 use crate::engine::CedarPolicy;
 use crate::explain::{RuleRef, reference};
+use crate::load::Loaded;
 
 impl CedarPolicy {
-    /// What is questionable about each rule: a principal that is no client of `clients`, and permits whose scope
-    /// names neither an action nor a resource.
+    /// What is questionable about each rule: it can never fire, or it permits without naming an action, a type or an
+    /// audience. `clients` are the clients that there are.
     pub fn lint(&self, clients: &[String]) -> Vec<(RuleRef, String)> {
         let clients: BTreeSet<_> = clients.iter().map(String::as_str).collect();
         let mut findings = Vec::new();
         for each in self.loaded.iter().filter(|each| !each.twin) {
-            let scope = |part: &str, name: &str| each.json.get(part).and_then(|scope| scope.get(name)).cloned().unwrap_or_default();
-            let principal = scope("principal", "entity");
-            let id = principal.get("id").and_then(Value::as_str).unwrap_or_default();
-            if scope("principal", "op") == "==" && !clients.contains(id) {
-                findings.push((reference(each), format!("can never fire: there is no client `{id}`")));
-            }
-            if each.effect == Effect::Permit && scope("action", "op") == "All" && scope("resource", "op") == "All" {
-                findings.push((
-                    reference(each),
-                    "permits every action on everything; name an audience, a type or actions in its scope".to_owned(),
-                ));
-            }
+            let strangers = named(each).filter(|(kind, _)| *kind == "Workload").filter(|(_, id)| !clients.contains(id));
+            let strangers = strangers.map(|(_, id)| format!("can never fire: there is no client `{id}`"));
+            let nowhere = named(each).filter(|(kind, id)| *kind == "Audience" && !self.audiences.contains(*id));
+            let nowhere = nowhere.map(|(_, id)| format!("can never fire: there is no audience `{id}`"));
+            let odd = self.oddities.get(&each.id).cloned();
+            let wide =
+                is_wide(each).then(|| "permits every action on everything; name an audience, a type or actions in its scope".to_owned());
+            findings.extend(strangers.chain(nowhere).chain(odd).chain(wide).map(|finding| (reference(each), finding)));
         }
         findings
     }
+}
+
+/// The entities that the scope of a policy names for principal and resource: type and id.
+fn named(each: &Loaded) -> impl Iterator<Item = (&str, &str)> {
+    let scopes = ["principal", "resource"].into_iter().filter_map(|part| each.json.get(part));
+    scopes.filter_map(|scope| {
+        let entity = scope.get("entity").or_else(|| scope.get("in").and_then(|inner| inner.get("entity")))?;
+        let part = |name: &str| entity.get(name).and_then(Value::as_str);
+        Some((part("type")?, part("id")?))
+    })
+}
+
+/// Whether a permit bounds neither what is done nor what it is done to.
+fn is_wide(each: &Loaded) -> bool {
+    let all = |part: &str| each.json.get(part).and_then(|scope| scope.get("op")).and_then(Value::as_str) == Some("All");
+    each.effect == Effect::Permit && all("action") && all("resource")
 }

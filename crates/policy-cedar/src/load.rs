@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use cedar_policy::{Effect, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
+use cedar_policy::ffi::DetailedError;
+use cedar_policy::{Effect, Policy, PolicyId, PolicySet, ValidationMode, Validator};
 use delegation::registry::Snapshot;
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use crate::absent;
 use crate::schema::{self, SchemaError};
+use crate::statements;
 
 /// One policy file.
 #[derive(Clone, Debug)]
@@ -43,97 +46,127 @@ pub(crate) struct Loaded {
     pub(crate) twin: bool,
 }
 
-/// Members of a detail that are always there.
-const ALWAYS_THERE: [&str; 1] = ["unbounded"];
+impl Loaded {
+    /// Where it stands, as messages say it.
+    pub(crate) fn place(&self) -> String {
+        format!("{} line {}", self.file, self.line)
+    }
+}
+
+/// What the validator found odd and not wrong, by `@id`.
+pub(crate) type Oddities = BTreeMap<String, String>;
+
 /// What the id of a twin ends with; `@id`s cannot, since a line feed is refused in them.
-const TWIN: &str = "\ntwin";
+pub(crate) const TWIN: &str = "\ntwin";
 
 /// The name of the policy as people gave it.
 pub(crate) fn rule_id(id: &PolicyId) -> String {
     let id: &str = id.as_ref();
-    id.trim_end_matches(TWIN).to_owned()
+    id.strip_suffix(TWIN).unwrap_or(id).to_owned()
 }
 
 /// Parses and validates `files` against the schema of `snapshot`.
-pub(crate) fn load(snapshot: &Snapshot, files: &[PolicyFile]) -> Result<Vec<Loaded>, LoadError> {
-    let text = schema::cedar_schema(snapshot)?;
-    let (schema, _) =
-        Schema::from_cedarschema_str(&text).map_err(|error| SchemaError(format!("the generated schema does not parse: {error}")))?;
+pub(crate) fn load(snapshot: &Snapshot, files: &[PolicyFile]) -> Result<(Vec<Loaded>, Oddities), LoadError> {
+    let schema = schema::parsed(snapshot)?;
     let mut wrong = Vec::new();
     let mut loaded = Vec::new();
-    let mut ids: BTreeMap<String, String> = BTreeMap::new();
     for file in files {
-        let set = match PolicySet::from_str(&file.text) {
-            Ok(set) => set,
-            Err(error) => {
-                wrong.push(format!("{}: {}", file.name, with_causes(&error)));
-                continue;
-            }
-        };
-        if set.templates().next().is_some() {
-            wrong.push(format!("{}: templates are not taken; write the policy out", file.name));
-        }
-        for policy in set.policies() {
-            match named(policy, file) {
-                Ok(named) => {
-                    if let Some(other) = ids.insert(named.id.clone(), file.name.clone()) {
-                        wrong.push(format!(
-                            "{} line {}: `@id(\"{}\")` is used in {other} too; give it a name of its own",
-                            file.name, named.line, named.id
-                        ));
-                    }
-                    loaded.extend(twin(&named));
-                    loaded.push(named);
-                }
-                Err(error) => wrong.push(format!("{}: {error}", file.name)),
-            }
+        match parse(file) {
+            Ok(policies) => loaded.extend(policies),
+            Err(problems) => wrong.extend(problems),
         }
     }
+    let mut places: BTreeMap<&str, String> = BTreeMap::new();
     let mut set = PolicySet::new();
-    for each in loaded.iter().filter(|each| !each.twin) {
-        if let Err(error) = set.add(each.policy.clone()) {
-            wrong.push(format!("{} line {}: {error}", each.file, each.line));
+    for each in &loaded {
+        match places.get(each.id.as_str()) {
+            Some(other) => wrong.push(format!(
+                "{}: `@id(\"{}\")` is the name of the policy at {other} too; give each its own",
+                each.place(),
+                each.id
+            )),
+            None => {
+                places.insert(&each.id, each.place());
+                if let Err(error) = set.add(each.policy.clone()) {
+                    wrong.push(format!("{}: {error}", each.place()));
+                }
+            }
         }
-        wrong.extend(reads_unguarded(each));
+        wrong.extend(absent::passed_by(each));
     }
-    let place = |id: &PolicyId| {
-        loaded
-            .iter()
-            .find(|each| each.policy.id() == id)
-            .map(|each| format!("{} line {}", each.file, each.line))
-    };
     let validation = Validator::new(schema).validate(&set, ValidationMode::Strict);
     for error in validation.validation_errors() {
-        wrong.push(format!("{}: {}", place(error.policy_id()).unwrap_or_default(), with_causes(error)));
+        let policy = loaded.iter().find(|each| each.policy.id() == error.policy_id());
+        let file = policy.and_then(|policy| files.iter().find(|file| file.name == policy.file));
+        wrong.push(match (policy, file) {
+            (Some(policy), Some(file)) => located(&DetailedError::from(error), file, policy.line),
+            _ => error.to_string(),
+        });
     }
-    if wrong.is_empty() {
-        Ok(loaded)
-    } else {
-        Err(LoadError::Policies(wrong))
+    if !wrong.is_empty() {
+        return Err(LoadError::Policies(wrong));
     }
+    let mut oddities = BTreeMap::new();
+    for odd in validation.validation_warnings() {
+        let id = rule_id(odd.policy_id());
+        let text = odd.to_string();
+        // The first says most; what follows from it would only say it again.
+        let text = text.strip_prefix(&format!("for policy `{id}`, ")).unwrap_or(&text).to_owned();
+        oddities.entry(id).or_insert(text);
+    }
+    let twins: Vec<_> = loaded.iter().filter_map(absent::twin).collect();
+    loaded.extend(twins);
+    Ok((loaded, oddities))
 }
 
-fn named(policy: &Policy, file: &PolicyFile) -> Result<Loaded, String> {
-    let id = policy.annotation("id").unwrap_or_default().to_owned();
-    if id.is_empty() || id.chars().any(char::is_control) {
-        let head: String = policy.to_string().split_whitespace().take(6).collect::<Vec<_>>().join(" ");
-        return Err(format!(
-            "every policy needs a name, as `@id(\"…\")` before it; this one has none: `{head} …`"
+/// The policies of one file, or everything that is wrong with it.
+fn parse(file: &PolicyFile) -> Result<Vec<Loaded>, Vec<String>> {
+    let set = PolicySet::from_str(&file.text).map_err(|errors| {
+        let errors = DetailedError::from(&errors);
+        // The first error is the text itself, further ones hang on it.
+        let related: Vec<_> = errors.related.iter().map(|error| located(error, file, 1)).collect();
+        [vec![located(&errors, file, 1)], related].concat()
+    })?;
+    let mut wrong = Vec::new();
+    let mut named = Vec::new();
+    if set.templates().next().is_some() {
+        wrong.push(format!(
+            "{}: templates (`?principal`, `?resource`) are not taken; write the policy out",
+            file.name
         ));
     }
-    let marker = format!("\"{id}\"");
-    let line = file
-        .text
-        .lines()
-        .position(|line| line.contains("@id") && line.contains(&marker))
-        .map_or(1, |line| line + 1);
-    let holds = match policy.annotation("requires") {
-        None => false,
-        Some("approval") if policy.effect() == Effect::Forbid => true,
-        Some(_) => return Err(format!("line {line}: `@requires` is `approval`, and only before a forbid")),
+    let lines = statements::lines(&file.text);
+    for policy in set.policies() {
+        // The parser numbers policies in the order in which they stand.
+        let id: &str = policy.id().as_ref();
+        let number = id.strip_prefix("policy").and_then(|number| number.parse::<usize>().ok());
+        let line = number.and_then(|number| lines.get(number)).copied().unwrap_or(1);
+        match name(policy, file, line) {
+            Ok(policy) => named.push(policy),
+            Err(problem) => wrong.push(format!("{} line {line}: {problem}", file.name)),
+        }
+    }
+    named.sort_by_key(|each| each.line);
+    if wrong.is_empty() { Ok(named) } else { Err(wrong) }
+}
+
+fn name(policy: &Policy, file: &PolicyFile, line: usize) -> Result<Loaded, String> {
+    let id = policy.annotation("id").unwrap_or_default().to_owned();
+    if id.is_empty() || id.chars().any(char::is_control) {
+        return Err("a policy needs a name, as `@id(\"…\")` before it".to_owned());
+    }
+    let holds = match (policy.annotation("requires"), policy.effect()) {
+        (None, _) => false,
+        (Some("approval"), Effect::Forbid) => true,
+        (Some("approval"), Effect::Permit) => {
+            return Err(format!(
+                "permit `{id}` has `@requires`; put that before a forbid, which holds until a person approves"
+            ));
+        }
+        (Some(other), _) => return Err(format!("`@requires(\"{other}\")`: expected `approval`")),
     };
     let policy = policy.new_id(PolicyId::new(&id));
-    let json = policy.to_json().map_err(|error| format!("line {line}: {error}"))?;
+    let json = policy.to_json().map_err(|error| error.to_string())?;
     Ok(Loaded {
         effect: policy.effect(),
         policy,
@@ -146,92 +179,19 @@ fn named(policy: &Policy, file: &PolicyFile) -> Result<Loaded, String> {
     })
 }
 
-/// The twin of a forbid that names one resource: it also meets a detail without identifier, which means all of them.
-fn twin(named: &Loaded) -> Option<Loaded> {
-    let resource = named.json.get("resource")?;
-    let one_detail = resource.get("op")?.as_str()? == "==" && resource.get("entity")?.get("type")?.as_str()?.starts_with("Detail::");
-    if named.effect != Effect::Forbid || !one_detail {
-        return None;
-    }
-    let mut json = named.json.clone();
-    *json.get_mut("resource")?.get_mut("entity")?.get_mut("id")? = json!("");
-    let id = PolicyId::new(format!("{}{TWIN}", named.id));
-    let policy = Policy::from_json(Some(id), json.clone()).ok()?;
-    Some(Loaded {
-        policy,
-        json,
-        twin: true,
-        ..named.clone()
-    })
-}
-
-/// A forbid that reads an optional member of the resource must also say what it means when the member is absent.
-fn reads_unguarded(each: &Loaded) -> Vec<String> {
-    if each.effect != Effect::Forbid {
-        return Vec::new();
-    }
-    let mut reads = std::collections::BTreeSet::new();
-    let mut tested = std::collections::BTreeSet::new();
-    if let Some(conditions) = each.json.get("conditions") {
-        walk(conditions, &mut reads, &mut tested);
-    }
-    let base = |name: &str| name.trim_end_matches("_integer").trim_end_matches("_boolean").to_owned();
-    let unguarded = reads
-        .into_iter()
-        .filter(|name| !ALWAYS_THERE.contains(&name.as_str()) && !tested.contains(&base(name)));
-    unguarded
-        .map(|name| {
-            format!(
-                "{} line {}: forbid `{}` reads `resource.{name}`, which may be absent and then means all; add `resource.unbounded.contains(\"{}\") || …`",
-                each.file,
-                each.line,
-                each.id,
-                base(&name)
-            )
-        })
-        .collect()
-}
-
-fn walk(expression: &Value, reads: &mut std::collections::BTreeSet<String>, tested: &mut std::collections::BTreeSet<String>) {
-    let is_resource = |value: &Value| value.get("Var").and_then(Value::as_str) == Some("resource");
-    match expression {
-        Value::Object(members) => {
-            for (name, inner) in members {
-                let attr = inner.get("attr").and_then(Value::as_str);
-                if let (".", Some(attr), Some(true)) = (name.as_str(), attr, inner.get("left").map(is_resource)) {
-                    reads.insert(attr.to_owned());
-                }
-                let of_unbounded =
-                    inner.get("left").and_then(|left| left.get(".")).and_then(|access| access.get("attr")) == Some(&json!("unbounded"));
-                if name.starts_with("contains") && of_unbounded {
-                    strings(inner.get("right").unwrap_or(&Value::Null), tested);
-                }
-                walk(inner, reads, tested);
-            }
-        }
-        Value::Array(items) => items.iter().for_each(|item| walk(item, reads, tested)),
-        _ => {}
-    }
-}
-
-fn strings(value: &Value, into: &mut std::collections::BTreeSet<String>) {
-    match value {
-        Value::String(text) => {
-            into.insert(text.clone());
-        }
-        Value::Array(items) => items.iter().for_each(|item| strings(item, into)),
-        Value::Object(members) => members.values().for_each(|member| strings(member, into)),
-        _ => {}
-    }
-}
-
-/// An error with its causes: Cedar's own text alone says little.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
+/// An error with its file, its line (or `line`, if it does not say) and its mend, if there is one.
+fn located(error: &DetailedError, file: &PolicyFile, line: usize) -> String {
+    let before = |label: &cedar_policy::ffi::SourceLabel| file.text.get(..label.loc.start);
+    let line = error
+        .source_locations
+        .first()
+        .and_then(before)
+        .map_or(line, |before| before.matches('\n').count() + 1);
+    let (message, label) = (
+        &error.message,
+        error.source_locations.first().and_then(|label| label.label.as_deref()),
+    );
+    let more = [label, error.help.as_deref()].into_iter().flatten().filter(|more| !message.contains(more));
+    let more: String = more.map(|more| format!("; {more}")).collect();
+    format!("{} line {line}: {}{more}", file.name, message.replace('\n', " "))
 }

@@ -3,66 +3,72 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use delegation::details::{ConstraintOrder, DetailType};
+use cedar_policy::Schema;
+use delegation::details::DetailType;
 use delegation::identity::{AttributeKind, AttributeRule};
 use delegation::registry::{LabelValue, Snapshot};
+
+use crate::members::{self, UNBOUNDED};
 
 /// A configuration from which no schema can be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct SchemaError(pub String);
 
-/// Members of a Detail entity that no constraint may be called.
-const RESERVED_MEMBERS: [&str; 3] = ["identifier", "unbounded", "locations"];
+/// Names that a Detail entity may not have: they are taken, or would stand for another type inside the schema.
+const TAKEN: [&str; 16] = [
+    "Workload",
+    "Subject",
+    "Group",
+    "Audience",
+    "Scope",
+    "Action",
+    "Context",
+    "Task",
+    "String",
+    "Long",
+    "Bool",
+    "Boolean",
+    "Set",
+    "Record",
+    "Entity",
+    "Extension",
+];
+/// Cedar's own words.
+const WORDS: [&str; 11] = [
+    "true",
+    "false",
+    "if",
+    "then",
+    "else",
+    "in",
+    "is",
+    "like",
+    "has",
+    "namespace",
+    "__cedar",
+];
 
 /// The schema in Cedar's own notation.
 ///
-/// A constraint with the order `equal` may be a string, an integer or a boolean, and Cedar has no unions, so it is
-/// up to three members: `name`, `name_integer`, `name_boolean`.
+/// Every name that two things would share is refused with the line of the configuration that mends it: Cedar takes
+/// the last of two members with one name, silently.
 pub fn cedar_schema(snapshot: &Snapshot) -> Result<String, SchemaError> {
     let mut out = String::new();
-    entities(&mut out, snapshot)?;
-    let mut entity_names = BTreeMap::new();
-    out.push_str("namespace Detail {\n");
-    for declared in snapshot.types.iter() {
-        if let Some(other) = entity_names.insert(declared.entity.as_str(), declared.name.as_str()) {
-            let (name, entity) = (&declared.name, &declared.entity);
-            return Err(SchemaError(format!(
-                "detail types `{other}` and `{name}` both are `Detail::{entity}` in policy; give one an `entity`"
-            )));
-        }
-        detail(&mut out, declared)?;
-    }
-    out.push_str("}\n");
-    let applies = |resource: &str| format!("appliesTo {{ principal: [Workload], resource: [{resource}], context: Context }}");
-    for declared in snapshot.types.iter() {
-        let _ = writeln!(out, "action {};", quoted(&format!("{}:any", declared.name)));
-        for action in declared.actions.keys() {
-            let (name, any) = (
-                quoted(&format!("{}:{action}", declared.name)),
-                quoted(&format!("{}:any", declared.name)),
-            );
-            let _ = writeln!(
-                out,
-                "action {name} in [{any}] {};",
-                applies(&format!("Detail::{}", declared.entity))
-            );
-        }
-    }
-    let scopes: std::collections::BTreeSet<_> = snapshot
-        .audiences
-        .values()
-        .flat_map(|audience| &audience.scopes)
-        .chain(snapshot.scopes.keys())
-        .collect();
-    for scope in scopes {
-        let _ = writeln!(out, "action {} {};", quoted(&format!("scope:{scope}")), applies("Scope"));
-    }
-    let _ = writeln!(out, "action \"task\", \"defer\" {};", applies("Audience"));
+    parties(&mut out, snapshot)?;
+    details(&mut out, snapshot)?;
+    actions(&mut out, snapshot)?;
     Ok(out)
 }
 
-fn entities(out: &mut String, snapshot: &Snapshot) -> Result<(), SchemaError> {
+/// The schema as the validator takes it.
+pub(crate) fn parsed(snapshot: &Snapshot) -> Result<Schema, SchemaError> {
+    let text = cedar_schema(snapshot)?;
+    let refused = |error| SchemaError(format!("the schema that the configuration makes is refused: {error}"));
+    Schema::from_cedarschema_str(&text).map(|(schema, _)| schema).map_err(refused)
+}
+
+fn parties(out: &mut String, snapshot: &Snapshot) -> Result<(), SchemaError> {
     let mut labels: BTreeMap<&str, &str> = BTreeMap::from([("owner", "String")]);
     for client in snapshot.clients.values() {
         for (name, value) in &client.labels {
@@ -71,48 +77,50 @@ fn entities(out: &mut String, snapshot: &Snapshot) -> Result<(), SchemaError> {
                 LabelValue::Integer(_) => "Long",
                 LabelValue::Text(_) => "String",
             };
-            if labels.insert(name, kind).is_some_and(|before| before != kind) {
-                return Err(SchemaError(format!(
-                    "clients.labels.{name}: has different types at different clients; use one"
-                )));
-            }
+            let problem = match labels.insert(name, kind) {
+                _ if name == "owner" => "is the client's `owner` in policy; give the label another name",
+                Some(before) if before != kind => "has different types at different clients; use one",
+                _ => continue,
+            };
+            return Err(SchemaError(format!("clients.{}.labels.{name}: {problem}", client.id)));
         }
     }
-    let mut attributes: BTreeMap<&str, (AttributeRule, usize)> = BTreeMap::new();
+    let mut attributes: BTreeMap<&str, AttributeRule> = BTreeMap::new();
     for issuer in snapshot.issuers.values() {
+        // Groups are parents, not an attribute.
         for (name, rule) in issuer.attributes.iter().filter(|(name, _)| *name != "groups") {
-            let (before, count) = attributes.entry(name).or_insert((*rule, 0));
-            if before.kind != rule.kind || matches!(name.as_str(), "kind" | "issuer" | "id") {
-                return Err(SchemaError(format!(
-                    "trusted_issuers.attributes.{name}: has another type elsewhere, or a reserved name"
-                )));
-            }
-            before.optional |= rule.optional;
-            *count += 1;
+            let before = attributes.insert(name, *rule);
+            let problem = if matches!(name.as_str(), "kind" | "issuer" | "id") {
+                "is what every subject has in policy; give the attribute another name"
+            } else if before.is_some_and(|before| before.kind != rule.kind) {
+                "has another type at another issuer; use one"
+            } else {
+                continue;
+            };
+            return Err(SchemaError(format!("trusted_issuers.{}.attributes.{name}: {problem}", issuer.name)));
         }
     }
-    let record = |fields: Vec<String>| fields.join(", ");
-    let labels = labels.iter().map(|(name, kind)| format!("{}?: {kind}", quoted(name))).collect();
-    let attributes = attributes.iter().map(|(name, (rule, _))| {
+    let labels = labels.iter().map(|(name, kind)| format!("{}?: {kind}", quoted(name)));
+    let own = ["kind: String", "issuer: String", "id: String"].map(str::to_owned);
+    let mapped = attributes.iter().map(|(name, rule)| {
         let kind = match rule.kind {
             AttributeKind::Boolean => "Bool",
             AttributeKind::Integer => "Long",
             AttributeKind::Text => "String",
             AttributeKind::Set => "Set<String>",
         };
-        // Optional for all: a client's own token has none of them, whatever the issuers require.
+        // Optional whatever the issuers require: a client that acts for itself has none of them.
         format!("{}?: {kind}", quoted(name))
     });
-    let subject = ["kind: String", "issuer: String", "id: String"]
-        .into_iter()
-        .map(str::to_owned)
-        .chain(attributes)
-        .collect();
-    let _ = writeln!(out, "entity Group;\nentity Subject in [Group] = {{ {} }};", record(subject));
+    let _ = writeln!(
+        out,
+        "entity Group;\nentity Subject in [Group] = {{ {} }};",
+        list(own.into_iter().chain(mapped))
+    );
     let _ = writeln!(
         out,
         "entity Workload = {{ {} }};\nentity Audience;\nentity Scope in [Audience];",
-        record(labels)
+        list(labels)
     );
     let _ = writeln!(
         out,
@@ -124,32 +132,87 @@ fn entities(out: &mut String, snapshot: &Snapshot) -> Result<(), SchemaError> {
     Ok(())
 }
 
-fn detail(out: &mut String, declared: &DetailType) -> Result<(), SchemaError> {
-    let mut fields = vec![
-        "identifier?: String".to_owned(),
-        "unbounded: Set<String>".to_owned(),
-        "locations?: Set<String>".to_owned(),
-    ];
-    for (name, order) in &declared.constraints {
-        if RESERVED_MEMBERS.contains(&name.as_str()) {
+fn details(out: &mut String, snapshot: &Snapshot) -> Result<(), SchemaError> {
+    let mut entities = BTreeMap::new();
+    out.push_str("namespace Detail {\n");
+    for declared in snapshot.types.iter() {
+        let (name, entity) = (&declared.name, &declared.entity);
+        if !is_name(entity) {
             return Err(SchemaError(format!(
-                "detail type `{}`: a constraint may not be called `{name}`",
+                "detail type `{name}`: `Detail::{entity}` is taken or no name in policy; give it another `entity`"
+            )));
+        }
+        if let Some(other) = entities.insert(entity, name) {
+            return Err(SchemaError(format!(
+                "detail types `{other}` and `{name}` both are `Detail::{entity}` in policy; give one an `entity`"
+            )));
+        }
+        let fields = fields(declared)?;
+        let _ = writeln!(
+            out,
+            "  entity {entity} in [Audience] = {{ {UNBOUNDED}: Set<String>, {} }};",
+            list(fields)
+        );
+    }
+    out.push_str("}\n");
+    Ok(())
+}
+
+/// The optional members of one Detail entity.
+fn fields(declared: &DetailType) -> Result<impl Iterator<Item = String>, SchemaError> {
+    let mut fields = BTreeMap::new();
+    for (name, kind) in members::optional(declared) {
+        if name == UNBOUNDED || fields.insert(name.clone(), kind).is_some() {
+            return Err(SchemaError(format!(
+                "detail type `{}`: two members would be `{name}` in policy; give the constraint another name",
                 declared.name
             )));
         }
-        match order {
-            ConstraintOrder::Equal => {
-                fields.push(format!("{}?: String", quoted(name)));
-                fields.push(format!("{}?: Long", quoted(&format!("{name}_integer"))));
-                fields.push(format!("{}?: Bool", quoted(&format!("{name}_boolean"))));
-            }
-            ConstraintOrder::AtMost => fields.push(format!("{}?: Long", quoted(name))),
-            ConstraintOrder::Prefix => fields.push(format!("{}?: String", quoted(name))),
-            ConstraintOrder::Subset | ConstraintOrder::OneOf => fields.push(format!("{}?: Set<String>", quoted(name))),
+    }
+    Ok(fields.into_iter().map(|(name, kind)| format!("{}?: {kind}", quoted(&name))))
+}
+
+fn actions(out: &mut String, snapshot: &Snapshot) -> Result<(), SchemaError> {
+    let mut of = BTreeMap::new();
+    let mut claim = |action: String, owner: String| match of.insert(action.clone(), owner.clone()) {
+        Some(other) => Err(SchemaError(format!(
+            "{other} and {owner} both are `Action::\"{action}\"` in policy; rename one"
+        ))),
+        None => Ok(quoted(&action)),
+    };
+    let applies = |resource: &str| format!("appliesTo {{ principal: [Workload], resource: [{resource}], context: Context }}");
+    for declared in snapshot.types.iter() {
+        let name = &declared.name;
+        let any = claim(format!("{name}:any"), format!("every action of detail type `{name}`"))?;
+        let _ = writeln!(out, "action {any};");
+        for action in declared.actions.keys() {
+            let named = claim(format!("{name}:{action}"), format!("action `{action}` of detail type `{name}`"))?;
+            let _ = writeln!(
+                out,
+                "action {named} in [{any}] {};",
+                applies(&format!("Detail::{}", declared.entity))
+            );
         }
     }
-    let _ = writeln!(out, "  entity {} in [Audience] = {{ {} }};", declared.entity, fields.join(", "));
+    let understood = snapshot.audiences.values().flat_map(|audience| &audience.scopes);
+    let scopes: std::collections::BTreeSet<_> = understood.chain(snapshot.scopes.keys()).collect();
+    for scope in scopes {
+        let named = claim(format!("scope:{scope}"), format!("scope `{scope}`"))?;
+        let _ = writeln!(out, "action {named} {};", applies("Scope"));
+    }
+    let _ = writeln!(out, "action \"task\", \"defer\" {};", applies("Audience"));
     Ok(())
+}
+
+/// Whether `entity` can be the name of a Detail entity.
+fn is_name(entity: &str) -> bool {
+    let first = entity.starts_with(|first: char| first.is_ascii_alphabetic());
+    let rest = entity.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    first && rest && !TAKEN.contains(&entity) && !WORDS.contains(&entity)
+}
+
+fn list(items: impl Iterator<Item = String>) -> String {
+    items.collect::<Vec<_>>().join(", ")
 }
 
 /// A name as a Cedar string literal.
