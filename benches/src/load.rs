@@ -1,0 +1,60 @@
+//! Load: a bounded number of requests over a bounded number of kept connections.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// Connections that send at the same time.
+pub(crate) const CONNECTIONS: usize = 16;
+
+/// Sends every body once to the token endpoint at `port` and waits for its reply; gives the times of all, sorted.
+///
+/// Panics when a reply is not `200`: what is refused is not measured.
+pub(crate) async fn send(port: u16, bodies: Vec<String>) -> Vec<Duration> {
+    let (bodies, next) = (Arc::new(bodies), Arc::new(AtomicUsize::new(0)));
+    let mut workers = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let (bodies, next) = (Arc::clone(&bodies), Arc::clone(&next));
+        workers.push(tokio::spawn(async move {
+            let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            stream.set_nodelay(true).unwrap();
+            let (mut times, mut buffer) = (Vec::new(), Vec::new());
+            while let Some(body) = bodies.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let started = Instant::now();
+                exchange(&mut stream, body, &mut buffer).await;
+                times.push(started.elapsed());
+            }
+            times
+        }));
+    }
+    let mut times = Vec::new();
+    for worker in workers {
+        times.extend(worker.await.unwrap());
+    }
+    times.sort_unstable();
+    times
+}
+
+async fn exchange(stream: &mut TcpStream, body: &str, buffer: &mut Vec<u8>) {
+    let head = format!(
+        "POST /oauth2/token HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    buffer.clear();
+    loop {
+        assert_ne!(stream.read_buf(buffer).await.unwrap(), 0, "the server closed the connection");
+        let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") else {
+            continue;
+        };
+        let head = String::from_utf8_lossy(&buffer[..end]).to_ascii_lowercase();
+        let length: usize = head.split("content-length: ").nth(1).unwrap().lines().next().unwrap().parse().unwrap();
+        if buffer.len() == end + 4 + length {
+            assert!(head.starts_with("http/1.1 200"), "{}", String::from_utf8_lossy(buffer));
+            return;
+        }
+    }
+}
