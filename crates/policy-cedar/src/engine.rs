@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 
 use crate::index::{Index, Response};
 use crate::load::{self, LoadError, Loaded, Oddities, PolicyFile, rule_id};
+use crate::reads::Reads;
 use crate::scope;
 use crate::terms::{Asked, Circumstances, Terms, Unaskable};
 
@@ -52,7 +53,7 @@ impl CedarPolicy {
             rules: indexed(false)?,
             holds: indexed(true)?,
             version,
-            terms: Terms::new(snapshot, timezone).ok_or_else(nameless)?,
+            terms: Terms::new(snapshot, timezone, Reads::of(loaded.iter().map(|each| &each.json))).ok_or_else(nameless)?,
             authorizer: Authorizer::new(),
             audiences: snapshot.audiences.keys().map(ToString::to_string).collect(),
             loaded,

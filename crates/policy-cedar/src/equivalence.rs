@@ -2,12 +2,14 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use cedar_policy::{Authorizer, PolicyId, PolicySet};
 use delegation::details::{Detail, Standing};
 use delegation::identity::{Attributes, Subject, SubjectKind};
 use delegation::oauth::ClientId;
 use issuance::policy::{ClientFacts, Inquiry, Question, SubjectFacts};
+use jiff::tz::TimeZone;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -16,7 +18,9 @@ use serde_json::Value;
 use crate::engine::CedarPolicy;
 use crate::index::{Index, Response};
 use crate::load::{PolicyFile, rule_id};
+use crate::reads::Reads;
 use crate::scope::{self, Key, Position};
+use crate::terms::Terms;
 
 /// One random policy, without its name.
 fn a_policy() -> impl Strategy<Value = String> {
@@ -54,6 +58,8 @@ fn a_policy() -> impl Strategy<Value = String> {
         "when { context.expires_in <= 60 && context.subject in Group::\"corp|sales\" }",
         "unless { context.subject in Group::\"corp|support\" }",
         "when { context.onward }",
+        "when { context.now < datetime(\"2026-05-28T20:26:41Z\") }",
+        "unless { context has client_ip && context.client_ip.isLoopback() }",
     ]);
     (one_of(&["permit", "permit", "forbid"]), principal, action, resource, condition)
         .prop_map(|(effect, principal, action, resource, condition)| format!("{effect} ({principal}, {action}, {resource}) {condition};"))
@@ -82,8 +88,9 @@ fn an_inquiry() -> impl Strategy<Value = Inquiry> {
         details,
         prop::sample::select(vec![30_i64, 90]),
         any::<bool>(),
+        prop::sample::select(vec![None, Some([127, 0, 0, 1]), Some([192, 0, 2, 1])]),
     )
-        .prop_map(|(client, sub, groups, detail, expires_in, onward)| {
+        .prop_map(|(client, sub, groups, detail, expires_in, onward, address)| {
             let snapshot = testkit::snapshot();
             let detail = Detail::parse_short(detail, &snapshot.types, Standing::Asked).unwrap();
             let action = detail.actions().first().unwrap().clone();
@@ -109,7 +116,7 @@ fn an_inquiry() -> impl Strategy<Value = Inquiry> {
                 subject_age_seconds: 0,
                 requested_by: None,
                 chain: Vec::new(),
-                client_ip: None,
+                client_ip: address.map(IpAddr::from),
                 sender_constrained: false,
                 auth_age_seconds: None,
                 acr: None,
@@ -131,9 +138,10 @@ fn panic_with(text: &str) -> CedarPolicy {
     unreachable!("the assertion failed")
 }
 
-/// What the full set says, by the names that people gave the rules.
+/// What the full set says to the whole context, by the names that people gave the rules.
 fn full(policy: &CedarPolicy, inquiry: &Inquiry) -> (bool, BTreeSet<String>, BTreeSet<String>) {
-    let asked = policy.put(&policy.circumstances(inquiry).unwrap(), inquiry.questions.first().unwrap()).unwrap();
+    let terms = Terms::new(&testkit::snapshot(), TimeZone::UTC, Reads::everything()).unwrap();
+    let asked = terms.ask(&terms.circumstances(inquiry).unwrap(), inquiry.questions.first().unwrap()).unwrap();
     let set = PolicySet::from_policies(policy.loaded.iter().map(|each| each.policy.clone())).unwrap();
     let response = Authorizer::new().is_authorized(&asked.request, &set, &asked.entities);
     let errors = response.diagnostics().errors().map(|error| match error {

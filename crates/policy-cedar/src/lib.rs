@@ -12,6 +12,7 @@ mod index;
 mod lint;
 mod load;
 mod members;
+mod reads;
 mod schema;
 mod scope;
 mod statements;

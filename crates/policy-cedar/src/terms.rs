@@ -11,11 +11,13 @@ use issuance::policy::{Inquiry, Question};
 use jiff::tz::TimeZone;
 
 use crate::members;
+use crate::reads::Reads;
 use crate::scope::{self, Position};
 
 /// What is needed to put any inquiry into Cedar's terms. Names of types are parsed once, when policies are loaded.
 pub(crate) struct Terms {
     timezone: TimeZone,
+    reads: Reads,
     types: DetailTypes,
     workload: EntityTypeName,
     subject: EntityTypeName,
@@ -31,7 +33,8 @@ pub(crate) struct Circumstances {
     principal: EntityUid,
     audience: EntityUid,
     direct: Context,
-    onward: Context,
+    /// There if a question asks for onward authority.
+    onward: Option<Context>,
     entities: Entities,
     keys: Vec<(Position, String)>,
 }
@@ -48,8 +51,8 @@ pub(crate) struct Asked {
 pub(crate) struct Unaskable;
 
 impl Terms {
-    /// The terms of `snapshot`; `None` if one of its entity names is none of Cedar's.
-    pub(crate) fn new(snapshot: &Snapshot, timezone: TimeZone) -> Option<Self> {
+    /// The terms of `snapshot` for policies that read `reads`; `None` if one of its entity names is none of Cedar's.
+    pub(crate) fn new(snapshot: &Snapshot, timezone: TimeZone, reads: Reads) -> Option<Self> {
         let name = |text: &str| EntityTypeName::from_str(text).ok();
         let detail = |declared: &delegation::details::DetailType| {
             let entity = format!("Detail::{}", declared.entity);
@@ -57,6 +60,7 @@ impl Terms {
         };
         Some(Self {
             timezone,
+            reads,
             workload: name("Workload")?,
             subject: name("Subject")?,
             group: name("Group")?,
@@ -94,14 +98,15 @@ impl Terms {
         entities.push(Entity::new_no_attrs(audience.clone(), HashSet::new()));
         let pairs = self.context(inquiry, subject, audience.clone())?;
         let context = |onward: bool| {
-            let onward = ("onward".to_owned(), RestrictedExpression::new_bool(onward));
-            Context::from_pairs(pairs.iter().cloned().chain([onward])).map_err(|_| Unaskable)
+            let member = ("onward".to_owned(), RestrictedExpression::new_bool(onward));
+            Context::from_pairs(pairs.iter().cloned().chain([member])).map_err(|_| Unaskable)
         };
+        let asks_onward = inquiry.questions.iter().any(|question| matches!(question, Question::Detail { onward: true, .. }));
         Ok(Circumstances {
             principal,
             audience,
             direct: context(false)?,
-            onward: context(true)?,
+            onward: asks_onward.then(|| context(true)).transpose()?,
             entities: Entities::from_entities(entities, None).map_err(|_| Unaskable)?,
             keys,
         })
@@ -122,7 +127,11 @@ impl Terms {
                 keys.push((Position::ResourceType, kind_name.clone()));
                 let in_any = HashSet::from([uid(&self.action, &any)]);
                 let attributes = self.detail(detail, action)?;
-                let context = if *onward { &circumstances.onward } else { &circumstances.direct };
+                let context = if *onward {
+                    circumstances.onward.as_ref().ok_or(Unaskable)?
+                } else {
+                    &circumstances.direct
+                };
                 (
                     Entity::new_no_attrs(uid(&self.action, &named), in_any),
                     entity(uid(kind, id), attributes, in_audience)?,
@@ -155,7 +164,8 @@ impl Terms {
         members::of(detail, action, self.types.get(detail.kind()).ok_or(Unaskable)?).ok_or(Unaskable)
     }
 
-    /// The context, all but `onward`, which is a matter of the question.
+    /// The context, all but `onward`, which is a matter of the question, and but what no policy reads: a date and an
+    /// address cost the engine a call of its parser each.
     fn context(
         &self,
         inquiry: &Inquiry,
@@ -169,7 +179,11 @@ impl Terms {
             .chain
             .iter()
             .map(|client| RestrictedExpression::new_entity_uid(uid(&self.workload, client.as_str())));
-        let datetime = now.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string();
+        let read = |name: &&str| self.reads.could_read(name);
+        let now = Some("now").filter(read).map(|name| {
+            let text = now.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string();
+            (name, RestrictedExpression::new_datetime(text))
+        });
         let mut pairs = vec![
             ("subject", RestrictedExpression::new_entity_uid(subject)),
             ("audience", RestrictedExpression::new_entity_uid(audience)),
@@ -177,18 +191,21 @@ impl Terms {
             ("risk", text(risk(inquiry))),
             ("chain", RestrictedExpression::new_set(chain)),
             ("expires_in", number(inquiry.expires_in)),
-            ("now", RestrictedExpression::new_datetime(datetime)),
             ("hour", number(i64::from(local.hour()))),
             ("weekday", number(i64::from(local.weekday().to_monday_one_offset()))),
             ("sender_constrained", RestrictedExpression::new_bool(inquiry.sender_constrained)),
             ("approved", RestrictedExpression::new_bool(false)),
         ];
         pairs.extend(inquiry.requested_by.as_deref().map(|client| ("requested_by", text(client))));
-        let address = inquiry.client_ip.map(|address| address.to_canonical().to_string());
-        pairs.extend(address.map(|address| ("client_ip", RestrictedExpression::new_ip(address))));
+        pairs.extend(now);
+        pairs.extend(inquiry.client_ip.filter(|_| read(&"client_ip")).map(|address| {
+            let text = address.to_canonical().to_string();
+            ("client_ip", RestrictedExpression::new_ip(text))
+        }));
         pairs.extend(inquiry.auth_age_seconds.map(|age| ("auth_age_seconds", number(age))));
         pairs.extend(inquiry.acr.as_deref().map(|acr| ("acr", text(acr))));
-        Ok(pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+        let read = pairs.into_iter().filter(|(name, _)| read(name));
+        Ok(read.map(|(name, value)| (name.to_owned(), value)).collect())
     }
 }
 
