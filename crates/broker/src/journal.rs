@@ -1,5 +1,7 @@
 //! The journal on SQLite: one task owns the writing connection, and entries that gather share one commit.
 
+use std::collections::BTreeSet;
+
 use issuance::audit::{CommitError, Entry, Journal, Record};
 use sqlx::sqlite::{Sqlite, SqliteConnection};
 use sqlx::{Connection, QueryBuilder, Row, Transaction};
@@ -109,17 +111,25 @@ async fn batch(
         .flat_map(|(at, entry)| entry.uses.iter().map(move |key| (key, at)))
         .collect();
     uses.sort();
-    for (key, at) in &uses {
-        let taken = sqlx::query("INSERT INTO uses (kind, issuer, id, forget_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING")
-            .bind(key.kind.as_str())
-            .bind(&key.issuer)
-            .bind(&key.id)
-            .bind(key.forget_at.millis())
-            .execute(&mut *transaction)
-            .await?
-            .rows_affected();
-        if let (0, Some(lost)) = (taken, lost.get_mut(*at)) {
-            *lost = true;
+    for chunk in uses.chunks(64) {
+        let mut query = QueryBuilder::<Sqlite>::new("INSERT INTO uses (kind, issuer, id, forget_at) ");
+        query.push_values(chunk, |mut row, (key, _)| {
+            row.push_bind(key.kind.as_str())
+                .push_bind(&key.issuer)
+                .push_bind(&key.id)
+                .push_bind(key.forget_at.millis());
+        });
+        query.push(" ON CONFLICT DO NOTHING RETURNING kind, issuer, id");
+        let mut taken = BTreeSet::<(String, String, String)>::new();
+        for row in query.build().fetch_all(&mut *transaction).await? {
+            taken.insert((row.try_get("kind")?, row.try_get("issuer")?, row.try_get("id")?));
+        }
+        // Each was taken once: of two entries that use one key, the later finds it gone.
+        for (key, at) in chunk {
+            let found = taken.remove(&(key.kind.as_str().to_owned(), key.issuer.clone(), key.id.clone()));
+            if let (false, Some(lost)) = (found, lost.get_mut(*at)) {
+                *lost = true;
+            }
         }
     }
     // An entry with several uses that lost one gives back the others: nothing of it happened.
