@@ -1,10 +1,12 @@
-//! Which members of the context the policies in force could read. What none of them names need not be built.
+//! Which members of context and entities the policies in force could read. What none of them names need not be built.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-/// The members of the context that some policy names, or all of them where a policy takes the context as a whole.
+/// The members that some policy names, wherever it reads them, or all where a policy takes the context as a whole.
+///
+/// A record can be compared and passed on whole; what an entity has can only be read by name.
 #[derive(Debug, Default)]
 pub(crate) struct Reads {
     whole: bool,
@@ -40,13 +42,16 @@ impl Reads {
             Value::Object(members) => {
                 for (operator, operand) in members {
                     match (operator.as_str(), operand.get("left"), operand.get("attr")) {
-                        ("." | "has", Some(left), Some(Value::String(name))) if is_context(left) => {
+                        ("." | "has", Some(left), Some(Value::String(name))) => {
                             self.named.insert(name.clone());
+                            if !is_context(left) {
+                                self.walk(left);
+                            }
                         }
                         _ => self.walk(operand),
                     }
                 }
-                // Anywhere else the context stands for all of its members.
+                // Anywhere else the context stands for all of its members, and those for all of theirs.
                 self.whole |= is_context(json);
             }
             Value::Array(items) => items.iter().for_each(|item| self.walk(item)),

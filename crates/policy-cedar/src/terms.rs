@@ -35,7 +35,7 @@ pub(crate) struct Circumstances {
     direct: Context,
     /// There if a question asks for onward authority.
     onward: Option<Context>,
-    entities: Entities,
+    entities: Vec<Entity>,
     keys: Vec<(Position, String)>,
 }
 
@@ -93,8 +93,8 @@ impl Terms {
             entities.push(Entity::new_no_attrs(group.clone(), HashSet::new()));
             groups.insert(group);
         }
-        entities.push(entity(subject.clone(), subject_attributes(inquiry), groups)?);
-        entities.push(entity(principal.clone(), labels(inquiry), HashSet::new())?);
+        entities.push(self.entity(subject.clone(), subject_attributes(inquiry), groups)?);
+        entities.push(self.entity(principal.clone(), labels(inquiry), HashSet::new())?);
         entities.push(Entity::new_no_attrs(audience.clone(), HashSet::new()));
         let pairs = self.context(inquiry, subject, audience.clone())?;
         let context = |onward: bool| {
@@ -107,7 +107,7 @@ impl Terms {
             audience,
             direct: context(false)?,
             onward: asks_onward.then(|| context(true)).transpose()?,
-            entities: Entities::from_entities(entities, None).map_err(|_| Unaskable)?,
+            entities,
             keys,
         })
     }
@@ -134,7 +134,7 @@ impl Terms {
                 };
                 (
                     Entity::new_no_attrs(uid(&self.action, &named), in_any),
-                    entity(uid(kind, id), attributes, in_audience)?,
+                    self.entity(uid(kind, id), attributes, in_audience)?,
                     context,
                 )
             }
@@ -152,12 +152,24 @@ impl Terms {
         };
         let principal = circumstances.principal.clone();
         let request = Request::new(principal, action.uid(), resource.uid(), context.clone(), None).map_err(|_| Unaskable)?;
-        let entities = circumstances.entities.clone().add_entities([action, resource], None).map_err(|_| Unaskable)?;
+        let entities = circumstances.entities.iter().cloned().chain([action, resource]);
+        let entities = Entities::from_entities(entities, None).map_err(|_| Unaskable)?;
         Ok(Asked {
             request,
             entities,
             keys: circumstances.keys.iter().cloned().chain(keys).collect(),
         })
+    }
+
+    /// An entity with those of its `attributes` that some policy reads.
+    fn entity(
+        &self,
+        uid: EntityUid,
+        attributes: BTreeMap<String, RestrictedExpression>,
+        parents: HashSet<EntityUid>,
+    ) -> Result<Entity, Unaskable> {
+        let read = attributes.into_iter().filter(|(name, _)| self.reads.could_read(name));
+        Entity::new(uid, read.collect::<HashMap<_, _>>(), parents).map_err(|_| Unaskable)
     }
 
     fn detail(&self, detail: &Detail, action: &str) -> Result<BTreeMap<String, RestrictedExpression>, Unaskable> {
@@ -226,10 +238,6 @@ fn risk(inquiry: &Inquiry) -> &str {
 
 fn uid(kind: &EntityTypeName, id: &str) -> EntityUid {
     EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(id))
-}
-
-fn entity(uid: EntityUid, attributes: BTreeMap<String, RestrictedExpression>, parents: HashSet<EntityUid>) -> Result<Entity, Unaskable> {
-    Entity::new(uid, attributes.into_iter().collect::<HashMap<_, _>>(), parents).map_err(|_| Unaskable)
 }
 
 fn text(text: &str) -> RestrictedExpression {
