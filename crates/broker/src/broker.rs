@@ -75,7 +75,7 @@ pub struct Broker {
     settings: Settings,
     in_force: ArcSwap<InForce>,
     refused_change: ArcSwap<Option<String>>,
-    view: ArcSwap<(View, Timestamp)>,
+    view: ArcSwap<(Arc<View>, Timestamp)>,
     keys: VerificationKeys,
     fetcher: Arc<Fetcher>,
     store: Store,
@@ -104,7 +104,7 @@ impl Broker {
             keys: VerificationKeys::new(IssuerKeys::new(Arc::clone(&fetcher), issuers), Some(ours)),
             in_force: ArcSwap::from_pointee(in_force),
             refused_change: ArcSwap::from_pointee(None),
-            view: ArcSwap::from_pointee((view, now)),
+            view: ArcSwap::from_pointee((Arc::new(view), now)),
             refusals: Refusals::default(),
             telemetry: Telemetry::new(),
             settings,
@@ -138,7 +138,7 @@ impl Broker {
     /// Follows what other processes did to the store, and what time did to the keys. Called each second.
     pub async fn tend(&self) {
         match self.store.standing().await {
-            Ok(view) => self.view.store(Arc::new((view, self.now()))),
+            Ok(view) => self.view.store(Arc::new((Arc::new(view), self.now()))),
             Err(error) => tracing::error!(%error, "standing could not be read; keeping the last view"),
         }
         if let Err(error) = self.signer.tend(self.now()).await {
@@ -241,16 +241,15 @@ impl Broker {
     }
 
     pub(crate) fn moment(&self, in_force: &InForce) -> Moment {
-        let view = self.view.load();
         Moment {
             now: clock(),
             snapshot: Arc::clone(&in_force.snapshot),
-            revocations: Arc::new(view.0.clone()),
+            revocations: self.view(),
         }
     }
 
-    pub(crate) fn view(&self) -> View {
-        self.view.load().0.clone()
+    pub(crate) fn view(&self) -> Arc<View> {
+        Arc::clone(&self.view.load().0)
     }
 
     /// How old the view of standing is.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
@@ -11,7 +12,7 @@ use super::kind::TokenKind;
 
 /// A token that has the right shape, and says nothing yet.
 pub struct Unverified<K: TokenKind> {
-    compact: Compact,
+    compact: Arc<Compact>,
     issuer: String,
     kind: PhantomData<K>,
 }
@@ -44,7 +45,7 @@ pub struct Unverified<K: TokenKind> {
 /// }
 /// ```
 pub struct Authentic<K: TokenKind> {
-    compact: Compact,
+    compact: Arc<Compact>,
     issuer: String,
     kind: PhantomData<K>,
 }
@@ -79,7 +80,7 @@ impl<K: TokenKind> Unverified<K> {
             .ok_or(AuthenticateError::Bad("`iss` is not a string"))?
             .to_owned();
         Ok(Self {
-            compact,
+            compact: Arc::new(compact),
             issuer,
             kind: PhantomData,
         })
@@ -108,7 +109,7 @@ impl<K: TokenKind> Unverified<K> {
             return Err(AuthenticateError::Bad("the signature does not verify"));
         }
         Ok(Authentic {
-            compact: compact.clone(),
+            compact: Arc::clone(compact),
             issuer: self.issuer.clone(),
             kind: PhantomData,
         })
