@@ -14,9 +14,9 @@ pub(crate) fn jti() -> String {
     random()
 }
 
-/// The id of a transaction.
+/// The id of a transaction. In the order of time, so that those which begin together lie together in the store.
 pub(crate) fn txn() -> String {
-    random()
+    uuid::Uuid::now_v7().to_string()
 }
 
 /// 128 random bits.

@@ -1,6 +1,7 @@
 //! The journal on SQLite: one task owns the writing connection, and entries that gather share one commit.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use issuance::audit::{CommitError, Entry, Journal, Record};
 use sqlx::sqlite::{Sqlite, SqliteConnection};
@@ -12,6 +13,8 @@ use crate::store::{Store, StoreError};
 
 /// No more entries than this share a commit.
 const BATCH: usize = 256;
+/// How long several entries wait for more. A single one does not wait.
+const LINGER: Duration = Duration::from_millis(1);
 /// How many entries may wait.
 const WAITING: usize = 4096;
 /// How many expired rows are forgotten at a time.
@@ -62,7 +65,7 @@ async fn write(store: Store, mut waiting: mpsc::Receiver<(Entry, Answer)>, closi
     let mut connection = None;
     let mut gathered = Vec::with_capacity(BATCH);
     loop {
-        // While the last commit was being synced, more gathered; they go together. A single one does not wait.
+        // While the last commit was being synced, more gathered; they go together.
         let count = tokio::select! {
             biased;
             count = waiting.recv_many(&mut gathered, BATCH) => count,
@@ -73,6 +76,15 @@ async fn write(store: Store, mut waiting: mpsc::Receiver<(Entry, Answer)>, closi
         };
         if count == 0 {
             return;
+        }
+        // Where several came at once more are on their way: a commit costs its sync, however many share it.
+        if (2..BATCH).contains(&count) && !closing.is_cancelled() {
+            tokio::time::sleep(LINGER).await;
+            while gathered.len() < BATCH
+                && let Ok(entry) = waiting.try_recv()
+            {
+                gathered.push(entry);
+            }
         }
         let (entries, answers): (Vec<_>, Vec<_>) = gathered.drain(..).unzip();
         let committed = batch(&store, &mut connection, &entries).await;
@@ -111,6 +123,7 @@ async fn batch(
         .flat_map(|(at, entry)| entry.uses.iter().map(move |key| (key, at)))
         .collect();
     uses.sort();
+    let mut took = Vec::with_capacity(uses.len());
     for chunk in uses.chunks(64) {
         let mut query = QueryBuilder::<Sqlite>::new("INSERT INTO uses (kind, issuer, id, forget_at) ");
         query.push_values(chunk, |mut row, (key, _)| {
@@ -126,24 +139,21 @@ async fn batch(
         }
         // Each was taken once: of two entries that use one key, the later finds it gone.
         for (key, at) in chunk {
-            let found = taken.remove(&(key.kind.as_str().to_owned(), key.issuer.clone(), key.id.clone()));
-            if let (false, Some(lost)) = (found, lost.get_mut(*at)) {
+            if taken.remove(&(key.kind.as_str().to_owned(), key.issuer.clone(), key.id.clone())) {
+                took.push((*key, *at));
+            } else if let Some(lost) = lost.get_mut(*at) {
                 *lost = true;
             }
         }
     }
-    // An entry with several uses that lost one gives back the others: nothing of it happened.
-    for (key, at) in &uses {
-        let several = entries.get(*at).is_some_and(|entry| entry.uses.len() > 1);
-        if several && lost.get(*at) == Some(&true) {
-            sqlx::query("DELETE FROM uses WHERE kind = $1 AND issuer = $2 AND id = $3 AND forget_at = $4")
-                .bind(key.kind.as_str())
-                .bind(&key.issuer)
-                .bind(&key.id)
-                .bind(key.forget_at.millis())
-                .execute(&mut *transaction)
-                .await?;
-        }
+    // An entry that lost one of several gives back the others: nothing of it happened.
+    for (key, _) in took.iter().filter(|(_, at)| lost.get(*at) == Some(&true)) {
+        sqlx::query("DELETE FROM uses WHERE kind = $1 AND issuer = $2 AND id = $3")
+            .bind(key.kind.as_str())
+            .bind(&key.issuer)
+            .bind(&key.id)
+            .execute(&mut *transaction)
+            .await?;
     }
 
     // 2. Transactions that begin, and the records in their order.
@@ -166,7 +176,7 @@ async fn batch(
         });
         query.build().execute(&mut *transaction).await?;
     }
-    let records: Vec<_> = won.iter().map(|entry| entry.record.clone()).collect();
+    let records: Vec<_> = won.iter().map(|entry| &entry.record).collect();
     let mut next = append(&mut transaction, &records).await?;
 
     // 3. What no living token can need is forgotten, a little at a time.
@@ -203,7 +213,7 @@ async fn forget(transaction: &mut Transaction<'_, Sqlite>, now: i64) -> Result<(
 }
 
 /// Gives `records` their places in the log, inside a transaction that its caller commits. Returns the first index.
-pub(crate) async fn append(transaction: &mut Transaction<'_, Sqlite>, records: &[Record]) -> Result<u64, sqlx::Error> {
+pub(crate) async fn append(transaction: &mut Transaction<'_, Sqlite>, records: &[&Record]) -> Result<u64, sqlx::Error> {
     let count = i64::try_from(records.len()).unwrap_or(i64::MAX);
     let size: i64 = sqlx::query("UPDATE log_head SET size = size + $1 WHERE one = 1 RETURNING size")
         .bind(count)
@@ -215,9 +225,7 @@ pub(crate) async fn append(transaction: &mut Transaction<'_, Sqlite>, records: &
     for chunk in numbered.chunks(128) {
         let mut query = QueryBuilder::<Sqlite>::new("INSERT INTO records (idx, body) ");
         query.push_values(chunk, |mut row, (index, record)| {
-            let mut members = record.to_json();
-            members.insert("index".to_owned(), serde_json::Value::from(*index));
-            row.push_bind(*index).push_bind(serde_json::Value::Object(members).to_string());
+            row.push_bind(*index).push_bind(record.to_line(*index));
         });
         query.build().execute(&mut **transaction).await?;
     }

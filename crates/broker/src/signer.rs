@@ -242,7 +242,7 @@ async fn change(store: &Store, kid: &str, states: &[(KeyState, &str)], reason: &
             .execute(&mut *transaction)
             .await?;
     }
-    append(&mut transaction, &[record(kid, reason, now)]).await?;
+    append(&mut transaction, &[&record(kid, reason, now)]).await?;
     Ok(transaction.commit().await?)
 }
 
@@ -263,7 +263,7 @@ async fn insert(store: &Store, sealing: &Sealing, algorithm: Algorithm, state: K
         .bind(sealed)
         .execute(&mut *transaction)
         .await?;
-        append(&mut transaction, &[record(&kid, "key_made", now)]).await?;
+        append(&mut transaction, &[&record(&kid, "key_made", now)]).await?;
         transaction.commit().await
     };
     stored.await.map_err(StoreUnavailable::from)?;

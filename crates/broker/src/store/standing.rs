@@ -83,7 +83,7 @@ impl Store {
             }
         };
         query.execute(&mut *transaction).await?;
-        append(&mut transaction, &[record]).await?;
+        append(&mut transaction, &[&record]).await?;
         Ok(transaction.commit().await?)
     }
 }

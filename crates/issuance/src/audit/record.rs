@@ -8,7 +8,8 @@ use delegation::details::Detail;
 use delegation::identity::Subject;
 use delegation::oauth::{AudienceId, ClientId, Reason};
 use delegation::time::Timestamp;
-use serde_json::{Map, Value};
+use serde::Serialize;
+use serde_json::Value;
 
 /// What a record is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -132,69 +133,98 @@ impl Record {
         self
     }
 
-    /// The members of the record without `index`, which the journal gives; absent ones are left out.
+    /// The record as the log keeps it at `index`: one line of JSON, absent members left out.
     ///
     /// `time` is in milliseconds since the epoch.
-    pub fn to_json(&self) -> Map<String, Value> {
-        let mut members = Map::new();
-        let mut put = |name: &str, value: Value| {
-            let empty = match &value {
-                Value::Null => true,
-                Value::String(text) => text.is_empty(),
-                Value::Array(items) => items.is_empty(),
-                _ => false,
-            };
-            if !empty {
-                members.insert(name.to_owned(), value);
-            }
+    pub fn to_line(&self, index: i64) -> String {
+        let scopes: Vec<_> = self.asked.scopes.iter().map(|scope| scope.as_str()).collect();
+        let line = Line {
+            index,
+            time: self.time.millis(),
+            id: &self.id,
+            kind: self.kind.as_str(),
+            decision: self.decision.as_str(),
+            reason: &self.reason,
+            subject: self.subject.as_ref().map(|subject| Pair {
+                iss: &subject.iss,
+                sub: &subject.sub,
+            }),
+            actor: self.actor.iter().map(|Actor { iss, sub }| Pair { iss, sub }).collect(),
+            chain: &self.chain,
+            client: self.client.as_ref().map(ClientId::as_str),
+            requested_by: self.requested_by.as_deref(),
+            audience: self.audience.as_ref().map(AudienceId::as_str),
+            txn: self.txn.as_deref(),
+            jti: self.jti.as_deref(),
+            parent_jti: self.parent_jti.as_deref(),
+            authorization_details: self.asked.details.iter().map(Detail::to_json).collect(),
+            scope: scopes.join(" "),
+            onward: self.onward.iter().map(Detail::to_json).collect(),
+            expires_in: self.expires_in,
+            rules: &self.rules,
+            policy_version: &self.policy_version,
+            config_version: &self.config_version,
+            client_ip: self.client_ip,
+            inputs: &self.inputs,
+            count: self.count,
         };
-        let text = |text: &Option<String>| text.as_deref().map_or(Value::Null, Value::from);
-        put("id", Value::from(self.id.as_str()));
-        put("time", Value::from(self.time.millis()));
-        put("kind", Value::from(self.kind.as_str()));
-        put("decision", Value::from(self.decision.as_str()));
-        put("reason", Value::from(self.reason.as_str()));
-        put(
-            "subject",
-            self.subject.as_ref().map_or(Value::Null, |subject| pair(&subject.iss, &subject.sub)),
-        );
-        put("actor", self.actor.iter().map(|actor| pair(&actor.iss, &actor.sub)).collect());
-        put("chain", Value::from(self.chain.clone()));
-        put(
-            "client",
-            self.client.as_ref().map_or(Value::Null, |client| Value::from(client.as_str())),
-        );
-        put("requested_by", text(&self.requested_by));
-        put(
-            "audience",
-            self.audience.as_ref().map_or(Value::Null, |audience| Value::from(audience.as_str())),
-        );
-        put("txn", text(&self.txn));
-        put("jti", text(&self.jti));
-        put("parent_jti", text(&self.parent_jti));
-        put("authorization_details", self.asked.details.iter().map(Detail::to_json).collect());
-        put(
-            "scope",
-            Value::from(self.asked.scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(" ")),
-        );
-        put("onward", self.onward.iter().map(Detail::to_json).collect());
-        put("expires_in", self.expires_in.map_or(Value::Null, Value::from));
-        put("rules", Value::from(self.rules.clone()));
-        put("policy_version", Value::from(self.policy_version.as_str()));
-        put("config_version", Value::from(self.config_version.as_str()));
-        put(
-            "client_ip",
-            self.client_ip.map_or(Value::Null, |address| Value::from(address.to_string())),
-        );
-        put("inputs", self.inputs.clone());
-        put("count", self.count.map_or(Value::Null, Value::from));
-        members
+        // No member can fail to be written: all are strings, numbers, lists of them, and JSON.
+        serde_json::to_string(&line).unwrap_or_default()
     }
 }
 
-fn pair(iss: &str, sub: &str) -> Value {
-    let mut members = Map::new();
-    members.insert("iss".to_owned(), Value::from(iss));
-    members.insert("sub".to_owned(), Value::from(sub));
-    Value::Object(members)
+/// The members of the log format.
+#[derive(Serialize)]
+struct Line<'r> {
+    index: i64,
+    time: i64,
+    id: &'r str,
+    kind: &'r str,
+    decision: &'r str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    reason: &'r str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<Pair<'r>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    actor: Vec<Pair<'r>>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    chain: &'r [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<&'r str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    requested_by: Option<&'r str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audience: Option<&'r str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    txn: Option<&'r str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jti: Option<&'r str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent_jti: Option<&'r str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    authorization_details: Vec<Value>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    scope: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    onward: Vec<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_in: Option<i64>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    rules: &'r [String],
+    #[serde(skip_serializing_if = "str::is_empty")]
+    policy_version: &'r str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    config_version: &'r str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_ip: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Value::is_null")]
+    inputs: &'r Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Pair<'r> {
+    iss: &'r str,
+    sub: &'r str,
 }
