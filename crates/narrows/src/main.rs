@@ -6,6 +6,10 @@ mod config;
 mod demo;
 mod serving;
 
+/// An exchange makes hundreds of small allocations; see docs/performance.md.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> std::process::ExitCode {
     cli::main()
 }
