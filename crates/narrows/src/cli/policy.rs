@@ -1,13 +1,13 @@
 //! `policy test|lint|matrix`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
 use delegation::authority::atoms;
 use delegation::details::{Detail, Standing};
-use delegation::identity::{AttributeValue, Attributes, Subject, SubjectKind};
+use delegation::identity::{AttributeValue, Attributes, OUR_NAME, Subject, SubjectKind};
 use delegation::oauth::{ClientId, Scope};
 use issuance::policy::{Answer, Because, ClientFacts, Inquiry, Policy as _, Question, SubjectFacts};
 use policy_cedar::CedarPolicy;
@@ -21,7 +21,7 @@ use crate::serving;
 /// Verbs of `policy`.
 #[derive(Debug, Subcommand)]
 pub(super) enum PolicyVerb {
-    /// Run the cases in NAME.cases.toml beside NAME.cedar.
+    /// Run the cases in the NAME.cases.toml beside the policies.
     Test,
     /// Name rules that can never fire, and permits without audience or type.
     Lint {
@@ -34,6 +34,9 @@ pub(super) enum PolicyVerb {
         /// A group of the subject, as `corp|support`; may be repeated.
         #[arg(long)]
         group: Vec<String>,
+        /// A client that acted before, the latest first; may be repeated.
+        #[arg(long)]
+        chain: Vec<String>,
         /// As JSON.
         #[arg(long)]
         json: bool,
@@ -66,6 +69,9 @@ struct Case {
     onward: Vec<String>,
     #[serde(default)]
     scope: Vec<String>,
+    /// The clients that acted before, the latest first.
+    #[serde(default)]
+    chain: Vec<String>,
     #[serde(default = "two_minutes")]
     expires_in: i64,
     /// RFC 3339; noon of a Wednesday if it does not matter.
@@ -86,14 +92,13 @@ pub(super) fn run(verb: PolicyVerb, paths: &[PathBuf]) -> Outcome {
     match verb {
         PolicyVerb::Test => test(&loaded, &in_force.policy),
         PolicyVerb::Lint { json } => lint(&loaded, &in_force.policy, json),
-        PolicyVerb::Matrix { group, json } => matrix(&loaded, &in_force.policy, &group, json),
+        PolicyVerb::Matrix { group, chain, json } => matrix(&loaded, &in_force.policy, &group, &chain, json),
     }
 }
 
 fn test(loaded: &Loaded, policy: &CedarPolicy) -> Outcome {
     let (mut passed, mut failed) = (0, 0);
-    let beside = loaded.policies.iter().map(|file| Path::new(&file.name).with_extension("cases.toml"));
-    for path in beside.filter(|path| path.is_file()) {
+    for path in beside(loaded)? {
         let cases: Cases = toml::from_str(&std::fs::read_to_string(&path)?).map_err(|error| format!("{}: {error}", path.display()))?;
         for case in cases.case {
             let inquiry = case.inquiry(loaded).map_err(|error| format!("{}: case `{}`: {error}", path.display(), case.name))?;
@@ -106,6 +111,15 @@ fn test(loaded: &Loaded, policy: &CedarPolicy) -> Outcome {
                 Answer::Deny { .. } => "deny",
             };
             let rules = case.rules.as_ref().is_none_or(|rules| *rules == verdict.rules);
+            if !["allow", "deny", "hold"].contains(&case.expect.as_str()) {
+                return Err(format!(
+                    "{}: case `{}`: expect: expected allow, deny or hold, found `{}`",
+                    path.display(),
+                    case.name,
+                    case.expect
+                )
+                .into());
+            }
             if answer == case.expect && rules {
                 passed += 1;
             } else {
@@ -121,8 +135,27 @@ fn test(loaded: &Loaded, policy: &CedarPolicy) -> Outcome {
             }
         }
     }
+    if passed + failed == 0 {
+        say("no cases: write them in NAME.cases.toml beside NAME.cedar");
+    }
     say(format!("{passed} passed, {failed} failed"));
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Every file of cases in the folders that policies lie in, whatever policy it is named after.
+fn beside(loaded: &Loaded) -> Result<BTreeSet<PathBuf>, Box<dyn std::error::Error + Send + Sync>> {
+    let folders: BTreeSet<_> = loaded.policies.iter().filter_map(|file| Path::new(&file.name).parent()).collect();
+    let mut found = BTreeSet::new();
+    for folder in folders {
+        let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        for entry in std::fs::read_dir(here)? {
+            let name = entry?.file_name();
+            if name.to_string_lossy().ends_with(".cases.toml") {
+                found.insert(folder.join(name));
+            }
+        }
+    }
+    Ok(found)
 }
 
 impl Case {
@@ -134,6 +167,19 @@ impl Case {
             .ok_or_else(|| format!("there is no client `{}`", self.client))?;
         let (issuer_name, sub) = self.subject.split_once('|').ok_or("`subject` is `issuer|sub`")?;
         let issuer = snapshot.issuer_named(issuer_name);
+        if issuer.is_none() && issuer_name != OUR_NAME {
+            return Err(format!("there is no trusted issuer `{issuer_name}`"));
+        }
+        if !snapshot.audiences.keys().any(|id| id.to_string() == self.audience) {
+            return Err(format!("there is no audience `{}`", self.audience));
+        }
+        let actor = |id: &String| {
+            ClientId::parse(id)
+                .ok()
+                .filter(|id| snapshot.clients.contains_key(id))
+                .ok_or_else(|| format!("there is no client `{id}`"))
+        };
+        let chain = self.chain.iter().map(actor).collect::<Result<_, _>>()?;
         let mut questions = Vec::new();
         for (list, onward) in [(&self.details, false), (&self.onward, true)] {
             for text in list {
@@ -169,7 +215,7 @@ impl Case {
             expires_in: self.expires_in,
             subject_age_seconds: 0,
             requested_by: None,
-            chain: Vec::new(),
+            chain,
             client_ip: None,
             sender_constrained: false,
             auth_age_seconds: None,
@@ -198,7 +244,7 @@ fn lint(loaded: &Loaded, policy: &CedarPolicy, json: bool) -> Outcome {
     })
 }
 
-fn matrix(loaded: &Loaded, policy: &CedarPolicy, groups: &[String], json: bool) -> Outcome {
+fn matrix(loaded: &Loaded, policy: &CedarPolicy, groups: &[String], chain: &[String], json: bool) -> Outcome {
     let snapshot = &loaded.snapshot;
     let issuer = groups
         .first()
@@ -229,6 +275,7 @@ fn matrix(loaded: &Loaded, policy: &CedarPolicy, groups: &[String], json: bool) 
                         details: vec![format!("{}:{action}{id}", declared.name)],
                         onward: Vec::new(),
                         scope: Vec::new(),
+                        chain: chain.to_vec(),
                         expires_in: 60,
                         now: None,
                         expect: String::new(),
@@ -251,7 +298,20 @@ fn matrix(loaded: &Loaded, policy: &CedarPolicy, groups: &[String], json: bool) 
         let items: Vec<_> = rows.iter().map(|row| serde_json::json!({ "client": row.first(), "audience": row.get(1), "action": row.get(2), "answer": row.get(3), "rules": row.get(4) })).collect();
         say(serde_json::Value::from(items));
     } else {
+        say(format!(
+            "for a subject {}{}\n",
+            listed("in", groups, "in no group"),
+            listed(", after", chain, "")
+        ));
         say(table(&["client", "audience", "action", "answer", "rules"], rows));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn listed(word: &str, names: &[String], none: &str) -> String {
+    if names.is_empty() {
+        none.to_owned()
+    } else {
+        format!("{word} {}", names.join(", "))
+    }
 }

@@ -5,10 +5,10 @@ use crate::assertion::ClientKey;
 use crate::cli::init::{self, NewFile};
 
 const CONFIG: &str = include_str!("layout/narrows.toml");
-/// The rules of the scenes.
-const RULES: &str = include_str!("layout/shop.cedar");
+/// The rules of the scenes, which lie where people look for them.
+const RULES: &str = include_str!("../../../../policies/shop.cedar");
 /// What the rules must say.
-const CASES: &str = include_str!("layout/shop.cases.toml");
+const CASES: &str = include_str!("../../../../policies/shop.cases.toml");
 
 /// Every file of the installation, with fresh keys.
 pub(crate) fn files(issuer: &str, provider: &str, listen: &str) -> Result<Vec<NewFile>, Failure> {

@@ -31,16 +31,6 @@ fn what_init_writes_is_right() {
 }
 
 #[test]
-fn the_cases_beside_the_policies_of_the_demo_pass() {
-    let folder = started("demo");
-    let ran = narrows(folder.path(), &["policy", "test"], "");
-    assert_eq!((ran.code, ran.out.trim()), (0, "3 passed, 0 failed"), "{}", ran.err);
-    assert_eq!(narrows(folder.path(), &["policy", "lint"], "").code, 0);
-    let matrix = narrows(folder.path(), &["policy", "matrix", "--group", "corp|support"], "");
-    assert!(matrix.out.contains("edge-opens-orders-for-support"), "{}", matrix.out);
-}
-
-#[test]
 fn what_is_wrong_is_named_with_its_line_and_a_mend() {
     let folder = started("plain");
     let rows = [

@@ -8,5 +8,6 @@ mod documentation;
 mod every_key;
 mod mistakes;
 mod overlay;
+mod policies;
 mod program;
 mod run;
