@@ -17,6 +17,9 @@ use crate::config::{self, Loaded};
 /// How often files are looked at.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
+/// When each file was written last, and its length; nothing for one that is not there.
+type Stamps = Vec<(PathBuf, Option<(SystemTime, u64)>)>;
+
 /// A running broker.
 pub(crate) struct Running {
     pub(crate) broker: Arc<Broker>,
@@ -37,6 +40,7 @@ pub(crate) fn in_force(loaded: &Loaded) -> Result<InForce, policy_cedar::LoadErr
 /// Starts a broker from the files at `paths`.
 pub(crate) async fn start(paths: Vec<PathBuf>) -> Result<Running, Box<dyn std::error::Error + Send + Sync>> {
     let loaded = config::load(&paths).map_err(|problems| problems.to_string())?;
+    let seen = fingerprint(&paths, &loaded);
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -65,7 +69,7 @@ pub(crate) async fn start(paths: Vec<PathBuf>) -> Result<Running, Box<dyn std::e
         routes,
         until(stopped.clone()),
     )));
-    tasks.push(tokio::spawn(follow(Arc::clone(&broker), paths, loaded, stopped)));
+    tasks.push(tokio::spawn(follow(Arc::clone(&broker), paths, loaded, seen, stopped)));
     Ok(Running {
         broker,
         address,
@@ -91,10 +95,9 @@ async fn until(mut stopped: watch::Receiver<bool>) {
 }
 
 /// Follows files, standing and keys until it is told to stop.
-async fn follow(broker: Arc<Broker>, paths: Vec<PathBuf>, loaded: Loaded, mut stopped: watch::Receiver<bool>) {
+async fn follow(broker: Arc<Broker>, paths: Vec<PathBuf>, loaded: Loaded, mut seen: Stamps, mut stopped: watch::Receiver<bool>) {
     let mut hangup = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok();
     let mut tick = tokio::time::interval(LOOK_AGAIN);
-    let mut seen = fingerprint(&paths, &loaded);
     let mut watched = loaded;
     loop {
         let told = async {
@@ -113,12 +116,11 @@ async fn follow(broker: Arc<Broker>, paths: Vec<PathBuf>, loaded: Loaded, mut st
         if now == seen && !forced {
             continue;
         }
+        // Stamped before the files are read: what is written from here on is a change again. Files that are named for
+        // the first time have no stamp yet, and so are looked at once more.
         seen = now;
         match reload(&broker, &paths).await {
-            Ok(loaded) => {
-                seen = fingerprint(&paths, &loaded);
-                watched = loaded;
-            }
+            Ok(loaded) => watched = loaded,
             Err(why) => {
                 tracing::error!("the change is refused and the old state stays: {why}");
                 broker.refuse_change(why);
@@ -139,7 +141,7 @@ async fn reload(broker: &Broker, paths: &[PathBuf]) -> Result<Loaded, String> {
 }
 
 /// What tells that a file changed: all that were read, and all that the patterns of policies find now.
-fn fingerprint(paths: &[PathBuf], loaded: &Loaded) -> Vec<(PathBuf, Option<(SystemTime, u64)>)> {
+fn fingerprint(paths: &[PathBuf], loaded: &Loaded) -> Stamps {
     let mut files: Vec<_> = paths.iter().chain(&loaded.watched).cloned().collect();
     for pattern in &loaded.patterns {
         files.extend(glob::glob(pattern).into_iter().flatten().flatten());

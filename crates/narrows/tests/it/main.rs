@@ -10,4 +10,5 @@ mod mistakes;
 mod overlay;
 mod policies;
 mod program;
+mod reload;
 mod run;
