@@ -128,6 +128,12 @@ pub(crate) fn load(paths: &[PathBuf]) -> Result<Loaded, Problems> {
     };
     let (policies, policy_version, policy_paths) = policies(&file, &mut problems);
     let timezone = file.policy.as_ref().and_then(|policy| policy.timezone.clone()).unwrap_or_else(|| "UTC".to_owned());
+    if jiff::tz::TimeZone::get(&timezone).is_err() {
+        problems.add(
+            "policy.timezone",
+            format!("expected a name such as `Europe/Berlin`, found `{timezone}`"),
+        );
+    }
     let key_files: Vec<PathBuf> = file
         .key_file
         .clone()
@@ -170,7 +176,10 @@ pub(crate) fn load(paths: &[PathBuf]) -> Result<Loaded, Problems> {
         ("key_file", file.key_file.is_some()),
     ] {
         if !value {
-            problems.add(path, "is required".to_owned());
+            // It stands in no file, and belongs into the first.
+            let first = problems.source().files().first().map(|file| file.display().to_string());
+            let mend = "is required; `narrows init` writes a configuration that has it";
+            problems.add_in(first.unwrap_or_default(), path, mend.to_owned());
         }
     }
 

@@ -21,4 +21,4 @@ mod terms;
 pub use engine::CedarPolicy;
 pub use explain::{Explanation, NearMiss, QuestionExplanation, RuleRef};
 pub use load::{LoadError, PolicyFile};
-pub use schema::{SchemaError, cedar_schema};
+pub use schema::{SchemaError, cedar_schema, is_detail_entity};

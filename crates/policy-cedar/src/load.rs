@@ -49,7 +49,7 @@ pub(crate) struct Loaded {
 impl Loaded {
     /// Where it stands, as messages say it.
     pub(crate) fn place(&self) -> String {
-        format!("{} line {}", self.file, self.line)
+        format!("{}:{}", self.file, self.line)
     }
 }
 
@@ -71,10 +71,10 @@ pub(crate) fn load(snapshot: &Snapshot, files: &[PolicyFile]) -> Result<(Vec<Loa
     let mut wrong = Vec::new();
     let mut loaded = Vec::new();
     for file in files {
-        match parse(file) {
-            Ok(policies) => loaded.extend(policies),
-            Err(problems) => wrong.extend(problems),
-        }
+        // What is right in a file is checked on, so that every mistake is told at once.
+        let (policies, problems) = parse(file);
+        loaded.extend(policies);
+        wrong.extend(problems);
     }
     let mut places: BTreeMap<&str, String> = BTreeMap::new();
     let mut set = PolicySet::new();
@@ -119,14 +119,17 @@ pub(crate) fn load(snapshot: &Snapshot, files: &[PolicyFile]) -> Result<(Vec<Loa
     Ok((loaded, oddities))
 }
 
-/// The policies of one file, or everything that is wrong with it.
-fn parse(file: &PolicyFile) -> Result<Vec<Loaded>, Vec<String>> {
-    let set = PolicySet::from_str(&file.text).map_err(|errors| {
-        let errors = DetailedError::from(&errors);
-        // The first error is the text itself, further ones hang on it.
-        let related: Vec<_> = errors.related.iter().map(|error| located(error, file, 1)).collect();
-        [vec![located(&errors, file, 1)], related].concat()
-    })?;
+/// The policies of one file, and everything that is wrong with it.
+fn parse(file: &PolicyFile) -> (Vec<Loaded>, Vec<String>) {
+    let set = match PolicySet::from_str(&file.text) {
+        Ok(set) => set,
+        Err(errors) => {
+            let errors = DetailedError::from(&errors);
+            // The first error is the text itself, further ones hang on it.
+            let related: Vec<_> = errors.related.iter().map(|error| located(error, file, 1)).collect();
+            return (Vec::new(), [vec![located(&errors, file, 1)], related].concat());
+        }
+    };
     let mut wrong = Vec::new();
     let mut named = Vec::new();
     if set.templates().next().is_some() {
@@ -143,11 +146,11 @@ fn parse(file: &PolicyFile) -> Result<Vec<Loaded>, Vec<String>> {
         let line = number.and_then(|number| lines.get(number)).copied().unwrap_or(1);
         match name(policy, file, line) {
             Ok(policy) => named.push(policy),
-            Err(problem) => wrong.push(format!("{} line {line}: {problem}", file.name)),
+            Err(problem) => wrong.push(format!("{}:{line}: {problem}", file.name)),
         }
     }
     named.sort_by_key(|each| each.line);
-    if wrong.is_empty() { Ok(named) } else { Err(wrong) }
+    (named, wrong)
 }
 
 fn name(policy: &Policy, file: &PolicyFile, line: usize) -> Result<Loaded, String> {
@@ -193,5 +196,5 @@ fn located(error: &DetailedError, file: &PolicyFile, line: usize) -> String {
     );
     let more = [label, error.help.as_deref()].into_iter().flatten().filter(|more| !message.contains(more));
     let more: String = more.map(|more| format!("; {more}")).collect();
-    format!("{} line {line}: {}{more}", file.name, message.replace('\n', " "))
+    format!("{}:{line}: {}{more}", file.name, message.replace('\n', " "))
 }

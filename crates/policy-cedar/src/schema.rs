@@ -137,7 +137,7 @@ fn details(out: &mut String, snapshot: &Snapshot) -> Result<(), SchemaError> {
     out.push_str("namespace Detail {\n");
     for declared in snapshot.types.iter() {
         let (name, entity) = (&declared.name, &declared.entity);
-        if !is_name(entity) {
+        if !is_detail_entity(entity) {
             return Err(SchemaError(format!(
                 "detail type `{name}`: `Detail::{entity}` is taken or no name in policy; give it another `entity`"
             )));
@@ -205,7 +205,7 @@ fn actions(out: &mut String, snapshot: &Snapshot) -> Result<(), SchemaError> {
 }
 
 /// Whether `entity` can be the name of a Detail entity.
-fn is_name(entity: &str) -> bool {
+pub fn is_detail_entity(entity: &str) -> bool {
     let first = entity.starts_with(|first: char| first.is_ascii_alphabetic());
     let rest = entity.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     first && rest && !TAKEN.contains(&entity) && !WORDS.contains(&entity)

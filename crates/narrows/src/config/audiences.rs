@@ -1,6 +1,7 @@
 //! `[[audiences]]` and `[[scopes]]`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use delegation::details::{Detail, DetailTypes, Standing};
 use delegation::oauth::{AudienceId, ClientId, Scope};
@@ -43,6 +44,9 @@ pub(super) fn build(file: &File, types: &DetailTypes, problems: &mut Problems) -
                 .iter()
                 .any(|issuer| issuer.attributes.iter().flatten().any(|(name, _)| name == claim))
         };
+        if max_lifetime.is_some_and(|life| life < Duration::from_secs(1)) {
+            problems.add(&format!("{path}.max_lifetime"), "expected more than nothing".to_owned());
+        }
         for claim in audience.claims.iter().filter(|claim| !known(claim)) {
             problems.add(
                 &format!("{path}.claims"),
@@ -67,8 +71,8 @@ pub(super) fn build(file: &File, types: &DetailTypes, problems: &mut Problems) -
             );
             continue;
         };
-        if built.iter().any(|other| other.id == id) {
-            problems.add(&format!("{path}.id"), format!("`{id}` is there twice"));
+        if let Some(other) = file.audiences.iter().take(at).position(|other| other.id == audience.id) {
+            problems.add_twice(&format!("{path}.id"), &format!("audiences[{other}].id"), &audience.id);
         }
         let scopes = audience
             .scopes
@@ -100,10 +104,10 @@ pub(super) fn scopes(file: &File, types: &DetailTypes, problems: &mut Problems) 
                 Err(error) => problems.add(&format!("{path}.details[{index}]"), format!("`{text}`: {error}")),
             }
         }
-        if let Some(name) = super::scope(&scope.name, &format!("{path}.name"), problems)
-            && built.insert(name, details).is_some()
-        {
-            problems.add(&format!("{path}.name"), format!("`{}` is mapped twice", scope.name));
+        if let Some(other) = file.scopes.iter().take(at).position(|other| other.name == scope.name) {
+            problems.add_twice(&format!("{path}.name"), &format!("scopes[{other}].name"), &scope.name);
+        } else if let Some(name) = super::scope(&scope.name, &format!("{path}.name"), problems) {
+            built.insert(name, details);
         }
     }
     built

@@ -44,8 +44,8 @@ pub(super) fn build(file: &File, problems: &mut Problems) -> (Vec<Client>, Vec<I
             problems.add(&format!("{path}.id"), "expected 1 to 255 visible ASCII characters".to_owned());
             continue;
         };
-        if built.iter().any(|other| other.id == id) {
-            problems.add(&format!("{path}.id"), format!("`{id}` is there twice"));
+        if let Some(other) = file.clients.iter().take(at).position(|other| other.id == client.id) {
+            problems.add_twice(&format!("{path}.id"), &format!("clients[{other}].id"), &client.id);
         }
         if file.issuer.as_ref() == Some(&client.id) || file.trusted_issuers.iter().any(|issuer| issuer.issuer == client.id) {
             problems.add(

@@ -1,6 +1,6 @@
 //! `[[boundaries]]`, `[[guards]]` and `[[operators]]`: their names must mean something, their words must be known.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use delegation::details::ConstraintOrder;
@@ -42,14 +42,14 @@ pub(super) fn check(file: &File, problems: &mut Problems) {
 
 /// Names are there, have no `|`, and none comes twice.
 pub(super) fn distinct<'n>(table: &str, names: impl Iterator<Item = &'n str>, problems: &mut Problems) {
-    let mut seen = BTreeSet::new();
+    let mut seen = BTreeMap::new();
     for (at, name) in names.enumerate() {
         let path = format!("{table}[{at}].name");
         if name.is_empty() || name.contains('|') {
             problems.add(&path, format!("expected a name without `|`, found `{name}`"));
         }
-        if !seen.insert(name) {
-            problems.add(&path, format!("`{name}` is there twice"));
+        if let Some(other) = seen.insert(name, at) {
+            problems.add_twice(&path, &format!("{table}[{other}].name"), name);
         }
     }
 }

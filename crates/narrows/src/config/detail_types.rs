@@ -9,17 +9,20 @@ use super::file::{Action, File};
 use super::problem::Problems;
 
 /// Words that Cedar keeps for itself.
-const RESERVED: [&str; 12] = [
-    "True", "False", "If", "Then", "Else", "In", "Is", "Like", "Has", "Record", "Set", "Entity",
-];
+const RESERVED: [&str; 9] = ["True", "False", "If", "Then", "Else", "In", "Is", "Like", "Has"];
 
 /// Every declared type that is right.
 pub(super) fn build(file: &File, problems: &mut Problems) -> DetailTypes {
     let mut built: Vec<DetailType> = Vec::new();
     for (at, declared) in file.detail_types.iter().enumerate() {
         let path = format!("detail_types[{at}]");
-        if built.iter().any(|other| other.name == declared.name) || declared.name.is_empty() {
-            problems.add(&format!("{path}.type"), format!("`{}` is empty or declared twice", declared.name));
+        if declared.name.is_empty() {
+            problems.add(&format!("{path}.type"), "is empty".to_owned());
+        }
+        // What is said of a second one would only repeat that there are two.
+        if let Some(other) = built.iter().position(|other| other.name == declared.name) {
+            problems.add_twice(&format!("{path}.type"), &format!("detail_types[{other}].type"), &declared.name);
+            continue;
         }
         let mut constraints = BTreeMap::new();
         for (name, order) in &declared.constraints {
@@ -81,10 +84,13 @@ pub(super) fn build(file: &File, problems: &mut Problems) -> DetailTypes {
         let entity = declared.entity.clone().or_else(|| entity_name(&declared.name)).unwrap_or_default();
         let named = entity.starts_with(|first: char| first.is_ascii_uppercase())
             && entity.chars().all(|each| each.is_ascii_alphanumeric() || each == '_');
-        if !named || RESERVED.contains(&entity.as_str()) {
+        if !named || RESERVED.contains(&entity.as_str()) || !policy_cedar::is_detail_entity(&entity) {
             problems.add(
                 &path,
-                format!("`{}` makes no name for policy; add `entity = \"Name\"`", declared.name),
+                format!(
+                    "`{}` makes no name for policy; add `entity = \"Name\"`",
+                    declared.entity.as_ref().unwrap_or(&declared.name)
+                ),
             );
         } else if let Some(other) = built.iter().find(|other| other.entity == entity) {
             problems.add(

@@ -26,10 +26,19 @@ pub(super) fn build(file: &File, problems: &mut Problems) -> (Vec<TrustedIssuer>
                 format!("`{}`: names have no `|`, and `{OUR_NAME}` is our own", issuer.name),
             );
         }
-        if built.iter().any(|other| other.name == issuer.name || other.issuer == issuer.issuer) {
+        let twin = file
+            .trusted_issuers
+            .iter()
+            .take(at)
+            .position(|other| other.name == issuer.name || other.issuer == issuer.issuer);
+        if let Some(twin) = twin {
+            let other = problems.source().place(&format!("trusted_issuers[{twin}]"));
             problems.add(
                 &path,
-                format!("name or issuer of `{}` is there twice; one entry for each issuer", issuer.name),
+                format!(
+                    "name or issuer of `{}` is there twice, first at {other}; one entry for each issuer",
+                    issuer.name
+                ),
             );
         }
         if Some(&issuer.issuer) == file.issuer.as_ref() {

@@ -51,6 +51,21 @@ impl Problems {
         self.found.push(self.at(key, message));
     }
 
+    /// Notes that `key` is wrong, at a place that is known already.
+    pub(super) fn add_in(&mut self, place: String, key: &str, message: String) {
+        self.found.push(Problem {
+            place,
+            key: key.to_owned(),
+            message,
+        });
+    }
+
+    /// Notes that `key` says what `other` says: both places are named, since they may lie in two files.
+    pub(super) fn add_twice(&mut self, key: &str, other: &str, what: &str) {
+        let places = [other, key].map(|key| self.source.place(key)).join(" and ");
+        self.add(key, format!("`{what}` is there twice, at {places}; keep one"));
+    }
+
     /// A finding at `key` that may or may not be wrong.
     pub(super) fn at(&self, key: &str, message: String) -> Problem {
         Problem {

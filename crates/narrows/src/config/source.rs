@@ -105,7 +105,8 @@ impl Source {
         }
         let mut problems = Problems::new(self.clone());
         for (key, why) in missing {
-            problems.add(&key, why);
+            let place = place_in(path, &text, &segments(&key)).map(|(_, place)| place);
+            problems.add_in(place.unwrap_or_default(), &key, why);
         }
         Err(problems)
     }
@@ -135,10 +136,8 @@ impl Source {
         let mut best = (0, String::new());
         for (file, local) in candidates {
             let Some((path, text)) = self.files.get(file) else { continue };
-            let Ok(parsed) = DeTable::parse(text) else { continue };
-            if let Some((depth, offset)) = offset(parsed.get_ref(), &local).filter(|(depth, _)| *depth >= best.0) {
-                let line = text.get(..offset).map_or(1, |before| before.matches('\n').count() + 1);
-                best = (depth, format!("{}:{line}", path.display()));
+            if let Some(found) = place_in(path, text, &local).filter(|(depth, _)| *depth >= best.0) {
+                best = found;
             }
         }
         best.1
@@ -172,6 +171,14 @@ impl Source {
     pub(super) fn shown(&self) -> Table {
         self.whole.masked.clone()
     }
+}
+
+/// The deepest part of a key that a file holds: how deep it is, and its `file:line`.
+fn place_in(path: &Path, text: &str, key: &[Segment]) -> Option<(usize, String)> {
+    let parsed = DeTable::parse(text).ok()?;
+    let (depth, offset) = offset(parsed.get_ref(), key)?;
+    let line = text.get(..offset).map_or(1, |before| before.matches('\n').count() + 1);
+    Some((depth, format!("{}:{line}", path.display())))
 }
 
 fn strings(value: Option<Value>) -> Vec<String> {

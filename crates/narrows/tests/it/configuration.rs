@@ -106,7 +106,7 @@ fn a_bad_policy_is_named_with_its_file_and_line() {
     .unwrap();
     let ran = narrows(folder.path(), &["check"], "");
     assert_eq!(ran.code, 1);
-    assert!(ran.out.contains("bad.cedar line 3"), "{}", ran.out);
+    assert!(ran.out.contains("bad.cedar:3"), "{}", ran.out);
 }
 
 #[test]

@@ -54,6 +54,11 @@ fn every_mistake_has_its_key_and_its_mend() {
         ),
         ("max_chain    = 4", "max_chain = 0", "tokens.max_chain: expected 1 to 32"),
         (
+            "max_lifetime = \"1m\"",
+            "max_lifetime = \"0s\"",
+            "audiences[0].max_lifetime: expected more than nothing",
+        ),
+        (
             "lifetime     = \"90s\"",
             "lifetime = \"0s\"",
             "tokens.lifetime: expected more than nothing",
@@ -208,7 +213,7 @@ fn every_mistake_has_its_key_and_its_mend() {
         (
             "entity      = \"Label\"",
             "entity = \"Set\"",
-            "detail_types[1]: `https://shop.example/label` makes no name for policy",
+            "detail_types[1]: `Set` makes no name for policy",
         ),
         ("[\"depot\", \"fields\", ", "[\"depot\", \"colour\", ", "uses constraint `colour`"),
         (
@@ -396,4 +401,61 @@ fn a_secret_in_the_wrong_place_is_not_repeated() {
         let out = checked(folder.path(), from, to);
         assert!(!out.contains("hunter2"), "{out}");
     }
+}
+
+#[test]
+fn a_mistake_names_every_file_that_it_lies_in() {
+    let folder = tempfile::tempdir().unwrap();
+    narrows(folder.path(), &["init", "."], "");
+    let plain = std::fs::read_to_string(folder.path().join("narrows.toml")).unwrap();
+    std::fs::create_dir(folder.path().join("more")).unwrap();
+    let included = |text: &str| {
+        std::fs::write(folder.path().join("narrows.toml"), format!("include = [\"more/*.toml\"]\n{plain}")).unwrap();
+        std::fs::write(folder.path().join("more/a.toml"), text).unwrap();
+        let ran = narrows(folder.path(), &["check"], "");
+        assert_eq!(ran.code, 1, "{text}");
+        ran.out
+    };
+    let auth = "auth = { method = \"private_key_jwt\", jwks_file = \"../edge.jwks.json\" }";
+    let rows = [
+        (
+            format!("[[clients]]\n{auth}\nid = \"edge\""),
+            "more/a.toml:3: clients[1].id: `edge` is there twice, at narrows.toml:20 and more/a.toml:3; keep one",
+        ),
+        (
+            "[[audiences]]\nid = \"https://tickets.internal\"".to_owned(),
+            "`https://tickets.internal` is there twice, at narrows.toml:25 and more/a.toml:2",
+        ),
+        (
+            "[[detail_types]]\ntype = \"ticket\"\nactions = [\"x\"]".to_owned(),
+            "`ticket` is there twice, at narrows.toml:31 and more/a.toml:2",
+        ),
+        (
+            "[[scopes]]\nname = \"tickets.full\"\ndetails = []".to_owned(),
+            "`tickets.full` is there twice, at narrows.toml:39 and more/a.toml:2",
+        ),
+        (
+            "[[trusted_issuers]]\nname = \"corp\"\nissuer = \"https://b.example\"".to_owned(),
+            "name or issuer of `corp` is there twice, first at narrows.toml:11",
+        ),
+        (
+            "[[clients]]\nid = \"b\"\nauth = { method = \"client_secret_basic\", secret_sha256 = { env = \"NARROWS_NOWHERE\" } }"
+                .to_owned(),
+            "more/a.toml:3: clients[0].auth.secret_sha256: environment variable `NARROWS_NOWHERE` is not set",
+        ),
+        (
+            "\n\n[policy]\ntimezone = \"Mars/One\"".to_owned(),
+            "more/a.toml:4: policy.timezone: expected a name such as `Europe/Berlin`, found `Mars/One`",
+        ),
+        (
+            "[[detail_types]]\ntype = \"long\"\nactions = [\"x\"]".to_owned(),
+            "more/a.toml:1: detail_types[1]: `long` makes no name for policy",
+        ),
+    ];
+    for (text, expected) in rows {
+        let found = included(&text);
+        assert!(found.contains(expected), "{text}\nexpected: {expected}\nfound: {found}");
+    }
+    std::fs::write(folder.path().join("narrows.toml"), plain.replace("store ", "# store ")).unwrap();
+    assert!(narrows(folder.path(), &["check"], "").out.contains("narrows.toml: store: is required"));
 }

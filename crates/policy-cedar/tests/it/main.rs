@@ -77,26 +77,33 @@ fn what_is_not_right_is_refused_when_it_is_loaded_with_place_and_mend() {
         ("permit (principal, action, resource);", "@id"),
         (
             "@id(\"a\") permit (principal, action, resource);\n@id(\"a\") permit (principal, action, resource);",
-            "line 1",
+            "x.cedar:2: ",
         ),
         (
             "@id(\"a\") permit (principal == Workload::\"edge\", action == Action::\"ticket:delete\", resource);",
-            "line 1",
+            "x.cedar:1: ",
         ),
-        ("@id(\"a\") permit (principal, action, resource) when { context.gone };", "line 1"),
+        (
+            "@id(\"a\") permit (principal, action, resource) when { context.gone };",
+            "x.cedar:1: ",
+        ),
         (
             "@id(\"a\") permit (principal, action, resource is Detail::Ticket) when { resource.limit < 5 };",
-            "line 1",
+            "x.cedar:1: ",
         ),
         ("@id(\"a\") permit (principal == ?principal, action, resource);", "template"),
-        ("@id(\"a\")\npermit (", "x.cedar line 2"),
+        ("@id(\"a\")\npermit (", "x.cedar:2"),
         (
             "// what\n@id(\"a\") permit (principal, action, resource)\nwhen { context.expires_in <\n \"5\" };",
-            "x.cedar line 4",
+            "x.cedar:4",
         ),
         (
             "// @id(\"b\")\n@id(\"a\") permit (principal, action, resource);\n@id(\"b\") permit (principal, action, resource);\n@id(\"b\") forbid (principal, action, resource);",
-            "x.cedar line 4: `@id(\"b\")` is the name of the policy at x.cedar line 3 too",
+            "x.cedar:4: `@id(\"b\")` is the name of the policy at x.cedar:3 too",
+        ),
+        (
+            "permit (principal, action, resource);\n@id(\"a\") permit (principal, action, resource) when { context.gone };",
+            "x.cedar:2: ",
         ),
         (
             "@id(\"a\") @requires(\"approval\") permit (principal, action, resource);",
