@@ -202,20 +202,24 @@ pub async fn rotate(store: &Store, key_files: &[PathBuf], algorithm: Algorithm, 
     Ok(kid)
 }
 
-/// Takes a key out of use for good: what it signed verifies no more. `prefix` must name exactly one that does not sign.
-pub async fn retire(store: &Store, prefix: &str, now: Timestamp) -> Result<String, KeyRingError> {
+/// The key that `prefix` names, if it is exactly one and does not sign.
+pub async fn retirable(store: &Store, prefix: &str) -> Result<String, KeyRingError> {
     let keys = list(store).await?;
     let mut named = keys
         .iter()
         .filter(|key| key.kid.starts_with(prefix) || key.kid.starts_with(&format!("nrw-{prefix}")));
-    let (Some(key), None) = (named.next(), named.next()) else {
-        return Err(KeyRingError::NoSuchKey(prefix.to_owned()));
-    };
-    if key.state == KeyState::Active {
-        return Err(KeyRingError::StillActive(key.kid.clone()));
+    match (named.next(), named.next()) {
+        (Some(key), None) if key.state == KeyState::Active => Err(KeyRingError::StillActive(key.kid.clone())),
+        (Some(key), None) => Ok(key.kid.clone()),
+        _ => Err(KeyRingError::NoSuchKey(prefix.to_owned())),
     }
-    change(store, &key.kid, &[(KeyState::Retired, &key.kid)], "key_retired", now).await?;
-    Ok(key.kid.clone())
+}
+
+/// Takes a key out of use for good: what it signed verifies no more. `prefix` must name exactly one that does not sign.
+pub async fn retire(store: &Store, prefix: &str, now: Timestamp) -> Result<String, KeyRingError> {
+    let kid = retirable(store, prefix).await?;
+    change(store, &kid, &[(KeyState::Retired, &kid)], "key_retired", now).await?;
+    Ok(kid)
 }
 
 async fn activate(store: &Store, kid: &str, now: Timestamp) -> Result<(), StoreUnavailable> {

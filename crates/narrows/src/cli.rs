@@ -103,7 +103,13 @@ struct ShowArgs {
 /// Runs the program.
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
-    let filter = tracing_subscriber::EnvFilter::try_from_env("NARROWS_LOG").unwrap_or_else(|_| "warn,narrows=info,broker=info".into());
+    // The demo tells its story itself; what its broker logs would only come between.
+    let usual = if matches!(cli.verb, Verb::Demo(_)) {
+        "warn"
+    } else {
+        "warn,narrows=info,broker=info"
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("NARROWS_LOG").unwrap_or_else(|_| usual.into());
     // Control characters of outside text are escaped by the JSON form; colour is off where nobody looks.
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match cli.verb {

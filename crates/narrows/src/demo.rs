@@ -173,18 +173,21 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode, Failure> {
 
 fn stay(config: &std::path::Path, issuer: &str) {
     let program = std::env::args().next().unwrap_or_else(|| "narrows".to_owned());
-    let config = config.display();
-    let edge = config.to_string().replace("narrows.toml", "edge.key");
+    let folder = config.parent().unwrap_or(config).display();
+    let narrows = format!("{program} --config {}", config.display());
+    let ask = |user: &str| {
+        let exchange = "exchange --client edge --audience https://orders.internal --details order:read/7";
+        format!("{program} demo token --user {user} | {narrows} {exchange} --key {folder}/edge.key")
+    };
     say(format!(
         "\nThe broker stays up at {issuer} until you press Ctrl-C. In another terminal:\n"
     ));
-    say(format!(
-        "  {program} demo token --user alice | {program} --config {config} exchange --client edge --key {edge} --audience https://orders.internal --details order:read/7 | {program} --config {config} inspect"
-    ));
-    say(format!(
-        "  {program} demo token --user bob | {program} --config {config} exchange --client edge --key {edge} --audience https://orders.internal --details order:read/7"
-    ));
-    say(format!("  {program} --config {config} policy matrix --group 'corp|support'"));
+    say("# alice's token becomes one for order 7, and is read out");
+    say(format!("{} | {narrows} inspect\n", ask("alice")));
+    say("# bob is refused, and told the command that says why");
+    say(format!("{}\n", ask("bob")));
+    say("# who may do what");
+    say(format!("{narrows} policy matrix --group 'corp|support'"));
 }
 
 async fn token(user: &str) -> Result<ExitCode, Failure> {

@@ -8,6 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use broker::store::{Party, Standing, Store};
 use clap::{Subcommand, ValueEnum};
+use delegation::identity::OUR_NAME;
 use delegation::oauth::ClientId;
 use delegation::time::Timestamp;
 use issuance::audit::{Decision, Kind, Record};
@@ -15,7 +16,7 @@ use issuance::audit::{Decision, Kind, Record};
 use super::output::{say, table};
 use super::{Outcome, init};
 use crate::assertion::ClientKey;
-use crate::config;
+use crate::config::{self, Loaded};
 
 /// Verbs of `client`.
 #[derive(Debug, Subcommand)]
@@ -39,7 +40,7 @@ pub(super) enum ClientVerb {
     },
     /// Refuse a client from now on, whatever the files say.
     Disable {
-        /// The client's identifier.
+        /// The client's identifier, or a unique beginning of it.
         id: String,
         /// Only say what would be done.
         #[arg(long)]
@@ -47,7 +48,7 @@ pub(super) enum ClientVerb {
     },
     /// Take it back.
     Enable {
-        /// The client's identifier.
+        /// The client's identifier, or a unique beginning of it.
         id: String,
         /// Only say what would be done.
         #[arg(long)]
@@ -62,11 +63,17 @@ pub(super) enum SubjectVerb {
     Disable {
         /// The issuer's name and the outside `sub`, as `corp|alice`.
         subject: String,
+        /// Only say what would be done.
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Take it back.
     Enable {
         /// The issuer's name and the outside `sub`, as `corp|alice`.
         subject: String,
+        /// Only say what would be done.
+        #[arg(long)]
+        dry_run: bool,
     },
 }
 
@@ -76,63 +83,104 @@ pub(super) enum Method {
     PrivateKeyJwt,
     /// A shared secret in the header.
     ClientSecretBasic,
+    /// A shared secret in the body.
+    ClientSecretPost,
 }
 
 pub(super) async fn run(verb: ClientVerb, paths: &[PathBuf]) -> Outcome {
-    match verb {
-        ClientVerb::Add { id, method, dry_run } => add(&id, method, dry_run),
-        ClientVerb::List { json } => list(json, paths).await,
-        ClientVerb::Disable { id, dry_run } => set(Party::Client(ClientId::parse(&id)?), Standing::Disabled, dry_run, paths).await,
-        ClientVerb::Enable { id, dry_run } => set(Party::Client(ClientId::parse(&id)?), Standing::Enabled, dry_run, paths).await,
-    }
+    let (id, standing, dry_run) = match verb {
+        ClientVerb::Add { id, method, dry_run } => return add(&id, method, dry_run, paths),
+        ClientVerb::List { json } => return list(json, paths).await,
+        ClientVerb::Disable { id, dry_run } => (id, Standing::Disabled, dry_run),
+        ClientVerb::Enable { id, dry_run } => (id, Standing::Enabled, dry_run),
+    };
+    let loaded = config::load(paths).map_err(|problems| problems.to_string())?;
+    set(Party::Client(named(&loaded, &id)?), standing, dry_run, &loaded).await
 }
 
 pub(super) async fn run_subject(verb: SubjectVerb, paths: &[PathBuf]) -> Outcome {
-    let (subject, standing) = match verb {
-        SubjectVerb::Disable { subject } => (subject, Standing::Disabled),
-        SubjectVerb::Enable { subject } => (subject, Standing::Enabled),
+    let (subject, standing, dry_run) = match verb {
+        SubjectVerb::Disable { subject, dry_run } => (subject, Standing::Disabled, dry_run),
+        SubjectVerb::Enable { subject, dry_run } => (subject, Standing::Enabled, dry_run),
     };
     let (issuer_name, sub) = subject.split_once('|').ok_or("expected the issuer's name and the `sub`, as `corp|alice`")?;
-    set(
-        Party::Subject {
-            issuer_name: issuer_name.to_owned(),
-            sub: sub.to_owned(),
-        },
-        standing,
-        false,
-        paths,
-    )
-    .await
+    let loaded = config::load(paths).map_err(|problems| problems.to_string())?;
+    // Someone who is disabled under a name that nothing has would go on as before.
+    if issuer_name != OUR_NAME && loaded.snapshot.issuer_named(issuer_name).is_none() {
+        return Err(format!("there is no trusted issuer `{issuer_name}`; see `narrows config show`").into());
+    }
+    let party = Party::Subject {
+        issuer_name: issuer_name.to_owned(),
+        sub: sub.to_owned(),
+    };
+    set(party, standing, dry_run, &loaded).await
 }
 
-fn add(id: &str, method: Method, dry_run: bool) -> Outcome {
+/// The client that is called `text`, or the only one that begins so.
+fn named(loaded: &Loaded, text: &str) -> Result<ClientId, String> {
+    let ids = || loaded.snapshot.clients.keys();
+    let whole = ids().find(|id| id.to_string() == text);
+    let mut beginning = ids().filter(|id| id.to_string().starts_with(text));
+    match (whole, beginning.next(), beginning.next()) {
+        (Some(id), ..) | (None, Some(id), None) => Ok(id.clone()),
+        (None, None, _) => Err(format!("there is no client `{text}`; see `narrows client list`")),
+        (None, Some(_), Some(_)) => Err(format!("`{text}` begins more than one client; give more of it")),
+    }
+}
+
+fn add(id: &str, method: Method, dry_run: bool, paths: &[PathBuf]) -> Outcome {
     let id = ClientId::parse(id)?;
-    match method {
+    let (entry_id, wrote) = (toml::Value::from(id.to_string()), if dry_run { "would write" } else { "wrote" });
+    let method = match method {
         Method::PrivateKeyJwt => {
-            let (public, private) = (format!("{id}.jwks.json"), format!("{id}.key"));
-            if Path::new(&public).exists() || Path::new(&private).exists() {
-                return Err(format!("`{public}` or `{private}` is there already; nothing was written").into());
+            // The entry names the file from where the configuration lies, so the file goes there.
+            let folder = paths.first().and_then(|path| path.parent()).unwrap_or_else(|| Path::new(""));
+            let name = file_name(&id);
+            let (public, private) = (folder.join(format!("{name}.jwks.json")), folder.join(format!("{name}.key")));
+            let (shown, hidden) = (public.display(), private.display());
+            if public.exists() || private.exists() {
+                return Err(format!("`{shown}` or `{hidden}` is there already; nothing was written").into());
             }
             let (key, pem) = ClientKey::generate()?;
             if !dry_run {
-                init::write(Path::new(&public), &format!("{}\n", key.jwks()), false)?;
-                init::write(Path::new(&private), &pem, true)?;
+                init::write(&public, &format!("{}\n", key.jwks()), false)?;
+                init::write(&private, &pem, true)?;
             }
             say(format!(
-                "# wrote {public} and {private} (secret: give it to the client)\n\n[[clients]]\nid   = \"{id}\"\nauth = {{ method = \"private_key_jwt\", jwks_file = \"{public}\" }}"
+                "# {wrote} {shown} and {hidden} (secret: give it to the client)\n\n[[clients]]\nid   = {entry_id}\nauth = {{ method = \"private_key_jwt\", jwks_file = \"{name}.jwks.json\" }}"
             ));
+            return Ok(ExitCode::SUCCESS);
         }
-        Method::ClientSecretBasic => {
-            let mut secret = [0; 32];
-            rand::fill(&mut secret).map_err(|_| "no randomness to be had")?;
-            let secret = URL_SAFE_NO_PAD.encode(secret);
-            let digest: String = delegation::token::sha256(secret.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
-            say(format!(
-                "# the secret, shown this once: {secret}\n\n[[clients]]\nid   = \"{id}\"\nauth = {{ method = \"client_secret_basic\", secret_sha256 = \"{digest}\" }}"
-            ));
-        }
-    }
+        Method::ClientSecretBasic => "client_secret_basic",
+        Method::ClientSecretPost => "client_secret_post",
+    };
+    let mut secret = [0; 32];
+    rand::fill(&mut secret).map_err(|_| "no randomness to be had")?;
+    let secret = URL_SAFE_NO_PAD.encode(secret);
+    let digest: String = delegation::token::sha256(secret.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let told = if dry_run {
+        "# the secret would be shown here, this once".to_owned()
+    } else {
+        format!("# the secret, shown this once: {secret}")
+    };
+    let digest = if dry_run { "…".to_owned() } else { digest };
+    say(format!(
+        "{told}\n\n[[clients]]\nid   = {entry_id}\nauth = {{ method = \"{method}\", secret_sha256 = \"{digest}\" }}"
+    ));
     Ok(ExitCode::SUCCESS)
+}
+
+/// A file name for a client: an identifier may be a URL, and must not lead out of the folder.
+fn file_name(id: &ClientId) -> String {
+    let plain = |each: char| {
+        if each.is_ascii_alphanumeric() || "._-".contains(each) {
+            each
+        } else {
+            '-'
+        }
+    };
+    let name: String = id.to_string().chars().map(plain).collect();
+    if name.starts_with('.') { format!("client{name}") } else { name }
 }
 
 async fn list(json: bool, paths: &[PathBuf]) -> Outcome {
@@ -170,13 +218,7 @@ async fn list(json: bool, paths: &[PathBuf]) -> Outcome {
 }
 
 /// Changes standing in the store itself, record included; a running broker follows within a second.
-async fn set(party: Party, standing: Standing, dry_run: bool, paths: &[PathBuf]) -> Outcome {
-    let loaded = config::load(paths).map_err(|problems| problems.to_string())?;
-    if let Party::Client(id) = &party
-        && !loaded.snapshot.clients.contains_key(id)
-    {
-        return Err(format!("there is no client `{id}`; see `narrows client list`").into());
-    }
+async fn set(party: Party, standing: Standing, dry_run: bool, loaded: &Loaded) -> Outcome {
     let (name, word) = match (&party, standing) {
         (Party::Client(id), Standing::Disabled) => (id.to_string(), "disabled"),
         (Party::Client(id), Standing::Enabled) => (id.to_string(), "enabled"),

@@ -91,9 +91,19 @@ pub(super) async fn run(args: ExchangeArgs, paths: &[PathBuf]) -> Outcome {
     } else {
         let text = |name: &str| reply.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         complain(&format!("{} ({}): {}", text("error"), text("reason"), text("error_description")));
-        complain(&format!("ask for the whole story: narrows why {}", text("decision_id")));
+        if !text("decision_id").is_empty() {
+            complain(&format!("the whole story: {}why {}", called_as(paths), text("decision_id")));
+        }
     }
     Ok(if status == 200 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// How this program was called, so that what it suggests works as pasted.
+pub(crate) fn called_as(paths: &[PathBuf]) -> String {
+    let program = std::env::args().next().unwrap_or_else(|| "narrows".to_owned());
+    let named = std::env::args().any(|argument| argument.starts_with("--config"));
+    let configs: String = paths.iter().filter(|_| named).map(|path| format!("--config {} ", path.display())).collect();
+    format!("{program} {configs}")
 }
 
 /// Posts a form and reads the JSON that comes back.

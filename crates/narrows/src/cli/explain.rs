@@ -26,7 +26,7 @@ pub(super) struct ExplainArgs {
     /// Whom it would ask for: the issuer's name and the outside `sub`, as `corp|alice`.
     #[arg(long)]
     subject: String,
-    /// A group of the subject; may be repeated.
+    /// A group of the subject, as `support` or `corp|support`; may be repeated.
     #[arg(long)]
     group: Vec<String>,
     /// An attribute of the subject, as `department=sales`; may be repeated.
@@ -44,6 +44,9 @@ pub(super) struct ExplainArgs {
     /// A scope; may be repeated.
     #[arg(long)]
     scope: Vec<String>,
+    /// A client that acted before, the latest first; may be repeated.
+    #[arg(long)]
+    chain: Vec<String>,
     /// The life asked for, in seconds.
     #[arg(long, default_value_t = 120)]
     expires_in: i64,
@@ -104,6 +107,12 @@ pub(super) fn story(explanation: &Explanation) -> Vec<String> {
     lines
 }
 
+/// A group as the issuer says it; policy's own spelling, `corp|support`, is understood too.
+fn group_of(issuer_name: &str, group: &str) -> String {
+    let bare = group.strip_prefix(issuer_name).and_then(|rest| rest.strip_prefix('|'));
+    bare.unwrap_or(group).to_owned()
+}
+
 fn inquiry(args: &ExplainArgs, loaded: &Loaded) -> Result<Inquiry, Box<dyn std::error::Error + Send + Sync>> {
     let snapshot = &loaded.snapshot;
     let client = snapshot
@@ -127,7 +136,7 @@ fn inquiry(args: &ExplainArgs, loaded: &Loaded) -> Result<Inquiry, Box<dyn std::
         return Err(format!("there is no audience `{audience}`").into());
     }
     let mut attributes = Attributes {
-        groups: args.group.iter().cloned().collect(),
+        groups: args.group.iter().map(|group| group_of(issuer_name, group)).collect(),
         ..Attributes::default()
     };
     for pair in &args.attribute {
@@ -168,7 +177,7 @@ fn inquiry(args: &ExplainArgs, loaded: &Loaded) -> Result<Inquiry, Box<dyn std::
         expires_in: args.expires_in,
         subject_age_seconds: 0,
         requested_by: None,
-        chain: Vec::new(),
+        chain: args.chain.iter().map(|id| ClientId::parse(id)).collect::<Result<_, _>>()?,
         client_ip: args.client_ip,
         sender_constrained: false,
         auth_age_seconds: None,

@@ -25,7 +25,7 @@ pub(super) async fn run(args: &InspectArgs, paths: &[PathBuf]) -> Outcome {
     let mut token = String::new();
     std::io::stdin().read_to_string(&mut token)?;
     let claims = claims_of(&token).ok_or("expected a JWT on standard input")?;
-    let verified = verify(token.trim(), paths).await;
+    let verified = verify(token.trim(), paths).await.and_then(|issuer| still_good(&claims).map(|()| issuer));
     if args.json {
         say(serde_json::json!({ "verified": verified.is_ok(), "why": verified.as_ref().err(), "claims": claims }));
     } else {
@@ -38,6 +38,16 @@ pub(super) async fn run(args: &InspectArgs, paths: &[PathBuf]) -> Outcome {
         }
     }
     Ok(if verified.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A signature that holds is not enough: a token that is over allows nothing.
+fn still_good(claims: &Value) -> Result<(), String> {
+    let exp = claims.get("exp").and_then(Value::as_i64).ok_or("it does not say when it ends")?;
+    if exp > jiff::Timestamp::now().as_second() {
+        Ok(())
+    } else {
+        Err("the signature holds, and the token has expired".to_owned())
+    }
 }
 
 /// What a token says, a line for each thing that matters.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use broker::signer;
+use broker::signer::{self, KeyState};
 use broker::store::Store;
 use clap::Subcommand;
 use delegation::time::Timestamp;
@@ -63,12 +63,20 @@ pub(super) async fn run(verb: KeyVerb, paths: &[PathBuf]) -> Outcome {
                 say(table(&["kid", "alg", "state", "since"], rows.collect()));
             }
         }
-        KeyVerb::Rotate { dry_run: true } => say("would make a new signing key; the old one would verify on"),
+        KeyVerb::Rotate { dry_run: true } => {
+            let keys = signer::list(&store).await?;
+            let active = keys.iter().find(|key| key.state == KeyState::Active);
+            let active = active.ok_or("the store holds no signing key; `narrows serve` makes the first one")?;
+            say(format!("would make a new signing key; what {} signed would verify on", active.kid));
+        }
         KeyVerb::Rotate { dry_run: false } => {
             let kid = signer::rotate(&store, &loaded.settings.key_files, loaded.settings.algorithm, now).await?;
             say(format!("{kid} signs from now on; a running broker follows within a second"));
         }
-        KeyVerb::Retire { kid, dry_run: true } => say(format!("would retire `{kid}`: what it signed would verify no more")),
+        KeyVerb::Retire { kid, dry_run: true } => {
+            let kid = signer::retirable(&store, &kid).await?;
+            say(format!("would retire {kid}: what it signed would verify no more"));
+        }
         KeyVerb::Retire { kid, dry_run: false } => {
             let kid = signer::retire(&store, &kid, now).await?;
             say(format!("{kid} is retired; what it signed verifies no more"));

@@ -170,7 +170,7 @@ fn mend(reason: &str) -> &'static str {
             "check the client's key or secret, the assertion's `aud` (our issuer alone), `jti` (once) and life (300 s); `narrows client list` shows standing"
         }
         "subject_token_not_for_client" => {
-            "put the token's `aud` into the client's `receives`, or into the issuer's `audiences` with the client in `exchangers`"
+            "none if the token strayed; if this client is meant to get it, put its `aud` into the client's `receives`, or into the issuer's `audiences` with the client in `exchangers`"
         }
         "subject_token_invalid" => {
             "compare the token (`narrows inspect`) with the issuer's entry: `issuer`, `algorithms`, `typ`, `token_types`, `attributes`"

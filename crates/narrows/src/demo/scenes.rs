@@ -12,6 +12,9 @@ use crate::cli::inspect::in_words;
 use crate::cli::why::tell;
 use crate::config;
 
+/// More than the scenes leave behind.
+const MOST_RECORDS: i64 = 1000;
+
 /// What the scenes are played on.
 pub(super) struct Stage<'a> {
     pub(super) folder: PathBuf,
@@ -39,15 +42,19 @@ impl Stage<'_> {
         exchange(&self.folder, &self.issuer, client, token, &asked).await
     }
 
-    /// The record of a decision, as `narrows why` tells it.
-    async fn why(&self, reply: &Value) -> Result<Vec<String>, Failure> {
-        let id = reply.get("decision_id").and_then(Value::as_str).unwrap_or_default();
+    /// The record of a decision, as `narrows why` tells it; found by the refusal that names it or the token that came of it.
+    async fn why(&self, outcome: &Value) -> Result<Vec<String>, Failure> {
         let loaded = config::load(&[self.folder.join("narrows.toml")]).map_err(|problems| problems.to_string())?;
         let store = broker::store::Store::open(&loaded.settings.store).await?;
-        match store.decisions(id).await?.as_slice() {
-            [record] => Ok(tell(&serde_json::from_str(record)?, &loaded)),
-            _ => Ok(Vec::new()),
+        for record in store.records(0, MOST_RECORDS).await? {
+            let record: Value = serde_json::from_str(&record)?;
+            let same = |here: &str, there: &str| !text(outcome, there).is_empty() && text(&record, here) == text(outcome, there);
+            if same("id", "decision_id") || same("jti", "jti") {
+                let folder = format!("{}/", self.folder.display());
+                return Ok(tell(&record, &loaded).iter().map(|line| line.replace(&folder, "")).collect());
+            }
         }
+        Ok(Vec::new())
     }
 
     async fn policy_version(&self) -> String {
@@ -101,7 +108,16 @@ pub(super) async fn exchange_at_the_edge(stage: &Stage<'_>) -> Result<Scene, Fai
     let (before, after) = (claims(&caller), claims(&upstream));
     show(&mut scene, "what the edge sent on to orders", &after);
     let number = |claims: &Value, name: &str| claims.get(name).and_then(Value::as_i64).unwrap_or_default();
-    scene.must(status == 200, "the request succeeded through three services");
+    let story = stage.why(&after).await?;
+    scene.step("the broker decided: allowed, because of");
+    let permits = story.iter().filter(|line| line.contains("permit `"));
+    for permit in permits.clone() {
+        scene.step(format!("  {}", permit.trim()));
+    }
+    scene.must(
+        status == 200 && permits.count() == 2,
+        "the request succeeded through three services, and the permits that allowed it are named",
+    );
     scene.must(
         text(&after, "iss") == stage.issuer && text(&before, "iss") != stage.issuer,
         "another issuer: the broker",
@@ -242,9 +258,12 @@ pub(super) async fn other_circumstances(stage: &Stage<'_>) -> Result<Scene, Fail
     stage.change_policy(Some(&closed)).await?;
     let (status, reply) = stage.ask("edge", &alice, "https://orders.internal", order()).await?;
     scene.step(format!(
-        "time: a rule closes the shop at this hour; alice asks: {status} ({})",
+        "time: the rule `closed-at-this-hour` is written beside the others; alice asks: {status} ({})",
         text(&reply, "reason")
     ));
+    for line in stage.why(&reply).await?.iter().filter(|line| line.contains("forbid `")) {
+        scene.step(line.clone());
+    }
     scene.must(text(&reply, "reason") == "policy_denied", "the rule is in force without a restart");
 
     stage.change_policy(None).await?;

@@ -64,6 +64,7 @@ fn explain_answers_by_rule_and_names_the_near_miss() {
         "{}",
         allowed.out
     );
+    assert_eq!(ask("corp|support").code, 0, "as policies and `policy matrix` spell it");
     let refused = ask("sales");
     assert!(
         refused.code == 1 && refused.out.contains("near miss") && refused.out.contains("Subject::\"corp|alice\" in Group::\"corp|sales\""),
@@ -82,4 +83,60 @@ fn completions_and_the_manual_are_printed() {
         );
     }
     assert!(narrows(folder.path(), &["man"], "").out.contains(".TH"));
+}
+
+#[test]
+fn a_client_is_named_by_a_unique_beginning_and_a_dry_run_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    narrows(folder.path(), &["init", ".", "--from", "demo"], "");
+    let listed = || narrows(folder.path(), &["client", "list"], "").out;
+    assert_eq!(
+        narrows(folder.path(), &["client", "disable", "ord", "--dry-run"], "").out,
+        "would make `orders` disabled\n"
+    );
+    assert!(!listed().contains("disabled"));
+    assert_eq!(narrows(folder.path(), &["client", "disable", "ord"], "").code, 0);
+    assert!(listed().lines().any(|line| line.contains("orders") && line.contains("disabled")));
+    let both = narrows(folder.path(), &["client", "enable", ""], "");
+    assert!(both.code == 1 && both.err.contains("begins more than one client"), "{}", both.err);
+    let alice = narrows(folder.path(), &["subject", "disable", "corp|alice", "--dry-run"], "");
+    assert_eq!((alice.code, alice.out.as_str()), (0, "would make `corp|alice` disabled\n"));
+    let nobody = narrows(folder.path(), &["subject", "disable", "crop|alice"], "");
+    assert!(
+        nobody.code == 1 && nobody.err.contains("no trusted issuer `crop`"),
+        "{}",
+        nobody.err
+    );
+    assert_eq!(
+        narrows(folder.path(), &["key", "rotate", "--dry-run"], "").code,
+        1,
+        "there is no key to rotate yet"
+    );
+}
+
+#[test]
+fn a_clients_files_lie_beside_the_configuration_and_nowhere_else() {
+    let folder = tempfile::tempdir().unwrap();
+    narrows(folder.path(), &["init", "shop"], "");
+    let add = |id: &str, more: &[&str]| {
+        let arguments = [&["--config", "shop/narrows.toml", "client", "add", id], more].concat();
+        narrows(folder.path(), &arguments, "")
+    };
+    let dry = add("../out", &["--dry-run"]);
+    assert!(dry.out.starts_with("# would write shop/client..-out.jwks.json"), "{}", dry.out);
+    assert!(!folder.path().join("shop/client..-out.key").exists());
+    let config = folder.path().join("shop/narrows.toml");
+    let mut text = std::fs::read_to_string(&config).unwrap();
+    for id in ["../out", "spiffe://shop/billing", "a\"b"] {
+        let added = add(id, &[]);
+        assert_eq!(added.code, 0, "{}", added.err);
+        text += &format!("\n{}", added.out);
+    }
+    text += &format!("\n{}", add("post", &["--method", "client-secret-post"]).out);
+    std::fs::write(&config, text).unwrap();
+    let ran = narrows(folder.path(), &["--config", "shop/narrows.toml", "check"], "");
+    assert!(ran.code == 0 && ran.out.contains("clients 5"), "{}", ran.out);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing lies outside");
+    let secret = add("dry", &["--method", "client-secret-basic", "--dry-run"]);
+    assert!(secret.out.contains("would be shown"), "{}", secret.out);
 }
