@@ -70,7 +70,8 @@ impl Served {
                 return ready;
             }
             assert!(began.elapsed() < PATIENCE, "{what}: {ready}\n{}", self.log());
-            std::thread::yield_now();
+            // The condition decides, not the pause: that only keeps the asking from being a load of its own.
+            std::thread::park_timeout(Duration::from_millis(50));
         }
     }
 
