@@ -15,18 +15,18 @@ use issuance::audit::{CommitError, Decision, Entry, Journal, Kind, Record, Use, 
 use policy_cedar::CedarPolicy;
 
 use crate::ids;
-use crate::journal::SqliteJournal;
+use crate::journal::StoreJournal;
 use crate::keys::VerificationKeys;
 use crate::refusals::Refusals;
 use crate::signer::{KeyRing, KeyRingError};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreAddress, StoreError};
 use crate::telemetry::Telemetry;
 
 /// What a running broker needs that does not change while it runs.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The store's address: `sqlite:PATH`.
-    pub store: String,
+    /// Where the store is.
+    pub store: StoreAddress,
     /// The key files: the first encrypts, all decrypt.
     pub key_files: Vec<PathBuf>,
     /// The algorithm of issued tokens.
@@ -79,7 +79,7 @@ pub struct Broker {
     keys: VerificationKeys,
     fetcher: Arc<Fetcher>,
     store: Store,
-    journal: SqliteJournal,
+    journal: StoreJournal,
     signer: KeyRing,
     refusals: Refusals,
     telemetry: Telemetry,
@@ -95,11 +95,11 @@ impl Broker {
     ) -> Result<Arc<Self>, StartError> {
         let fetcher = Arc::new(fetcher);
         let store = Store::open(&settings.store).await?;
-        let journal = SqliteJournal::start(&store).await?;
+        let journal = StoreJournal::start(&store);
         let now = clock();
         let signer = KeyRing::open(&store, &settings.key_files, settings.algorithm, now).await?;
         let ours = own_keys(&in_force.snapshot.issuer, &signer)?;
-        let view = store.standing().await?;
+        let view = store.standing().await.map_err(StoreError::from)?;
         let broker = Arc::new(Self {
             keys: VerificationKeys::new(IssuerKeys::new(Arc::clone(&fetcher), issuers), Some(ours)),
             in_force: ArcSwap::from_pointee(in_force),
@@ -269,7 +269,7 @@ impl Broker {
         &self.store
     }
 
-    pub(crate) fn journal(&self) -> &SqliteJournal {
+    pub(crate) fn journal(&self) -> &StoreJournal {
         &self.journal
     }
 

@@ -19,6 +19,6 @@ mod telemetry;
 mod token_endpoint;
 
 pub use broker::{Broker, InForce, Settings, StartError};
-pub use journal::SqliteJournal;
+pub use journal::StoreJournal;
 pub use routes::{metrics_routes, routes};
 pub use server::serve;

@@ -13,11 +13,10 @@ use delegation::token::Algorithm;
 use issuance::audit::{Decision, Kind, Record};
 use issuance::mint::{KeyName, Signer, SignerUnavailable};
 use serde_json::{Value, json};
-use sqlx::{Connection, Row};
 
 use crate::ids;
 use crate::journal::append;
-use crate::store::{Store, StoreUnavailable};
+use crate::store::{Purpose, Row, Store, StoreUnavailable, sql};
 use key::SigningKey;
 pub use sealing::KeyFileError;
 use sealing::Sealing;
@@ -175,22 +174,27 @@ impl Signer for KeyRing {
 
 /// Every key of the store, oldest first.
 pub async fn list(store: &Store) -> Result<Vec<KeyInfo>, StoreUnavailable> {
-    let rows = sqlx::query("SELECT kid, algorithm, state, created_at, changed_at, public_jwk FROM signing_keys ORDER BY created_at, kid")
-        .fetch_all(store.readers())
+    let rows = store
+        .fetch(sql(
+            "SELECT kid, algorithm, state, created_at, changed_at, public_jwk FROM signing_keys",
+        ))
         .await?;
-    let info = |row: sqlx::sqlite::SqliteRow| {
-        let state: String = row.try_get("state")?;
-        let jwk: String = row.try_get("public_jwk")?;
+    let info = |row: &Row| {
+        let state: String = row.get("state")?;
+        let jwk: String = row.get("public_jwk")?;
         Ok::<_, sqlx::Error>(KeyInfo {
-            kid: row.try_get("kid")?,
-            algorithm: row.try_get("algorithm")?,
+            kid: row.get("kid")?,
+            algorithm: row.get("algorithm")?,
             state: KeyState::ALL.into_iter().find(|known| known.as_str() == state).unwrap_or(KeyState::Retired),
-            created_at: Timestamp::from_millis(row.try_get("created_at")?),
-            changed_at: Timestamp::from_millis(row.try_get("changed_at")?),
+            created_at: Timestamp::from_millis(row.get("created_at")?),
+            changed_at: Timestamp::from_millis(row.get("changed_at")?),
             public_jwk: serde_json::from_str(&jwk).unwrap_or_default(),
         })
     };
-    Ok(rows.into_iter().map(info).collect::<Result<_, _>>()?)
+    let mut keys = rows.iter().map(info).collect::<Result<Vec<_>, _>>()?;
+    // Here and not in the statement: the engines do not sort text alike.
+    keys.sort_by(|one, other| (one.created_at, &one.kid).cmp(&(other.created_at, &other.kid)));
+    Ok(keys)
 }
 
 /// Makes a new key that signs from now on; the old one verifies on. A running broker follows within a second.
@@ -236,15 +240,11 @@ async fn activate(store: &Store, kid: &str, now: Timestamp) -> Result<(), StoreU
 
 /// Changes states, with the record in the same commit.
 async fn change(store: &Store, kid: &str, states: &[(KeyState, &str)], reason: &str, now: Timestamp) -> Result<(), StoreUnavailable> {
-    let mut writer = store.writer().await?;
-    let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
+    let mut connection = store.connect().await?;
+    let mut transaction = connection.begin(Purpose::Write).await?;
     for (state, kid) in states {
-        sqlx::query("UPDATE signing_keys SET state = $1, changed_at = $2 WHERE kid = $3")
-            .bind(state.as_str())
-            .bind(now.millis())
-            .bind(*kid)
-            .execute(&mut *transaction)
-            .await?;
+        let changed = sql("UPDATE signing_keys SET state = $1, changed_at = $2 WHERE kid = $3");
+        transaction.execute(changed.bind(state.as_str()).bind(now.millis()).bind(*kid)).await?;
     }
     append(&mut transaction, &[&record(kid, reason, now)]).await?;
     Ok(transaction.commit().await?)
@@ -253,24 +253,24 @@ async fn change(store: &Store, kid: &str, states: &[(KeyState, &str)], reason: &
 async fn insert(store: &Store, sealing: &Sealing, algorithm: Algorithm, state: KeyState, now: Timestamp) -> Result<String, KeyRingError> {
     let (kid, pkcs8, jwk) = key::generate(algorithm).ok_or(KeyRingError::Generation)?;
     let sealed = sealing.seal(&kid, &pkcs8).ok_or(KeyRingError::Generation)?;
-    let mut writer = store.writer().await?;
     let stored = async {
-        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
-        sqlx::query(
-            "INSERT INTO signing_keys (kid, algorithm, state, created_at, changed_at, public_jwk, sealed) VALUES ($1, $2, $3, $4, $4, $5, $6)",
-        )
-        .bind(&kid)
-        .bind(algorithm.as_str())
-        .bind(state.as_str())
-        .bind(now.millis())
-        .bind(jwk.to_string())
-        .bind(sealed)
-        .execute(&mut *transaction)
-        .await?;
+        let mut connection = store.connect().await?;
+        let mut transaction = connection.begin(Purpose::Write).await?;
+        let made = sql("INSERT INTO signing_keys (kid, algorithm, state, created_at, changed_at, public_jwk, sealed)").row([
+            (&kid).into(),
+            algorithm.as_str().into(),
+            state.as_str().into(),
+            now.millis().into(),
+            now.millis().into(),
+            jwk.to_string().into(),
+            sealed.into(),
+        ]);
+        transaction.execute(made).await?;
         append(&mut transaction, &[&record(&kid, "key_made", now)]).await?;
-        transaction.commit().await
+        Ok(transaction.commit().await?)
     };
-    stored.await.map_err(StoreUnavailable::from)?;
+    let stored: Result<(), StoreUnavailable> = stored.await;
+    stored?;
     Ok(kid)
 }
 
@@ -286,15 +286,8 @@ async fn load(store: &Store, sealing: &Sealing) -> Result<Loaded, KeyRingError> 
     let infos = list(store).await?;
     let active = infos.iter().find(|key| key.state == KeyState::Active).ok_or(KeyRingError::Empty)?;
     let algorithm = Algorithm::parse(&active.algorithm).ok_or(KeyRingError::Generation)?;
-    let sealed: Vec<u8> = async {
-        sqlx::query("SELECT sealed FROM signing_keys WHERE kid = $1")
-            .bind(&active.kid)
-            .fetch_one(store.readers())
-            .await?
-            .try_get("sealed")
-    }
-    .await
-    .map_err(StoreUnavailable::from)?;
+    let rows = store.fetch(sql("SELECT sealed FROM signing_keys WHERE kid = $1").bind(&active.kid)).await?;
+    let sealed: Vec<u8> = rows.first().ok_or(KeyRingError::Empty)?.get("sealed").map_err(StoreUnavailable::from)?;
     let pkcs8 = sealing.open(&active.kid, &sealed).ok_or_else(|| KeyRingError::WrongKeyFile(active.kid.clone()))?;
     let signing = SigningKey::from_pkcs8(active.kid.clone(), algorithm, &pkcs8).ok_or(KeyRingError::Generation)?;
     let published = infos.iter().filter(|key| key.state != KeyState::Retired);

@@ -1,38 +1,42 @@
-//! The store: one SQLite file, read here and written by the journal.
+//! The store: SQLite or PostgreSQL, by the same statements; read here and written by the journal.
 
+mod address;
+mod engine;
+mod migrations;
 mod standing;
+mod statement;
 
+pub use address::{AddressError, StoreAddress};
+pub(crate) use engine::{Connection, Purpose, Row, Transaction as StoreTransaction};
 pub use standing::{Party, Standing};
+pub(crate) use statement::{Statement, sql};
 
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use delegation::identity::{Subject, SubjectKind};
 use delegation::time::Timestamp;
 use issuance::audit::Transaction;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Row};
 
-/// What the store holds. The order of the log is a row, so that several writers need nobody to ask for a number.
-const SCHEMA: &str = include_str!("store/schema.sql");
+use engine::Engine;
+
 /// How many transactions are remembered, so that a later hop need not read the disk.
 const REMEMBERED: usize = 50_000;
+/// How many records are looked through at a time.
+const PAGE: i64 = 256;
 
-/// A store that could not be opened. The texts are for operators.
+/// A store that could not be opened. The texts are for operators, and never hold the address: it may have a password.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The address is not one.
-    #[error("store: expected `sqlite:PATH`, found `{0}`")]
-    Address(String),
-    /// Another problem.
-    #[error("store `{path}`: {cause}")]
-    Failed {
-        /// The file.
-        path: String,
-        /// What went wrong.
-        cause: String,
+    /// The engine said no.
+    #[error("store: {0}")]
+    Failed(#[source] sqlx::Error),
+    /// A later version of the program has written it.
+    #[error("store: it has version {found}, and this program knows {known}; run the program that made it, or a later one")]
+    Newer {
+        /// The version of the store.
+        found: i64,
+        /// The latest that this program knows.
+        known: i64,
     },
 }
 
@@ -41,11 +45,18 @@ pub enum StoreError {
 #[error("the store is not available: {0}")]
 pub struct StoreUnavailable(#[from] pub(crate) sqlx::Error);
 
+impl From<StoreUnavailable> for StoreError {
+    fn from(error: StoreUnavailable) -> Self {
+        Self::Failed(error.0)
+    }
+}
+
 /// An open store: a pool of readers; the one writer belongs to the journal.
+///
+/// Clones are the same store. Whatever is written is durable once its transaction has committed.
 #[derive(Clone, Debug)]
 pub struct Store {
-    path: PathBuf,
-    readers: SqlitePool,
+    engine: Engine,
     recent: Arc<Mutex<Recent>>,
 }
 
@@ -56,43 +67,30 @@ struct Recent {
 }
 
 impl Store {
-    /// Opens `sqlite:PATH` and makes the file, with mode 0600, and its tables if they are not there.
-    pub async fn open(address: &str) -> Result<Self, StoreError> {
-        let path = address.strip_prefix("sqlite:").ok_or_else(|| StoreError::Address(address.to_owned()))?;
-        let path = PathBuf::from(path.trim_start_matches("//"));
-        let failed = |cause: String| StoreError::Failed {
-            path: path.display().to_string(),
-            cause,
-        };
-        keep_private(&path).map_err(|error| failed(error.to_string()))?;
-        let mut writer = writer(&path).await.map_err(|error| failed(error.to_string()))?;
-        sqlx::raw_sql(SCHEMA).execute(&mut writer).await.map_err(|error| failed(error.to_string()))?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(8)
-            .acquire_timeout(Duration::from_secs(2))
-            .connect_with(options(&path).map_err(|error| failed(error.to_string()))?.read_only(true))
-            .await
-            .map_err(|error| failed(error.to_string()))?;
+    /// Opens the store at `address` and brings its tables to the present version; a SQLite file is made, with mode 0600,
+    /// if it is not there, a PostgreSQL database is not.
+    pub async fn open(address: &StoreAddress) -> Result<Self, StoreError> {
+        let engine = Engine::open(address).await.map_err(StoreError::Failed)?;
+        migrations::migrate(&engine).await?;
         Ok(Self {
-            path,
-            readers,
+            engine,
             recent: Arc::default(),
         })
     }
 
     /// A connection that writes, for the journal and for short writes of the command line.
-    pub(crate) async fn writer(&self) -> Result<SqliteConnection, StoreUnavailable> {
-        Ok(writer(&self.path).await?)
+    pub(crate) async fn connect(&self) -> Result<Connection, StoreUnavailable> {
+        Ok(self.engine.connect().await?)
     }
 
-    /// The readers.
-    pub(crate) fn readers(&self) -> &SqlitePool {
-        &self.readers
+    /// Reads, outside of any transaction.
+    pub(crate) async fn fetch(&self, statement: Statement<'_>) -> Result<Vec<Row>, StoreUnavailable> {
+        Ok(self.engine.fetch(statement).await?)
     }
 
     /// Whether the store answers.
     pub async fn is_reachable(&self) -> bool {
-        sqlx::query("SELECT size FROM log_head").fetch_one(&self.readers).await.is_ok()
+        self.fetch(sql("SELECT size FROM log_head")).await.is_ok()
     }
 
     /// What was kept when the transaction `txn` began.
@@ -100,27 +98,28 @@ impl Store {
         if let Some(found) = self.recent.lock().unwrap_or_else(PoisonError::into_inner).by_txn.get(txn) {
             return Ok(Some(found.clone()));
         }
-        let row =
-            sqlx::query("SELECT issuer_name, iss, sub, kind, attributes, requested_by, began, forget_at FROM transactions WHERE txn = $1")
-                .bind(txn)
-                .fetch_optional(&self.readers)
-                .await?;
-        let Some(row) = row else { return Ok(None) };
-        let kind: String = row.try_get("kind")?;
-        let attributes: String = row.try_get("attributes")?;
+        let kept = "SELECT issuer_name, iss, sub, kind, attributes, requested_by, began, forget_at FROM transactions WHERE txn = $1";
+        let rows = self.fetch(sql(kept).bind(txn)).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let kind: String = row.get("kind")?;
+        let attributes: String = row.get("attributes")?;
+        let requested_by: Option<String> = row.get("requested_by")?;
         let decode = |error: &str| sqlx::Error::Decode(error.into());
         let transaction = Transaction {
             txn: txn.to_owned(),
             subject: Subject {
-                issuer_name: row.try_get("issuer_name")?,
-                iss: row.try_get("iss")?,
-                sub: row.try_get("sub")?,
+                issuer_name: row.get("issuer_name")?,
+                iss: row.get("iss")?,
+                sub: row.get("sub")?,
             },
             kind: SubjectKind::parse(&kind).ok_or_else(|| decode("unknown kind of subject"))?,
             attributes: serde_json::from_str(&attributes).map_err(|_| decode("malformed attributes"))?,
-            requested_by: row.try_get("requested_by")?,
-            began: Timestamp::from_millis(row.try_get("began")?),
-            forget_at: Timestamp::from_millis(row.try_get("forget_at")?),
+            requested_by: requested_by
+                .map(|text| serde_json::from_str(&text))
+                .transpose()
+                .map_err(|_| decode("malformed `requested_by`"))?,
+            began: Timestamp::from_millis(row.get("began")?),
+            forget_at: Timestamp::from_millis(row.get("forget_at")?),
         };
         self.remember(transaction.clone());
         Ok(Some(transaction))
@@ -143,44 +142,37 @@ impl Store {
 
     /// Records from `first` on, at most `limit`, as JSON text.
     pub async fn records(&self, first: i64, limit: i64) -> Result<Vec<String>, StoreUnavailable> {
-        let rows = sqlx::query("SELECT body FROM records WHERE idx >= $1 ORDER BY idx LIMIT $2")
-            .bind(first)
-            .bind(limit)
-            .fetch_all(&self.readers)
-            .await?;
-        Ok(rows.iter().map(|row| row.try_get("body")).collect::<Result<_, _>>()?)
+        let page = sql("SELECT body FROM records WHERE idx >= $1 ORDER BY idx LIMIT $2").bind(first).bind(limit);
+        let rows = self.fetch(page).await?;
+        Ok(rows.iter().map(|row| row.get("body")).collect::<Result<_, _>>()?)
     }
 
     /// The records whose decision id begins with `prefix`, newest first, at most two: enough to see a prefix that is not unique.
     ///
-    /// The look-up table is filled behind the commits; what it does not hold yet is scanned.
+    /// There is no index of ids: every one would be paid for on the path of each token. The log is looked through from its end.
     pub async fn decisions(&self, prefix: &str) -> Result<Vec<String>, StoreUnavailable> {
-        let pattern: String = prefix.chars().filter(|each| each.is_ascii_alphanumeric() || *each == '-').collect();
-        let rows = sqlx::query("SELECT body FROM records WHERE json_extract(body, '$.id') LIKE $1 || '%' ORDER BY idx DESC LIMIT 2")
-            .bind(pattern)
-            .fetch_all(&self.readers)
-            .await?;
-        Ok(rows.iter().map(|row| row.try_get("body")).collect::<Result<_, _>>()?)
+        let prefix: String = prefix.chars().filter(|each| each.is_ascii_alphanumeric() || *each == '-').collect();
+        let prefix = prefix.to_ascii_lowercase();
+        let pattern = format!("%\"id\":\"{prefix}%");
+        let (mut found, mut before) = (Vec::new(), i64::MAX);
+        loop {
+            let page = "SELECT idx, body FROM records WHERE idx < $1 AND body LIKE $2 ORDER BY idx DESC LIMIT $3";
+            let rows = self.fetch(sql(page).bind(before).bind(&pattern).bind(PAGE)).await?;
+            for row in &rows {
+                before = row.get("idx")?;
+                let body: String = row.get("body")?;
+                // The pattern also finds ids further inside; only the record's own counts.
+                let record: serde_json::Value = serde_json::from_str(&body).unwrap_or_default();
+                if record.get("id").and_then(serde_json::Value::as_str).is_some_and(|id| id.starts_with(&prefix)) {
+                    found.push(body);
+                }
+                if found.len() == 2 {
+                    return Ok(found);
+                }
+            }
+            if rows.is_empty() {
+                return Ok(found);
+            }
+        }
     }
-}
-
-fn options(path: &Path) -> Result<SqliteConnectOptions, sqlx::Error> {
-    let options = SqliteConnectOptions::from_str("sqlite:")?.filename(path);
-    Ok(options
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .busy_timeout(Duration::from_secs(5))
-        .foreign_keys(true)
-        .disable_statement_logging())
-}
-
-async fn writer(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
-    options(path)?.connect().await
-}
-
-/// Makes the file for its owner alone, before SQLite would make it for more.
-fn keep_private(path: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt;
-    std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path).map(drop)
 }

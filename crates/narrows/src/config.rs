@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::Settings;
+use broker::store::StoreAddress;
 use delegation::oauth::Scope;
 use delegation::registry::{Lifetimes, Snapshot};
 use delegation::token::{Algorithm, sha256};
@@ -69,7 +70,7 @@ pub(crate) fn load(paths: &[PathBuf]) -> Result<Loaded, Problems> {
     let (clients, mut keys) = clients::build(&file, &mut problems);
     let (issuers, issuer_keys) = issuers::build(&file, &mut problems);
     keys.extend(issuer_keys);
-    let warnings = unbuilt::check(&file, &types, &mut problems);
+    let mut warnings = unbuilt::check(&file, &types, &mut problems);
 
     let issuer = issuers::our_issuer(&file, &mut problems);
     let listen = address(file.listen.as_deref(), "listen", &mut problems);
@@ -113,16 +114,14 @@ pub(crate) fn load(paths: &[PathBuf]) -> Result<Loaded, Problems> {
         problems.add("limits.body", format!("expected a size such as `64KiB`, found `{body}`"));
         usize::MAX
     });
-    let store = file.store.clone().unwrap_or_default();
-    match store.split_once(':') {
-        Some(("sqlite", path)) if !path.is_empty() => {}
-        Some(("postgres" | "postgresql", _)) => {
-            problems.add("store", "PostgreSQL is not served yet; use `sqlite:PATH`".to_owned());
-        }
-        // The value is not repeated: the address of a database may hold a password.
-        _ if file.store.is_some() => problems.add("store", "expected `sqlite:PATH`".to_owned()),
-        _ => {}
+    let store = file.store.as_deref().map(str::parse::<StoreAddress>);
+    // The value is not repeated: it may hold a password.
+    if let Some(Err(error)) = &store {
+        problems.add("store", error.to_string());
     }
+    let unsafe_store = store.as_ref().and_then(|store| store.as_ref().ok()?.warning());
+    warnings.extend(unsafe_store.map(|why| problems.at("store", why.to_owned())));
+    let store = store.and_then(Result::ok).unwrap_or_else(|| StoreAddress::sqlite(PathBuf::new()));
     let fetch = FetchSettings {
         allow_private: networks(&file, &mut problems),
     };

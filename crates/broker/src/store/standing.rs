@@ -3,9 +3,8 @@
 use delegation::oauth::ClientId;
 use delegation::revocation::View;
 use issuance::audit::Record;
-use sqlx::{Connection, Row};
 
-use super::{Store, StoreError, StoreUnavailable};
+use super::{Purpose, Store, StoreUnavailable, sql};
 use crate::journal::append;
 
 /// Whose standing changes.
@@ -33,56 +32,44 @@ pub enum Standing {
 
 impl Store {
     /// The standing of everybody.
-    pub async fn standing(&self) -> Result<View, StoreError> {
-        let failed = |cause: StoreUnavailable| StoreError::Failed {
-            path: self.path.display().to_string(),
-            cause: cause.to_string(),
-        };
-        self.read_standing().await.map_err(failed)
-    }
-
-    async fn read_standing(&self) -> Result<View, StoreUnavailable> {
-        let clients = sqlx::query("SELECT client FROM standing_clients").fetch_all(self.readers()).await?;
-        let subjects = sqlx::query("SELECT issuer_name, sub FROM standing_subjects").fetch_all(self.readers()).await?;
+    pub async fn standing(&self) -> Result<View, StoreUnavailable> {
+        let clients = self.fetch(sql("SELECT client FROM standing_clients")).await?;
+        let subjects = self.fetch(sql("SELECT issuer_name, sub FROM standing_subjects")).await?;
         let mut disabled = Vec::new();
         for row in clients {
-            let id: String = row.try_get("client")?;
+            let id: String = row.get("client")?;
             disabled.extend(ClientId::parse(&id));
         }
         let mut pairs = Vec::new();
         for row in subjects {
-            pairs.push((row.try_get("issuer_name")?, row.try_get("sub")?));
+            pairs.push((row.get("issuer_name")?, row.get("sub")?));
         }
         Ok(View::new(disabled, pairs))
     }
 
     /// Changes standing, with its record in the same commit. Works while a broker runs on the store; it follows within a second.
     pub async fn set_standing(&self, party: &Party, standing: Standing, record: Record) -> Result<(), StoreUnavailable> {
-        let mut writer = self.writer().await?;
-        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
         let at = record.time.millis();
-        let query = match (party, standing) {
+        let change = match (party, standing) {
             (Party::Client(client), Standing::Disabled) => {
-                sqlx::query("INSERT INTO standing_clients (client, disabled_at) VALUES ($1, $2) ON CONFLICT DO NOTHING")
-                    .bind(client.to_string())
+                sql("INSERT INTO standing_clients (client, disabled_at) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+                    .bind(client.as_str())
                     .bind(at)
             }
-            (Party::Client(client), Standing::Enabled) => {
-                sqlx::query("DELETE FROM standing_clients WHERE client = $1").bind(client.to_string())
-            }
+            (Party::Client(client), Standing::Enabled) => sql("DELETE FROM standing_clients WHERE client = $1").bind(client.as_str()),
             (Party::Subject { issuer_name, sub }, Standing::Disabled) => {
-                sqlx::query("INSERT INTO standing_subjects (issuer_name, sub, disabled_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
-                    .bind(issuer_name.clone())
-                    .bind(sub.clone())
+                sql("INSERT INTO standing_subjects (issuer_name, sub, disabled_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
+                    .bind(issuer_name)
+                    .bind(sub)
                     .bind(at)
             }
             (Party::Subject { issuer_name, sub }, Standing::Enabled) => {
-                sqlx::query("DELETE FROM standing_subjects WHERE issuer_name = $1 AND sub = $2")
-                    .bind(issuer_name.clone())
-                    .bind(sub.clone())
+                sql("DELETE FROM standing_subjects WHERE issuer_name = $1 AND sub = $2").bind(issuer_name).bind(sub)
             }
         };
-        query.execute(&mut *transaction).await?;
+        let mut connection = self.connect().await?;
+        let mut transaction = connection.begin(Purpose::Write).await?;
+        transaction.execute(change).await?;
         append(&mut transaction, &[&record]).await?;
         Ok(transaction.commit().await?)
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine;
+use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use broker::{Broker, InForce, Settings};
 use delegation::oauth::ClientId;
@@ -15,6 +15,8 @@ use policy_cedar::{CedarPolicy, PolicyFile};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testkit::{CORP, EDGE_AUDIENCE, FakeIssuer};
+
+use crate::engine::Engine;
 
 const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
@@ -34,6 +36,7 @@ pub(crate) struct Installation {
     pub(crate) issuer: FakeIssuer,
     pub(crate) edge: FakeIssuer,
     pub(crate) folder: TempDir,
+    pub(crate) engine: Engine,
     stop: tokio::sync::watch::Sender<bool>,
     http: reqwest::Client,
 }
@@ -72,7 +75,16 @@ impl Installation {
         Self::with_view_age(rules, change, Duration::from_secs(3600)).await
     }
 
+    /// On this engine.
+    pub(crate) async fn on(engine: Engine) -> Self {
+        Self::build(engine, RULES, |_| {}, Duration::from_secs(3600)).await
+    }
+
     pub(crate) async fn with_view_age(rules: &str, change: impl FnOnce(&mut Snapshot), max_view_age: Duration) -> Self {
+        Self::build(Engine::sqlite(), rules, change, max_view_age).await
+    }
+
+    async fn build(engine: Engine, rules: &str, change: impl FnOnce(&mut Snapshot), max_view_age: Duration) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let folder = tempfile::tempdir().unwrap();
@@ -121,7 +133,7 @@ impl Installation {
             policy: policy.unwrap(),
         };
         let settings = Settings {
-            store: format!("sqlite:{}", folder.path().join("narrows.db").display()),
+            store: engine.address(),
             key_files: vec![folder.path().join("narrows.key")],
             algorithm: Algorithm::Es256,
             rotate_every: Duration::from_secs(86_400 * 30),
@@ -144,6 +156,7 @@ impl Installation {
             issuer,
             edge,
             folder,
+            engine,
             stop,
             http,
         }
@@ -222,7 +235,7 @@ impl Installation {
 
     /// Every record so far.
     pub(crate) async fn records(&self) -> Vec<Value> {
-        let store = broker::store::Store::open(&self.broker.settings().store).await.unwrap();
+        let store = self.engine.open().await;
         store
             .records(0, 10_000)
             .await

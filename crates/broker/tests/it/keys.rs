@@ -2,13 +2,21 @@
 
 use std::path::PathBuf;
 
-use base64::Engine;
+use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use broker::signer::{self, KeyRing, KeyRingError, KeyState};
-use broker::store::Store;
 use delegation::time::Timestamp;
 use delegation::token::{Algorithm, KeySet, SubjectToken, Unverified};
 use issuance::mint::Signer;
+
+use crate::engine::{Engine, on_both_engines};
+
+on_both_engines!(
+    the_first_key_is_made_once,
+    a_rotated_key_verifies_on_until_it_is_retired,
+    the_next_key_is_published_before_it_signs,
+    keys_lie_encrypted_and_only_the_right_file_opens_them,
+);
 
 fn now() -> Timestamp {
     Timestamp::from_seconds(1_780_000_000)
@@ -18,10 +26,6 @@ fn key_file(folder: &tempfile::TempDir, fill: u8) -> PathBuf {
     let path = folder.path().join(format!("{fill}.key"));
     std::fs::write(&path, STANDARD.encode([fill; 32])).unwrap();
     path
-}
-
-async fn store(folder: &tempfile::TempDir) -> Store {
-    Store::open(&format!("sqlite:{}", folder.path().join("n.db").display())).await.unwrap()
 }
 
 async fn token(ring: &KeyRing) -> String {
@@ -46,27 +50,25 @@ fn verifies(ring: &KeyRing, token: &str) -> bool {
 #[tokio::test]
 async fn every_algorithm_signs_what_its_published_key_verifies() {
     for algorithm in [Algorithm::Es256, Algorithm::EdDsa, Algorithm::Rs256, Algorithm::Ps256] {
-        let folder = tempfile::tempdir().unwrap();
-        let ring = KeyRing::open(&store(&folder).await, &[key_file(&folder, 1)], algorithm, now()).await.unwrap();
+        let (engine, folder) = (Engine::sqlite(), tempfile::tempdir().unwrap());
+        let ring = KeyRing::open(&engine.open().await, &[key_file(&folder, 1)], algorithm, now()).await.unwrap();
         assert_eq!(ring.current().algorithm, algorithm);
         assert_eq!(ring.current().kid.len(), 20);
         assert!(verifies(&ring, &token(&ring).await), "{algorithm:?}");
     }
 }
 
-#[tokio::test]
-async fn the_first_key_is_made_once() {
+async fn the_first_key_is_made_once(engine: Engine) {
     let folder = tempfile::tempdir().unwrap();
-    let (store, files) = (store(&folder).await, [key_file(&folder, 1)]);
+    let (store, files) = (engine.open().await, [key_file(&folder, 1)]);
     let first = KeyRing::open(&store, &files, Algorithm::Es256, now()).await.unwrap().current();
     let again = KeyRing::open(&store, &files, Algorithm::Es256, now()).await.unwrap().current();
     assert_eq!(first, again);
 }
 
-#[tokio::test]
-async fn a_rotated_key_verifies_on_until_it_is_retired() {
+async fn a_rotated_key_verifies_on_until_it_is_retired(engine: Engine) {
     let folder = tempfile::tempdir().unwrap();
-    let (store, files) = (store(&folder).await, [key_file(&folder, 1)]);
+    let (store, files) = (engine.open().await, [key_file(&folder, 1)]);
     let ring = KeyRing::open(&store, &files, Algorithm::Es256, now()).await.unwrap();
     let (old, old_token) = (ring.current().kid, token(&ring).await);
     let new = signer::rotate(&store, &files, Algorithm::EdDsa, now()).await.unwrap();
@@ -89,11 +91,10 @@ async fn a_rotated_key_verifies_on_until_it_is_retired() {
     assert!(store.records(0, 100).await.unwrap().len() >= 3, "each change has its record");
 }
 
-#[tokio::test]
-async fn the_next_key_is_published_before_it_signs() {
+async fn the_next_key_is_published_before_it_signs(engine: Engine) {
     use std::time::Duration;
     let folder = tempfile::tempdir().unwrap();
-    let (store, files) = (store(&folder).await, [key_file(&folder, 1)]);
+    let (store, files) = (engine.open().await, [key_file(&folder, 1)]);
     let ring = KeyRing::open(&store, &files, Algorithm::Es256, now()).await.unwrap();
     let first = ring.current().kid;
     let (every, before) = (Duration::from_secs(1000), Duration::from_secs(100));
@@ -111,10 +112,9 @@ async fn the_next_key_is_published_before_it_signs() {
     assert_ne!(ring.current().kid, first);
 }
 
-#[tokio::test]
-async fn keys_lie_encrypted_and_only_the_right_file_opens_them() {
+async fn keys_lie_encrypted_and_only_the_right_file_opens_them(engine: Engine) {
     let folder = tempfile::tempdir().unwrap();
-    let store = store(&folder).await;
+    let store = engine.open().await;
     KeyRing::open(&store, &[key_file(&folder, 1)], Algorithm::Es256, now()).await.unwrap();
     let wrong = KeyRing::open(&store, &[key_file(&folder, 2)], Algorithm::Es256, now()).await;
     assert!(matches!(wrong, Err(KeyRingError::WrongKeyFile(_))));
@@ -127,8 +127,7 @@ async fn keys_lie_encrypted_and_only_the_right_file_opens_them() {
     let short = folder.path().join("short.key");
     std::fs::write(&short, STANDARD.encode([1; 16])).unwrap();
     assert!(KeyRing::open(&store, &[short], Algorithm::Es256, now()).await.is_err());
-    let mut bytes = std::fs::read(folder.path().join("n.db")).unwrap();
-    bytes.extend(std::fs::read(folder.path().join("n.db-wal")).unwrap_or_default());
+    let bytes = engine.bytes_of_keys();
     // The object identifier of elliptic curve keys stands in every PKCS#8 of one.
     let oid = [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
     assert!(!bytes.windows(oid.len()).any(|window| window == oid));

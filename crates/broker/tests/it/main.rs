@@ -1,4 +1,4 @@
-//! The broker over HTTP, on real SQLite, with real keys.
+//! The broker over HTTP, on real SQLite and real PostgreSQL, with real keys.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -8,8 +8,10 @@
 
 mod authentication;
 mod endpoints;
+mod engine;
 mod hostile;
 mod installation;
 mod journal;
 mod keys;
 mod records;
+mod store;

@@ -2,11 +2,17 @@
 
 use serde_json::Value;
 
+use crate::engine::{Engine, on_both_engines};
 use crate::installation::Installation;
 
-#[tokio::test]
-async fn every_decision_is_on_record_before_it_is_answered() {
-    let narrows = Installation::start().await;
+on_both_engines!(
+    every_decision_is_on_record_before_it_is_answered,
+    no_token_and_no_secret_is_ever_on_record,
+    strangers_are_counted_together_and_the_sums_are_right,
+);
+
+async fn every_decision_is_on_record_before_it_is_answered(engine: Engine) {
+    let narrows = Installation::on(engine).await;
     let allowed = narrows.exchange(&[]).await;
     let denied = narrows.exchange(&[("audience", "gone")]).await;
     let stranger = narrows.exchange(&[("client_secret", "wrong")]).await;
@@ -25,9 +31,8 @@ async fn every_decision_is_on_record_before_it_is_answered() {
     narrows.stop().await;
 }
 
-#[tokio::test]
-async fn no_token_and_no_secret_is_ever_on_record() {
-    let narrows = Installation::start().await;
+async fn no_token_and_no_secret_is_ever_on_record(engine: Engine) {
+    let narrows = Installation::on(engine).await;
     let token = narrows.user_token();
     let assertion = narrows.assertion(&[]);
     let issued = narrows.exchange(&[("subject_token", &token)]).await;
@@ -53,9 +58,8 @@ async fn no_token_and_no_secret_is_ever_on_record() {
     narrows.stop().await;
 }
 
-#[tokio::test]
-async fn strangers_are_counted_together_and_the_sums_are_right() {
-    let narrows = Installation::start().await;
+async fn strangers_are_counted_together_and_the_sums_are_right(engine: Engine) {
+    let narrows = Installation::on(engine).await;
     for _ in 0..40 {
         assert_eq!(narrows.exchange(&[("client_secret", "wrong")]).await.status, 401);
     }

@@ -18,7 +18,7 @@ pub(crate) struct File {
     pub(crate) issuer: Option<String>,
     /// Where requests are served.
     pub(crate) listen: Option<String>,
-    /// `sqlite:PATH`.
+    /// `sqlite:PATH` or `postgres://USER@HOST/DATABASE`.
     pub(crate) store: Option<String>,
     /// Patterns of Cedar files.
     pub(crate) policies: Option<Vec<String>>,

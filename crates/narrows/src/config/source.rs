@@ -275,7 +275,8 @@ fn mask(table: &mut Table) {
     }
 }
 
-/// Whether a URL holds a password, as a database's may.
+/// Whether a URL holds a password, as a database's may: before the host or among its parameters.
 fn has_password(text: &str) -> bool {
-    url::Url::parse(text).is_ok_and(|url| url.password().is_some())
+    let named = |url: &url::Url| url.query_pairs().any(|(name, _)| name.contains("password"));
+    url::Url::parse(text).is_ok_and(|url| url.password().is_some() || named(&url))
 }

@@ -40,7 +40,11 @@ fn what_is_wrong_is_named_with_its_line_and_a_mend() {
             "expected an https URL",
         ),
         ("listen   = \"127.0.0.1:8420\"", "listen = \"8420\"", "expected ADDRESS:PORT"),
-        ("sqlite:narrows.db", "postgres://db/narrows", "PostgreSQL is not served yet"),
+        (
+            "sqlite:narrows.db",
+            "postgres://db/narrows?ssl=on",
+            "store: expected `sqlite:PATH` or `postgres://",
+        ),
         ("sqlite:narrows.db", "narrows.db", "expected `sqlite:PATH`"),
         ("exchangers = [\"edge\"]", "exchangers = [\"edgy\"]", "there is no client `edgy`"),
         ("exchangers = [\"edge\"]", "", "name the clients in `exchangers`"),

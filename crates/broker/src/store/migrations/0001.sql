@@ -2,7 +2,7 @@ CREATE TABLE IF NOT EXISTS log_head (one BIGINT PRIMARY KEY CHECK (one = 1), siz
 INSERT INTO log_head (one, size, epoch) VALUES (1, 0, 1) ON CONFLICT DO NOTHING;
 
 -- No second index: every one of them would be paid for on the path of each token.
-CREATE TABLE IF NOT EXISTS records (idx INTEGER PRIMARY KEY, body TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS records (idx {place} PRIMARY KEY, body TEXT NOT NULL);
 
 CREATE TABLE IF NOT EXISTS uses (
     kind TEXT NOT NULL,
@@ -10,7 +10,7 @@ CREATE TABLE IF NOT EXISTS uses (
     id TEXT NOT NULL,
     forget_at BIGINT NOT NULL,
     PRIMARY KEY (kind, issuer, id)
-) WITHOUT ROWID;
+) {clustered};
 
 CREATE TABLE IF NOT EXISTS transactions (
     txn TEXT PRIMARY KEY,
@@ -22,7 +22,7 @@ CREATE TABLE IF NOT EXISTS transactions (
     requested_by TEXT,
     began BIGINT NOT NULL,
     forget_at BIGINT NOT NULL
-) WITHOUT ROWID;
+) {clustered};
 
 -- state: published (not signing yet), active (signs), previous (verifies only), retired (not even that).
 CREATE TABLE IF NOT EXISTS signing_keys (
@@ -32,7 +32,7 @@ CREATE TABLE IF NOT EXISTS signing_keys (
     created_at BIGINT NOT NULL,
     changed_at BIGINT NOT NULL,
     public_jwk TEXT NOT NULL,
-    sealed BLOB NOT NULL
+    sealed {bytes} NOT NULL
 );
 
 CREATE TABLE IF NOT EXISTS standing_clients (client TEXT PRIMARY KEY, disabled_at BIGINT NOT NULL);

@@ -1,0 +1,203 @@
+//! What the store promises besides the journal, on both engines.
+
+use broker::StoreJournal;
+use broker::store::{Party, Standing, Store, StoreAddress, StoreError};
+use delegation::identity::{AttributeValue, Attributes, Subject, SubjectKind};
+use delegation::oauth::ClientId;
+use delegation::time::Timestamp;
+use issuance::audit::{Entry, Journal, Kind, Record, Transaction};
+use testkit::PostgresDatabase;
+
+use crate::engine::{Engine, on_both_engines};
+use crate::installation::Installation;
+
+on_both_engines!(
+    a_transaction_is_read_back_as_it_was_kept_whatever_an_outside_token_said,
+    standing_is_seen_by_every_node_and_is_on_record,
+    a_decision_is_found_by_the_beginning_of_its_id_and_by_nothing_else,
+    many_nodes_may_open_an_empty_store_at_once,
+    a_store_that_a_later_program_wrote_is_refused,
+    an_exchange_and_the_next_hop_work,
+    a_hostile_assertion_id_hurts_nobody,
+);
+
+fn record(id: &str) -> Record {
+    Record::new(id.to_owned(), Timestamp::from_seconds(1_780_000_000), Kind::Exchange)
+}
+
+async fn a_transaction_is_read_back_as_it_was_kept_whatever_an_outside_token_said(engine: Engine) {
+    let store = engine.open().await;
+    let journal = StoreJournal::start(&store);
+    let odd = "a\0b\u{7f}\"'$1; DROP TABLE records; \u{1f642}\\";
+    for requested_by in [None, Some(odd.to_owned()), Some("null".to_owned()), Some(String::new())] {
+        let transaction = Transaction {
+            txn: format!("t{}", requested_by.as_deref().unwrap_or_default().len()) + if requested_by.is_some() { "s" } else { "n" },
+            subject: Subject {
+                issuer_name: "corp".to_owned(),
+                iss: "https://login.corp.example".to_owned(),
+                sub: "alice 'or' 1=1".to_owned(),
+            },
+            kind: SubjectKind::User,
+            attributes: Attributes {
+                values: [("odd".to_owned(), AttributeValue::Text(odd.to_owned()))].into(),
+                groups: [odd.to_owned()].into(),
+            },
+            requested_by,
+            began: Timestamp::from_millis(1_780_000_000_123),
+            forget_at: Timestamp::from_millis(253_402_300_799_000),
+        };
+        let entry = Entry {
+            record: record(&transaction.txn),
+            uses: Vec::new(),
+            begins: Some(transaction.clone()),
+        };
+        assert!(journal.commit(entry).await.is_ok());
+        // Another node, which remembers nothing.
+        let other = engine.open().await;
+        assert_eq!(other.transaction(&transaction.txn).await.unwrap(), Some(transaction));
+        assert_eq!(other.transaction("gone").await.unwrap(), None);
+    }
+}
+
+async fn standing_is_seen_by_every_node_and_is_on_record(engine: Engine) {
+    let (one, other) = (engine.open().await, engine.open().await);
+    let edge = ClientId::parse("edge").unwrap();
+    let alice = Party::Subject {
+        issuer_name: "corp".to_owned(),
+        sub: "alice".to_owned(),
+    };
+    let subject = Subject {
+        issuer_name: "corp".to_owned(),
+        iss: String::new(),
+        sub: "alice".to_owned(),
+    };
+    let client = Party::Client(edge.clone());
+    for party in [&client, &alice, &client] {
+        one.set_standing(party, Standing::Disabled, record("off")).await.unwrap();
+    }
+    let view = other.standing().await.unwrap();
+    assert!(view.is_client_disabled(&edge) && view.is_subject_disabled(&subject));
+    for party in [&client, &alice] {
+        other.set_standing(party, Standing::Enabled, record("on")).await.unwrap();
+    }
+    let view = one.standing().await.unwrap();
+    assert!(!view.is_client_disabled(&edge) && !view.is_subject_disabled(&subject));
+    assert_eq!(one.records(0, 100).await.unwrap().len(), 5, "each change has its record");
+}
+
+async fn a_decision_is_found_by_the_beginning_of_its_id_and_by_nothing_else(engine: Engine) {
+    let store = engine.open().await;
+    let journal = StoreJournal::start(&store);
+    for at in 0..300 {
+        let mut record = record(&format!("0190-{at:04}"));
+        record.inputs = serde_json::json!({ "id": "ffff-0001" });
+        assert!(
+            journal
+                .commit(Entry {
+                    record,
+                    uses: Vec::new(),
+                    begins: None
+                })
+                .await
+                .is_ok()
+        );
+    }
+    let ids = async |prefix: &str| {
+        let found = store.decisions(prefix).await.unwrap();
+        let id = |body: &String| serde_json::from_str::<serde_json::Value>(body).unwrap()["id"].as_str().unwrap().to_owned();
+        found.iter().map(id).collect::<Vec<_>>()
+    };
+    assert_eq!(ids("0190-0007").await, ["0190-0007"]);
+    assert_eq!(ids("0190-00").await, ["0190-0099", "0190-0098"], "newest first, and two are enough");
+    assert!(ids("ffff").await.is_empty(), "an id further inside is not the record's");
+    assert!(ids("%' OR 1=1 --").await.is_empty());
+}
+
+async fn many_nodes_may_open_an_empty_store_at_once(engine: Engine) {
+    let address = engine.address();
+    let opened = (0..8).map(|_| {
+        let address = address.clone();
+        tokio::spawn(async move { Store::open(&address).await.map(drop) })
+    });
+    for each in opened.collect::<Vec<_>>() {
+        each.await.unwrap().unwrap();
+    }
+    assert!(engine.open().await.is_reachable().await);
+}
+
+async fn a_store_that_a_later_program_wrote_is_refused(engine: Engine) {
+    engine.open().await;
+    engine.run("UPDATE store_version SET version = 99").await;
+    let error = Store::open(&engine.address()).await.unwrap_err();
+    assert!(matches!(error, StoreError::Newer { found: 99, .. }), "{error}");
+}
+
+async fn an_exchange_and_the_next_hop_work(engine: Engine) {
+    let narrows = Installation::on(engine).await;
+    let first = narrows.exchange(&[]).await;
+    assert_eq!(first.status, 200, "{:?}", first.body);
+    let assertion = narrows.assertion(&[]);
+    let by_key = [
+        ("client_id", ""),
+        ("client_secret", ""),
+        ("client_assertion", assertion.as_str()),
+        ("client_assertion_type", crate::installation::ASSERTION_TYPE),
+    ];
+    assert_eq!(narrows.exchange(&by_key).await.status, 200);
+    assert_eq!(narrows.exchange(&by_key).await.status, 401, "an assertion is shown once");
+    narrows.stop().await;
+}
+
+async fn a_hostile_assertion_id_hurts_nobody(engine: Engine) {
+    let narrows = Installation::on(engine).await;
+    for jti in ["a\0b".to_owned(), "x".repeat(8_000), "\u{202e}\u{1f642}".to_owned()] {
+        let assertion = narrows.assertion(&[("jti", serde_json::json!(jti))]);
+        let by_key = [
+            ("client_id", ""),
+            ("client_secret", ""),
+            ("client_assertion", assertion.as_str()),
+            ("client_assertion_type", crate::installation::ASSERTION_TYPE),
+        ];
+        let (hostile, honest) = tokio::join!(narrows.exchange(&by_key), narrows.exchange(&[]));
+        assert!(hostile.status < 500, "{:?}", hostile.body);
+        assert_eq!(honest.status, 200, "{:?}", honest.body);
+        assert_eq!(narrows.exchange(&by_key).await.status, 401, "once");
+    }
+    narrows.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_shows_the_wrong_certificate_or_none_is_not_talked_to() {
+    let database = PostgresDatabase::new();
+    let authority = PostgresDatabase::authority();
+    let open = async |parameters: String| {
+        let address = database.address_over_tcp("test") + &parameters;
+        Store::open(&address.parse().unwrap()).await
+    };
+    let right = format!("?sslmode=verify-full&sslrootcert={}", authority.display());
+    assert!(open(right).await.is_ok());
+    let stranger = open("?sslmode=verify-full".to_owned()).await.unwrap_err();
+    assert!(stranger.to_string().to_lowercase().contains("certificate"), "{stranger}");
+    assert!(
+        open("?sslmode=disable".to_owned()).await.is_err(),
+        "this server takes nobody without TLS"
+    );
+}
+
+#[tokio::test]
+async fn an_error_never_repeats_the_address() {
+    let database = PostgresDatabase::new();
+    let address: StoreAddress = database.address_over_tcp("hunter2").parse().unwrap();
+    let error = Store::open(&address).await.unwrap_err();
+    assert!(!format!("{error} {error:?} {address:?}").contains("hunter2"), "{error}");
+    assert!(error.to_string().contains("password authentication failed"), "{error}");
+}
+
+#[tokio::test]
+async fn a_database_that_would_lose_an_answered_commit_is_refused() {
+    let database = PostgresDatabase::new();
+    let name = database.run("SELECT current_database()");
+    database.run(&format!("ALTER DATABASE {} SET synchronous_commit = off", name.trim()));
+    let error = Store::open(&database.address().parse().unwrap()).await.unwrap_err();
+    assert!(error.to_string().contains("synchronous_commit"), "{error}");
+}
