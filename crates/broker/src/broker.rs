@@ -18,7 +18,7 @@ use crate::ids;
 use crate::journal::StoreJournal;
 use crate::keys::VerificationKeys;
 use crate::refusals::Refusals;
-use crate::signer::{KeyRing, KeyRingError};
+use crate::signer::{KeyRing, KeyRingError, Schedule};
 use crate::store::{Store, StoreAddress, StoreError};
 use crate::telemetry::Telemetry;
 
@@ -113,12 +113,23 @@ impl Broker {
             journal,
             signer,
         });
+        broker.signer.promise(&broker.schedule(&broker.in_force().snapshot), now).await?;
         broker.record_change("in_force").await?;
         Ok(broker)
     }
 
+    /// The rhythm of the signing keys, while `snapshot` is in force.
+    fn schedule(&self, snapshot: &Snapshot) -> Schedule {
+        Schedule {
+            rotate_every: self.settings.rotate_every,
+            publish_before: self.settings.publish_before,
+            longest_life: snapshot.lifetimes.max,
+        }
+    }
+
     /// Puts another configuration and other policies in force, for the next request on; a record says so first.
     pub async fn swap(&self, in_force: InForce, issuers: Vec<IssuerEntry>) -> Result<(), StartError> {
+        self.signer.promise(&self.schedule(&in_force.snapshot), self.now()).await?;
         let ours = own_keys(&in_force.snapshot.issuer, &self.signer)?;
         self.keys.swap_outside(self.keys.outside().with_entries(issuers));
         self.keys.swap_ours(Some(ours));
@@ -137,20 +148,21 @@ impl Broker {
 
     /// Follows what other processes did to the store, and what time did to the keys. Called each second.
     pub async fn tend(&self) {
-        match self.store.standing().await {
-            Ok(view) => self.view.store(Arc::new((Arc::new(view), self.now()))),
-            Err(error) => tracing::error!(%error, "standing could not be read; keeping the last view"),
-        }
-        if let Err(error) = self.signer.tend(self.now()).await {
+        // 1. Keys; published ones verify before any of them signs.
+        let schedule = self.schedule(&self.in_force.load().snapshot);
+        let tended = self.signer.tend(&schedule, self.now()).await;
+        if let Err(error) = &tended {
             tracing::error!(%error, "signing keys could not be tended");
-        }
-        let (every, before) = (self.settings.rotate_every, self.settings.publish_before);
-        if let Err(error) = self.signer.rotate_when_due(every, before, self.now()).await {
-            tracing::error!(%error, "the signing key could not be rotated");
         }
         match own_keys(&self.in_force.load().snapshot.issuer, &self.signer) {
             Ok(ours) => self.keys.swap_ours(Some(ours)),
             Err(error) => tracing::error!(%error, "our own keys could not be read"),
+        }
+        // 2. Standing. A node that does not follow the keys must not go on for long either, so that view gets old too.
+        match self.store.standing().await {
+            Ok(view) if tended.is_ok() => self.view.store(Arc::new((Arc::new(view), self.now()))),
+            Ok(_) => {}
+            Err(error) => tracing::error!(%error, "standing could not be read; keeping the last view"),
         }
         self.flush_refusals().await;
     }

@@ -176,6 +176,11 @@ async fn forget(transaction: &mut StoreTransaction<'_>, now: i64) -> Result<(), 
     Ok(())
 }
 
+/// Holds the order of the log until the transaction ends: what is read then, nobody changes who holds it first too.
+pub(crate) async fn hold(transaction: &mut StoreTransaction<'_>) -> Result<(), sqlx::Error> {
+    transaction.execute(sql("UPDATE log_head SET size = size WHERE one = 1")).await.map(drop)
+}
+
 /// Gives `records` their places in the log, inside a transaction that its caller commits. Returns the first index.
 ///
 /// The row that is the order of the log stays locked until then: whatever else a transaction locks, it locks before.

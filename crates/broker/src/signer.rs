@@ -1,68 +1,30 @@
 //! Signing keys: in the store, encrypted with the key file, rotated without a gap.
 
 mod key;
+mod schedule;
 mod sealing;
+mod stored;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use delegation::time::Timestamp;
 use delegation::token::Algorithm;
-use issuance::audit::{Decision, Kind, Record};
 use issuance::mint::{KeyName, Signer, SignerUnavailable};
 use serde_json::{Value, json};
 
-use crate::ids;
-use crate::journal::append;
-use crate::store::{Purpose, Row, Store, StoreUnavailable, sql};
+use crate::store::{Store, StoreUnavailable};
 use key::SigningKey;
+pub use schedule::Schedule;
+use schedule::Step;
 pub use sealing::KeyFileError;
 use sealing::Sealing;
+use stored::{Change, NewKey};
+pub use stored::{KeyInfo, KeyState, list};
 
-/// Where a key is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyState {
-    /// Published, and not signing yet: verifiers are given time to find it.
-    Published,
-    /// It signs.
-    Active,
-    /// It signed; what it signed still verifies.
-    Previous,
-    /// Nothing verifies with it any more.
-    Retired,
-}
-
-impl KeyState {
-    const ALL: [Self; 4] = [Self::Published, Self::Active, Self::Previous, Self::Retired];
-
-    /// The word in the store and on the command line.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Published => "published",
-            Self::Active => "active",
-            Self::Previous => "previous",
-            Self::Retired => "retired",
-        }
-    }
-}
-
-/// One key as people see it.
-#[derive(Clone, Debug)]
-pub struct KeyInfo {
-    /// Its `kid`.
-    pub kid: String,
-    /// Its `alg`.
-    pub algorithm: String,
-    /// Where it is in its life.
-    pub state: KeyState,
-    /// When it was made.
-    pub created_at: Timestamp,
-    /// When its state changed last.
-    pub changed_at: Timestamp,
-    public_jwk: Value,
-}
+/// How many steps are taken at a time.
+const STEPS: usize = 8;
 
 /// Why signing keys could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -103,17 +65,34 @@ pub struct KeyRing {
 struct Loaded {
     infos: Vec<KeyInfo>,
     active: Arc<SigningKey>,
+    /// Signed until the last change: a token that was being minted is signed by the key that it names.
+    before: Option<Arc<SigningKey>>,
     jwks: Value,
+    /// Keys that another file than the first encrypts, as they lie in the store.
+    reseal: Vec<(String, Vec<u8>)>,
 }
 
 impl KeyRing {
     /// Loads the keys; on an empty store, and there alone, makes the first one.
+    ///
+    /// Every key that signs or will sign must open with one of the files.
     pub async fn open(store: &Store, key_files: &[PathBuf], algorithm: Algorithm, now: Timestamp) -> Result<Self, KeyRingError> {
         let sealing = Sealing::load(key_files)?;
         if list(store).await?.is_empty() {
-            insert(store, &sealing, algorithm, KeyState::Active, now).await?;
+            let first = NewKey::make(&sealing, algorithm)?;
+            stored::change(store, now, |keys| match keys {
+                [] => vec![Change::Add(first, KeyState::Active)],
+                // Another node was faster.
+                _ => Vec::new(),
+            })
+            .await?;
         }
-        let loaded = load(store, &sealing).await?;
+        let loaded = load(store, &sealing, None).await?;
+        for key in &loaded.infos {
+            if key.state == KeyState::Published {
+                opened(store, &sealing, &key.kid).await?;
+            }
+        }
         Ok(Self {
             store: store.clone(),
             sealing,
@@ -127,33 +106,91 @@ impl KeyRing {
         self.loaded.load().jwks.clone()
     }
 
-    /// Follows what other processes did to the keys. A change of `tokens.algorithm` shows at the next rotation.
-    pub async fn tend(&self, _now: Timestamp) -> Result<(), KeyRingError> {
-        let infos = list(&self.store).await?;
-        let same = {
-            let loaded = self.loaded.load();
-            infos.len() == loaded.infos.len()
-                && infos.iter().zip(&loaded.infos).all(|(one, other)| one.kid == other.kid && one.state == other.state)
-        };
-        if !same {
-            self.loaded.store(Arc::new(load(&self.store, &self.sealing).await?));
+    /// Follows what other processes did to the keys, and does what is due: publishes, lets sign, takes away, encrypts anew.
+    ///
+    /// A change of `tokens.algorithm` shows at the next rotation.
+    pub async fn tend(&self, schedule: &Schedule, now: Timestamp) -> Result<(), KeyRingError> {
+        self.follow().await?;
+        // Each step is a commit of its own, and the next one sees it. No more than a few at a time: requests wait for none.
+        for _ in 0..STEPS {
+            let Some(step) = self.due(schedule, now) else { break };
+            self.step(schedule, step, now).await?;
+            self.follow().await?;
+        }
+        self.reseal(now).await
+    }
+
+    /// Makes sure that the key that signs will be kept for as long as tokens of `schedule` live, before any is issued.
+    pub async fn promise(&self, schedule: &Schedule, now: Timestamp) -> Result<(), KeyRingError> {
+        if let Some(step @ Step::Promise(_)) = self.due(schedule, now) {
+            self.step(schedule, step, now).await?;
+            self.follow().await?;
         }
         Ok(())
     }
 
-    /// Rotates by time: publishes the next key `publish_before` it is due, and lets it sign when it is.
-    pub async fn rotate_when_due(&self, every: Duration, publish_before: Duration, now: Timestamp) -> Result<(), KeyRingError> {
-        let infos = list(&self.store).await?;
-        let active = infos.iter().find(|key| key.state == KeyState::Active);
-        let published = infos.iter().find(|key| key.state == KeyState::Published);
-        match (active, published) {
-            (_, Some(next)) if now.since(next.created_at) >= publish_before => activate(&self.store, &next.kid, now).await?,
-            (Some(active), None) if now.since(active.changed_at) + publish_before >= every => {
-                insert(&self.store, &self.sealing, self.algorithm, KeyState::Published, now).await?;
+    fn due(&self, schedule: &Schedule, now: Timestamp) -> Option<Step> {
+        schedule.due(&self.loaded.load().infos, now)
+    }
+
+    async fn step(&self, schedule: &Schedule, step: Step, now: Timestamp) -> Result<(), KeyRingError> {
+        let new = match &step {
+            Step::Publish => Some(NewKey::make(&self.sealing, self.algorithm)?),
+            // A key that could not sign here must not become the one that does.
+            Step::Activate(kid) => opened(&self.store, &self.sealing, kid).await.map(|_| None)?,
+            Step::Retire(_) | Step::Promise(_) => None,
+        };
+        let life = schedule.life();
+        let plan = |keys: &[KeyInfo]| {
+            // Asked again while nobody else changes keys: another node may have done it.
+            if schedule.due(keys, now).as_ref() != Some(&step) {
+                return Vec::new();
             }
-            _ => return Ok(()),
+            match (step, new) {
+                (Step::Publish, Some(new)) => vec![Change::Add(new, KeyState::Published)],
+                (Step::Activate(kid), _) => vec![Change::Activate(kid, life)],
+                (Step::Retire(kid), _) => vec![Change::Retire(kid)],
+                (Step::Promise(kid), _) => vec![Change::Promise(kid, life)],
+                (Step::Publish, None) => Vec::new(),
+            }
+        };
+        stored::change(&self.store, now, plan).await?;
+        Ok(())
+    }
+
+    async fn follow(&self) -> Result<(), KeyRingError> {
+        let infos = list(&self.store).await?;
+        let loaded = self.loaded.load_full();
+        if infos != loaded.infos {
+            let next = load(&self.store, &self.sealing, Some(&loaded)).await?;
+            self.loaded.store(Arc::new(next));
         }
-        self.tend(now).await
+        Ok(())
+    }
+
+    /// Encrypts with the first key file what another of them encrypts, one key a commit.
+    ///
+    /// Killed between two, both files are still needed and each key opens with one of them; the next start goes on.
+    async fn reseal(&self, now: Timestamp) -> Result<(), KeyRingError> {
+        let loaded = self.loaded.load_full();
+        if loaded.reseal.is_empty() {
+            return Ok(());
+        }
+        for (kid, from) in &loaded.reseal {
+            let secret = self.sealing.open(kid, from).ok_or_else(|| KeyRingError::WrongKeyFile(kid.clone()))?;
+            let change = Change::Reseal {
+                kid: kid.clone(),
+                from: from.clone(),
+                to: self.sealing.seal(kid, &secret).ok_or(KeyRingError::Generation)?,
+            };
+            stored::change(&self.store, now, |_| vec![change]).await?;
+        }
+        let next = load(&self.store, &self.sealing, Some(&loaded)).await?;
+        if next.reseal.is_empty() {
+            tracing::info!("key_file: the first file encrypts every secret of the store; the others can be taken out of the list");
+        }
+        self.loaded.store(Arc::new(next));
+        Ok(())
     }
 }
 
@@ -163,52 +200,61 @@ impl Signer for KeyRing {
     }
 
     async fn sign(&self, key: &KeyName, message: &[u8]) -> Result<Vec<u8>, SignerUnavailable> {
-        let active = Arc::clone(&self.loaded.load().active);
-        if active.name() == key {
-            active.sign(message).ok_or(SignerUnavailable)
-        } else {
-            Err(SignerUnavailable)
-        }
+        let loaded = self.loaded.load_full();
+        let named = [Some(&loaded.active), loaded.before.as_ref()].into_iter().flatten().find(|each| each.name() == key);
+        named.and_then(|key| key.sign(message)).ok_or(SignerUnavailable)
     }
 }
 
-/// Every key of the store, oldest first.
-pub async fn list(store: &Store) -> Result<Vec<KeyInfo>, StoreUnavailable> {
-    let rows = store
-        .fetch(sql(
-            "SELECT kid, algorithm, state, created_at, changed_at, public_jwk FROM signing_keys",
-        ))
-        .await?;
-    let info = |row: &Row| {
-        let state: String = row.get("state")?;
-        let jwk: String = row.get("public_jwk")?;
-        Ok::<_, sqlx::Error>(KeyInfo {
-            kid: row.get("kid")?,
-            algorithm: row.get("algorithm")?,
-            state: KeyState::ALL.into_iter().find(|known| known.as_str() == state).unwrap_or(KeyState::Retired),
-            created_at: Timestamp::from_millis(row.get("created_at")?),
-            changed_at: Timestamp::from_millis(row.get("changed_at")?),
-            public_jwk: serde_json::from_str(&jwk).unwrap_or_default(),
-        })
-    };
-    let mut keys = rows.iter().map(info).collect::<Result<Vec<_>, _>>()?;
-    // Here and not in the statement: the engines do not sort text alike.
-    keys.sort_by(|one, other| (one.created_at, &one.kid).cmp(&(other.created_at, &other.kid)));
-    Ok(keys)
-}
-
-/// Makes a new key that signs from now on; the old one verifies on. A running broker follows within a second.
+/// Publishes a new key, which signs when it has been published for long enough; if one is on its way already, that one.
 pub async fn rotate(store: &Store, key_files: &[PathBuf], algorithm: Algorithm, now: Timestamp) -> Result<String, KeyRingError> {
     let sealing = Sealing::load(key_files)?;
-    load(store, &sealing).await?;
-    let kid = insert(store, &sealing, algorithm, KeyState::Published, now).await?;
-    activate(store, &kid, now).await?;
+    load(store, &sealing, None).await?;
+    let new = NewKey::make(&sealing, algorithm)?;
+    let mut kid = new.kid().to_owned();
+    stored::change(store, now, |keys| {
+        if let Some(waiting) = keys.iter().find(|key| key.state == KeyState::Published) {
+            waiting.kid.clone_into(&mut kid);
+            return Vec::new();
+        }
+        vec![Change::Add(new, KeyState::Published)]
+    })
+    .await?;
     Ok(kid)
+}
+
+/// Lets the published key `kid` sign now, however long it has been published: for a key that is known to others.
+pub async fn activate(store: &Store, kid: &str, schedule: &Schedule, now: Timestamp) -> Result<(), KeyRingError> {
+    let life = schedule.life();
+    stored::change(store, now, |keys| {
+        let waits = keys.iter().any(|key| key.kid == kid && key.state == KeyState::Published);
+        if waits {
+            vec![Change::Activate(kid.to_owned(), life)]
+        } else {
+            Vec::new()
+        }
+    })
+    .await?;
+    Ok(())
 }
 
 /// The key that `prefix` names, if it is exactly one and does not sign.
 pub async fn retirable(store: &Store, prefix: &str) -> Result<String, KeyRingError> {
-    let keys = list(store).await?;
+    named(&list(store).await?, prefix)
+}
+
+/// Takes a key out of use for good: what it signed verifies no more. `prefix` must name exactly one that does not sign.
+pub async fn retire(store: &Store, prefix: &str, now: Timestamp) -> Result<String, KeyRingError> {
+    let mut found = Err(KeyRingError::Empty);
+    stored::change(store, now, |keys| {
+        found = named(keys, prefix);
+        found.iter().map(|kid| Change::Retire(kid.clone())).collect()
+    })
+    .await?;
+    found
+}
+
+fn named(keys: &[KeyInfo], prefix: &str) -> Result<String, KeyRingError> {
     let mut named = keys
         .iter()
         .filter(|key| key.kid.starts_with(prefix) || key.kid.starts_with(&format!("nrw-{prefix}")));
@@ -219,82 +265,38 @@ pub async fn retirable(store: &Store, prefix: &str) -> Result<String, KeyRingErr
     }
 }
 
-/// Takes a key out of use for good: what it signed verifies no more. `prefix` must name exactly one that does not sign.
-pub async fn retire(store: &Store, prefix: &str, now: Timestamp) -> Result<String, KeyRingError> {
-    let kid = retirable(store, prefix).await?;
-    change(store, &kid, &[(KeyState::Retired, &kid)], "key_retired", now).await?;
-    Ok(kid)
+/// The private half of `kid`, ready to sign.
+async fn opened(store: &Store, sealing: &Sealing, kid: &str) -> Result<SigningKey, KeyRingError> {
+    let infos = list(store).await?;
+    let info = infos.iter().find(|key| key.kid == kid).ok_or(KeyRingError::Empty)?;
+    let algorithm = Algorithm::parse(&info.algorithm).ok_or(KeyRingError::Generation)?;
+    let found = stored::sealed(store, &[kid]).await?;
+    let secret = found.first().and_then(|(_, sealed)| sealing.open(kid, sealed));
+    let pkcs8 = secret.ok_or_else(|| KeyRingError::WrongKeyFile(kid.to_owned()))?;
+    SigningKey::from_pkcs8(kid.to_owned(), algorithm, &pkcs8).ok_or(KeyRingError::Generation)
 }
 
-async fn activate(store: &Store, kid: &str, now: Timestamp) -> Result<(), StoreUnavailable> {
-    let active: Vec<_> = list(store)
-        .await?
-        .into_iter()
-        .filter(|key| key.state == KeyState::Active)
-        .map(|key| key.kid)
-        .collect();
-    let mut changes: Vec<_> = active.iter().map(|old| (KeyState::Previous, old.as_str())).collect();
-    changes.push((KeyState::Active, kid));
-    change(store, kid, &changes, "key_active", now).await
-}
-
-/// Changes states, with the record in the same commit.
-async fn change(store: &Store, kid: &str, states: &[(KeyState, &str)], reason: &str, now: Timestamp) -> Result<(), StoreUnavailable> {
-    let mut connection = store.connect().await?;
-    let mut transaction = connection.begin(Purpose::Write).await?;
-    for (state, kid) in states {
-        let changed = sql("UPDATE signing_keys SET state = $1, changed_at = $2 WHERE kid = $3");
-        transaction.execute(changed.bind(state.as_str()).bind(now.millis()).bind(*kid)).await?;
-    }
-    append(&mut transaction, &[&record(kid, reason, now)]).await?;
-    Ok(transaction.commit().await?)
-}
-
-async fn insert(store: &Store, sealing: &Sealing, algorithm: Algorithm, state: KeyState, now: Timestamp) -> Result<String, KeyRingError> {
-    let (kid, pkcs8, jwk) = key::generate(algorithm).ok_or(KeyRingError::Generation)?;
-    let sealed = sealing.seal(&kid, &pkcs8).ok_or(KeyRingError::Generation)?;
-    let stored = async {
-        let mut connection = store.connect().await?;
-        let mut transaction = connection.begin(Purpose::Write).await?;
-        let made = sql("INSERT INTO signing_keys (kid, algorithm, state, created_at, changed_at, public_jwk, sealed)").row([
-            (&kid).into(),
-            algorithm.as_str().into(),
-            state.as_str().into(),
-            now.millis().into(),
-            now.millis().into(),
-            jwk.to_string().into(),
-            sealed.into(),
-        ]);
-        transaction.execute(made).await?;
-        append(&mut transaction, &[&record(&kid, "key_made", now)]).await?;
-        Ok(transaction.commit().await?)
-    };
-    let stored: Result<(), StoreUnavailable> = stored.await;
-    stored?;
-    Ok(kid)
-}
-
-fn record(kid: &str, reason: &str, now: Timestamp) -> Record {
-    let mut record = Record::new(ids::decision(), now, Kind::Key);
-    record.decision = Decision::Done;
-    record.reason = reason.to_owned();
-    record.inputs = json!({ "kid": kid });
-    record
-}
-
-async fn load(store: &Store, sealing: &Sealing) -> Result<Loaded, KeyRingError> {
+async fn load(store: &Store, sealing: &Sealing, last: Option<&Loaded>) -> Result<Loaded, KeyRingError> {
     let infos = list(store).await?;
     let active = infos.iter().find(|key| key.state == KeyState::Active).ok_or(KeyRingError::Empty)?;
-    let algorithm = Algorithm::parse(&active.algorithm).ok_or(KeyRingError::Generation)?;
-    let rows = store.fetch(sql("SELECT sealed FROM signing_keys WHERE kid = $1").bind(&active.kid)).await?;
-    let sealed: Vec<u8> = rows.first().ok_or(KeyRingError::Empty)?.get("sealed").map_err(StoreUnavailable::from)?;
-    let pkcs8 = sealing.open(&active.kid, &sealed).ok_or_else(|| KeyRingError::WrongKeyFile(active.kid.clone()))?;
-    let signing = SigningKey::from_pkcs8(active.kid.clone(), algorithm, &pkcs8).ok_or(KeyRingError::Generation)?;
-    let published = infos.iter().filter(|key| key.state != KeyState::Retired);
-    let jwks = json!({ "keys": published.map(|key| key.public_jwk.clone()).collect::<Vec<_>>() });
+    let (active, before) = match last {
+        Some(last) if last.active.name().kid == active.kid => (Arc::clone(&last.active), last.before.clone()),
+        _ => (
+            Arc::new(opened(store, sealing, &active.kid).await?),
+            last.map(|last| Arc::clone(&last.active)),
+        ),
+    };
+    let held: Vec<_> = infos.iter().filter(|key| key.state != KeyState::Retired).collect();
+    let jwks = json!({ "keys": held.iter().map(|key| key.public_jwk.clone()).collect::<Vec<_>>() });
+    let kids: Vec<_> = held.iter().map(|key| key.kid.as_str()).collect();
+    let mut reseal = stored::sealed(store, &kids).await?;
+    // What opens with none of the files only verifies any more, and is left as it is.
+    reseal.retain(|(kid, sealed)| !sealing.is_first(kid, sealed) && sealing.open(kid, sealed).is_some());
     Ok(Loaded {
-        active: Arc::new(signing),
+        active,
+        before,
         jwks,
         infos,
+        reseal,
     })
 }

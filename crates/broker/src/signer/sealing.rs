@@ -56,12 +56,19 @@ impl Sealing {
 
     /// Decrypts what was sealed for the place `name`, with whichever key fits.
     pub(super) fn open(&self, name: &str, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-        let (nonce, body) = sealed.split_at_checked(NONCE_LEN)?;
-        let nonce: [u8; NONCE_LEN] = nonce.try_into().ok()?;
-        self.0.iter().find_map(|key| {
-            let mut bytes = Zeroizing::new(body.to_vec());
-            let opened = key.open_in_place(Nonce::assume_unique_for_key(nonce), Aad::from(name.as_bytes()), &mut bytes);
-            opened.ok().map(|plain| Zeroizing::new(plain.to_vec()))
-        })
+        self.0.iter().find_map(|key| open_with(key, name, sealed))
     }
+
+    /// Whether the first key sealed it.
+    pub(super) fn is_first(&self, name: &str, sealed: &[u8]) -> bool {
+        self.0.first().is_some_and(|key| open_with(key, name, sealed).is_some())
+    }
+}
+
+fn open_with(key: &LessSafeKey, name: &str, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let (nonce, body) = sealed.split_at_checked(NONCE_LEN)?;
+    let nonce: [u8; NONCE_LEN] = nonce.try_into().ok()?;
+    let mut bytes = Zeroizing::new(body.to_vec());
+    let opened = key.open_in_place(Nonce::assume_unique_for_key(nonce), Aad::from(name.as_bytes()), &mut bytes);
+    opened.ok().map(|plain| Zeroizing::new(plain.to_vec()))
 }

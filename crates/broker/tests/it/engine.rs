@@ -43,13 +43,51 @@ impl Engine {
         }
     }
 
+    /// The encrypted private halves of signing keys as hex, by `kid`, in an order that stays.
+    pub(crate) async fn sealed(&self) -> Vec<(String, String)> {
+        let text = match self {
+            Self::Sqlite(folder) => {
+                use sqlx::{ConnectOptions, Connection, Row};
+                let file = sqlx::sqlite::SqliteConnectOptions::new().filename(folder.path().join("narrows.db"));
+                let mut connection = file.connect().await.unwrap();
+                let rows = sqlx::query("SELECT kid || '|' || hex(sealed) FROM signing_keys")
+                    .fetch_all(&mut connection)
+                    .await
+                    .unwrap();
+                connection.close().await.unwrap();
+                rows.iter().map(|row| row.get::<String, _>(0)).collect::<Vec<_>>().join("\n")
+            }
+            Self::Postgres(database) => database.run("SELECT kid || '|' || encode(sealed, 'hex') FROM signing_keys"),
+        };
+        let mut found: Vec<_> = text
+            .lines()
+            .filter_map(|line| line.split_once('|'))
+            .map(|(kid, hex)| (kid.to_owned(), hex.to_owned()))
+            .collect();
+        found.sort();
+        found
+    }
+
+    /// Puts private halves back, as a process that was killed would have left them.
+    pub(crate) async fn restore_sealed(&self, halves: &[(String, String)]) {
+        for (kid, hex) in halves {
+            let statement = match self {
+                Self::Sqlite(_) => format!("UPDATE signing_keys SET sealed = x'{hex}' WHERE kid = '{kid}'"),
+                Self::Postgres(_) => format!("UPDATE signing_keys SET sealed = decode('{hex}', 'hex') WHERE kid = '{kid}'"),
+            };
+            self.run(&statement).await;
+        }
+    }
+
     /// Runs SQL that no program of ours would.
-    pub(crate) async fn run(&self, sql: &'static str) {
+    pub(crate) async fn run(&self, sql: &str) {
         match self {
             Self::Sqlite(folder) => {
-                use sqlx::{ConnectOptions, Executor};
+                use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
                 let file = sqlx::sqlite::SqliteConnectOptions::new().filename(folder.path().join("narrows.db"));
-                file.connect().await.unwrap().execute(sql).await.unwrap();
+                let mut connection = file.connect().await.unwrap();
+                sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.unwrap();
+                connection.close().await.unwrap();
             }
             Self::Postgres(database) => drop(database.run(sql)),
         }

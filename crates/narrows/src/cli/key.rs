@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use broker::signer::{self, KeyState};
 use broker::store::Store;
@@ -9,8 +10,11 @@ use clap::Subcommand;
 use delegation::time::Timestamp;
 
 use super::Outcome;
-use super::output::{say, table};
+use super::output::{say, seconds, table};
 use crate::config;
+
+/// Every running broker follows the store each second: after twice as long all of them publish a new key.
+const PUBLISHED_EVERYWHERE: Duration = Duration::from_secs(2);
 
 /// Verbs of `key`.
 #[derive(Debug, Subcommand)]
@@ -21,8 +25,11 @@ pub(super) enum KeyVerb {
         #[arg(long)]
         json: bool,
     },
-    /// Make a new key that signs from now on; what the old one signed verifies on.
+    /// Publish a new key, which signs after `keys.publish_before`; what the old one signed verifies on, for as long as it lives.
     Rotate {
+        /// Let it sign as soon as every running broker has published it.
+        #[arg(long)]
+        now: bool,
         /// Only say what would be done.
         #[arg(long)]
         dry_run: bool,
@@ -63,14 +70,33 @@ pub(super) async fn run(verb: KeyVerb, paths: &[PathBuf]) -> Outcome {
                 say(table(&["kid", "alg", "state", "since"], rows.collect()));
             }
         }
-        KeyVerb::Rotate { dry_run: true } => {
+        KeyVerb::Rotate { dry_run: true, .. } => {
             let keys = signer::list(&store).await?;
             let active = keys.iter().find(|key| key.state == KeyState::Active);
             let active = active.ok_or("the store holds no signing key; `narrows serve` makes the first one")?;
             say(format!("would make a new signing key; what {} signed would verify on", active.kid));
         }
-        KeyVerb::Rotate { dry_run: false } => {
-            let kid = signer::rotate(&store, &loaded.settings.key_files, loaded.settings.algorithm, now).await?;
+        KeyVerb::Rotate {
+            dry_run: false,
+            now: at_once,
+        } => {
+            let settings = &loaded.settings;
+            let kid = signer::rotate(&store, &settings.key_files, settings.algorithm, now).await?;
+            if !at_once {
+                let before = seconds(i64::try_from(settings.publish_before.as_secs()).unwrap_or(i64::MAX));
+                say(format!(
+                    "{kid} is published; a running broker signs with it when it has been for {before}"
+                ));
+                return Ok(ExitCode::SUCCESS);
+            }
+            // Killed here, the key is published and signs in its time.
+            tokio::time::sleep(PUBLISHED_EVERYWHERE).await;
+            let schedule = signer::Schedule {
+                rotate_every: settings.rotate_every,
+                publish_before: settings.publish_before,
+                longest_life: loaded.snapshot.lifetimes.max,
+            };
+            signer::activate(&store, &kid, &schedule, now).await?;
             say(format!("{kid} signs from now on; a running broker follows within a second"));
         }
         KeyVerb::Retire { kid, dry_run: true } => {
