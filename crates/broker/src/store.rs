@@ -1,6 +1,7 @@
 //! The store: SQLite or PostgreSQL, by the same statements; read here and written by the journal.
 
 mod address;
+mod decisions;
 mod engine;
 mod migrations;
 mod standing;
@@ -21,8 +22,6 @@ use engine::Engine;
 
 /// How many transactions are remembered, so that a later hop need not read the disk.
 const REMEMBERED: usize = 50_000;
-/// How many records are looked through at a time.
-const PAGE: i64 = 256;
 
 /// A store that could not be opened. The texts are for operators, and never hold the address: it may have a password.
 #[derive(Debug, thiserror::Error)]
@@ -145,34 +144,5 @@ impl Store {
         let page = sql("SELECT body FROM records WHERE idx >= $1 ORDER BY idx LIMIT $2").bind(first).bind(limit);
         let rows = self.fetch(page).await?;
         Ok(rows.iter().map(|row| row.get("body")).collect::<Result<_, _>>()?)
-    }
-
-    /// The records whose decision id begins with `prefix`, newest first, at most two: enough to see a prefix that is not unique.
-    ///
-    /// There is no index of ids: every one would be paid for on the path of each token. The log is looked through from its end.
-    pub async fn decisions(&self, prefix: &str) -> Result<Vec<String>, StoreUnavailable> {
-        let prefix: String = prefix.chars().filter(|each| each.is_ascii_alphanumeric() || *each == '-').collect();
-        let prefix = prefix.to_ascii_lowercase();
-        let pattern = format!("%\"id\":\"{prefix}%");
-        let (mut found, mut before) = (Vec::new(), i64::MAX);
-        loop {
-            let page = "SELECT idx, body FROM records WHERE idx < $1 AND body LIKE $2 ORDER BY idx DESC LIMIT $3";
-            let rows = self.fetch(sql(page).bind(before).bind(&pattern).bind(PAGE)).await?;
-            for row in &rows {
-                before = row.get("idx")?;
-                let body: String = row.get("body")?;
-                // The pattern also finds ids further inside; only the record's own counts.
-                let record: serde_json::Value = serde_json::from_str(&body).unwrap_or_default();
-                if record.get("id").and_then(serde_json::Value::as_str).is_some_and(|id| id.starts_with(&prefix)) {
-                    found.push(body);
-                }
-                if found.len() == 2 {
-                    return Ok(found);
-                }
-            }
-            if rows.is_empty() {
-                return Ok(found);
-            }
-        }
     }
 }

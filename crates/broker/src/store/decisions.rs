@@ -1,0 +1,97 @@
+//! A decision found by the beginning of its id, without an index: every one would be paid for on the path of each token.
+//!
+//! An id begins with its time (RFC 9562 §5.7), and the log lies in the order of time but for requests that overlapped,
+//! so an id says where in the log to look.
+
+use std::ops::Range;
+
+use serde_json::Value;
+
+use super::{Store, StoreUnavailable, sql};
+
+/// How many records are looked through at a time.
+const PAGE: i64 = 256;
+/// How far apart, in milliseconds, an id and its place in the log may lie: the longest that a request may take.
+const APART: i64 = 60_000;
+
+impl Store {
+    /// The records whose decision id begins with `prefix`, newest first, at most two: enough to see a prefix that is
+    /// not unique. Where the time in the id leads to none, the clock was set meanwhile, and the whole log is looked through.
+    pub async fn decisions(&self, prefix: &str) -> Result<Vec<String>, StoreUnavailable> {
+        let prefix: String = prefix.chars().filter(|each| each.is_ascii_alphanumeric() || *each == '-').collect();
+        let prefix = prefix.to_ascii_lowercase();
+        if let Some((earliest, latest)) = times(&prefix) {
+            let (first, end) = (self.place(earliest - APART).await?, self.place(latest + APART).await?);
+            let found = self.look_through(&prefix, first..end).await?;
+            if !found.is_empty() {
+                return Ok(found);
+            }
+        }
+        self.look_through(&prefix, 0..i64::MAX).await
+    }
+
+    /// The index of the first record from the time `at` on, by halving the log.
+    async fn place(&self, at: i64) -> Result<i64, StoreUnavailable> {
+        let head = self.fetch(sql("SELECT size FROM log_head")).await?;
+        let mut range = 0..head.first().map(|row| row.get("size")).transpose()?.unwrap_or(0);
+        while range.start < range.end {
+            let middle = range.start + (range.end - range.start) / 2;
+            let body = self.records(middle, 1).await?;
+            let record: Value = body.first().and_then(|body| serde_json::from_str(body).ok()).unwrap_or_default();
+            if record.get("time").and_then(Value::as_i64).is_some_and(|time| time < at) {
+                range.start = middle + 1;
+            } else {
+                range.end = middle;
+            }
+        }
+        Ok(range.start)
+    }
+
+    async fn look_through(&self, prefix: &str, places: Range<i64>) -> Result<Vec<String>, StoreUnavailable> {
+        let pattern = format!("%\"id\":\"{prefix}%");
+        let (mut found, mut before) = (Vec::new(), places.end);
+        loop {
+            let page = "SELECT idx, body FROM records WHERE idx >= $1 AND idx < $2 AND body LIKE $3 ORDER BY idx DESC LIMIT $4";
+            let rows = self.fetch(sql(page).bind(places.start).bind(before).bind(&pattern).bind(PAGE)).await?;
+            for row in &rows {
+                before = row.get("idx")?;
+                let body: String = row.get("body")?;
+                // The pattern also finds ids further inside; only the record's own counts.
+                let record: Value = serde_json::from_str(&body).unwrap_or_default();
+                if record.get("id").and_then(Value::as_str).is_some_and(|id| id.starts_with(prefix)) {
+                    found.push(body);
+                }
+                if found.len() == 2 {
+                    return Ok(found);
+                }
+            }
+            if rows.is_empty() {
+                return Ok(found);
+            }
+        }
+    }
+}
+
+/// The earliest and the latest time, in milliseconds since the epoch, of an id of version 7 that begins with `prefix`.
+fn times(prefix: &str) -> Option<(i64, i64)> {
+    let digits: String = prefix.chars().filter(|each| *each != '-').take(12).collect();
+    let filled = |with: &str| i64::from_str_radix(&format!("{digits}{}", with.repeat(12 - digits.len())), 16).ok();
+    Some((filled("0")?, filled("f")?))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn an_id_lies_between_the_times_of_each_of_its_beginnings() {
+        let id = uuid::Uuid::now_v7();
+        let (seconds, nanos) = id.get_timestamp().unwrap().to_unix();
+        let at = i64::try_from(seconds).unwrap() * 1000 + i64::from(nanos / 1_000_000);
+        let id = id.to_string();
+        for length in 0..=id.len() {
+            let (earliest, latest) = super::times(&id[..length]).unwrap();
+            assert!((earliest..=latest).contains(&at), "{}", &id[..length]);
+        }
+        assert_eq!(super::times(&id), Some((at, at)));
+        assert_eq!(super::times("not-hex"), None);
+    }
+}
