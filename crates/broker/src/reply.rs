@@ -1,10 +1,10 @@
 //! What leaves the token endpoint: RFC 6749 §5 JSON, never cached, never an echo.
 
 use axum::body::Body;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use delegation::details::Detail;
 use delegation::oauth::{ErrorCode, Reason, TokenType};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use issuance::mint::Minted;
 use serde_json::{Map, Value, json};
@@ -21,12 +21,10 @@ pub(crate) struct Refusal {
 }
 
 /// The reply that carries a token (RFC 6749 §5.1, RFC 8693 §2.2.1).
-pub(crate) fn issued(minted: &Minted, is_exchange: bool) -> Response {
+pub(crate) fn issued(minted: &Minted) -> Response {
     let mut members = Map::new();
     members.insert("access_token".to_owned(), json!(minted.token));
-    if is_exchange {
-        members.insert("issued_token_type".to_owned(), json!(TokenType::AccessToken.as_str()));
-    }
+    members.insert("issued_token_type".to_owned(), json!(TokenType::AccessToken.as_str()));
     members.insert("token_type".to_owned(), json!("Bearer"));
     members.insert("expires_in".to_owned(), json!(minted.expires_in));
     let scopes: Vec<_> = minted.authority.scopes.iter().map(|scope| scope.as_str()).collect();
@@ -67,6 +65,15 @@ pub(crate) fn refused(refusal: &Refusal) -> Response {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
     response
+}
+
+/// The reply to any method but POST, which no cache keeps either.
+pub(crate) async fn post_only() -> impl IntoResponse {
+    let headers = [
+        (ALLOW, HeaderValue::from_static("POST")),
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    (StatusCode::METHOD_NOT_ALLOWED, headers)
 }
 
 fn json_reply(status: StatusCode, body: &Value) -> Response {

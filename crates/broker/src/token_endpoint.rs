@@ -8,7 +8,7 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
-use delegation::oauth::{ClientCredentialsRequest, Form, GrantType, Reason, TokenExchangeRequest, TokenType};
+use delegation::oauth::{AskedPart, ClientCredentialsRequest, Form, GrantType, Reason, TokenExchangeRequest};
 use delegation::registry::{AuthenticatedClient, Moment};
 use delegation::token::{ActorToken, AuthenticateError, SubjectToken, TokenError, TokenKind, Unverified};
 use http::Request;
@@ -67,7 +67,7 @@ pub(crate) async fn token(State(broker): State<Arc<Broker>>, Extension(peer): Ex
 
     // 9. Reply. A refusal is on record before it is answered, and a credential that was shown is used up by it.
     let response = match answered {
-        Ok((minted, is_exchange)) => reply::issued(&minted, is_exchange),
+        Ok(minted) => reply::issued(&minted),
         Err(denied) => {
             let asks_details = denied.asks_details;
             let (reason, decision_id) = broker.record_denial(denied.reason, record, denied.uses).await;
@@ -102,7 +102,7 @@ impl Denied {
     }
 }
 
-async fn decide(broker: &Arc<Broker>, form: &Form, authorization: Option<&str>, record: &mut Record) -> Result<(Minted, bool), Denied> {
+async fn decide(broker: &Arc<Broker>, form: &Form, authorization: Option<&str>, record: &mut Record) -> Result<Minted, Denied> {
     // 2. Moment, once; client.
     let in_force = broker.in_force();
     let moment = broker.moment(&in_force);
@@ -118,9 +118,7 @@ async fn decide(broker: &Arc<Broker>, form: &Form, authorization: Option<&str>, 
         Denied::stranger(failure.reason())
     })?;
     record.client = Some(client.id().clone());
-    let asks_details = ["authorization_details", "onward"]
-        .iter()
-        .any(|name| form.get(name).is_some_and(|text| text.trim() != "[]"));
+    let asks_details = AskedPart::asks_details(form);
     let uses = exchange::uses(&client);
     let denied = |reason| Denied {
         reason,
@@ -175,7 +173,7 @@ async fn decide(broker: &Arc<Broker>, form: &Form, authorization: Option<&str>, 
         })
     };
     match tokio::spawn(finish).await {
-        Ok(Ok(minted)) => Ok((minted, grant == GrantType::TokenExchange)),
+        Ok(Ok(minted)) => Ok(minted),
         // The record of this outcome is a new one, and the credential is used up already.
         Ok(Err(reason)) => {
             record.id = ids::decision();
@@ -206,10 +204,10 @@ async fn propose<'m>(
     let subject = token.at(moment, request.subject.declared).map_err(|error| refusal(error, SUBJECT))?;
     let acting = match &request.actor {
         None => None,
-        Some(actor) if actor.declared == TokenType::IdToken => return Err(Reason::ActorTokenInvalid),
-        Some(actor) => Some(authentic::<ActorToken>(broker, moment, &actor.token, ACTOR).await?),
+        Some(actor) => Some((authentic::<ActorToken>(broker, moment, &actor.token, ACTOR).await?, actor.declared)),
     };
-    let actor = acting.as_ref().map(|acting| acting.at(moment)).transpose().map_err(|error| refusal(error, ACTOR))?;
+    let actor = acting.as_ref().map(|(acting, declared)| acting.at(moment, *declared));
+    let actor = actor.transpose().map_err(|error| refusal(error, ACTOR))?;
     let kept = match &subject.txn {
         None => None,
         Some(txn) => Some(kept(broker, txn).await?),

@@ -31,6 +31,20 @@ pub fn parse_object(bytes: &[u8], depth: usize) -> Result<Map<String, Value>, Js
     }
 }
 
+/// Whether `members`, an object, is nested no deeper than `depth`, itself counted.
+pub fn is_within(members: &Map<String, Value>, depth: usize) -> bool {
+    let inner = depth.checked_sub(1);
+    inner.is_some_and(|inner| members.values().all(|value| value_is_within(value, inner)))
+}
+
+fn value_is_within(value: &Value, depth: usize) -> bool {
+    match value {
+        Value::Object(members) => is_within(members, depth),
+        Value::Array(items) => depth.checked_sub(1).is_some_and(|inner| items.iter().all(|item| value_is_within(item, inner))),
+        _ => true,
+    }
+}
+
 #[derive(Clone, Copy)]
 struct Strict {
     depth: usize,
@@ -110,7 +124,7 @@ impl<'de> Visitor<'de> for Strict {
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::{is_within, parse};
 
     #[test]
     fn a_member_named_twice_is_refused_at_any_depth() {
@@ -125,6 +139,14 @@ mod tests {
         assert!(parse(b"[[[]]]", 3).is_ok());
         assert!(parse(b"[[[[]]]]", 3).is_err());
         assert!(parse("[".repeat(100_000).as_bytes(), 8).is_err());
+    }
+
+    #[test]
+    fn depth_counts_objects_and_arrays_alike() {
+        let nested = serde_json::json!({ "a": [{ "b": 1 }], "c": 2 });
+        let members = nested.as_object().unwrap();
+        assert!(is_within(members, 3));
+        assert!(!is_within(members, 2));
     }
 
     #[test]

@@ -145,7 +145,9 @@ impl Exchange {
         let carried = |name: &String| {
             let value = match began.attributes.values.get(name) {
                 Some(value) => attribute(value),
-                None if name == "groups" => Value::from_iter(began.attributes.groups.iter().cloned()),
+                None if name == "groups" && !began.attributes.groups.is_empty() => {
+                    Value::from_iter(began.attributes.groups.iter().cloned())
+                }
                 None => return None,
             };
             Some((name.clone(), value))

@@ -15,3 +15,4 @@ mod journal;
 mod keys;
 mod records;
 mod store;
+mod to_the_letter;

@@ -101,6 +101,13 @@ impl ClientCredentialsRequest {
 }
 
 impl AskedPart {
+    /// Whether a request asks for details, which decides between two error codes: an empty array counts as absent.
+    pub fn asks_details(form: &Form) -> bool {
+        ["authorization_details", "onward"]
+            .iter()
+            .any(|name| form.get(name).is_some_and(|text| !is_empty_array(text)))
+    }
+
     fn parse(form: &Form) -> Result<Self, RequestError> {
         let scopes = match form.get("scope") {
             None => BTreeSet::new(),
@@ -108,8 +115,10 @@ impl AskedPart {
         };
         let expires_in = match form.get("expires_in") {
             None => None,
-            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.len() <= 18 => {
-                Some(digits.parse().ok().filter(|seconds| *seconds >= 1).ok_or(Reason::MalformedRequest)?)
+            // Digits alone, so a number that does not parse is a long one: capped like any other.
+            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                let seconds = digits.parse::<u32>().unwrap_or(u32::MAX);
+                Some(u64::from(seconds)).filter(|seconds| *seconds >= 1).map(Some).ok_or(Reason::MalformedRequest)?
             }
             Some(_) => return Err(Reason::MalformedRequest),
         };
@@ -117,7 +126,7 @@ impl AskedPart {
         if targets.is_empty() {
             return Err(Reason::MalformedRequest);
         }
-        let array = |name| form.get(name).filter(|text| text.trim() != "[]").map(str::to_owned);
+        let array = |name| form.get(name).filter(|text| !is_empty_array(text)).map(str::to_owned);
         Ok(Self {
             targets,
             scopes,
@@ -126,6 +135,11 @@ impl AskedPart {
             expires_in,
         })
     }
+}
+
+/// Whether `text` is `[]`, with JSON's white space anywhere.
+fn is_empty_array(text: &str) -> bool {
+    text.chars().filter(|each| !matches!(each, ' ' | '\t' | '\n' | '\r')).eq("[]".chars())
 }
 
 // Neither shows the token.

@@ -37,6 +37,7 @@ impl Holds for ClientAssertion {
 impl Authentic<ClientAssertion> {
     /// Checks the assertion at `moment` (RFC 7523 §3): `iss` = `sub`, `aud` our issuer alone, a short life, a `jti`.
     pub fn at<'m>(&self, moment: &'m Moment) -> Result<Verified<'m, ClientAssertion>, TokenError> {
+        self.refuse_deep(moment)?;
         let claims = Claims(self.claims());
         let client = claims.required_text("iss")?;
         if claims.required_text("sub")? != client {
@@ -66,6 +67,7 @@ impl Holds for WorkloadAssertion {
 impl Authentic<WorkloadAssertion> {
     /// Checks the workload's token at `moment`: `aud` our issuer alone, life of a day at most, exactly one client.
     pub fn at<'m>(&self, moment: &'m Moment) -> Result<Verified<'m, WorkloadAssertion>, TokenError> {
+        self.refuse_deep(moment)?;
         let issuer = moment.snapshot.issuers.get(self.issuer()).ok_or(TokenError::Invalid("its issuer is not trusted"))?;
         for_us_alone(Claims(self.claims()), moment, issuer.leeway, LONGEST_WORKLOAD_LIFE)?;
         let client = workload_client(moment, &issuer.name, self.claims())?.ok_or(TokenError::Invalid("it matches no client"))?;

@@ -6,9 +6,15 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::claims::TokenError;
 use super::compact::Compact;
 use super::keys::KeySet;
 use super::kind::TokenKind;
+use crate::json;
+use crate::registry::Moment;
+
+/// How much deeper than the longest chain a payload may be nested.
+const BESIDE_CHAIN: usize = 8;
 
 /// A token that has the right shape, and says nothing yet.
 pub struct Unverified<K: TokenKind> {
@@ -120,6 +126,15 @@ impl<K: TokenKind> Authentic<K> {
     /// Who signed it.
     pub fn issuer(&self) -> &str {
         &self.issuer
+    }
+
+    /// Refuses a payload that is nested deeper than the longest chain and what may hang on it.
+    pub(super) fn refuse_deep(&self, moment: &Moment) -> Result<(), TokenError> {
+        if json::is_within(&self.compact.claims, moment.snapshot.max_chain.saturating_add(BESIDE_CHAIN)) {
+            Ok(())
+        } else {
+            Err(TokenError::Invalid("its payload is nested too deep"))
+        }
     }
 
     pub(super) fn claims(&self) -> &Map<String, Value> {

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::authentic::Authentic;
 use super::claims::{Claims, TokenError};
 use super::digest::chain_entry;
-use super::kind::SubjectToken;
+use super::kind::{SubjectToken, TokenKind};
 use super::subject::{MayAct, Origin, OutsideFacts, SubjectEvidence};
 use crate::authority::Authority;
 use crate::identity::{Subject, SubjectKind, is_sub};
@@ -34,9 +34,6 @@ pub(super) fn evidence(token: &Authentic<SubjectToken>, moment: &Moment, declare
     if issuer.profile == Some(Profile::Rfc9068) && kind == TokenType::AccessToken && (jti.is_none() || claims.text("client_id")?.is_none())
     {
         return Err(TokenError::Invalid("RFC 9068 asks for `jti` and `client_id`"));
-    }
-    if issuer.authenticates_workloads && audiences.contains(&snapshot.issuer) {
-        return Err(TokenError::Invalid("a workload's credential for this broker is no subject token"));
     }
     if issuer.subject == SubjectKind::User && speaks_for_application(claims, issuer, sub)? {
         return Err(TokenError::Invalid(
@@ -85,6 +82,16 @@ pub(super) fn evidence(token: &Authentic<SubjectToken>, moment: &Moment, declare
 
 /// What the token is, if that agrees with what it was declared as and with what its issuer may send.
 fn kind_of(token: &Authentic<SubjectToken>, issuer: &TrustedIssuer, declared: TokenType) -> Result<TokenType, TokenError> {
+    let kind = fits(token, issuer, declared)?;
+    if issuer.token_types.contains(&declared) {
+        Ok(kind)
+    } else {
+        Err(TokenError::Invalid("this type is not taken from its issuer"))
+    }
+}
+
+/// What the token is, if that agrees with what it was declared as.
+pub(super) fn fits<K: TokenKind>(token: &Authentic<K>, issuer: &TrustedIssuer, declared: TokenType) -> Result<TokenType, TokenError> {
     let typ = token.typ();
     let claims = token.claims();
     let listed = match typ.as_str() {
@@ -99,17 +106,12 @@ fn kind_of(token: &Authentic<SubjectToken>, issuer: &TrustedIssuer, declared: To
             && !NOT_IN_ACCESS_TOKENS.iter().any(|name| claims.contains_key(*name)));
     let is_access = listed && shows_access;
     let may_be_id = typ != "at+jwt" && !claims.contains_key("events");
-    let kind = match declared {
-        TokenType::AccessToken if is_access => TokenType::AccessToken,
-        TokenType::IdToken if may_be_id => TokenType::IdToken,
-        TokenType::Jwt if is_access => TokenType::AccessToken,
-        TokenType::Jwt if may_be_id => TokenType::IdToken,
-        _ => return Err(TokenError::Invalid("its `typ` or claims do not fit the declared type")),
-    };
-    if issuer.token_types.contains(&declared) {
-        Ok(kind)
-    } else {
-        Err(TokenError::Invalid("this type is not taken from its issuer"))
+    match declared {
+        TokenType::AccessToken if is_access => Ok(TokenType::AccessToken),
+        TokenType::IdToken if may_be_id => Ok(TokenType::IdToken),
+        TokenType::Jwt if is_access => Ok(TokenType::AccessToken),
+        TokenType::Jwt if may_be_id => Ok(TokenType::IdToken),
+        _ => Err(TokenError::Invalid("its `typ` or claims do not fit the declared type")),
     }
 }
 

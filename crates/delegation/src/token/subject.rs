@@ -103,6 +103,7 @@ impl Authentic<SubjectToken> {
     ///
     /// Whether a client may exchange it is [`propose`](../../issuance/exchange/index.html)'s question, not this one's.
     pub fn at<'m>(&self, moment: &'m Moment, declared: TokenType) -> Result<Verified<'m, SubjectToken>, TokenError> {
+        self.refuse_deep(moment)?;
         let evidence = if self.issuer() == moment.snapshot.issuer {
             own::evidence(self, moment, declared)?
         } else {
@@ -129,18 +130,20 @@ impl Holds for ActorToken {
 }
 
 impl Authentic<ActorToken> {
-    /// Checks that this token holds at `moment`, and which client it denotes.
-    pub fn at<'m>(&self, moment: &'m Moment) -> Result<Verified<'m, ActorToken>, TokenError> {
+    /// Checks that this token holds at `moment` as a token of the `declared` type, and which client it denotes.
+    pub fn at<'m>(&self, moment: &'m Moment, declared: TokenType) -> Result<Verified<'m, ActorToken>, TokenError> {
+        self.refuse_deep(moment)?;
         let claims = super::claims::Claims(self.claims());
         let client = if self.issuer() == moment.snapshot.issuer {
-            if self.typ() != "at+jwt" {
-                return Err(TokenError::Invalid("one of our own tokens with a foreign `typ`"));
+            if self.typ() != "at+jwt" || !matches!(declared, TokenType::AccessToken | TokenType::Jwt) {
+                return Err(TokenError::Invalid("one of our own tokens, declared as what it is not"));
             }
             let (sub, client) = (claims.required_text("sub")?, claims.required_text("client_id")?);
             let alone = sub == client && !self.claims().contains_key("act");
             ClientId::parse(client).ok().filter(|_| alone)
         } else {
             let issuer = moment.snapshot.issuers.get(self.issuer()).ok_or(TokenError::Invalid("its issuer is not trusted"))?;
+            outside::fits(self, issuer, declared)?;
             super::assertion::workload_client(moment, &issuer.name, self.claims())?
         };
         let leeway = moment.snapshot.issuers.get(self.issuer()).map_or(Duration::ZERO, |issuer| issuer.leeway);

@@ -59,7 +59,7 @@ fn an_actor_token_comes_with_its_type() {
 
 #[test]
 fn a_life_is_a_number_of_seconds() {
-    for bad in ["0", "-1", "1.5", "+5", "5s", "0x5", "99999999999999999999"] {
+    for bad in ["0", "-1", "1.5", "+5", "5s", "0x5"] {
         assert_eq!(
             exchange(&format!("&expires_in={bad}")).map(drop),
             Err(Reason::MalformedRequest),
@@ -67,6 +67,9 @@ fn a_life_is_a_number_of_seconds() {
         );
     }
     assert_eq!(exchange("&expires_in=60").unwrap().asked.expires_in, Some(60));
+    for long in ["99999999999999999999", "0000000000000000000000000060"] {
+        assert!(exchange(&format!("&expires_in={long}")).is_ok(), "{long}");
+    }
 }
 
 #[test]

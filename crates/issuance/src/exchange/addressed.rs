@@ -18,10 +18,15 @@ pub(super) fn check<'m>(
     let addressed = match &subject.origin {
         Origin::Own => client.client().receives.iter().any(|each| receives(each, None)),
         Origin::Outside { issuer_name } => {
-            let at_our_edge = moment.snapshot.issuer_named(issuer_name).is_some_and(|issuer| {
+            let issuer = moment.snapshot.issuer_named(issuer_name);
+            // A workload's credential for this broker is addressed to nobody as a subject token.
+            let credential =
+                issuer.is_some_and(|issuer| issuer.authenticates_workloads && subject.audiences.contains(&moment.snapshot.issuer));
+            let at_our_edge = issuer.is_some_and(|issuer| {
                 issuer.exchangers.contains(client.id()) && subject.audiences.iter().any(|audience| issuer.audiences.contains(audience))
             });
-            at_our_edge || client.client().receives.iter().any(|each| receives(each, Some(issuer_name)))
+            let received = at_our_edge || client.client().receives.iter().any(|each| receives(each, Some(issuer_name)));
+            received && !credential
         }
     };
     if !addressed {

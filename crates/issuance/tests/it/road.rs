@@ -74,8 +74,12 @@ impl Road {
     }
 
     async fn go(&self, minted_at: Timestamp) -> Result<Minted, String> {
+        self.go_with(&user_claims(), READ, minted_at).await
+    }
+
+    async fn go_with(&self, claims: &Value, form: &str, minted_at: Timestamp) -> Result<Minted, String> {
         let moment = moment(snapshot());
-        let (proposed, mut record) = propose(&moment, "edge", &corp_token(&user_claims()), None, READ);
+        let (proposed, mut record) = propose(&moment, "edge", &corp_token(claims), None, form);
         let permit = policy::decide(&self.policy, proposed.unwrap(), &mut record).map_err(|reason| reason.as_str().to_owned())?;
         let recorded = audit::commit(&self.journal, permit, record).await.map_err(|error| error.to_string())?;
         mint::mint(&self.signer, recorded, minted_at).await.map_err(|error| error.to_string())
@@ -151,6 +155,27 @@ async fn time_that_ran_out_before_signing_leaves_a_record_and_no_token() {
         "TEX-013 TEX-014"
     );
     assert_eq!(road.journal.records().len(), 1);
+}
+
+#[tokio::test]
+async fn a_life_of_one_second_is_granted_within_that_second_and_not_after() {
+    let (claims, form) = (user_claims(), format!("{READ}&expires_in=1"));
+    for (later, granted) in [(600, true), (1000, false)] {
+        let (road, late) = (Road::good(), Timestamp::from_millis(now().millis() + later));
+        let minted = road.go_with(&claims, &form, late).await;
+        assert_eq!(minted.is_ok(), granted, "{later} ms");
+    }
+}
+
+#[tokio::test]
+async fn evidence_with_less_than_a_second_left_is_not_signed_for() {
+    let mut claims = user_claims();
+    claims["exp"] = json!(now().seconds() + 60);
+    for (later, granted) in [(59_000, true), (59_001, false)] {
+        let (road, late) = (Road::good(), Timestamp::from_millis(now().millis() + later));
+        let minted = road.go_with(&claims, READ, late).await;
+        assert_eq!(minted.is_ok(), granted, "{later} ms");
+    }
 }
 
 #[tokio::test]
