@@ -102,11 +102,11 @@ impl IssuerKeys {
         }
     }
 
-    /// Keys for other `entries`; those that did not change keep what they have.
+    /// Keys for other `entries`; those that did not change keep what they have, and files are looked at again at once.
     #[must_use]
     pub fn with_entries(&self, entries: Vec<IssuerEntry>) -> Self {
         let carry = |entry: IssuerEntry| match self.issuers.get(&entry.name) {
-            Some(issuer) if issuer.entry == entry => (entry.name, Arc::clone(issuer)),
+            Some(issuer) if issuer.entry == entry => (entry.name, issuer.carried()),
             _ => (entry.name.clone(), Arc::new(Issuer::new(entry))),
         };
         Self {
@@ -166,6 +166,21 @@ impl Issuer {
             state: ArcSwap::default(),
             fetching: Mutex::new(()),
         }
+    }
+
+    /// This issuer for the next configuration. A file may be what changed, so it does not wait for its turn.
+    fn carried(self: &Arc<Self>) -> Arc<Self> {
+        if !matches!(self.entry.source, KeySource::File(_)) {
+            return Arc::clone(self);
+        }
+        let state = State {
+            tried: None,
+            ..(*self.state.load_full()).clone()
+        };
+        Arc::new(Self {
+            state: ArcSwap::from_pointee(state),
+            ..Self::new(self.entry.clone())
+        })
     }
 
     fn current(&self) -> Result<Arc<KeySet>, IssuerUnavailable> {

@@ -228,3 +228,33 @@ async fn a_changed_configuration_keeps_what_did_not_change() {
     changed.keys("other").await.unwrap();
     assert_eq!(site.asked(), 2);
 }
+
+#[tokio::test]
+async fn a_key_file_that_changed_is_in_force_with_the_configuration_that_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("corp.json");
+    let write = |kids: &[&str]| {
+        let jwk = |kid: &&str| FakeIssuer::new("https://corp.example", kid, Algorithm::Es256).jwk();
+        let set = serde_json::json!({ "keys": kids.iter().map(jwk).collect::<Vec<_>>() });
+        std::fs::write(&path, set.to_string()).unwrap();
+    };
+    let entries = || {
+        vec![IssuerEntry {
+            name: "corp".to_owned(),
+            issuer: "https://corp.example".to_owned(),
+            source: KeySource::File(path.clone()),
+            algorithms: vec![Algorithm::Es256],
+        }]
+    };
+    write(&["first"]);
+    let fetcher = Arc::new(Fetcher::new(FetchSettings::default()).unwrap());
+    let keys = IssuerKeys::new(fetcher, entries());
+    assert_eq!(keys.keys("corp").await.unwrap().len(), 1);
+    assert_eq!(keys.refetch("corp").await.unwrap().len(), 1);
+    write(&["first", "second"]);
+    let keys = keys.with_entries(entries());
+    assert_eq!(keys.keys("corp").await.unwrap().len(), 2);
+    std::fs::write(&path, "{").unwrap();
+    let keys = keys.with_entries(entries());
+    assert_eq!(keys.keys("corp").await.unwrap().len(), 2, "the last good set stays");
+}
