@@ -22,7 +22,9 @@ use crate::signer::{KeyRing, KeyRingError, Schedule};
 use crate::store::{Store, StoreAddress, StoreError};
 use crate::telemetry::Telemetry;
 
-/// What a running broker needs that does not change while it runs.
+/// What a running broker needs beside parties and policies.
+///
+/// Of these the store, the key files and the number of connections do not change while it runs.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Where the store is.
@@ -72,7 +74,7 @@ pub enum StartError {
 /// A broker that is ready to answer.
 #[derive(Debug)]
 pub struct Broker {
-    settings: Settings,
+    settings: ArcSwap<Settings>,
     in_force: ArcSwap<InForce>,
     refused_change: ArcSwap<Option<String>>,
     view: ArcSwap<(Arc<View>, Timestamp)>,
@@ -107,32 +109,35 @@ impl Broker {
             view: ArcSwap::from_pointee((Arc::new(view), now)),
             refusals: Refusals::default(),
             telemetry: Telemetry::new(),
-            settings,
+            settings: ArcSwap::from_pointee(settings),
             fetcher,
             store,
             journal,
             signer,
         });
-        broker.signer.promise(&broker.schedule(&broker.in_force().snapshot), now).await?;
+        let schedule = Self::schedule(&broker.settings(), &broker.in_force().snapshot);
+        broker.signer.promise(&schedule, now).await?;
         broker.record_change("in_force").await?;
         Ok(broker)
     }
 
     /// The rhythm of the signing keys, while `snapshot` is in force.
-    fn schedule(&self, snapshot: &Snapshot) -> Schedule {
+    fn schedule(settings: &Settings, snapshot: &Snapshot) -> Schedule {
         Schedule {
-            rotate_every: self.settings.rotate_every,
-            publish_before: self.settings.publish_before,
+            algorithm: settings.algorithm,
+            rotate_every: settings.rotate_every,
+            publish_before: settings.publish_before,
             longest_life: snapshot.lifetimes.max,
         }
     }
 
     /// Puts another configuration and other policies in force, for the next request on; a record says so first.
-    pub async fn swap(&self, in_force: InForce, issuers: Vec<IssuerEntry>) -> Result<(), StartError> {
-        self.signer.promise(&self.schedule(&in_force.snapshot), self.now()).await?;
+    pub async fn swap(&self, settings: Settings, in_force: InForce, issuers: Vec<IssuerEntry>) -> Result<(), StartError> {
+        self.signer.promise(&Self::schedule(&settings, &in_force.snapshot), self.now()).await?;
         let ours = own_keys(&in_force.snapshot.issuer, &self.signer)?;
         self.keys.swap_outside(self.keys.outside().with_entries(issuers));
         self.keys.swap_ours(Some(ours));
+        self.settings.store(Arc::new(settings));
         self.in_force.store(Arc::new(in_force));
         self.refused_change.store(Arc::new(None));
         self.telemetry.change_refused(false);
@@ -149,7 +154,7 @@ impl Broker {
     /// Follows what other processes did to the store, and what time did to the keys. Called each second.
     pub async fn tend(&self) {
         // 1. Keys; published ones verify before any of them signs.
-        let schedule = self.schedule(&self.in_force.load().snapshot);
+        let schedule = Self::schedule(&self.settings(), &self.in_force.load().snapshot);
         let tended = self.signer.tend(&schedule, self.now()).await;
         if let Err(error) = &tended {
             tracing::error!(%error, "signing keys could not be tended");
@@ -294,12 +299,12 @@ impl Broker {
     }
 
     pub(crate) fn body_limit(&self) -> usize {
-        self.settings.body_limit
+        self.settings.load().body_limit
     }
 
-    /// The settings that this broker was started with.
-    pub fn settings(&self) -> &Settings {
-        &self.settings
+    /// The settings in force.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.settings.load_full()
     }
 
     /// The one outbound client.

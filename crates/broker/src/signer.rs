@@ -57,7 +57,6 @@ pub enum KeyRingError {
 pub struct KeyRing {
     store: Store,
     sealing: Sealing,
-    algorithm: Algorithm,
     loaded: ArcSwap<Loaded>,
 }
 
@@ -96,7 +95,6 @@ impl KeyRing {
         Ok(Self {
             store: store.clone(),
             sealing,
-            algorithm,
             loaded: ArcSwap::from_pointee(loaded),
         })
     }
@@ -107,8 +105,6 @@ impl KeyRing {
     }
 
     /// Follows what other processes did to the keys, and does what is due: publishes, lets sign, takes away, encrypts anew.
-    ///
-    /// A change of `tokens.algorithm` shows at the next rotation.
     pub async fn tend(&self, schedule: &Schedule, now: Timestamp) -> Result<(), KeyRingError> {
         self.follow().await?;
         // Each step is a commit of its own, and the next one sees it. No more than a few at a time: requests wait for none.
@@ -135,7 +131,7 @@ impl KeyRing {
 
     async fn step(&self, schedule: &Schedule, step: Step, now: Timestamp) -> Result<(), KeyRingError> {
         let new = match &step {
-            Step::Publish => Some(NewKey::make(&self.sealing, self.algorithm)?),
+            Step::Publish => Some(NewKey::make(&self.sealing, schedule.algorithm)?),
             // A key that could not sign here must not become the one that does.
             Step::Activate(kid) => opened(&self.store, &self.sealing, kid).await.map(|_| None)?,
             Step::Retire(_) | Step::Promise(_) => None,

@@ -119,7 +119,7 @@ async fn follow(broker: Arc<Broker>, paths: Vec<PathBuf>, loaded: Loaded, mut se
         // Stamped before the files are read: what is written from here on is a change again. Files that are named for
         // the first time have no stamp yet, and so are looked at once more.
         seen = now;
-        match reload(&broker, &paths).await {
+        match reload(&broker, &paths, &watched).await {
             Ok(loaded) => watched = loaded,
             Err(why) => {
                 tracing::error!("the change is refused and the old state stays: {why}");
@@ -129,13 +129,22 @@ async fn follow(broker: Arc<Broker>, paths: Vec<PathBuf>, loaded: Loaded, mut se
     }
 }
 
-async fn reload(broker: &Broker, paths: &[PathBuf]) -> Result<Loaded, String> {
+async fn reload(broker: &Broker, paths: &[PathBuf], watched: &Loaded) -> Result<Loaded, String> {
     let loaded = config::load(paths).map_err(|problems| problems.to_string())?;
-    if loaded.settings.store != broker.settings().store {
-        return Err("store: cannot change while the broker runs; restart it".to_owned());
+    let running = broker.settings();
+    let fixed = [
+        ("store", loaded.settings.store == running.store),
+        ("key_file", loaded.settings.key_files == running.key_files),
+        ("limits.connections", loaded.settings.connections == running.connections),
+        ("listen", loaded.listen == watched.listen),
+        ("metrics_listen", loaded.metrics_listen == watched.metrics_listen),
+    ];
+    if let Some((key, _)) = fixed.iter().find(|(_, same)| !same) {
+        return Err(format!("{key}: cannot change while the broker runs; restart it"));
     }
     let in_force = in_force(&loaded).map_err(|error| error.to_string())?;
-    broker.swap(in_force, loaded.keys.clone()).await.map_err(|error| error.to_string())?;
+    let swapped = broker.swap(loaded.settings.clone(), in_force, loaded.keys.clone()).await;
+    swapped.map_err(|error| error.to_string())?;
     tracing::info!(policy = loaded.policy_version, config = loaded.snapshot.config_version, "in force");
     Ok(loaded)
 }

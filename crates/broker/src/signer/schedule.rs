@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use delegation::time::Timestamp;
+use delegation::token::Algorithm;
 
 use super::stored::{KeyInfo, KeyState};
 
@@ -13,6 +14,8 @@ const MARGIN: Duration = Duration::from_secs(30);
 /// The rhythm of rotation.
 #[derive(Clone, Copy, Debug)]
 pub struct Schedule {
+    /// The algorithm of the next key.
+    pub algorithm: Algorithm,
     /// When a key that signs is followed by the next.
     pub rotate_every: Duration,
     /// How long a key is published before it signs.
@@ -81,6 +84,7 @@ mod tests {
 
     fn due(keys: &[KeyInfo], at: i64) -> Option<Step> {
         let schedule = Schedule {
+            algorithm: Algorithm::Es256,
             rotate_every: Duration::from_secs(1000),
             publish_before: Duration::from_secs(100),
             longest_life: Duration::from_secs(600),

@@ -149,6 +149,10 @@ async fn a_change_is_in_force_with_the_next_request() {
     narrows
         .broker
         .swap(
+            broker::Settings {
+                body_limit: 4096,
+                ..(*narrows.broker.settings()).clone()
+            },
             broker::InForce {
                 snapshot: std::sync::Arc::new(snapshot),
                 policy,
@@ -158,6 +162,12 @@ async fn a_change_is_in_force_with_the_next_request() {
         .await
         .unwrap();
     assert_eq!(narrows.exchange(&[]).await.text("reason"), "policy_denied");
+    let large = narrows.exchange(&[("unread", &"x".repeat(4096))]).await;
+    assert_eq!(
+        (large.status, large.text("reason")),
+        (413, "too_large"),
+        "limits change with the rest"
+    );
     narrows.stop().await;
 }
 

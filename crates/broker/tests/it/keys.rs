@@ -82,6 +82,7 @@ fn at(seconds: i64) -> Timestamp {
 /// Tokens live 600 seconds; keys sign for 1000 and are published 100 before.
 fn schedule() -> Schedule {
     Schedule {
+        algorithm: Algorithm::Es256,
         rotate_every: Duration::from_secs(1000),
         publish_before: Duration::from_secs(100),
         longest_life: Duration::from_secs(600),
@@ -131,10 +132,19 @@ async fn the_next_key_is_published_before_it_signs(engine: Engine) {
     let (store, files) = (engine.open().await, [key_file(&folder, 1)]);
     let ring = KeyRing::open(&store, &files, Algorithm::Es256, now()).await.unwrap();
     let first = ring.current().kid;
+    let changed = Schedule {
+        algorithm: Algorithm::EdDsa,
+        ..schedule()
+    };
     for (seconds, keys, signs) in [(899, 1, true), (900, 2, true), (999, 2, true), (1000, 2, false)] {
-        ring.tend(&schedule(), at(seconds)).await.unwrap();
+        ring.tend(&changed, at(seconds)).await.unwrap();
         assert_eq!((published(&ring), ring.current().kid == first), (keys, signs), "after {seconds} s");
     }
+    assert_eq!(
+        ring.current().algorithm,
+        Algorithm::EdDsa,
+        "the algorithm of the configuration by then"
+    );
 }
 
 async fn a_key_leaves_by_itself_when_its_last_token_is_gone(engine: Engine) {

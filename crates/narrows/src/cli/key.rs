@@ -92,6 +92,7 @@ pub(super) async fn run(verb: KeyVerb, paths: &[PathBuf]) -> Outcome {
             // Killed here, the key is published and signs in its time.
             tokio::time::sleep(PUBLISHED_EVERYWHERE).await;
             let schedule = signer::Schedule {
+                algorithm: settings.algorithm,
                 rotate_every: settings.rotate_every,
                 publish_before: settings.publish_before,
                 longest_life: loaded.snapshot.lifetimes.max,
