@@ -1,16 +1,21 @@
 //! The store: SQLite or PostgreSQL, by the same statements; read here and written by the journal.
 
 mod address;
+mod backup;
 mod decisions;
 mod engine;
 mod migrations;
+mod restore;
 mod standing;
 mod statement;
+mod tables;
 
 pub use address::{AddressError, StoreAddress};
+pub use backup::{Backup, BackupEnd, BackupError, BackupHead};
 pub(crate) use engine::{Connection, Purpose, Row, Transaction as StoreTransaction};
+pub use restore::{Existing, RestoreError, verify};
 pub use standing::{Party, Standing};
-pub(crate) use statement::{Statement, sql};
+pub(crate) use statement::{Statement, Value, sql};
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -1,5 +1,6 @@
 //! The command line: verbs, and what they exit with.
 
+mod backup;
 mod check;
 mod client;
 pub(crate) mod exchange;
@@ -75,6 +76,10 @@ enum Verb {
         #[command(subcommand)]
         what: key::KeyVerb,
     },
+    /// Copy the whole store into one file, while the broker runs.
+    Backup(backup::BackupArgs),
+    /// Put a backup into the store.
+    Restore(backup::RestoreArgs),
     /// Print completions for a shell.
     Completions {
         /// The shell.
@@ -150,6 +155,8 @@ async fn run(cli: Cli) -> Outcome {
         Verb::Why(args) => why::run(&args, &paths).await,
         Verb::Policy { what } => policy::run(what, &paths),
         Verb::Key { what } => key::run(what, &paths).await,
+        Verb::Backup(args) => backup::run(&args, &paths).await,
+        Verb::Restore(args) => backup::run_restore(&args, &paths).await,
         Verb::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "narrows", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

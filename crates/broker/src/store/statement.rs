@@ -32,6 +32,14 @@ pub(crate) fn sql<'v>(text: &'static str) -> Statement<'v> {
 }
 
 impl<'v> Statement<'v> {
+    /// A statement whose text is put together from names of tables and columns that stand in this program.
+    pub(super) fn of_own_words(text: String) -> Self {
+        Self {
+            text: Cow::Owned(text),
+            values: Vec::new(),
+        }
+    }
+
     /// Binds the next value.
     pub(crate) fn bind(mut self, value: impl Into<Value<'v>>) -> Self {
         self.values.push(value.into());

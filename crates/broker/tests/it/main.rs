@@ -7,6 +7,7 @@
 )]
 
 mod authentication;
+mod backup;
 mod endpoints;
 mod engine;
 mod hostile;

@@ -140,3 +140,56 @@ fn a_clients_files_lie_beside_the_configuration_and_nowhere_else() {
     let secret = add("dry", &["--method", "client-secret-basic", "--dry-run"]);
     assert!(secret.out.contains("would be shown"), "{}", secret.out);
 }
+
+#[test]
+fn a_store_moves_to_postgresql_and_back_by_backup_and_restore() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| narrows(folder.path(), arguments, "");
+    run(&["init", "."]);
+    assert_eq!(run(&["client", "disable", "edge"]).code, 0);
+    let dry = run(&["backup", "one", "--dry-run"]);
+    assert!(
+        dry.out.contains("would write") && !folder.path().join("one").exists(),
+        "{}",
+        dry.out
+    );
+    let first = run(&["backup", "one", "--json"]);
+    let told: serde_json::Value = serde_json::from_str(&first.out).unwrap();
+    assert_eq!((first.code, &told["records"]), (0, &serde_json::json!(1)), "{}", first.err);
+    assert_eq!(run(&["backup", "one"]).code, 1, "a file that is there is not written over");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(folder.path().join("one")).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+
+    let database = testkit::PostgresDatabase::new();
+    let (config, sqlite) = (folder.path().join("narrows.toml"), "sqlite:narrows.db");
+    let on_sqlite = std::fs::read_to_string(&config).unwrap();
+    assert!(on_sqlite.contains(sqlite));
+    std::fs::write(&config, on_sqlite.replace(sqlite, &database.address())).unwrap();
+    assert_eq!(run(&["check"]).code, 0);
+    assert!(run(&["client", "list"]).out.contains("enabled"), "an empty database knows nobody");
+    assert!(run(&["restore", "one", "--dry-run"]).out.contains("would restore"));
+    let restored = run(&["restore", "one"]);
+    assert!(
+        restored.code == 0 && restored.out.contains("the epoch is 2"),
+        "{}{}",
+        restored.out,
+        restored.err
+    );
+    assert!(run(&["client", "list"]).out.contains("disabled"));
+    let again = run(&["restore", "one"]);
+    assert!(again.code == 1 && again.err.contains("--replace"), "{}", again.err);
+    assert_eq!(run(&["restore", "one", "--replace"]).code, 0);
+
+    assert_eq!(run(&["backup", "two"]).code, 0);
+    std::fs::write(&config, on_sqlite).unwrap();
+    std::fs::remove_file(folder.path().join("narrows.db")).unwrap();
+    assert_eq!(run(&["restore", "two"]).code, 0);
+    assert!(run(&["client", "list"]).out.contains("disabled"));
+    std::fs::write(folder.path().join("two"), "half").unwrap();
+    let damaged = run(&["restore", "two", "--replace"]);
+    assert!(
+        damaged.code == 1 && damaged.err.contains("expected the head of a backup"),
+        "{}",
+        damaged.err
+    );
+}

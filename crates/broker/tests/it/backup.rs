@@ -1,0 +1,215 @@
+//! A backup is the same file whichever engine it comes from, and only a whole one is restored.
+
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use broker::StoreJournal;
+use broker::signer::KeyRing;
+use broker::store::{BackupError, Existing, Party, RestoreError, Standing, Store, verify};
+use delegation::identity::{Attributes, Subject, SubjectKind};
+use delegation::oauth::ClientId;
+use delegation::time::Timestamp;
+use delegation::token::Algorithm;
+use issuance::audit::{CommitError, Entry, Journal, Kind, Record, Transaction, Use, UseKind};
+use issuance::mint::Signer;
+use tempfile::TempDir;
+
+use crate::engine::{Engine, on_both_engines};
+
+on_both_engines!(
+    a_backup_restores_into_either_engine_and_is_the_same_there,
+    a_backup_made_while_others_write_is_one_state,
+    a_store_that_is_not_empty_is_left_alone_unless_it_may_go,
+    a_restore_that_is_killed_leaves_the_store_as_it_was,
+    a_damaged_backup_changes_nothing,
+);
+
+fn now() -> Timestamp {
+    Timestamp::from_seconds(1_780_000_000)
+}
+
+fn entry(id: &str) -> Entry {
+    let odd = format!("{id} \0 \" \\ \u{1f642}\n");
+    Entry {
+        record: Record::new(id.to_owned(), now(), Kind::Exchange),
+        uses: vec![Use {
+            kind: UseKind::ClientAssertion,
+            issuer: "edge".to_owned(),
+            id: id.to_owned(),
+            forget_at: Timestamp::from_seconds(1_790_000_000),
+        }],
+        begins: Some(Transaction {
+            txn: id.to_owned(),
+            subject: Subject {
+                issuer_name: "corp".to_owned(),
+                iss: "https://login.corp.example".to_owned(),
+                sub: "alice".to_owned(),
+            },
+            kind: SubjectKind::User,
+            attributes: Attributes {
+                groups: [odd.clone()].into(),
+                ..Attributes::default()
+            },
+            requested_by: (id.len() % 2 == 0).then_some(odd),
+            began: now(),
+            forget_at: Timestamp::from_seconds(1_790_000_000),
+        }),
+    }
+}
+
+/// A store in which something of everything lies, and the file that its keys are encrypted with.
+async fn filled(engine: &Engine, folder: &TempDir, entries: usize) -> (Store, PathBuf) {
+    let store = engine.open().await;
+    let key_file = folder.path().join("n.key");
+    std::fs::write(&key_file, base64::engine::general_purpose::STANDARD.encode([9; 32])).unwrap();
+    KeyRing::open(&store, std::slice::from_ref(&key_file), Algorithm::Es256, now()).await.unwrap();
+    let journal = std::sync::Arc::new(StoreJournal::start(&store));
+    let commits = (0..entries).map(|at| {
+        let journal = std::sync::Arc::clone(&journal);
+        tokio::spawn(async move { journal.commit(entry(&format!("e{at}"))).await.unwrap() })
+    });
+    for commit in commits.collect::<Vec<_>>() {
+        commit.await.unwrap();
+    }
+    journal.close().await;
+    let record = || Record::new("off".to_owned(), now(), Kind::Operator);
+    let edge = Party::Client(ClientId::parse("edge").unwrap());
+    let alice = Party::Subject {
+        issuer_name: "corp".to_owned(),
+        sub: "alice".to_owned(),
+    };
+    store.set_standing(&edge, Standing::Disabled, record()).await.unwrap();
+    store.set_standing(&alice, Standing::Disabled, record()).await.unwrap();
+    (store, key_file)
+}
+
+async fn back_up(store: &Store, path: &Path) {
+    let file = std::fs::File::create(path).unwrap();
+    store.backup(std::io::BufWriter::new(file), now(), |_| ()).await.unwrap();
+}
+
+async fn a_backup_restores_into_either_engine_and_is_the_same_there(engine: Engine) {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, key_file) = filled(&engine, &folder, 1_100).await;
+    let first = folder.path().join("first");
+    back_up(&store, &first).await;
+    assert_eq!(verify(&first, |_| ()).unwrap().head.log_size, 1_103);
+    for target in [Engine::sqlite(), Engine::postgres()] {
+        let restored = target.open().await;
+        let (_, epoch) = restored.restore(&first, Existing::Keep, now(), |_| ()).await.unwrap();
+        assert_eq!(epoch, 2, "it rises");
+        // Row by row the same, but for the record of the restoring itself.
+        let second = folder.path().join("second");
+        back_up(&restored, &second).await;
+        let rows = |path: &Path| {
+            let text = std::fs::read_to_string(path).unwrap();
+            let rows = text.lines().filter(|line| line.starts_with('[') && !line.contains("store_restored"));
+            rows.map(str::to_owned).collect::<std::collections::BTreeSet<_>>()
+        };
+        assert_eq!(rows(&first), rows(&second));
+        // And it works: keys open, what was used is used, who was disabled is, the log goes on.
+        let ring = KeyRing::open(&restored, std::slice::from_ref(&key_file), Algorithm::Es256, now()).await.unwrap();
+        assert!(ring.sign(&ring.current(), b"a.b").await.is_ok());
+        let journal = StoreJournal::start(&restored);
+        assert_eq!(journal.commit(entry("e7")).await, Err(CommitError::AlreadyUsed));
+        assert_eq!(journal.commit(entry("new")).await, Ok(1_104));
+        assert!(restored.standing().await.unwrap().is_client_disabled(&ClientId::parse("edge").unwrap()));
+        assert_eq!(restored.transaction("e7").await.unwrap(), entry("e7").begins);
+    }
+}
+
+async fn a_backup_made_while_others_write_is_one_state(engine: Engine) {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = filled(&engine, &folder, 20).await;
+    let journal = std::sync::Arc::new(StoreJournal::start(&store));
+    let writing = tokio::spawn({
+        let journal = std::sync::Arc::clone(&journal);
+        async move {
+            for at in 0..400 {
+                journal.commit(entry(&format!("w{at}"))).await.unwrap();
+            }
+        }
+    });
+    for round in 0..5 {
+        let path = folder.path().join(format!("b{round}"));
+        back_up(&store, &path).await;
+        let text = std::fs::read_to_string(&path).unwrap();
+        let of = |table: &str| text.lines().filter(|line| line.starts_with(&format!("[\"{table}\""))).count();
+        assert!(verify(&path, |_| ()).is_ok());
+        // Each entry wrote one of each, in one commit; keys and standing wrote three records more.
+        assert_eq!((of("uses"), of("transactions")), (of("records") - 3, of("records") - 3));
+    }
+    writing.await.unwrap();
+}
+
+async fn a_store_that_is_not_empty_is_left_alone_unless_it_may_go(engine: Engine) {
+    let (folder, other) = (tempfile::tempdir().unwrap(), Engine::sqlite());
+    let (source, _) = filled(&other, &folder, 5).await;
+    let path = folder.path().join("b");
+    back_up(&source, &path).await;
+    let (store, _) = filled(&engine, &folder, 9).await;
+    let before = store.records(0, 100).await.unwrap();
+    let refused = store.restore(&path, Existing::Keep, now(), |_| ()).await;
+    assert!(matches!(refused, Err(RestoreError::NotEmpty(12))));
+    assert_eq!(store.records(0, 100).await.unwrap(), before);
+    let (_, epoch) = store.restore(&path, Existing::Replace, now(), |_| ()).await.unwrap();
+    let after = store.records(0, 100).await.unwrap();
+    assert_eq!((after.len(), epoch), (9, 2));
+    assert!(after[8].contains("store_restored") && after[8].contains("\"index\":8"));
+    let (_, epoch) = store.restore(&path, Existing::Replace, now(), |_| ()).await.unwrap();
+    assert_eq!(epoch, 3, "it never falls");
+}
+
+async fn a_restore_that_is_killed_leaves_the_store_as_it_was(engine: Engine) {
+    let (folder, other) = (tempfile::tempdir().unwrap(), Engine::sqlite());
+    let (source, _) = filled(&other, &folder, 1_000).await;
+    let path = folder.path().join("b");
+    back_up(&source, &path).await;
+    let store = engine.open().await;
+    for last in [1, 700, 3_000] {
+        let (store, path) = (store.clone(), path.clone());
+        let cut_off = tokio::spawn(async move {
+            let stop = |rows| assert!(rows < last, "killed here");
+            store.restore(&path, Existing::Keep, now(), stop).await.map(drop)
+        });
+        assert!(cut_off.await.is_err());
+    }
+    assert_eq!(store.occupied().await.unwrap(), None);
+    assert!(
+        store.restore(&path, Existing::Keep, now(), |_| ()).await.is_ok(),
+        "and another one works"
+    );
+}
+
+async fn a_damaged_backup_changes_nothing(engine: Engine) {
+    let (folder, other) = (tempfile::tempdir().unwrap(), Engine::sqlite());
+    let (source, _) = filled(&other, &folder, 3).await;
+    let path = folder.path().join("b");
+    back_up(&source, &path).await;
+    let whole = std::fs::read_to_string(&path).unwrap();
+    let lines: Vec<_> = whole.lines().collect();
+    let mut damaged = vec![
+        whole.clone() + "x\n",
+        whole.replacen("\"epoch\":1", "\"epoch\":7", 1),
+        whole.replacen("edge", "edgy", 1),
+    ];
+    for at in 0..lines.len() {
+        let mut without = lines.clone();
+        without.remove(at);
+        damaged.push(without.join("\n") + "\n");
+        damaged.push(lines[..at].join("\n") + "\n");
+        let mut swapped = lines.clone();
+        swapped.swap(at, (at + 1) % lines.len());
+        damaged.push(swapped.join("\n") + "\n");
+    }
+    let store = engine.open().await;
+    let bad = folder.path().join("bad");
+    for text in damaged {
+        std::fs::write(&bad, &text).unwrap();
+        assert!(matches!(verify(&bad, |_| ()), Err(BackupError::Damaged { .. })), "{text}");
+        assert!(store.restore(&bad, Existing::Keep, now(), |_| ()).await.is_err(), "{text}");
+    }
+    std::fs::write(&bad, whole.replacen("\"narrows_backup\":1", "\"narrows_backup\":2", 1)).unwrap();
+    assert!(matches!(verify(&bad, |_| ()), Err(BackupError::Newer)));
+    assert_eq!(store.occupied().await.unwrap(), None);
+}
