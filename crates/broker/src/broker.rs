@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use delegation::oauth::Reason;
@@ -77,7 +77,8 @@ pub struct Broker {
     settings: ArcSwap<Settings>,
     in_force: ArcSwap<InForce>,
     refused_change: ArcSwap<Option<String>>,
-    view: ArcSwap<(Arc<View>, Timestamp)>,
+    /// The view, and when it was read: by the clock that nobody sets, so that a step back does not make an old one fresh.
+    view: ArcSwap<(Arc<View>, Instant)>,
     keys: VerificationKeys,
     fetcher: Arc<Fetcher>,
     store: Store,
@@ -106,7 +107,7 @@ impl Broker {
             keys: VerificationKeys::new(IssuerKeys::new(Arc::clone(&fetcher), issuers), Some(ours)),
             in_force: ArcSwap::from_pointee(in_force),
             refused_change: ArcSwap::from_pointee(None),
-            view: ArcSwap::from_pointee((Arc::new(view), now)),
+            view: ArcSwap::from_pointee((Arc::new(view), Instant::now())),
             refusals: Refusals::default(),
             telemetry: Telemetry::new(),
             settings: ArcSwap::from_pointee(settings),
@@ -165,7 +166,7 @@ impl Broker {
         }
         // 2. Standing. A node that does not follow the keys must not go on for long either, so that view gets old too.
         match self.store.standing().await {
-            Ok(view) if tended.is_ok() => self.view.store(Arc::new((Arc::new(view), self.now()))),
+            Ok(view) if tended.is_ok() => self.view.store(Arc::new((Arc::new(view), Instant::now()))),
             Ok(_) => {}
             Err(error) => tracing::error!(%error, "standing could not be read; keeping the last view"),
         }
@@ -271,7 +272,7 @@ impl Broker {
 
     /// How old the view of standing is.
     pub(crate) fn view_age(&self) -> Duration {
-        clock().since(self.view.load().1)
+        self.view.load().1.elapsed()
     }
 
     pub(crate) fn refused_change(&self) -> Option<String> {

@@ -51,6 +51,26 @@ impl PostgresDatabase {
         server().folder.join("ca.crt")
     }
 
+    /// Takes it away: connections are cut and no new ones are let in.
+    pub fn close(&self) {
+        server().run(&format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", self.name));
+        self.cut();
+    }
+
+    /// Lets connections in again.
+    pub fn open(&self) {
+        server().run(&format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", self.name));
+    }
+
+    /// Cuts every connection to it, whatever it is doing.
+    pub fn cut(&self) {
+        let cut = format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'",
+            self.name
+        );
+        server().run(&cut);
+    }
+
     /// Runs SQL in it, as somebody else would.
     pub fn run(&self, sql: &str) -> String {
         server().run_in(&self.name, sql)

@@ -95,6 +95,7 @@ fn published(ring: &KeyRing) -> usize {
 }
 
 async fn a_rotated_key_verifies_on_until_it_is_retired(engine: Engine) {
+    // CON-013
     let folder = tempfile::tempdir().unwrap();
     let (store, files) = (engine.open().await, [key_file(&folder, 1)]);
     let ring = KeyRing::open(&store, &files, Algorithm::Es256, now()).await.unwrap();
@@ -301,6 +302,7 @@ async fn a_retired_key_leaves_no_private_half_behind(engine: Engine) {
 }
 
 async fn keys_lie_encrypted_and_only_the_right_file_opens_them(engine: Engine) {
+    // STO-022: a key that does not open is an error, and never a reason to make another.
     let folder = tempfile::tempdir().unwrap();
     let store = engine.open().await;
     KeyRing::open(&store, &[key_file(&folder, 1)], Algorithm::Es256, now()).await.unwrap();

@@ -9,7 +9,7 @@ use issuance::audit::{Entry, Journal, Kind, Record, Transaction};
 use testkit::PostgresDatabase;
 
 use crate::engine::{Engine, on_both_engines};
-use crate::installation::Installation;
+use crate::installation::{Installation, Reply};
 
 on_both_engines!(
     a_transaction_is_read_back_as_it_was_kept_whatever_an_outside_token_said,
@@ -17,7 +17,8 @@ on_both_engines!(
     a_decision_is_found_by_the_beginning_of_its_id_and_by_nothing_else,
     many_nodes_may_open_an_empty_store_at_once,
     a_store_that_a_later_program_wrote_is_refused,
-    an_exchange_and_the_next_hop_work,
+    an_exchange_works_and_an_assertion_is_shown_once,
+    dates_beyond_2038_are_dates,
     a_hostile_assertion_id_hurts_nobody,
 );
 
@@ -126,13 +127,14 @@ async fn many_nodes_may_open_an_empty_store_at_once(engine: Engine) {
 }
 
 async fn a_store_that_a_later_program_wrote_is_refused(engine: Engine) {
+    // STO-019
     engine.open().await;
     engine.run("UPDATE store_version SET version = 99").await;
     let error = Store::open(&engine.address()).await.unwrap_err();
     assert!(matches!(error, StoreError::Newer { found: 99, .. }), "{error}");
 }
 
-async fn an_exchange_and_the_next_hop_work(engine: Engine) {
+async fn an_exchange_works_and_an_assertion_is_shown_once(engine: Engine) {
     let narrows = Installation::on(engine).await;
     let first = narrows.exchange(&[]).await;
     assert_eq!(first.status, 200, "{:?}", first.body);
@@ -162,6 +164,76 @@ async fn a_hostile_assertion_id_hurts_nobody(engine: Engine) {
         assert!(hostile.status < 500, "{:?}", hostile.body);
         assert_eq!(honest.status, 200, "{:?}", honest.body);
         assert_eq!(narrows.exchange(&by_key).await.status, 401, "once");
+    }
+    narrows.stop().await;
+}
+
+async fn dates_beyond_2038_are_dates(engine: Engine) {
+    // CON-011
+    let narrows = Installation::on(engine).await;
+    for exp in [2_147_483_648_i64, 253_402_300_799] {
+        let mut claims = narrows.user_claims();
+        claims["exp"] = exp.into();
+        let token = narrows.issuer.sign("at+jwt", &claims);
+        let reply = narrows.exchange(&[("subject_token", &token)]).await;
+        assert_eq!(reply.status, 200, "{:?}", reply.body);
+        // The next hop reads what was kept for so long.
+        let store = narrows.engine.open().await;
+        let kept = store.transaction(reply.claims()["txn"].as_str().unwrap()).await.unwrap().unwrap();
+        assert_eq!(kept.subject.sub, "alice");
+    }
+    narrows.stop().await;
+}
+
+/// Whether a reply says that the store is away, and when to ask again.
+fn is_away(reply: &Reply) -> bool {
+    reply.status == 503 && reply.text("reason") == "store_unavailable" && reply.headers.contains_key("retry-after")
+}
+
+#[tokio::test]
+async fn while_the_database_is_away_nothing_is_issued_and_afterwards_it_is_without_a_restart() {
+    // STO-016
+    let narrows = Installation::on(Engine::postgres()).await;
+    let Engine::Postgres(database) = &narrows.engine else { return };
+    assert_eq!(narrows.exchange(&[]).await.status, 200);
+    database.close();
+    for _ in 0..3 {
+        let reply = narrows.exchange(&[]).await;
+        assert!(is_away(&reply), "{reply:?}");
+        assert!(!reply.body.to_string().contains("access_token"));
+    }
+    let (status, _, body) = narrows.get("/readyz").await;
+    assert_eq!(status, 503, "{body}");
+    database.open();
+    assert_eq!(narrows.exchange(&[]).await.status, 200);
+    let allowed = narrows.records().await.iter().filter(|record| record["decision"] == "allow").count();
+    assert_eq!(allowed, 2);
+    narrows.stop().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_is_cut_leaves_no_second_token_for_one_assertion() {
+    // CON-019: whether the commit happened may be unknown; then nothing was issued, and the same assertion never yields two.
+    let narrows = Installation::on(Engine::postgres()).await;
+    let Engine::Postgres(database) = &narrows.engine else { return };
+    for _ in 0..20 {
+        let assertion = narrows.assertion(&[]);
+        let by_key = [
+            ("client_id", ""),
+            ("client_secret", ""),
+            ("client_assertion", assertion.as_str()),
+            ("client_assertion_type", crate::installation::ASSERTION_TYPE),
+        ];
+        let (first, ()) = tokio::join!(narrows.exchange(&by_key), async { database.cut() });
+        assert!(first.status == 200 || is_away(&first), "{first:?}");
+        let mut issued = usize::from(first.status == 200);
+        for _ in 0..3 {
+            issued += usize::from(narrows.exchange(&by_key).await.status == 200);
+        }
+        assert!(issued <= 1, "{issued} tokens");
+    }
+    for (at, record) in narrows.records().await.iter().enumerate() {
+        assert_eq!(record["index"], serde_json::json!(at), "no gap");
     }
     narrows.stop().await;
 }
