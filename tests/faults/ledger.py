@@ -1,0 +1,297 @@
+"""Rounds of kill -9 on both engines, with a ledger kept outside of the broker.
+
+The ledger holds what clients were given: the id of each token, and each assertion that was taken. Afterwards the store must
+agree: no token without a record, no assertion taken twice however often it is shown and to whichever node, no gap in the
+log. On PostgreSQL two nodes share the database, and in every third round the server itself is stopped as a crash would stop
+it: requests answer 503 with Retry-After meanwhile, and both nodes come back without a restart.
+"""
+import base64
+import hashlib
+import http.client
+import json
+import os
+import pathlib
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+import urllib.parse
+import uuid
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+BY_SECRET, BY_ASSERTION = 4, 2
+ASSERTIONS = 24
+
+
+def encode(data):
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Client:
+    """A client with a key: openssl signs, so that no library is needed."""
+
+    def __init__(self, folder):
+        self.key = folder / "client.pem"
+        subprocess.run(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", str(self.key)], check=True)
+        der = subprocess.run(["openssl", "ec", "-in", str(self.key), "-pubout", "-outform", "DER"], check=True, capture_output=True).stdout
+        x, y = der[-64:-32], der[-32:]
+        jwk = {"kty": "EC", "crv": "P-256", "x": encode(x), "y": encode(y), "kid": "c", "alg": "ES256", "use": "sig"}
+        (folder / "client.jwks.json").write_text(json.dumps({"keys": [jwk]}))
+
+    def assertion(self, issuer):
+        now = int(time.time())
+        claims = {"iss": "signed", "sub": "signed", "aud": issuer, "iat": now, "exp": now + 290, "jti": str(uuid.uuid4())}
+        parts = [{"typ": "client-authentication+jwt", "alg": "ES256", "kid": "c"}, claims]
+        text = ".".join(encode(json.dumps(part).encode()) for part in parts)
+        der = subprocess.run(["openssl", "dgst", "-sha256", "-sign", str(self.key)], input=text.encode(), check=True, capture_output=True).stdout
+        numbers, at = [], 2
+        for _ in range(2):
+            size = der[at + 1]
+            numbers.append(der[at + 2:at + 2 + size].lstrip(b"\0").rjust(32, b"\0"))
+            at += 2 + size
+        return text + "." + encode(b"".join(numbers))
+
+
+class Postgres:
+    """A server of its own, which may be stopped and started."""
+
+    def __init__(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="narrows-faults-pg-", dir="/tmp"))
+        self.folder.rmdir()
+        self.address = self.run("start")
+        self.address = self.address.strip()
+
+    def run(self, *words):
+        done = subprocess.run([ROOT / "scripts/postgres", words[0], self.folder, *words[1:]], check=True, capture_output=True, text=True)
+        return done.stdout
+
+    def crash(self):
+        self.run("stop", "--immediate")
+
+    def start(self):
+        self.run("start")
+
+    def end(self):
+        self.run("stop", "--immediate")
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Broker:
+    """The nodes of one broker."""
+
+    def __init__(self, binary, store, nodes):
+        self.binary = binary
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="narrows-faults-"))
+        self.ports = [free_port() for _ in range(nodes)]
+        self.issuer = f"http://127.0.0.1:{self.ports[0]}"
+        self.client = Client(self.folder)
+        self.processes = []
+        (self.folder / "narrows.key").write_text(base64.b64encode(os.urandom(32)).decode())
+        (self.folder / "rules.cedar").write_text(
+            '@id("jobs-read") permit (principal, action == Action::"ticket:read", resource is Detail::Ticket);\n')
+        (self.folder / "narrows.toml").write_text(f"""
+issuer   = "{self.issuer}"
+listen   = "127.0.0.1:{self.ports[0]}"
+store    = "{store}"
+policies = ["rules.cedar"]
+key_file = "narrows.key"
+[[clients]]
+id   = "job"
+auth = {{ method = "client_secret_post", secret_sha256 = "{hashlib.sha256(b"secret").hexdigest()}" }}
+[[clients]]
+id   = "signed"
+auth = {{ method = "private_key_jwt", jwks_file = "client.jwks.json" }}
+[[audiences]]
+id      = "https://tickets.internal"
+details = ["ticket"]
+[[detail_types]]
+type    = "ticket"
+actions = ["read"]
+""")
+        for port in self.ports[1:]:
+            (self.folder / f"{port}.toml").write_text(f'listen = "127.0.0.1:{port}"\n')
+
+    def command(self, port, *words):
+        overlay = ["--config", str(self.folder / f"{port}.toml")] if port != self.ports[0] else []
+        return [self.binary, "--config", str(self.folder / "narrows.toml"), *overlay, *words]
+
+    def start(self):
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
+        self.processes = [subprocess.Popen(self.command(port, "serve"), **quiet) for port in self.ports]
+        for port in self.ports:
+            if not self.answers(port, 30):
+                self.kill()
+                raise SystemExit("a node did not start")
+
+    def answers(self, port, seconds):
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            try:
+                if self.ask(connect(port), ticket=1)[0] == 200:
+                    return True
+            except (OSError, http.client.HTTPException, ValueError):
+                pass
+            time.sleep(0.02)
+        return False
+
+    def kill(self):
+        for process in self.processes:
+            process.poll() is None and os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+    def ask(self, connection, ticket, assertion=None):
+        form = {
+            "grant_type": "client_credentials", "audience": "https://tickets.internal",
+            "authorization_details": json.dumps([{"type": "ticket", "actions": ["read"], "identifier": str(ticket)}]),
+        }
+        if assertion is None:
+            form |= {"client_id": "job", "client_secret": "secret"}
+        else:
+            form |= {"client_assertion": assertion, "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}
+        connection.request("POST", "/oauth2/token", urllib.parse.urlencode(form), {"content-type": "application/x-www-form-urlencoded"})
+        response = connection.getresponse()
+        body = json.loads(response.read() or b"{}")
+        return response.status, body, response.headers.get("retry-after")
+
+    def records(self):
+        """What the store says, read by a program of its own: the store is readable."""
+        copy = self.folder / "copy"
+        copy.unlink(missing_ok=True)
+        subprocess.run(self.command(self.ports[0], "backup", str(copy)), check=True, stdout=subprocess.DEVNULL)
+        rows = (json.loads(line) for line in copy.read_text().splitlines() if line.startswith("["))
+        return [(row[1], json.loads(row[2])) for row in rows if row[0] == "records"]
+
+
+def connect(port):
+    return http.client.HTTPConnection("127.0.0.1", port, timeout=15)
+
+
+def jti_of(token):
+    payload = token.split(".")[1]
+    return json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["jti"]
+
+
+class Ledger:
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.tokens, self.taken, self.shown, self.answers, self.strange = [], {}, [], set(), []
+
+    def note(self, status, body, retry_after, assertion=None):
+        with self.lock:
+            self.answers.add(status)
+            if status == 200:
+                self.tokens.append(jti_of(body["access_token"]))
+                if assertion is not None:
+                    self.taken[assertion] = self.taken.get(assertion, 0) + 1
+            # The only other answer that anybody may get: to an assertion that was used, or while the store is away.
+            is_away = status == 503 and body.get("error") == "temporarily_unavailable" and retry_after is not None
+            is_used = status == 401 and assertion is not None
+            if not (status == 200 or is_away or is_used):
+                self.strange.append((status, body))
+
+
+def load(broker, ledger, assertions):
+    """Threads that ask until their node is gone: by secret, and by assertions, each of which is shown to a node at random."""
+    waiting, lock, chance = list(assertions), threading.Lock(), random.Random()
+
+    def by_secret(port):
+        connection = connect(port)
+        for ticket in range(100_000):
+            ledger.note(*broker.ask(connection, ticket))
+
+    def by_assertion(port):
+        while True:
+            with lock:
+                if not waiting:
+                    return
+                # Not taken off: the next may show the same one, at the same time, to another node.
+                assertion = waiting.pop() if chance.random() < 0.5 else waiting[-1]
+                ledger.shown.append(assertion)
+            ledger.note(*broker.ask(connect(port), 7, assertion), assertion)
+
+    def until_gone(work, port):
+        try:
+            work(port)
+        except (OSError, http.client.HTTPException, ValueError):
+            return
+
+    kinds = [by_secret] * BY_SECRET + [by_assertion] * BY_ASSERTION
+    threads = [threading.Thread(target=until_gone, args=(work, broker.ports[at % len(broker.ports)])) for at, work in enumerate(kinds)]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def wait(seconds):
+    # When the blow falls is chance; nothing is concluded from how long it took.
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        time.sleep(0.001)
+
+
+def rounds(claim, binary, count, seed, engine):
+    chance, ledger = random.Random(seed), Ledger()
+    postgres = Postgres() if engine == "PostgreSQL" else None
+    broker = Broker(binary, postgres.address if postgres else "sqlite:narrows.db", 2 if postgres else 1)
+    came_back = crashes = refused_meanwhile = 0
+    try:
+        for at in range(count):
+            broker.start()
+            # What was shown before the last blow is shown again, twice and to every node.
+            with ledger.lock:
+                again, ledger.shown = sorted(set(ledger.shown)), []
+            for assertion in again:
+                for port in broker.ports * 2:
+                    ledger.note(*broker.ask(connect(port), 7, assertion), assertion)
+            threads = load(broker, ledger, [broker.client.assertion(broker.issuer) for _ in range(ASSERTIONS)])
+            wait(chance.uniform(0.01, 0.25))
+            if postgres and at % 3 == 2:
+                postgres.crash()
+                crashes += 1
+                meanwhile = [broker.ask(connect(port), 3) for port in broker.ports]
+                refused_meanwhile += all(
+                    status == 503 and body["reason"] == "store_unavailable" and retry for status, body, retry in meanwhile)
+                postgres.start()
+                came_back += all(broker.answers(port, 30) for port in broker.ports)
+                wait(chance.uniform(0.01, 0.1))
+            broker.kill()
+            for thread in threads:
+                thread.join()
+        broker.start()
+        records = broker.records()
+        recorded = {record.get("jti") for _, record in records if record["decision"] == "allow"}
+        missing = [jti for jti in ledger.tokens if jti not in recorded]
+        twice = [assertion for assertion, times in ledger.taken.items() if times > 1]
+        name = f"{engine}, {count} kills"
+        claim(f"{name}: tokens were handed out, and assertions taken", len(ledger.tokens) > count and len(ledger.taken) > count,
+              f"{len(ledger.tokens)} tokens, {len(ledger.taken)} assertions")
+        claim(f"{name}: each of {len(ledger.tokens)} tokens has its record", not missing, f"seed {seed}: {len(missing)} without")
+        claim(f"{name}: each of {len(ledger.taken)} assertions was taken once", not twice, f"seed {seed}: {len(twice)} twice")
+        claim(f"{name}: no two tokens have one id", len(set(ledger.tokens)) == len(ledger.tokens))
+        claim(f"{name}: the log of {len(records)} records has no gap and no fork",
+              [(index, record["index"]) for index, record in records] == [(at, at) for at in range(len(records))])
+        claim(f"{name}: nothing else was answered", not ledger.strange, str(ledger.strange[:3]))
+        if postgres:
+            claim(f"{name}: while the server was away {crashes} times, each node answered store_unavailable with Retry-After",
+                  refused_meanwhile == crashes, f"{refused_meanwhile} times")
+            claim(f"{name}: both nodes came back without a restart", came_back == crashes, f"{came_back} of {crashes} times")
+    finally:
+        broker.kill()
+        shutil.rmtree(broker.folder, ignore_errors=True)
+        if postgres:
+            postgres.end()
+
+
+def run(claim, binary, count, seed):
+    for engine in ("SQLite", "PostgreSQL"):
+        rounds(claim, binary, count, seed, engine)
