@@ -122,6 +122,7 @@ fn is_far(options: &PgConnectOptions) -> bool {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use sqlx::postgres::PgSslMode;
 

@@ -80,6 +80,7 @@ fn times(prefix: &str) -> Option<(i64, i64)> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::string_slice, reason = "a test may panic")]
 mod tests {
     #[test]
     fn an_id_lies_between_the_times_of_each_of_its_beginnings() {

@@ -83,6 +83,7 @@ impl Table {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::super::{Store, StoreAddress, sql};
     use super::TABLES;

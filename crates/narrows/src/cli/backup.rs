@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use broker::store::{self, Backup, Existing, Store};
 use clap::Args;
 use delegation::time::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Outcome;
 use super::output::say;
@@ -103,7 +103,7 @@ fn told(as_json: bool, done: &str, file: &Path, backup: &Backup, epoch: Option<i
     if as_json {
         say(json!({
             "done": done, "file": file.display().to_string(), "rows": backup.end.rows, "records": backup.head.log_size,
-            "made_at": made_at, "sha256": backup.end.sha256, "epoch": epoch.map_or(Value::from(backup.head.epoch), Value::from),
+            "made_at": made_at, "sha256": backup.end.sha256, "epoch": epoch.unwrap_or(backup.head.epoch),
         }));
         return Ok(ExitCode::SUCCESS);
     }
