@@ -50,7 +50,7 @@ fn entry(id: &str) -> Entry {
                 groups: [odd.clone()].into(),
                 ..Attributes::default()
             },
-            requested_by: (id.len() % 2 == 0).then_some(odd),
+            requested_by: id.len().is_multiple_of(2).then_some(odd),
             began: now(),
             forget_at: Timestamp::from_seconds(1_790_000_000),
         }),

@@ -190,8 +190,8 @@ async fn two_nodes_that_take_the_same_keys_in_other_orders_do_not_wait_in_a_circ
 
 async fn ids_that_an_index_cannot_hold_are_used_once_too(engine: Engine) {
     let (_, journal) = open(&engine).await;
-    let long = "x".repeat(12_000);
-    for id in ["a\0b", &long, &long[1..], "\u{7f}\u{202e}\u{1f642}", ""] {
+    let (long, shorter) = ("x".repeat(12_000), "x".repeat(11_999));
+    for id in ["a\0b", &long, &shorter, "\u{7f}\u{202e}\u{1f642}", ""] {
         assert!(journal.commit(entry("once", &[id])).await.is_ok(), "{} bytes", id.len());
         assert_eq!(journal.commit(entry("twice", &[id])).await, Err(CommitError::AlreadyUsed));
     }
