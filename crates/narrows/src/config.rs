@@ -3,6 +3,7 @@
 mod audiences;
 mod clients;
 mod data_plane;
+mod defaults;
 mod detail_types;
 mod duration;
 mod either;
@@ -14,6 +15,7 @@ mod problem;
 mod profile;
 mod routes;
 mod services;
+mod shown;
 mod source;
 mod structure;
 mod unbuilt;
@@ -34,6 +36,7 @@ use policy_cedar::PolicyFile;
 
 pub(crate) use file::File;
 pub(crate) use problem::{Problem, Problems};
+pub(crate) use shown::Shown;
 use source::Source;
 
 /// A configuration that is right, as the values that are made from it.
@@ -54,9 +57,15 @@ pub(crate) struct Loaded {
     pub(crate) watched: Vec<PathBuf>,
     /// What is understood and not built yet.
     pub(crate) warnings: Vec<Problem>,
-    /// The whole as one table, secrets masked, with the file that each part comes from.
-    pub(crate) shown: toml::Table,
     pub(crate) files: Vec<PathBuf>,
+    source: Source,
+}
+
+impl Loaded {
+    /// What is in force and where each value comes from; with `effective`, the defaults too.
+    pub(crate) fn shown(&self, effective: bool) -> Result<Shown, toml::de::Error> {
+        Shown::new(&self.source, effective)
+    }
 }
 
 /// Reads the files at `paths`, later ones over earlier ones, with what they include.
@@ -217,7 +226,7 @@ pub(crate) fn load(paths: &[PathBuf]) -> Result<Loaded, Problems> {
         max_view_age,
         connections: limits.connections.unwrap_or(10_000),
     };
-    let (shown, files) = (problems.source().shown(), problems.source().files());
+    let source = problems.source().clone();
     problems.finish(Loaded {
         snapshot: Arc::new(snapshot),
         keys,
@@ -231,8 +240,8 @@ pub(crate) fn load(paths: &[PathBuf]) -> Result<Loaded, Problems> {
         timezone,
         watched,
         warnings,
-        shown,
-        files,
+        files: source.files(),
+        source,
     })
 }
 

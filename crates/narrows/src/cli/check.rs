@@ -90,38 +90,24 @@ pub(super) fn run(args: &CheckArgs, paths: &[PathBuf]) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Shows the configuration, with its files; secrets are masked.
+/// Shows each value with the place that it comes from; secrets are masked.
 pub(super) fn show(effective: bool, json: bool, paths: &[PathBuf]) -> Outcome {
-    let mut loaded = config::load(paths).map_err(|problems| problems.to_string())?;
-    if effective {
-        let defaults: toml::Table = format!(
-            "policy = {{ timezone = \"{}\" }}\n[tokens]\nlifetime = \"{}s\"\nmax_lifetime = \"{}s\"\nalgorithm = \"{}\"\nmax_chain = {}\n[limits]\nbody = \"{}\"\nconnections = {}\n",
-            loaded.timezone,
-            loaded.snapshot.lifetimes.default.as_secs(),
-            loaded.snapshot.lifetimes.max.as_secs(),
-            loaded.settings.algorithm.as_str(),
-            loaded.snapshot.max_chain,
-            loaded.settings.body_limit,
-            loaded.settings.connections,
-        )
-        .parse()?;
-        for (key, value) in defaults {
-            loaded.shown.insert(key, value);
-        }
-    }
+    let loaded = config::load(paths).map_err(|problems| problems.to_string())?;
+    let shown = loaded.shown(effective)?;
     if json {
-        say(serde_json::to_string_pretty(
-            &serde_json::json!({ "files": loaded.files, "config": loaded.shown }),
-        )?);
+        let whole = serde_json::json!({ "files": loaded.files, "config": shown.config, "from": shown.places() });
+        say(serde_json::to_string_pretty(&whole)?);
         return Ok(ExitCode::SUCCESS);
     }
     for file in &loaded.files {
         say(format!("# from {}", file.display()));
     }
     say(format!(
-        "# config_version {}, policy_version {}",
+        "# config_version {}, policy_version {}\n",
         loaded.snapshot.config_version, loaded.policy_version
     ));
-    say(toml::to_string_pretty(&loaded.shown)?);
+    for line in shown.lines() {
+        say(line);
+    }
     Ok(ExitCode::SUCCESS)
 }

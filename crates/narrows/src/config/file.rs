@@ -22,6 +22,8 @@ pub(crate) struct File {
     pub(crate) store: Option<String>,
     /// Patterns of Cedar files.
     pub(crate) policies: Option<Vec<String>>,
+    /// Patterns of files that are joined with this one; followed before the shape is read, so it is empty here.
+    pub(crate) include: Option<OneOrMany<String>>,
     /// Encrypts signing keys in the store; of a list the first encrypts and all decrypt.
     pub(crate) key_file: Option<OneOrMany<String>>,
     /// Where metrics are served, if not on `listen`.

@@ -112,7 +112,7 @@ fn lay(table: &mut Table, key: &str, more: Value, places: &[Option<usize>]) {
 
 fn cover(table: &mut Table, key: String, value: Value) {
     match (table.get_mut(&key), value) {
-        (Some(Value::Table(here)), Value::Table(over)) if !replaced_whole(&key) => {
+        (Some(Value::Table(here)), Value::Table(over)) if !is_one_thing(&key) => {
             for (key, value) in over {
                 cover(here, key, value);
             }
@@ -124,7 +124,7 @@ fn cover(table: &mut Table, key: String, value: Value) {
 }
 
 /// Tables that say one thing: half of another method is no method.
-fn replaced_whole(key: &str) -> bool {
+pub(super) fn is_one_thing(key: &str) -> bool {
     matches!(key, "auth" | "send" | "tls" | "introspection")
 }
 

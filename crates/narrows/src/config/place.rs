@@ -20,6 +20,31 @@ pub(super) fn segments(key: &str) -> Vec<Segment> {
     segments
 }
 
+/// A key as it is written: `clients[1].auth`, with quotes around what TOML would not read bare.
+pub(super) fn written(path: &[Segment]) -> String {
+    let mut text = String::new();
+    for segment in path {
+        match segment {
+            Segment::Index(index) => text.push_str(&format!("[{index}]")),
+            Segment::Key(key) if text.is_empty() => text.push_str(&key_of(key)),
+            Segment::Key(key) => text.push_str(&format!(".{}", key_of(key))),
+        }
+    }
+    text
+}
+
+/// One part of a key, bare where that can be.
+pub(super) fn key_of(key: &str) -> String {
+    let bare = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+    if bare { key.to_owned() } else { quoted(key) }
+}
+
+/// A basic string of TOML, on one line.
+pub(super) fn quoted(text: &str) -> String {
+    // JSON escapes what TOML does, but for this one character.
+    serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
+}
+
 /// The deepest part of a path that is there: how deep it is, and where it begins.
 pub(super) fn offset(table: &DeTable<'_>, path: &[Segment]) -> Option<(usize, usize)> {
     let mut found = None;

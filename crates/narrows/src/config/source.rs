@@ -45,6 +45,10 @@ impl Source {
                 source.patterns.push(pattern.clone());
                 for path in source.found_by(&pattern)? {
                     let more = source.read_one(&path)?;
+                    if more.table.contains_key("include") {
+                        let mend = "is read in the files of --config alone; name these files there";
+                        return Err(source.fail("include", mend.to_owned()));
+                    }
                     if let Err(key) = layer.join(more) {
                         let owners: Vec<_> = source
                             .files
@@ -124,14 +128,18 @@ impl Source {
 
     /// `file:line` of a key, as near as it can be told.
     pub(super) fn place(&self, key: &str) -> String {
-        let segments = segments(key);
+        self.place_of(&segments(key))
+    }
+
+    /// The same of a key in parts.
+    pub(super) fn place_of(&self, segments: &[Segment]) -> String {
         // An entry is looked for in the files that it was made from, under its number there.
-        let candidates: Vec<(usize, Vec<Segment>)> = match segments.as_slice() {
+        let candidates: Vec<(usize, Vec<Segment>)> = match segments {
             [name @ Segment::Key(array), Segment::Index(at), rest @ ..] => {
                 let local = |(file, at): &(usize, usize)| (*file, [&[name.clone(), Segment::Index(*at)], rest].concat());
                 self.whole.origins(array, *at).iter().map(local).collect()
             }
-            _ => (0..self.files.len()).map(|file| (file, segments.clone())).collect(),
+            _ => (0..self.files.len()).map(|file| (file, segments.to_vec())).collect(),
         };
         let mut best = (0, String::new());
         for (file, local) in candidates {
@@ -222,7 +230,7 @@ fn rebase(table: &mut Table, base: &Path) {
 }
 
 /// Whether a table stands for a string elsewhere: `{ file = "…" }` or `{ env = "…" }`.
-fn elsewhere(table: &Table) -> Option<(&str, &str)> {
+pub(super) fn elsewhere(table: &Table) -> Option<(&str, &str)> {
     let (key, value) = table.iter().next().filter(|_| table.len() == 1)?;
     matches!(key.as_str(), "file" | "env").then_some((key.as_str(), value.as_str()?))
 }

@@ -12,3 +12,4 @@ mod policies;
 mod program;
 mod reload;
 mod run;
+mod shown;

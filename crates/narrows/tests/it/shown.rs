@@ -1,0 +1,118 @@
+//! `config show`: what is in force, and from which file.
+
+use std::path::Path;
+
+use crate::every_key::installation;
+use crate::run::narrows;
+
+fn from(folder: &Path, arguments: &[&str]) -> serde_json::Value {
+    let ran = narrows(folder, &[arguments, &["config", "show", "--json"]].concat(), "");
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let shown: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    shown.get("from").unwrap().clone()
+}
+
+#[test]
+fn every_value_names_the_file_and_line_that_it_comes_from() {
+    let folder = tempfile::tempdir().unwrap();
+    narrows(folder.path(), &["init", "."], "");
+    let plain = std::fs::read_to_string(folder.path().join("narrows.toml")).unwrap();
+    std::fs::create_dir(folder.path().join("conf.d")).unwrap();
+    std::fs::write(
+        folder.path().join("narrows.toml"),
+        format!("include = [\"conf.d/*.toml\"]\n{plain}"),
+    )
+    .unwrap();
+    let auth = "auth = { method = \"private_key_jwt\", jwks_file = \"../edge.jwks.json\" }";
+    std::fs::write(
+        folder.path().join("conf.d/x.toml"),
+        format!("[tokens]\nlifetime = \"90s\"\n\n[[clients]]\nid = \"batch\"\n{auth}\n"),
+    )
+    .unwrap();
+    std::fs::write(
+        folder.path().join("over.toml"),
+        "listen = \"127.0.0.1:9\"\n\n[[clients]]\nid = \"batch\"\nowner = \"ops\"\n",
+    )
+    .unwrap();
+    let from = from(folder.path(), &["--config", "narrows.toml", "--config", "over.toml"]);
+    for (key, place) in [
+        ("issuer", "narrows.toml:4"),
+        ("listen", "over.toml:1"),
+        ("tokens.lifetime", "conf.d/x.toml:2"),
+        ("clients[0].id", "narrows.toml:20"),
+        ("clients[1].auth", "conf.d/x.toml:6"),
+        ("clients[1].owner", "over.toml:5"),
+    ] {
+        assert_eq!(from.get(key).and_then(|place| place.as_str()), Some(place), "{key}: {from:#}");
+    }
+    let over = ["--config", "narrows.toml", "--config", "over.toml", "config", "show"];
+    let text = narrows(folder.path(), &over, "").out;
+    assert!(text.contains("lifetime = \"90s\"  # conf.d/x.toml:2\n"), "{text}");
+}
+
+#[test]
+fn what_is_shown_is_a_configuration_that_says_the_same() {
+    let folder = installation();
+    let shown = |file: &str| {
+        let ran = narrows(folder.path(), &["--config", file, "config", "show"], "");
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        ran.out
+    };
+    let first = shown("narrows.toml");
+    // A masked secret is no digest; it is put back to be read again.
+    let back = first.replace("secret_sha256 = \"***\"", &format!("secret_sha256 = \"{}\"", "0".repeat(64)));
+    std::fs::write(folder.path().join("again.toml"), &back).unwrap();
+    let parts = |text: &str| text.replace("./", "").parse::<toml::Table>().unwrap();
+    assert_eq!(parts(&shown("again.toml")), parts(&first));
+    assert!(first.contains("\"GET /parcels\""), "a route's key keeps its quotes: {first}");
+}
+
+#[test]
+fn effective_holds_every_default_in_the_notation_of_the_contract() {
+    let folder = tempfile::tempdir().unwrap();
+    narrows(folder.path(), &["init", ".", "--from", "demo"], "");
+    let text = narrows(folder.path(), &["config", "show", "--effective"], "").out;
+    for table in [
+        "[keys]\npublish_before = \"1h\"  # default\nrotate_every = \"30d\"  # default\n",
+        "[limits]\nbody = \"64KiB\"  # default\nconnections = 10000  # default\n\
+         requests_per_second.per_address = 200  # default, does nothing yet\n\
+         requests_per_second.per_client = 500  # default, does nothing yet\n",
+        "[policy]\ntimezone = \"UTC\"  # default\n",
+        "[revocation]\nmax_age = \"5s\"  # default\n",
+        "[tasks]\ndeferred_max_lifetime = \"24h\"  # default, does nothing yet\n\
+         deferred_token_lifetime = \"60s\"  # default, does nothing yet\nmax_lifetime = \"1h\"  # default, does nothing yet\n",
+        "[tokens]\nalgorithm = \"ES256\"  # default\nlifetime = \"5m\"  # default\nmax_chain = 8  # default\nmax_lifetime = \"10m\"  # default\n",
+        "\nleeway = \"30s\"  # default\n",
+        "\ngrants = [\"token_exchange\", \"client_credentials\"]  # default\n",
+    ] {
+        assert!(text.contains(table), "{table}\n{text}");
+    }
+    let profile = "[[trusted_issuers]]\nname = \"okta\"\nissuer = \"https://okta.example\"\nprofile = \"okta\"\nsub_prefix = \"o-\"\n";
+    let config = folder.path().join("narrows.toml");
+    std::fs::write(&config, std::fs::read_to_string(&config).unwrap() + profile).unwrap();
+    let text = narrows(folder.path(), &["config", "show", "--effective"], "").out;
+    assert!(text.contains("scope_claim = \"scp\"  # profile okta\n"), "{text}");
+}
+
+#[test]
+fn include_is_a_known_key_and_is_not_followed_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    narrows(folder.path(), &["init", "."], "");
+    let config = folder.path().join("narrows.toml");
+    let plain = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, format!("shoebox = 1\n{plain}")).unwrap();
+    let ran = narrows(folder.path(), &["check"], "");
+    assert!(
+        ran.out.contains("shoebox: unknown key; known here: ") && ran.out.contains(" include,"),
+        "{}",
+        ran.out
+    );
+    std::fs::write(&config, format!("include = [\"more.toml\"]\n{plain}")).unwrap();
+    std::fs::write(folder.path().join("more.toml"), "include = [\"most.toml\"]\n").unwrap();
+    let ran = narrows(folder.path(), &["check"], "");
+    assert!(
+        ran.code == 1 && ran.out.contains("more.toml:1: include: is read in the files of --config alone"),
+        "{}",
+        ran.out
+    );
+}
