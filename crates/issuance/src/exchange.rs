@@ -108,18 +108,18 @@ impl Exchange {
         let (audience, authority, onward) = asked::understand(moment, client, asked, record)?;
 
         // 4. Authority: covered whole, or refused whole.
-        if subject.ceiling == Ceiling::Scope {
-            let ceiling = Authority {
-                details: [subject.authority.details.as_slice(), &subject.onward].concat(),
-                scopes: subject.authority.scopes.clone(),
-            };
+        let ceiling = (subject.ceiling == Ceiling::Scope).then(|| Authority {
+            details: [subject.authority.details.as_slice(), &subject.onward].concat(),
+            scopes: subject.authority.scopes.clone(),
+        });
+        if let Some(ceiling) = &ceiling {
             let asked_onward = Authority {
                 details: onward.clone(),
                 ..Authority::default()
             };
-            let within = authority.is_within(&ceiling, &moment.snapshot.types);
-            if let Err(uncovered) = within.and_then(|()| asked_onward.is_within(&ceiling, &moment.snapshot.types)) {
-                record.inputs = why_uncovered(&uncovered, &ceiling, &subject.unmapped_scopes);
+            let within = authority.is_within(ceiling, &moment.snapshot.types);
+            if let Err(uncovered) = within.and_then(|()| asked_onward.is_within(ceiling, &moment.snapshot.types)) {
+                record.inputs = why_uncovered(&uncovered, ceiling, &subject.unmapped_scopes);
                 return Err(if subject.unmapped_scopes.is_empty() {
                     Reason::WiderThanSubject
                 } else {
@@ -173,7 +173,7 @@ impl Exchange {
             questions: questions(&authority, &onward)?,
         };
         record.expires_in = Some(inquiry.expires_in);
-        record.inputs = inquiry.to_json();
+        record.inputs = under(ceiling.as_ref(), &inquiry);
         Ok(Self {
             issuer: moment.snapshot.issuer.clone(),
             client: client.id().clone(),
@@ -248,7 +248,7 @@ impl Exchange {
             questions: questions(&authority, &onward)?,
         };
         record.expires_in = Some(inquiry.expires_in);
-        record.inputs = inquiry.to_json();
+        record.inputs = under(None, &inquiry);
         Ok(Self {
             issuer: moment.snapshot.issuer.clone(),
             client: client.id().clone(),
@@ -312,14 +312,27 @@ fn questions(authority: &Authority, onward: &[Detail]) -> Result<Vec<Question>, 
     }
 }
 
+/// What policy saw, with the ceiling that it was asked under; without one, policy is the ceiling.
+fn under(ceiling: Option<&Authority>, inquiry: &Inquiry) -> Value {
+    let mut inputs = inquiry.to_json();
+    if let Some(members) = inputs.as_object_mut() {
+        members.insert("ceiling".to_owned(), ceiling.map_or_else(|| Value::from("policy"), in_short));
+    }
+    inputs
+}
+
 fn why_uncovered(uncovered: &Uncovered, ceiling: &Authority, unmapped: &[String]) -> Value {
     let uncovered = match uncovered {
         Uncovered::Detail(short) => short.clone(),
         Uncovered::Scope(scope) => format!("scope {scope}"),
     };
-    let details: Vec<_> = ceiling.details.iter().map(ToString::to_string).collect();
-    let scopes: Vec<_> = ceiling.scopes.iter().map(ToString::to_string).collect();
-    json!({ "uncovered": uncovered, "ceiling": { "details": details, "scopes": scopes }, "unmapped_scopes": unmapped })
+    json!({ "uncovered": uncovered, "ceiling": in_short(ceiling), "unmapped_scopes": unmapped })
+}
+
+fn in_short(authority: &Authority) -> Value {
+    let details: Vec<_> = authority.details.iter().map(ToString::to_string).collect();
+    let scopes: Vec<_> = authority.scopes.iter().map(ToString::to_string).collect();
+    json!({ "details": details, "scopes": scopes })
 }
 
 fn attribute(value: &AttributeValue) -> Value {

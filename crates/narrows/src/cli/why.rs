@@ -94,25 +94,23 @@ pub(crate) fn tell(record: &Value, loaded: &Loaded) -> Vec<String> {
         let items: Vec<_> = value.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
         if items.is_empty() { "nothing".to_owned() } else { items.join(", ") }
     };
-    if let Some(uncovered) = inputs.get("uncovered").and_then(Value::as_str) {
-        let ceiling = inputs.get("ceiling");
-        line(
+    match inputs.get("ceiling") {
+        Some(Value::String(_)) => line("ceiling", "policy alone".to_owned()),
+        Some(ceiling) => line(
             "ceiling",
-            format!(
-                "details {}; scopes {}",
-                list(ceiling.and_then(|ceiling| ceiling.get("details"))),
-                list(ceiling.and_then(|ceiling| ceiling.get("scopes")))
-            ),
-        );
+            format!("details {}; scopes {}", list(ceiling.get("details")), list(ceiling.get("scopes"))),
+        ),
+        None => {}
+    }
+    if let Some(uncovered) = inputs.get("uncovered").and_then(Value::as_str) {
         line("not covered", uncovered.to_owned());
-        let unmapped = list(inputs.get("unmapped_scopes"));
         if text("reason") == "scope_not_mapped" {
-            let first = unmapped.split(", ").next().unwrap_or_default().to_owned();
+            let carried = list(inputs.get("unmapped_scopes"));
             line(
                 "mend",
-                format!("the subject token carries scope {unmapped}, which nothing maps; add to the configuration:"),
+                format!("the subject token carries scope {carried}, which nothing maps; add to the configuration:"),
             );
-            lines.push(format!("\n[[scopes]]\nname    = \"{first}\"\ndetails = [\"{uncovered}\"]"));
+            lines.push(format!("\n{}", mapping(record, loaded)));
         } else {
             line(
                 "mend",
@@ -158,6 +156,38 @@ pub(crate) fn tell(record: &Value, loaded: &Loaded) -> Vec<String> {
     lines
 }
 
+/// The lines that map a scope of the token to what was asked for: to the actions, since a scope names no single resource.
+fn mapping(record: &Value, loaded: &Loaded) -> String {
+    let asked = ["authorization_details", "onward"].into_iter().filter_map(|name| record.get(name)?.as_array());
+    let mut details = Vec::new();
+    for short in asked.flatten().map(|detail| short(detail, loaded)) {
+        // Parts are percent-encoded, so the first of these ends the actions.
+        let actions = short.split(['/', '?']).next().unwrap_or_default().to_owned();
+        if !details.contains(&actions) {
+            details.push(actions);
+        }
+    }
+    let carried = record.pointer("/inputs/unmapped_scopes").and_then(Value::as_array).into_iter().flatten();
+    let carried: Vec<_> = carried.filter_map(Value::as_str).collect();
+    let wanted = record.get("scope").and_then(Value::as_str).unwrap_or_default();
+    // A scope passes as itself; only where none was asked for, any that is there will do.
+    let named: Vec<_> = wanted.split(' ').filter(|name| carried.contains(name)).collect();
+    let names = if named.is_empty() {
+        carried.get(..1).unwrap_or_default()
+    } else {
+        named.as_slice()
+    };
+    let entry = |(at, name): (usize, &&str)| {
+        let details = if at == 0 { details.clone() } else { Vec::new() };
+        format!(
+            "[[scopes]]\nname    = {}\ndetails = {}",
+            toml::Value::from(*name),
+            toml::Value::from(details)
+        )
+    };
+    names.iter().enumerate().map(entry).collect::<Vec<_>>().join("\n\n")
+}
+
 fn short(detail: &Value, loaded: &Loaded) -> String {
     let parsed = delegation::details::Detail::from_json(detail, &loaded.snapshot.types, delegation::details::Standing::Ceiling);
     parsed.map_or_else(|_| detail.to_string(), |detail| detail.to_string())
@@ -180,6 +210,7 @@ fn mend(reason: &str) -> &'static str {
         "audience_closed" => "add the client to the audience's `clients`",
         "unknown_type" => "add the type to the audience's `details`, or declare it in [[detail_types]]",
         "nothing_asked" => "name authorization_details or scope, or give the audience `defaults`",
+        "wider_than_subject" => "the audience takes no such scope: ask for another, or add it to the audience's `scopes`",
         "chain_too_long" => "raise tokens.max_chain, or shorten the chain",
         "subject_disabled" => "`narrows subject enable` takes it back",
         _ => "",

@@ -4,6 +4,7 @@
 mod architecture;
 mod attacks;
 mod configuration;
+mod corp;
 mod documentation;
 mod every_key;
 mod mistakes;
@@ -12,4 +13,6 @@ mod policies;
 mod program;
 mod reload;
 mod run;
+mod served;
 mod shown;
+mod why;
