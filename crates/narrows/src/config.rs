@@ -80,6 +80,7 @@ pub(crate) fn load(paths: &[PathBuf]) -> Result<Loaded, Problems> {
     let (issuers, issuer_keys) = issuers::build(&file, &mut problems);
     keys.extend(issuer_keys);
     let mut warnings = unbuilt::check(&file, &types, &mut problems);
+    warnings.extend(audiences::unmapped(&file, &problems));
 
     let issuer = issuers::our_issuer(&file, &mut problems);
     let listen = address(file.listen.as_deref(), "listen", &mut problems);

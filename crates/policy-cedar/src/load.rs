@@ -95,14 +95,23 @@ pub(crate) fn load(snapshot: &Snapshot, files: &[PolicyFile]) -> Result<(Vec<Loa
         wrong.extend(absent::passed_by(each));
     }
     let validation = Validator::new(schema).validate(&set, ValidationMode::Strict);
+    // The validator says a mistake anew for each action that the policy speaks of; the first by name is told.
+    let mut mistakes: BTreeMap<(String, Option<usize>), String> = BTreeMap::new();
     for error in validation.validation_errors() {
         let policy = loaded.iter().find(|each| each.policy.id() == error.policy_id());
         let file = policy.and_then(|policy| files.iter().find(|file| file.name == policy.file));
-        wrong.push(match (policy, file) {
-            (Some(policy), Some(file)) => located(&DetailedError::from(error), file, policy.line),
+        let detailed = DetailedError::from(error);
+        let text = match (policy, file) {
+            (Some(policy), Some(file)) => located(&detailed, file, policy.line),
             _ => error.to_string(),
-        });
+        };
+        let begins = detailed.source_locations.first().map(|label| label.loc.start);
+        let told = mistakes.entry((error.policy_id().to_string(), begins)).or_insert_with(|| text.clone());
+        if text < *told {
+            *told = text;
+        }
     }
+    wrong.extend(mistakes.into_values());
     if !wrong.is_empty() {
         return Err(LoadError::Policies(wrong));
     }

@@ -255,6 +255,7 @@ fn matrix(loaded: &Loaded, policy: &CedarPolicy, groups: &[String], chain: &[Str
     let mut rows = Vec::new();
     for client in snapshot.clients.keys() {
         for audience in snapshot.audiences.values() {
+            let closed = audience.clients.as_ref().is_some_and(|clients| !clients.contains(client));
             for declared in audience.detail_types.iter().filter_map(|name| snapshot.types.get(name)) {
                 for (action, rule) in &declared.actions {
                     let id = if rule.identifier == delegation::details::IdentifierRule::None {
@@ -281,14 +282,20 @@ fn matrix(loaded: &Loaded, policy: &CedarPolicy, groups: &[String], chain: &[Str
                         expect: String::new(),
                         rules: None,
                     };
-                    let verdict = policy.ask(&case.inquiry(loaded)?);
-                    let answer = if verdict.answer == Answer::Allow { "allow" } else { "deny" };
+                    // Where the audience is closed to the client, policy is not asked.
+                    let (answer, rules) = if closed {
+                        ("closed", String::new())
+                    } else {
+                        let verdict = policy.ask(&case.inquiry(loaded)?);
+                        let answer = if verdict.answer == Answer::Allow { "allow" } else { "deny" };
+                        (answer, verdict.rules.join(" "))
+                    };
                     rows.push(vec![
                         client.to_string(),
                         audience.id.to_string(),
                         format!("{}:{action}", declared.name),
                         answer.to_owned(),
-                        verdict.rules.join(" "),
+                        rules,
                     ]);
                 }
             }

@@ -9,7 +9,7 @@ use delegation::registry::Audience;
 
 use super::duration;
 use super::file::File;
-use super::problem::Problems;
+use super::problem::{Problem, Problems};
 
 /// Every audience that is right.
 pub(super) fn build(file: &File, types: &DetailTypes, problems: &mut Problems) -> Vec<Audience> {
@@ -111,4 +111,24 @@ pub(super) fn scopes(file: &File, types: &DetailTypes, problems: &mut Problems) 
         }
     }
     built
+}
+
+/// Scopes of audiences that no outside token can bring: an unmapped scope gives nothing.
+///
+/// A warning, since a client may still be given one for itself, where policy is the ceiling.
+pub(super) fn unmapped(file: &File, problems: &Problems) -> Vec<Problem> {
+    let mut issuers = file.trusted_issuers.iter().peekable();
+    if issuers.peek().is_none() || issuers.any(|issuer| issuer.authority.as_deref() == Some("policy")) {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    for (at, audience) in file.audiences.iter().enumerate() {
+        for scope in audience.scopes.iter().filter(|scope| !file.scopes.iter().any(|mapped| mapped.name == **scope)) {
+            found.push(problems.at(
+                &format!("audiences[{at}].scopes"),
+                format!("no token of an issuer brings `{scope}`; add it as [[scopes]] with `details = []`"),
+            ));
+        }
+    }
+    found
 }

@@ -168,3 +168,22 @@ fn the_schemas_are_printed() {
     let cedar = narrows(folder.path(), &["check", "--cedar-schema"], "");
     assert!(cedar.out.contains("entity Ticket in [Audience]"), "{}", cedar.out);
 }
+
+#[test]
+fn a_scope_of_an_audience_that_no_token_can_bring_is_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    narrows(folder.path(), &["init", "."], "");
+    let config = folder.path().join("narrows.toml");
+    let plain = std::fs::read_to_string(&config).unwrap();
+    let listed = plain.replace("max_lifetime = \"2m\"", "max_lifetime = \"2m\"\nscopes = [\"profile\"]");
+    let check = |text: &str| {
+        std::fs::write(&config, text).unwrap();
+        let ran = narrows(folder.path(), &["check"], "");
+        assert_eq!(ran.code, 0, "{}", ran.out);
+        ran.out
+    };
+    let warning = "audiences[0].scopes: no token of an issuer brings `profile`";
+    assert!(check(&listed).contains(warning));
+    assert!(!check(&format!("{listed}\n[[scopes]]\nname = \"profile\"\ndetails = []\n")).contains(warning));
+    assert!(!check(&listed.replace("name       = \"corp\"", "name = \"corp\"\nauthority = \"policy\"")).contains(warning));
+}

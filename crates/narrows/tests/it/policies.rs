@@ -75,3 +75,30 @@ fn a_case_that_names_what_there_is_not_is_no_case_that_passed() {
         assert!(ran.code == 1 && ran.err.contains(why), "{why}: {ran:?}");
     }
 }
+
+#[test]
+fn an_audience_that_is_closed_to_a_client_is_closed_in_the_truth_table() {
+    let folder = demo();
+    let ran = narrows(folder.path(), &["policy", "matrix", "--group", "corp|support", "--json"], "");
+    let rows: Vec<serde_json::Value> = serde_json::from_str(&ran.out).unwrap();
+    let answer = |client: &str| {
+        let row = rows.iter().find(|row| row["client"] == client && row["action"] == "order:read").unwrap();
+        (
+            row["answer"].as_str().unwrap().to_owned(),
+            row["rules"].as_str().unwrap().to_owned(),
+        )
+    };
+    assert_eq!(answer("orders"), ("closed".to_owned(), String::new()));
+    assert_eq!(answer("edge"), ("allow".to_owned(), "edge-opens-orders-for-support".to_owned()));
+}
+
+#[test]
+fn one_mistake_in_a_policy_is_told_once_however_many_actions_it_speaks_of() {
+    let folder = demo();
+    let rule = "@id(\"night\")\nforbid (principal, action, resource)\nwhen { context.our < 6 && context.minut < 3 };\n";
+    std::fs::write(folder.path().join("policies/night.cedar"), rule).unwrap();
+    let ran = narrows(folder.path(), &["check"], "");
+    let told: Vec<_> = ran.out.lines().filter(|line| line.contains("night.cedar:3")).collect();
+    assert!(ran.code == 1 && told.len() == 2, "{}", ran.out);
+    assert!(told[0].contains("our") && told[1].contains("minut"), "{}", ran.out);
+}
