@@ -4,8 +4,10 @@ mod layout;
 mod provider;
 mod scenes;
 mod services;
+mod state;
 
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -31,7 +33,7 @@ pub(crate) struct DemoArgs {
     json: bool,
     /// Where the broker listens.
     #[arg(long, default_value = "127.0.0.1:0")]
-    listen: String,
+    listen: SocketAddr,
     #[command(subcommand)]
     verb: Option<DemoVerb>,
 }
@@ -91,14 +93,6 @@ impl Scene {
     }
 }
 
-/// Where a demo that stays up says what it is: one at a time for each user of a machine.
-fn state_file() -> PathBuf {
-    std::env::temp_dir().join(format!(
-        "narrows-demo-{}.json",
-        std::env::var("USER").unwrap_or_else(|_| "user".to_owned())
-    ))
-}
-
 /// Plays the scenes.
 pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode, Failure> {
     if let Some(DemoVerb::Token { user }) = args.verb {
@@ -106,8 +100,13 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode, Failure> {
     }
     // 1. A folder, a sample provider, three services, and a broker from its own files.
     let folder = std::env::temp_dir().join(format!("narrows-demo-{}", uuid::Uuid::now_v7().simple()));
-    let listen: std::net::SocketAddr = args.listen.parse().map_err(|_| "--listen: expected ADDRESS:PORT")?;
-    let listen = if listen.port() == 0 { free_port(listen)? } else { listen };
+    // It holds keys.
+    std::fs::DirBuilder::new().mode(0o700).create(&folder)?;
+    let listen = if args.listen.port() == 0 {
+        free_port(args.listen)?
+    } else {
+        args.listen
+    };
     let issuer = format!("http://{listen}");
     let provider = provider::start().await?;
     for file in files(&issuer, &provider.issuer, &listen.to_string())? {
@@ -156,13 +155,12 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode, Failure> {
         say(format!("demo: {good} passed, {} failed", count - good));
     }
     if !args.once {
-        let state = json!({ "provider": provider.issuer, "folder": folder });
-        std::fs::write(state_file(), state.to_string())?;
+        state::write(&json!({ "provider": provider.issuer, "folder": folder }))?;
         if !args.json {
             stay(&config, &issuer);
         }
         tokio::signal::ctrl_c().await?;
-        let _ = std::fs::remove_file(state_file());
+        state::remove();
     }
     services.stop();
     provider.stop();
@@ -191,15 +189,14 @@ fn stay(config: &std::path::Path, issuer: &str) {
 }
 
 async fn token(user: &str) -> Result<ExitCode, Failure> {
-    let state = std::fs::read_to_string(state_file()).map_err(|_| "no demo is running; start one with `narrows demo`")?;
-    let state: serde_json::Value = serde_json::from_str(&state)?;
+    let state = state::read()?;
     let provider = state.get("provider").and_then(|value| value.as_str()).unwrap_or_default();
     say(provider::token_for(provider, user).await?);
     Ok(ExitCode::SUCCESS)
 }
 
 /// A port that is free now; the issuer's identifier has to name it before the broker listens there.
-fn free_port(at: std::net::SocketAddr) -> Result<std::net::SocketAddr, Failure> {
+fn free_port(at: SocketAddr) -> Result<SocketAddr, Failure> {
     Ok(std::net::TcpListener::bind(at)?.local_addr()?)
 }
 
