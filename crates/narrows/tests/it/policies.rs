@@ -99,6 +99,12 @@ fn one_mistake_in_a_policy_is_told_once_however_many_actions_it_speaks_of() {
     std::fs::write(folder.path().join("policies/night.cedar"), rule).unwrap();
     let ran = narrows(folder.path(), &["check"], "");
     let told: Vec<_> = ran.out.lines().filter(|line| line.contains("night.cedar:3")).collect();
-    assert!(ran.code == 1 && told.len() == 2, "{}", ran.out);
-    assert!(told[0].contains("our") && told[1].contains("minut"), "{}", ran.out);
+    let [first, second] = told.as_slice() else {
+        unreachable!("two mistakes, two lines: {}", ran.out)
+    };
+    assert!(
+        ran.code == 1 && first.contains("`our`") && second.contains("`minut`"),
+        "{}",
+        ran.out
+    );
 }

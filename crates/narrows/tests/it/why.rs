@@ -96,7 +96,8 @@ fn a_story_that_policy_ends_has_the_ceiling_before_the_rules() {
     ];
     let mut rest = story.as_str();
     for part in parts {
-        rest = rest.split_once(part).unwrap_or_else(|| panic!("`{part}` in order\n{story}")).1;
+        assert!(rest.contains(part), "`{part}` comes next\n{story}");
+        rest = rest.split_once(part).unwrap().1;
     }
 
     let allowed = exchange(
