@@ -53,6 +53,8 @@ pub struct Unverified<K: TokenKind> {
 pub struct Authentic<K: TokenKind> {
     compact: Arc<Compact>,
     issuer: String,
+    /// The identity of the key set that verified it.
+    keys: [u8; 32],
     kind: PhantomData<K>,
 }
 
@@ -117,6 +119,7 @@ impl<K: TokenKind> Unverified<K> {
         Ok(Authentic {
             compact: Arc::clone(compact),
             issuer: self.issuer.clone(),
+            keys: *keys.identity(),
             kind: PhantomData,
         })
     }
@@ -135,6 +138,11 @@ impl<K: TokenKind> Authentic<K> {
         } else {
             Err(TokenError::Invalid("its payload is nested too deep"))
         }
+    }
+
+    /// Whether `keys` are the very set that verified it: only under that one may it be relied on again.
+    pub fn was_verified_with(&self, keys: &KeySet) -> bool {
+        self.keys == *keys.identity()
     }
 
     pub(super) fn claims(&self) -> &Map<String, Value> {

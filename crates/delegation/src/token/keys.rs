@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
+use super::digest::sha256;
 use crate::json;
 
 /// No more keys in one set than this are looked at.
@@ -87,6 +88,7 @@ struct VerifyingKey {
 #[derive(Debug)]
 pub struct KeySet {
     issuer: String,
+    identity: [u8; 32],
     keys: Vec<VerifyingKey>,
 }
 
@@ -115,6 +117,7 @@ impl KeySet {
             return Err(KeySetError::NoUsableKey(listed.len()));
         }
         Ok(Self {
+            identity: identity(issuer, jwks, algorithms),
             issuer: issuer.to_owned(),
             keys,
         })
@@ -133,6 +136,12 @@ impl KeySet {
     /// Whose keys these are: the `iss` of tokens that they may verify.
     pub fn issuer(&self) -> &str {
         &self.issuer
+    }
+
+    /// What tells this set from every other: equal for the same bytes of the same issuer under the same algorithms,
+    /// and for nothing else. A set that lost or gained a key has another one.
+    pub fn identity(&self) -> &[u8; 32] {
+        &self.identity
     }
 
     /// Whether a key is named `kid`, whatever its algorithm.
@@ -191,6 +200,17 @@ impl VerifyingKey {
         };
         Some(Self { kid, algorithm, key })
     }
+}
+
+/// Each part with its length before it, so that no two sets run together.
+fn identity(issuer: &str, jwks: &[u8], algorithms: &[Algorithm]) -> [u8; 32] {
+    let mut bytes = Vec::new();
+    let names = algorithms.iter().map(|algorithm| algorithm.as_str().as_bytes());
+    for part in [issuer.as_bytes(), jwks].into_iter().chain(names) {
+        bytes.extend_from_slice(&part.len().to_be_bytes());
+        bytes.extend_from_slice(part);
+    }
+    sha256(&bytes)
 }
 
 /// An RSA key that does not name its algorithm gets the issuer's only one, so that a key has one algorithm.
