@@ -17,7 +17,10 @@ use policy_cedar::CedarPolicy;
 use crate::ids;
 use crate::journal::StoreJournal;
 use crate::keys::VerificationKeys;
+use crate::limits::{Limits, Rates};
+use crate::overload::Gate;
 use crate::refusals::Refusals;
+use crate::remembered::Remembered;
 use crate::signer::{KeyRing, KeyRingError, Schedule};
 use crate::store::{Store, StoreAddress, StoreError};
 use crate::telemetry::Telemetry;
@@ -52,6 +55,8 @@ pub struct InForce {
     pub snapshot: Arc<Snapshot>,
     /// The policies.
     pub policy: CedarPolicy,
+    /// How many requests in a second.
+    pub rates: Rates,
 }
 
 /// Why a broker did not start.
@@ -84,6 +89,9 @@ pub struct Broker {
     store: Store,
     journal: StoreJournal,
     signer: KeyRing,
+    remembered: Remembered,
+    limits: Limits,
+    gate: Gate,
     refusals: Refusals,
     telemetry: Telemetry,
 }
@@ -108,6 +116,9 @@ impl Broker {
             in_force: ArcSwap::from_pointee(in_force),
             refused_change: ArcSwap::from_pointee(None),
             view: ArcSwap::from_pointee((Arc::new(view), Instant::now())),
+            remembered: Remembered::default(),
+            limits: Limits::default(),
+            gate: Gate::default(),
             refusals: Refusals::default(),
             telemetry: Telemetry::new(),
             settings: ArcSwap::from_pointee(settings),
@@ -281,6 +292,18 @@ impl Broker {
 
     pub(crate) fn keys(&self) -> &VerificationKeys {
         &self.keys
+    }
+
+    pub(crate) fn remembered(&self) -> &Remembered {
+        &self.remembered
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.gate
     }
 
     pub(crate) fn store(&self) -> &Store {

@@ -3,11 +3,12 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use delegation::oauth::{ClientId, Form, Reason, decode_credential};
-use delegation::registry::{AuthMethod, AuthenticatedClient, AuthenticationFailed, Moment};
+use delegation::registry::{AuthMethod, AuthenticatedClient, AuthenticationFailed, Moment, Snapshot};
 use delegation::token::{AuthenticateError, ClientAssertion, Unverified, WorkloadAssertion};
 use fetch::IssuerUnavailable;
 
 use crate::keys::VerificationKeys;
+use crate::limits::{Claim, Proof};
 
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
@@ -81,22 +82,47 @@ pub(crate) async fn authenticate<'m>(
     Ok(client)
 }
 
-/// `client_secret_basic`: both halves are form-encoded before base64 (RFC 6749 §2.3.1).
+/// Whom a request claims to come from, and what it would take to check that. Nothing is checked here.
+pub(crate) fn claim(snapshot: &Snapshot, authorization: Option<&str>, form: &Form) -> Claim {
+    let client = |id: &ClientId| snapshot.clients.contains_key(id).then(|| id.to_string());
+    let (known, proof) = match (authorization, form.get("client_assertion")) {
+        (Some(header), _) => (credentials(header).and_then(|(id, _)| client(&id)), Proof::Secret),
+        (None, Some(assertion)) => {
+            let own = Unverified::<ClientAssertion>::parse(assertion).map(|token| token.claimed_issuer().to_owned());
+            let named = own.or_else(|_| Unverified::<WorkloadAssertion>::parse(assertion).map(|token| token.claimed_issuer().to_owned()));
+            let known = |named: &String| {
+                snapshot.issuers.contains_key(named) || ClientId::parse(named).is_ok_and(|id| snapshot.clients.contains_key(&id))
+            };
+            (named.ok().filter(known), Proof::Signature)
+        }
+        (None, None) => {
+            let id = form.get("client_id").and_then(|id| ClientId::parse(id).ok());
+            (
+                id.filter(|_| form.get("client_secret").is_some()).and_then(|id| client(&id)),
+                Proof::Secret,
+            )
+        }
+    };
+    Claim { known, proof }
+}
+
+/// `client_secret_basic`.
 fn by_header<'m>(moment: &'m Moment, header: &str) -> Result<AuthenticatedClient<'m>, Unauthenticated> {
     let bad = Unauthenticated::Failed("the `Authorization` header is not of scheme Basic or malformed");
-    let (scheme, credentials) = header.split_once(' ').ok_or(bad)?;
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return Err(bad);
-    }
-    let decoded = STANDARD
-        .decode(credentials.trim())
-        .ok()
-        .and_then(|bytes| String::from_utf8(bytes).ok())
-        .ok_or(bad)?;
-    let (id, secret) = decoded.split_once(':').ok_or(bad)?;
-    let (id, secret) = (decode_credential(id).map_err(|_| bad)?, decode_credential(secret).map_err(|_| bad)?);
-    let id = ClientId::parse(&id).map_err(|_| bad)?;
+    let (id, secret) = credentials(header).ok_or(bad)?;
     Ok(AuthenticatedClient::by_basic(moment, &id, &secret)?)
+}
+
+/// What a header of scheme Basic holds: both halves are form-encoded before base64 (RFC 6749 §2.3.1).
+fn credentials(header: &str) -> Option<(ClientId, String)> {
+    let (scheme, credentials) = header.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = String::from_utf8(STANDARD.decode(credentials.trim()).ok()?).ok()?;
+    let (id, secret) = decoded.split_once(':')?;
+    let id = ClientId::parse(&decode_credential(id).ok()?).ok()?;
+    Some((id, decode_credential(secret).ok()?))
 }
 
 /// A signed assertion: a trusted issuer's token is a workload's, anything else must be a client's own.

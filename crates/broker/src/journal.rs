@@ -11,6 +11,7 @@ use issuance::audit::{CommitError, Entry, Journal, Record};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use crate::overload;
 use crate::store::{Connection, Purpose, Store, StoreTransaction, sql};
 
 /// No more entries than this share a commit.
@@ -59,6 +60,9 @@ impl StoreJournal {
 impl Journal for StoreJournal {
     async fn commit(&self, entry: Entry) -> Result<u64, CommitError> {
         let (answer, answered) = oneshot::channel();
+        if self.entries.capacity() <= overload::must_leave_free(entry.record.kind) {
+            return Err(CommitError::Unavailable);
+        }
         self.entries.send((entry, answer)).await.map_err(|_| CommitError::Unavailable)?;
         // A writer that is gone drops the sender: unknown, and so unavailable.
         answered.await.unwrap_or(Err(CommitError::Unavailable))

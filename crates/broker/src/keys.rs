@@ -13,14 +13,14 @@ pub(crate) const OURS: &str = "narrows";
 #[derive(Debug)]
 pub(crate) struct VerificationKeys {
     outside: ArcSwap<IssuerKeys>,
-    ours: ArcSwap<Option<KeySet>>,
+    ours: ArcSwap<Option<Arc<KeySet>>>,
 }
 
 impl VerificationKeys {
     pub(crate) fn new(outside: IssuerKeys, ours: Option<KeySet>) -> Self {
         Self {
             outside: ArcSwap::from_pointee(outside),
-            ours: ArcSwap::from_pointee(ours),
+            ours: ArcSwap::from_pointee(ours.map(Arc::new)),
         }
     }
 
@@ -31,12 +31,20 @@ impl VerificationKeys {
 
     /// Puts another set of our own keys in force.
     pub(crate) fn swap_ours(&self, ours: Option<KeySet>) {
-        self.ours.store(Arc::new(ours));
+        self.ours.store(Arc::new(ours.map(Arc::new)));
     }
 
     /// The issuers' keys.
     pub(crate) fn outside(&self) -> Arc<IssuerKeys> {
         self.outside.load_full()
+    }
+
+    /// The set under `name` as it is now.
+    pub(crate) async fn current(&self, name: &str) -> Result<Arc<KeySet>, IssuerUnavailable> {
+        if name == OURS {
+            return self.ours.load().as_ref().clone().ok_or_else(|| IssuerUnavailable(name.to_owned()));
+        }
+        self.outside.load_full().keys(name).await
     }
 
     /// Checks `token` with the keys held under `name`; a key unknown there is looked for once more at its source.

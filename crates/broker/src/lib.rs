@@ -8,8 +8,11 @@ mod health;
 mod ids;
 mod journal;
 mod keys;
+mod limits;
 mod metadata;
+mod overload;
 mod refusals;
+mod remembered;
 mod reply;
 mod routes;
 mod server;
@@ -20,5 +23,6 @@ mod token_endpoint;
 
 pub use broker::{Broker, InForce, Settings, StartError};
 pub use journal::StoreJournal;
+pub use limits::Rates;
 pub use routes::{metrics_routes, routes};
 pub use server::serve;

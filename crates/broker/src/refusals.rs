@@ -4,15 +4,21 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
-use issuance::audit::Record;
+use issuance::audit::{Kind, Record};
 
 use crate::ids;
 
 /// No more sources are told apart in one second than this; what comes from others is counted in one record for all.
 const MOST_SOURCES: usize = 50;
 
-/// What makes two refusals the same: kind, reason and network. `None` in place of a network stands for all others.
-type Source = (&'static str, String, Option<String>);
+/// What makes two refusals the same. There is one door yet, the token endpoint, so it is not among them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Source {
+    /// Kind, reason, network, and the client if it authenticated and asked too often.
+    One(&'static str, String, Option<String>, Option<String>),
+    /// All that came when enough were told apart.
+    Others,
+}
 
 /// The refusals of the running second.
 #[derive(Debug, Default)]
@@ -46,11 +52,12 @@ impl Refusals {
             running.end();
             running.second = second;
         }
-        let source = (record.kind.as_str(), record.reason.clone(), record.client_ip.map(network));
+        let client = record.client.as_ref().map(ToString::to_string);
+        let source = Source::One(record.kind.as_str(), record.reason.clone(), record.client_ip.map(network), client);
         let source = if running.counted.len() < MOST_SOURCES || running.counted.contains_key(&source) {
             source
         } else {
-            (record.kind.as_str(), "several".to_owned(), None)
+            Source::Others
         };
         if let Some(counted) = running.counted.get_mut(&source) {
             counted.count += 1;
@@ -58,6 +65,13 @@ impl Refusals {
         }
         let mut following = record.clone();
         following.id = ids::decision();
+        if source == Source::Others {
+            // It stands for many: of what differs between them nothing is said.
+            following = Record::new(following.id, record.time, Kind::ClientAuth);
+            following.reason = "several".to_owned();
+            following.policy_version.clone_from(&record.policy_version);
+            following.config_version.clone_from(&record.config_version);
+        }
         running.counted.insert(
             source,
             Counted {

@@ -43,6 +43,7 @@ pub(crate) fn refused(refusal: &Refusal) -> Response {
     let code = refusal.reason.code(refusal.asks_details);
     let status = match code {
         _ if refusal.reason == Reason::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        _ if refusal.reason == Reason::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         ErrorCode::InvalidClient => StatusCode::UNAUTHORIZED,
         ErrorCode::TemporarilyUnavailable => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::BAD_REQUEST,

@@ -1,8 +1,8 @@
 //! `POST /oauth2/token`, from top to bottom.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Extension;
 use axum::body::Body;
@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::response::Response;
 use delegation::oauth::{AskedPart, ClientCredentialsRequest, Form, GrantType, Reason, TokenExchangeRequest};
 use delegation::registry::{AuthenticatedClient, Moment};
-use delegation::token::{ActorToken, AuthenticateError, SubjectToken, TokenError, TokenKind, Unverified};
+use delegation::token::{Authentic, AuthenticateError, TokenError, TokenKind, Unverified};
 use http::Request;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -23,6 +23,9 @@ use crate::broker::Broker;
 use crate::client_auth;
 use crate::ids;
 use crate::keys::OURS;
+use crate::limits::OverLimit;
+use crate::overload::Overloaded;
+use crate::remembered::{Digest, Memory};
 use crate::reply::{self, Refusal};
 
 /// How long a body may take to arrive.
@@ -33,7 +36,7 @@ pub(crate) async fn token(State(broker): State<Arc<Broker>>, Extension(peer): Ex
     // 1. Form: bounded in bytes and time before anything is parsed.
     let (head, body) = request.into_parts();
     let header_used = head.headers.contains_key(AUTHORIZATION);
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     let mut record = Record::new(ids::decision(), broker.now(), Kind::Exchange);
     record.client_ip = Some(peer.ip());
     let collected = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, broker.body_limit()).collect()).await;
@@ -60,10 +63,14 @@ pub(crate) async fn token(State(broker): State<Arc<Broker>>, Extension(peer): Ex
     };
 
     let answered = match (form, authorization) {
-        (Ok(form), Some(authorization)) => decide(&broker, &form, authorization, &mut record).await,
+        (Ok(form), Some(authorization)) => match broker.gate().enter().await {
+            Ok(_turn) => decide(&broker, &form, authorization, &mut record).await,
+            Err(Overloaded) => Err(Denied::uncounted(Reason::RateLimited)),
+        },
         (Err(reason), _) => Err(Denied::stranger(reason)),
         (Ok(_), None) => Err(Denied::stranger(Reason::MalformedRequest)),
     };
+    let answered = answered.map_err(|denied| denied.counted(&broker, peer.ip()));
 
     // 9. Reply. A refusal is on record before it is answered, and a credential that was shown is used up by it.
     let response = match answered {
@@ -87,18 +94,39 @@ pub(crate) async fn token(State(broker): State<Arc<Broker>>, Extension(peer): Ex
 /// A refusal on its way to the record.
 struct Denied {
     reason: Reason,
-    /// What the refusal uses up; `None` for a stranger, whose refusals are counted together.
+    /// What the refusal uses up; `None` where refusals are counted together.
     uses: Option<Vec<Use>>,
     asks_details: bool,
+    /// Whether it counts for the network that it came from.
+    is_stranger: bool,
 }
 
 impl Denied {
+    /// The refusal of a request that did not authenticate.
     fn stranger(reason: Reason) -> Self {
+        Self {
+            is_stranger: true,
+            ..Self::uncounted(reason)
+        }
+    }
+
+    /// A refusal that says nothing about who asked: nothing was checked, or nothing could be.
+    fn uncounted(reason: Reason) -> Self {
         Self {
             reason,
             uses: None,
             asks_details: false,
+            is_stranger: false,
         }
+    }
+
+    /// Counts a stranger; past the limit that is the reason.
+    fn counted(mut self, broker: &Broker, from: IpAddr) -> Self {
+        let rates = broker.in_force().rates;
+        if self.is_stranger && broker.limits().stranger(from, &rates, Instant::now()) == Err(OverLimit) {
+            self.reason = Reason::RateLimited;
+        }
+        self
     }
 }
 
@@ -108,22 +136,34 @@ async fn decide(broker: &Arc<Broker>, form: &Form, authorization: Option<&str>, 
     let moment = broker.moment(&in_force);
     record.time = moment.now;
     if broker.view_age() > broker.settings().max_view_age {
-        return Err(Denied::stranger(Reason::RevocationViewStale));
+        return Err(Denied::uncounted(Reason::RevocationViewStale));
     }
     record.config_version.clone_from(&moment.snapshot.config_version);
     record.policy_version = policy::Policy::version(&in_force.policy).to_owned();
+    if let Some(from) = record.client_ip {
+        let claim = client_auth::claim(&moment.snapshot, authorization, form);
+        let looked_at = broker.limits().before_check(from, &claim, &in_force.rates, Instant::now());
+        looked_at.map_err(|OverLimit| Denied::uncounted(Reason::RateLimited))?;
+    }
     let client = client_auth::authenticate(&moment, broker.keys(), authorization, form).await.map_err(|failure| {
         record.kind = Kind::ClientAuth;
         tracing::debug!(?failure, "client authentication");
-        Denied::stranger(failure.reason())
+        match failure.reason() {
+            Reason::IssuerUnavailable => Denied::uncounted(Reason::IssuerUnavailable),
+            reason => Denied::stranger(reason),
+        }
     })?;
     record.client = Some(client.id().clone());
+    // Nothing of the request is used up: the same assertion may come again when there is room.
+    let allowed = broker.limits().client(client.id(), &in_force.rates, Instant::now());
+    allowed.map_err(|OverLimit| Denied::uncounted(Reason::RateLimited))?;
     let asks_details = AskedPart::asks_details(form);
     let uses = exchange::uses(&client);
     let denied = |reason| Denied {
         reason,
         uses: Some(uses.clone()),
         asks_details,
+        is_stranger: false,
     };
 
     // 3. Grant, then the request's own words.
@@ -181,12 +221,14 @@ async fn decide(broker: &Arc<Broker>, form: &Form, authorization: Option<&str>, 
                 reason,
                 uses: Some(Vec::new()),
                 asks_details,
+                is_stranger: false,
             })
         }
         Err(_) => Err(Denied {
             reason: Reason::StoreUnavailable,
             uses: Some(Vec::new()),
             asks_details,
+            is_stranger: false,
         }),
     }
 }
@@ -200,14 +242,27 @@ async fn propose<'m>(
     fresh: exchange::Fresh,
     record: &mut Record,
 ) -> Result<Exchange, Reason> {
-    let token = authentic::<SubjectToken>(broker, moment, &request.subject.token, SUBJECT).await?;
+    let remembered = broker.remembered();
+    let shown = Digest::of(&request.subject.token);
+    let token = authentic(broker, &remembered.subjects, moment, &request.subject.token, &shown, SUBJECT).await?;
     let subject = token.at(moment, request.subject.declared).map_err(|error| refusal(error, SUBJECT))?;
+    remembered.subjects.keep(shown, &token, subject.exp, request.subject.token.len());
     let acting = match &request.actor {
         None => None,
-        Some(actor) => Some((authentic::<ActorToken>(broker, moment, &actor.token, ACTOR).await?, actor.declared)),
+        Some(actor) => {
+            let shown = Digest::of(&actor.token);
+            let token = authentic(broker, &remembered.actors, moment, &actor.token, &shown, ACTOR).await?;
+            Some((shown, token, actor))
+        }
     };
-    let actor = acting.as_ref().map(|(acting, declared)| acting.at(moment, *declared));
-    let actor = actor.transpose().map_err(|error| refusal(error, ACTOR))?;
+    let actor = match &acting {
+        None => None,
+        Some((shown, token, shown_as)) => {
+            let actor = token.at(moment, shown_as.declared).map_err(|error| refusal(error, ACTOR))?;
+            remembered.actors.keep(*shown, token, actor.exp, shown_as.token.len());
+            Some(actor)
+        }
+    };
     let kept = match &subject.txn {
         None => None,
         Some(txn) => Some(kept(broker, txn).await?),
@@ -248,29 +303,34 @@ const ACTOR: Reasons = Reasons {
     expired: Reason::ActorTokenExpired,
 };
 
+/// A token that was verified before under the keys of now is not verified again.
 async fn authentic<K: TokenKind>(
     broker: &Broker,
+    memory: &Memory<K>,
     moment: &Moment,
     token: &str,
+    shown: &Digest,
     reasons: Reasons,
-) -> Result<delegation::token::Authentic<K>, Reason> {
+) -> Result<Arc<Authentic<K>>, Reason> {
     let bad = |error: AuthenticateError| {
         tracing::debug!(%error, "token refused");
         reasons.invalid
     };
-    let token = Unverified::<K>::parse(token).map_err(bad)?;
-    let keys = if token.claimed_issuer() == moment.snapshot.issuer {
-        OURS
-    } else {
-        moment
-            .snapshot
-            .issuers
-            .get(token.claimed_issuer())
-            .map(|issuer| issuer.name.as_str())
-            .ok_or(reasons.invalid)?
+    let keys_of = |issuer: &str| match moment.snapshot.issuers.get(issuer) {
+        _ if issuer == moment.snapshot.issuer => Ok(OURS),
+        Some(issuer) => Ok(issuer.name.as_str()),
+        None => Err(reasons.invalid),
     };
-    let authenticated = broker.keys().authenticate(keys, &token).await.map_err(|_| Reason::IssuerUnavailable)?;
-    authenticated.map_err(bad)
+    if let Some(known) = memory.find(shown, moment.now) {
+        let keys = broker.keys().current(keys_of(known.issuer())?).await.map_err(|_| Reason::IssuerUnavailable)?;
+        if let Some(authentic) = known.under(&keys) {
+            return Ok(authentic);
+        }
+    }
+    let token = Unverified::<K>::parse(token).map_err(bad)?;
+    let name = keys_of(token.claimed_issuer())?;
+    let authenticated = broker.keys().authenticate(name, &token).await.map_err(|_| Reason::IssuerUnavailable)?;
+    authenticated.map(Arc::new).map_err(bad)
 }
 
 fn refusal(error: TokenError, reasons: Reasons) -> Reason {

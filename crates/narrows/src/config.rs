@@ -22,12 +22,13 @@ mod unbuilt;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker::Settings;
 use broker::store::StoreAddress;
+use broker::{Rates, Settings};
 use delegation::oauth::Scope;
 use delegation::registry::{Lifetimes, Snapshot};
 use delegation::token::{Algorithm, sha256};
@@ -45,6 +46,7 @@ pub(crate) struct Loaded {
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) keys: Vec<IssuerEntry>,
     pub(crate) settings: Settings,
+    pub(crate) rates: Rates,
     pub(crate) listen: SocketAddr,
     pub(crate) metrics_listen: Option<SocketAddr>,
     pub(crate) fetch: FetchSettings,
@@ -124,6 +126,7 @@ pub(crate) fn load(paths: &[PathBuf]) -> Result<Loaded, Problems> {
         problems.add("limits.body", format!("expected a size such as `64KiB`, found `{body}`"));
         usize::MAX
     });
+    let rates = rates(&limits, &mut problems);
     let store = file.store.as_deref().map(str::parse::<StoreAddress>);
     // The value is not repeated: it may hold a password.
     if let Some(Err(error)) = &store {
@@ -232,6 +235,7 @@ pub(crate) fn load(paths: &[PathBuf]) -> Result<Loaded, Problems> {
         snapshot: Arc::new(snapshot),
         keys,
         settings,
+        rates,
         listen,
         metrics_listen,
         fetch,
@@ -252,6 +256,26 @@ fn address(text: Option<&str>, path: &str, problems: &mut Problems) -> SocketAdd
         problems.add(path, format!("expected ADDRESS:PORT such as `127.0.0.1:8420`, found `{text}`"));
         SocketAddr::from(([127, 0, 0, 1], 0))
     })
+}
+
+/// What is not said has its default; nothing at all per second would refuse everybody, and is a mistake.
+fn rates(limits: &file::Limits, problems: &mut Problems) -> Rates {
+    let mut rates = Rates::default();
+    let said = limits.requests_per_second.clone().unwrap_or_default();
+    for (key, said, rate) in [
+        ("per_client", said.per_client, &mut rates.per_client),
+        ("per_address", said.per_address, &mut rates.per_address),
+    ] {
+        match said.map(NonZeroU32::new) {
+            None => {}
+            Some(Some(said)) => *rate = said,
+            Some(None) => problems.add(
+                &format!("limits.requests_per_second.{key}"),
+                "expected more than nothing".to_owned(),
+            ),
+        }
+    }
+    rates
 }
 
 fn networks(file: &File, problems: &mut Problems) -> Vec<ipnet::IpNet> {

@@ -34,6 +34,7 @@ pub(crate) fn in_force(loaded: &Loaded) -> Result<InForce, policy_cedar::LoadErr
     Ok(InForce {
         snapshot: Arc::clone(&loaded.snapshot),
         policy,
+        rates: loaded.rates,
     })
 }
 

@@ -156,6 +156,7 @@ async fn a_change_is_in_force_with_the_next_request() {
             broker::InForce {
                 snapshot: std::sync::Arc::new(snapshot),
                 policy,
+                rates: broker::Rates::default(),
             },
             vec![entry],
         )

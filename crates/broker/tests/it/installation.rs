@@ -112,12 +112,7 @@ impl Installation {
         let mut snapshot = testkit::snapshot();
         snapshot.issuer.clone_from(&url);
         let client = snapshot.clients.get_mut(&ClientId::parse("edge").unwrap()).unwrap();
-        client.auth.push(ClientAuth {
-            method: AuthMethod::PrivateKeyJwt {
-                keys: "client/edge/1".to_owned(),
-            },
-            until: None,
-        });
+        client.auth.push(by_assertion());
         change(&mut snapshot);
         let policy = CedarPolicy::load(
             &snapshot,
@@ -131,6 +126,7 @@ impl Installation {
         let in_force = InForce {
             snapshot: Arc::new(snapshot),
             policy: policy.unwrap(),
+            rates: broker::Rates::default(),
         };
         let settings = Settings {
             store: engine.address(),
@@ -160,6 +156,25 @@ impl Installation {
             stop,
             http,
         }
+    }
+
+    /// Puts other rules, rates and issuers in force, over the test snapshot.
+    pub(crate) async fn swap(&self, rules: &str, rates: broker::Rates, entries: Vec<IssuerEntry>) {
+        self.broker.swap(self.in_force(rules, rates), entries).await.unwrap();
+    }
+
+    /// The installation's snapshot with other rules and rates.
+    pub(crate) fn in_force(&self, rules: &str, rates: broker::Rates) -> InForce {
+        let mut snapshot = testkit::snapshot();
+        snapshot.issuer.clone_from(&self.url);
+        let files = [PolicyFile {
+            name: "rules.cedar".to_owned(),
+            text: rules.to_owned(),
+        }];
+        snapshot.clients.get_mut(&ClientId::parse("edge").unwrap()).unwrap().auth.push(by_assertion());
+        let policy = CedarPolicy::load(&snapshot, &files, "UTC", "p-2".to_owned()).unwrap();
+        let snapshot = Arc::new(snapshot);
+        InForce { snapshot, policy, rates }
     }
 
     pub(crate) async fn stop(self) {
@@ -252,6 +267,15 @@ impl Installation {
             claims[*name] = value.clone();
         }
         self.edge.sign("client-authentication+jwt", &claims)
+    }
+}
+
+fn by_assertion() -> ClientAuth {
+    ClientAuth {
+        method: AuthMethod::PrivateKeyJwt {
+            keys: "client/edge/1".to_owned(),
+        },
+        until: None,
     }
 }
 

@@ -14,6 +14,8 @@ mod hostile;
 mod installation;
 mod journal;
 mod keys;
+mod limits;
 mod records;
 mod store;
 mod to_the_letter;
+mod remembered;

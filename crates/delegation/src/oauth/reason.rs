@@ -79,6 +79,7 @@ pub enum Reason {
     StoreUnavailable,
     IssuerUnavailable,
     RevocationViewStale,
+    RateLimited,
     TooLarge,
 }
 
@@ -117,6 +118,7 @@ impl Reason {
             Self::StoreUnavailable => "store_unavailable",
             Self::IssuerUnavailable => "issuer_unavailable",
             Self::RevocationViewStale => "revocation_view_stale",
+            Self::RateLimited => "rate_limited",
             Self::TooLarge => "too_large",
         }
     }
@@ -150,7 +152,9 @@ impl Reason {
             Self::ClientAuthenticationFailed => ErrorCode::InvalidClient,
             Self::UnauthorizedClient => ErrorCode::UnauthorizedClient,
             Self::UnsupportedGrantType => ErrorCode::UnsupportedGrantType,
-            Self::StoreUnavailable | Self::IssuerUnavailable | Self::RevocationViewStale => ErrorCode::TemporarilyUnavailable,
+            Self::StoreUnavailable | Self::IssuerUnavailable | Self::RevocationViewStale | Self::RateLimited => {
+                ErrorCode::TemporarilyUnavailable
+            }
         }
     }
 
@@ -188,6 +192,7 @@ impl Reason {
             Self::UnsupportedGrantType => "this grant type is not served",
             Self::StoreUnavailable => "the store is not available; try again",
             Self::IssuerUnavailable => "the keys of the issuer of the token are not available; try again",
+            Self::RateLimited => "too many requests; try again later",
             Self::TooLarge => "the request is larger than this broker takes",
             Self::RevocationViewStale => "the view of revocations is too old; try again",
         }

@@ -52,8 +52,6 @@ pub(super) fn check(file: &File, types: &DetailTypes, problems: &mut Problems) -
     data_plane::check(file, problems);
     services::check(file, types, problems);
 
-    let rates = file.limits.as_ref().and_then(|limits| limits.requests_per_second.clone());
-    let rates = rates.is_some_and(|rates| rates.per_client.is_some() || rates.per_address.is_some());
     let data_plane = file.clients.iter().position(|client| client.data_plane);
     let data_plane = data_plane.map(|at| format!("clients[{at}].data_plane"));
     let inert = [
@@ -85,7 +83,6 @@ pub(super) fn check(file: &File, types: &DetailTypes, problems: &mut Problems) -
         ),
         ("operators", !file.operators.is_empty()),
         ("policy.shadow", file.policy.as_ref().is_some_and(|policy| policy.shadow.is_some())),
-        ("limits.requests_per_second", rates),
     ];
     let warn = |(key, _): (&str, bool)| problems.at(key, "is understood and checked, and does nothing yet".to_owned());
     inert.into_iter().filter(|(_, there)| *there).map(warn).collect()

@@ -65,6 +65,12 @@ fn every_mistake_has_its_key_and_its_mend() {
         ),
         ("lifetime     = \"90s\"", "lifetime = \"5m\"", "tokens.lifetime: is longer than"),
         ("\"narrows.key\"", "\"gone.key\"", "key_file: there is no file"),
+        // DOS-020: what is missing has its default, and nothing per second is a mistake.
+        (
+            "per_address = 20",
+            "per_address = 0",
+            "limits.requests_per_second.per_address: expected more than nothing",
+        ),
         (
             "publish_before = \"2h\"",
             "publish_before = \"8d\"",

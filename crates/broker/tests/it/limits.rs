@@ -1,0 +1,141 @@
+//! How many requests in a second, and who pays for a flood.
+
+use std::num::NonZeroU32;
+
+use fetch::{IssuerEntry, KeySource};
+use serde_json::{Value, json};
+
+use crate::installation::{ASSERTION_TYPE, Installation, RULES, Reply};
+
+fn rates(per_client: u32, per_address: u32) -> broker::Rates {
+    broker::Rates {
+        per_client: NonZeroU32::new(per_client).unwrap(),
+        per_address: NonZeroU32::new(per_address).unwrap(),
+    }
+}
+
+fn corp(narrows: &Installation) -> Vec<IssuerEntry> {
+    vec![IssuerEntry {
+        name: "corp".to_owned(),
+        issuer: testkit::CORP.to_owned(),
+        source: KeySource::File(narrows.folder.path().join("corp.json")),
+        algorithms: vec![delegation::token::Algorithm::Es256],
+    }]
+}
+
+fn assert_limited(reply: &Reply) {
+    assert_eq!((reply.status, reply.text("reason")), (429, "rate_limited"), "{:?}", reply.body);
+    assert!(reply.headers.contains_key("retry-after"));
+    assert!(!reply.text("decision_id").is_empty());
+}
+
+#[tokio::test]
+async fn a_flood_of_strangers_is_cut_off_and_an_honest_client_at_the_same_address_is_not() {
+    // DOS-016: bad secrets, as fast as they come.
+    let narrows = Installation::start().await;
+    narrows.swap(RULES, rates(10_000, 5), corp(&narrows)).await;
+    let (mut refused, mut limited) = (0, 0);
+    for round in 0..200 {
+        let name = format!("nobody-{round}");
+        let reply = narrows.exchange(&[("client_id", &name), ("client_secret", "wrong")]).await;
+        match reply.status {
+            401 => refused += 1,
+            _ => {
+                assert_limited(&reply);
+                limited += 1;
+            }
+        }
+        assert_eq!(
+            narrows.exchange(&[]).await.status,
+            200,
+            "the edge shows its secret, and is no stranger"
+        );
+    }
+    assert!(limited > 0 && refused >= 5, "{refused} {limited}");
+    // The flood that knows the name of a client is counted as well, and still keeps nobody out.
+    let mut last = narrows.exchange(&[("client_secret", "wrong")]).await;
+    while last.status != 429 {
+        last = narrows.exchange(&[("client_secret", "wrong")]).await;
+    }
+    assert_limited(&last);
+    assert_eq!(narrows.exchange(&[]).await.status, 200);
+    narrows.broker.tend().await;
+    let records = narrows.records().await;
+    let sum = |reason: &str| -> u64 {
+        let of = records.iter().filter(|record| record["reason"] == reason);
+        of.map(|record| record.get("count").and_then(Value::as_u64).unwrap_or(1)).sum()
+    };
+    assert!(sum("rate_limited") > limited, "every refusal is on record");
+    let (_, _, metrics) = narrows.get("/metrics").await;
+    assert!(metrics.contains(r#"narrows_refusals_total{reason="rate_limited"}"#), "{metrics}");
+    narrows.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_over_its_limit_is_told_so_and_nobody_else_is() {
+    // DOS-017: one client far over its limit, another steady.
+    let narrows = Installation::start().await;
+    narrows.swap(RULES, rates(3, 1000), corp(&narrows)).await;
+    let mut seen = Vec::new();
+    while seen.last() != Some(&429) {
+        let reply = narrows.exchange(&[]).await;
+        if reply.status == 429 {
+            assert_limited(&reply);
+        }
+        seen.push(reply.status);
+    }
+    assert!(seen.len() > 3 && seen.iter().all(|status| matches!(status, 200 | 429)), "{seen:?}");
+    let others = narrows.exchange(&[("client_id", "stranger"), ("client_secret", "stranger-secret")]).await;
+    assert_ne!(others.status, 429, "{:?}", others.body);
+    narrows.swap(RULES, rates(10_000, 1000), corp(&narrows)).await;
+    assert_eq!(
+        narrows.exchange(&[]).await.status,
+        200,
+        "a change of limits is in force with the next request"
+    );
+    narrows.stop().await;
+}
+
+#[tokio::test]
+async fn an_assertion_that_met_the_limit_may_come_again() {
+    let narrows = Installation::start().await;
+    let edge = IssuerEntry {
+        name: "client/edge/1".to_owned(),
+        issuer: "edge".to_owned(),
+        source: KeySource::File(narrows.folder.path().join("edge.json")),
+        algorithms: vec![delegation::token::Algorithm::Es256],
+    };
+    narrows.swap(RULES, rates(1, 1000), [corp(&narrows), vec![edge]].concat()).await;
+    let ask = async |assertion: &str| {
+        let changes = [
+            ("client_id", ""),
+            ("client_secret", ""),
+            ("client_assertion", assertion),
+            ("client_assertion_type", ASSERTION_TYPE),
+        ];
+        narrows.exchange(&changes).await
+    };
+    let mut assertion = narrows.assertion(&[("exp", json!(crate::installation::seconds() + 250))]);
+    while ask(&assertion).await.status != 429 {
+        assertion = narrows.assertion(&[("exp", json!(crate::installation::seconds() + 250))]);
+    }
+    let mut again = ask(&assertion).await;
+    while again.status == 429 {
+        again = ask(&assertion).await;
+    }
+    assert_eq!(again.status, 200, "nothing of it was used up: {:?}", again.body);
+    narrows.stop().await;
+}
+
+#[tokio::test]
+async fn health_and_metrics_answer_past_every_limit() {
+    let narrows = Installation::start().await;
+    narrows.swap(RULES, rates(1, 1), corp(&narrows)).await;
+    while narrows.exchange(&[("client_id", "nobody")]).await.status != 429 {}
+    for path in ["/healthz", "/readyz", "/metrics", "/oauth2/jwks"] {
+        for _ in 0..20 {
+            assert_eq!(narrows.get(path).await.0, 200, "{path}");
+        }
+    }
+    narrows.stop().await;
+}
