@@ -21,6 +21,7 @@ use crate::limits::{Limits, Rates};
 use crate::overload::Gate;
 use crate::refusals::Refusals;
 use crate::remembered::Remembered;
+use crate::reuse::Reuse;
 use crate::signer::{KeyRing, KeyRingError, Schedule};
 use crate::store::{Store, StoreAddress, StoreError};
 use crate::telemetry::Telemetry;
@@ -90,6 +91,7 @@ pub struct Broker {
     journal: StoreJournal,
     signer: KeyRing,
     remembered: Remembered,
+    reuse: Reuse,
     limits: Limits,
     gate: Gate,
     refusals: Refusals,
@@ -117,6 +119,7 @@ impl Broker {
             refused_change: ArcSwap::from_pointee(None),
             view: ArcSwap::from_pointee((Arc::new(view), Instant::now())),
             remembered: Remembered::default(),
+            reuse: Reuse::default(),
             limits: Limits::default(),
             gate: Gate::default(),
             refusals: Refusals::default(),
@@ -296,6 +299,10 @@ impl Broker {
 
     pub(crate) fn remembered(&self) -> &Remembered {
         &self.remembered
+    }
+
+    pub(crate) fn reuse(&self) -> &Reuse {
+        &self.reuse
     }
 
     pub(crate) fn limits(&self) -> &Limits {

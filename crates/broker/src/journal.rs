@@ -57,15 +57,24 @@ impl StoreJournal {
     }
 }
 
-impl Journal for StoreJournal {
-    async fn commit(&self, entry: Entry) -> Result<u64, CommitError> {
-        let (answer, answered) = oneshot::channel();
+impl StoreJournal {
+    /// Puts `entry` in line and gives what will tell its outcome: its place in the order is settled when this returns.
+    ///
+    /// A line without room is `Unavailable` at once; nothing of the entry happens then.
+    pub(crate) fn submit(&self, entry: Entry) -> Result<oneshot::Receiver<Result<u64, CommitError>>, CommitError> {
         if self.entries.capacity() <= overload::must_leave_free(entry.record.kind) {
             return Err(CommitError::Unavailable);
         }
-        self.entries.send((entry, answer)).await.map_err(|_| CommitError::Unavailable)?;
+        let (answer, answered) = oneshot::channel();
+        self.entries.try_send((entry, answer)).map_err(|_| CommitError::Unavailable)?;
+        Ok(answered)
+    }
+}
+
+impl Journal for SqliteJournal {
+    async fn commit(&self, entry: Entry) -> Result<u64, CommitError> {
         // A writer that is gone drops the sender: unknown, and so unavailable.
-        answered.await.unwrap_or(Err(CommitError::Unavailable))
+        self.submit(entry)?.await.unwrap_or(Err(CommitError::Unavailable))
     }
 }
 

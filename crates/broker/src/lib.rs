@@ -4,6 +4,8 @@
 
 mod broker;
 mod client_auth;
+mod denied;
+pub mod front_door;
 mod health;
 mod ids;
 mod journal;
@@ -14,6 +16,7 @@ mod overload;
 mod refusals;
 mod remembered;
 mod reply;
+mod reuse;
 mod routes;
 mod server;
 pub mod signer;

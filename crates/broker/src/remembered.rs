@@ -24,10 +24,6 @@ impl Digest {
         Self(sha256(token.as_bytes()))
     }
 
-    pub(crate) fn bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-
     fn shard(&self) -> usize {
         let [first, ..] = self.0;
         usize::from(first) % SHARDS

@@ -1,6 +1,6 @@
 //! `POST /oauth2/token`, from top to bottom.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,19 +14,21 @@ use delegation::token::{Authentic, AuthenticateError, TokenError, TokenKind, Unv
 use http::Request;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use issuance::audit::{self, CommitError, Kind, Record, Transaction, Use};
+use issuance::audit::{self, CommitError, Kind, Record, Transaction};
 use issuance::exchange::{self, Exchange};
 use issuance::mint::{self, Minted};
 use issuance::policy;
 
 use crate::broker::Broker;
 use crate::client_auth;
+use crate::denied::Denied;
 use crate::ids;
 use crate::keys::OURS;
 use crate::limits::OverLimit;
 use crate::overload::Overloaded;
 use crate::remembered::{Digest, Memory};
 use crate::reply::{self, Refusal};
+use crate::reuse::{self, Door, NotAgain};
 
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -64,7 +66,7 @@ pub(crate) async fn token(State(broker): State<Arc<Broker>>, Extension(peer): Ex
 
     let answered = match (form, authorization) {
         (Ok(form), Some(authorization)) => match broker.gate().enter().await {
-            Ok(_turn) => decide(&broker, &form, authorization, &mut record).await,
+            Ok(_turn) => decide(&broker, Door::TokenEndpoint, &form, authorization, &mut record).await,
             Err(Overloaded) => Err(Denied::uncounted(Reason::RateLimited)),
         },
         (Err(reason), _) => Err(Denied::stranger(reason)),
@@ -91,46 +93,14 @@ pub(crate) async fn token(State(broker): State<Arc<Broker>>, Extension(peer): Ex
     response
 }
 
-/// A refusal on its way to the record.
-struct Denied {
-    reason: Reason,
-    /// What the refusal uses up; `None` where refusals are counted together.
-    uses: Option<Vec<Use>>,
-    asks_details: bool,
-    /// Whether it counts for the network that it came from.
-    is_stranger: bool,
-}
-
-impl Denied {
-    /// The refusal of a request that did not authenticate.
-    fn stranger(reason: Reason) -> Self {
-        Self {
-            is_stranger: true,
-            ..Self::uncounted(reason)
-        }
-    }
-
-    /// A refusal that says nothing about who asked: nothing was checked, or nothing could be.
-    fn uncounted(reason: Reason) -> Self {
-        Self {
-            reason,
-            uses: None,
-            asks_details: false,
-            is_stranger: false,
-        }
-    }
-
-    /// Counts a stranger; past the limit that is the reason.
-    fn counted(mut self, broker: &Broker, from: IpAddr) -> Self {
-        let rates = broker.in_force().rates;
-        if self.is_stranger && broker.limits().stranger(from, &rates, Instant::now()) == Err(OverLimit) {
-            self.reason = Reason::RateLimited;
-        }
-        self
-    }
-}
-
-async fn decide(broker: &Arc<Broker>, form: &Form, authorization: Option<&str>, record: &mut Record) -> Result<Minted, Denied> {
+/// Steps 2 to 8.
+pub(crate) async fn decide(
+    broker: &Arc<Broker>,
+    door: Door<'_>,
+    form: &Form,
+    authorization: Option<&str>,
+    record: &mut Record,
+) -> Result<Minted, Denied> {
     // 2. Moment, once; client.
     let in_force = broker.in_force();
     let moment = broker.moment(&in_force);
@@ -199,6 +169,17 @@ async fn decide(broker: &Arc<Broker>, form: &Form, authorization: Option<&str>, 
         return Err(denied(Reason::SubjectDisabled));
     }
 
+    // A front door may get what was minted before, if this permit is that one again.
+    let request = reuse::Request::at(door, client.id(), form, record);
+    let permit = match request {
+        None => permit,
+        Some(request) => match reuse::again(broker, request, permit, &moment, record).await {
+            Ok(minted) => return Ok(minted),
+            Err(NotAgain::Mint(permit)) => *permit,
+            Err(NotAgain::Refused(reason)) => return Err(Denied::recorded_anew(reason, asks_details, record)),
+        },
+    };
+
     // 7. Commit; 8. mint. In a task of their own: a client that hangs up cannot come between the two.
     let (finisher, entry) = (Arc::clone(broker), record.clone());
     let finish = async move {
@@ -207,29 +188,24 @@ async fn decide(broker: &Arc<Broker>, form: &Form, authorization: Option<&str>, 
             CommitError::Unavailable => Reason::StoreUnavailable,
         })?;
         finisher.telemetry().recorded();
-        mint::mint(finisher.signer(), recorded, finisher.now()).await.map_err(|error| match error {
+        let minted = match request {
+            None => mint::mint(finisher.signer(), recorded, finisher.now()).await,
+            Some(request) => issuance::reuse::mint_reusable(finisher.signer(), recorded, finisher.now())
+                .await
+                .map(|(minted, reusable)| {
+                    finisher.reuse().keep(request, reusable);
+                    minted
+                }),
+        };
+        minted.map_err(|error| match error {
             mint::MintError::Expired => Reason::SubjectTokenExpired,
             mint::MintError::Signer(_) => Reason::StoreUnavailable,
         })
     };
     match tokio::spawn(finish).await {
         Ok(Ok(minted)) => Ok(minted),
-        // The record of this outcome is a new one, and the credential is used up already.
-        Ok(Err(reason)) => {
-            record.id = ids::decision();
-            Err(Denied {
-                reason,
-                uses: Some(Vec::new()),
-                asks_details,
-                is_stranger: false,
-            })
-        }
-        Err(_) => Err(Denied {
-            reason: Reason::StoreUnavailable,
-            uses: Some(Vec::new()),
-            asks_details,
-            is_stranger: false,
-        }),
+        Ok(Err(reason)) => Err(Denied::recorded_anew(reason, asks_details, record)),
+        Err(_) => Err(Denied::recorded_anew(Reason::StoreUnavailable, asks_details, record)),
     }
 }
 

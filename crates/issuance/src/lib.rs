@@ -10,3 +10,4 @@ pub mod audit;
 pub mod exchange;
 pub mod mint;
 pub mod policy;
+pub mod reuse;

@@ -122,6 +122,16 @@ pub enum MintError {
 /// ```
 pub async fn mint<S: Signer>(signer: &S, recorded: Recorded<Permit<Exchange>>, now: Timestamp) -> Result<Minted, MintError> {
     let exchange = recorded.value.permitted;
+    let (token, _) = sign(signer, &exchange, now).await?;
+    Ok(Minted {
+        token,
+        expires_in: exchange.inquiry.expires_in,
+        authority: exchange.authority,
+    })
+}
+
+/// The signed token of `exchange`, and the key that signed it. Whoever calls this holds the proof that it is recorded.
+pub(crate) async fn sign<S: Signer>(signer: &S, exchange: &Exchange, now: Timestamp) -> Result<(String, KeyName), MintError> {
     // The second look at the bound of RFC 8693's exchange: the first was in the proposal, and time has passed.
     let lapsed = |bound: Timestamp| exchange.expires_at > bound || bound.millis() - now.millis() < 1000;
     // A life of one second that was asked for is one, though the clock never stood at the start of a second.
@@ -131,16 +141,12 @@ pub async fn mint<S: Signer>(signer: &S, recorded: Recorded<Permit<Exchange>>, n
     let key = signer.current();
     // Written by hand, so that every access token of ours begins alike and scanners recognise it.
     let header = format!(r#"{{"typ":"at+jwt","kid":"{}","alg":"{}"}}"#, key.kid, key.algorithm.as_str());
-    let claims = Value::Object(claims(&exchange)).to_string();
+    let claims = Value::Object(claims(exchange)).to_string();
     let mut token = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
     let signature = signer.sign(&key, token.as_bytes()).await?;
     token.push('.');
     token.push_str(&URL_SAFE_NO_PAD.encode(signature));
-    Ok(Minted {
-        token,
-        expires_in: exchange.inquiry.expires_in,
-        authority: exchange.authority,
-    })
+    Ok((token, key))
 }
 
 fn claims(exchange: &Exchange) -> Map<String, Value> {

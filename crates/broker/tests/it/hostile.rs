@@ -203,6 +203,7 @@ async fn a_form_is_a_form() {
     told("TEX-001", &empty, 400, "invalid_scope", "wider_than_subject");
     let large = format!("{good}&x={}", "a".repeat(64 * 1024));
     let reply = narrows.post(&large, &[]).await;
+    // DOS-011: a form that is larger than the limit is not read to its end.
     assert_eq!((reply.status, reply.text("reason")), (413, "too_large"));
     let (status, ..) = narrows.get("/oauth2/token").await;
     assert_eq!(status, 405, "TEX-055: GET");

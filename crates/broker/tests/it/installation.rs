@@ -158,6 +158,17 @@ impl Installation {
         }
     }
 
+    /// The keys of corp and of the edge, where they lie.
+    pub(crate) fn entries(&self) -> Vec<IssuerEntry> {
+        let entry = |name: &str, issuer: &str, file: &str| IssuerEntry {
+            name: name.to_owned(),
+            issuer: issuer.to_owned(),
+            source: KeySource::File(self.folder.path().join(file)),
+            algorithms: vec![Algorithm::Es256],
+        };
+        vec![entry("corp", CORP, "corp.json"), entry("client/edge/1", "edge", "edge.json")]
+    }
+
     /// Puts other rules, rates and issuers in force, over the test snapshot.
     pub(crate) async fn swap(&self, rules: &str, rates: broker::Rates, entries: Vec<IssuerEntry>) {
         self.broker.swap(self.in_force(rules, rates), entries).await.unwrap();

@@ -2,7 +2,6 @@
 
 use std::num::NonZeroU32;
 
-use fetch::{IssuerEntry, KeySource};
 use serde_json::{Value, json};
 
 use crate::installation::{ASSERTION_TYPE, Installation, RULES, Reply};
@@ -12,15 +11,6 @@ fn rates(per_client: u32, per_address: u32) -> broker::Rates {
         per_client: NonZeroU32::new(per_client).unwrap(),
         per_address: NonZeroU32::new(per_address).unwrap(),
     }
-}
-
-fn corp(narrows: &Installation) -> Vec<IssuerEntry> {
-    vec![IssuerEntry {
-        name: "corp".to_owned(),
-        issuer: testkit::CORP.to_owned(),
-        source: KeySource::File(narrows.folder.path().join("corp.json")),
-        algorithms: vec![delegation::token::Algorithm::Es256],
-    }]
 }
 
 fn assert_limited(reply: &Reply) {
@@ -33,7 +23,7 @@ fn assert_limited(reply: &Reply) {
 async fn a_flood_of_strangers_is_cut_off_and_an_honest_client_at_the_same_address_is_not() {
     // DOS-016: bad secrets, as fast as they come.
     let narrows = Installation::start().await;
-    narrows.swap(RULES, rates(10_000, 5), corp(&narrows)).await;
+    narrows.swap(RULES, rates(10_000, 5), narrows.entries()).await;
     let (mut refused, mut limited) = (0, 0);
     for round in 0..200 {
         let name = format!("nobody-{round}");
@@ -75,7 +65,7 @@ async fn a_flood_of_strangers_is_cut_off_and_an_honest_client_at_the_same_addres
 async fn a_client_over_its_limit_is_told_so_and_nobody_else_is() {
     // DOS-017: one client far over its limit, another steady.
     let narrows = Installation::start().await;
-    narrows.swap(RULES, rates(3, 1000), corp(&narrows)).await;
+    narrows.swap(RULES, rates(3, 1000), narrows.entries()).await;
     let mut seen = Vec::new();
     while seen.last() != Some(&429) {
         let reply = narrows.exchange(&[]).await;
@@ -87,7 +77,7 @@ async fn a_client_over_its_limit_is_told_so_and_nobody_else_is() {
     assert!(seen.len() > 3 && seen.iter().all(|status| matches!(status, 200 | 429)), "{seen:?}");
     let others = narrows.exchange(&[("client_id", "stranger"), ("client_secret", "stranger-secret")]).await;
     assert_ne!(others.status, 429, "{:?}", others.body);
-    narrows.swap(RULES, rates(10_000, 1000), corp(&narrows)).await;
+    narrows.swap(RULES, rates(10_000, 1000), narrows.entries()).await;
     assert_eq!(
         narrows.exchange(&[]).await.status,
         200,
@@ -99,13 +89,7 @@ async fn a_client_over_its_limit_is_told_so_and_nobody_else_is() {
 #[tokio::test]
 async fn an_assertion_that_met_the_limit_may_come_again() {
     let narrows = Installation::start().await;
-    let edge = IssuerEntry {
-        name: "client/edge/1".to_owned(),
-        issuer: "edge".to_owned(),
-        source: KeySource::File(narrows.folder.path().join("edge.json")),
-        algorithms: vec![delegation::token::Algorithm::Es256],
-    };
-    narrows.swap(RULES, rates(1, 1000), [corp(&narrows), vec![edge]].concat()).await;
+    narrows.swap(RULES, rates(1, 1000), narrows.entries()).await;
     let ask = async |assertion: &str| {
         let changes = [
             ("client_id", ""),
@@ -130,7 +114,7 @@ async fn an_assertion_that_met_the_limit_may_come_again() {
 #[tokio::test]
 async fn health_and_metrics_answer_past_every_limit() {
     let narrows = Installation::start().await;
-    narrows.swap(RULES, rates(1, 1), corp(&narrows)).await;
+    narrows.swap(RULES, rates(1, 1), narrows.entries()).await;
     while narrows.exchange(&[("client_id", "nobody")]).await.status != 429 {}
     for path in ["/healthz", "/readyz", "/metrics", "/oauth2/jwks"] {
         for _ in 0..20 {

@@ -19,3 +19,4 @@ mod records;
 mod store;
 mod to_the_letter;
 mod remembered;
+mod reuse;

@@ -42,7 +42,7 @@ pub struct Inquiry {
 }
 
 /// What policy may read about the requesting client.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientFacts {
     /// Its identifier.
     pub id: ClientId,
@@ -63,7 +63,7 @@ impl From<&Client> for ClientFacts {
 }
 
 /// What policy may read about the subject.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubjectFacts {
     /// Who it is.
     pub subject: Subject,
@@ -171,6 +171,35 @@ impl Inquiry {
             questions: self.questions.iter().map(asked).collect(),
         };
         serde_json::to_value(inputs).unwrap_or_default()
+    }
+
+    /// Whether policy would be told the same, but for what the clock alone changes.
+    pub(crate) fn equals_but_for_time(&self, other: &Self) -> bool {
+        // Taken apart by name, so that a member that is added must be thought about here.
+        let Self {
+            client,
+            subject,
+            audience,
+            now_millis: _,
+            expires_in: _,
+            subject_age_seconds: _,
+            requested_by,
+            chain,
+            client_ip,
+            sender_constrained,
+            auth_age_seconds: _,
+            acr,
+            questions,
+        } = self;
+        *client == other.client
+            && *subject == other.subject
+            && *audience == other.audience
+            && *requested_by == other.requested_by
+            && *chain == other.chain
+            && *client_ip == other.client_ip
+            && *sender_constrained == other.sender_constrained
+            && *acr == other.acr
+            && *questions == other.questions
     }
 
     /// Reads the `inputs` of a record again; `None` if they name a type, action or form that is not declared now.

@@ -1,0 +1,158 @@
+//! Handing out a token again: to the same request, for as long as a new token would say the same.
+//!
+//! Nothing is remembered about the decision. Evidence, standing and policy are asked anew, and only the signature is
+//! saved: [`Reusable::again`] takes the new permit and gives the old token if the two are equal in all but time.
+
+use delegation::registry::Moment;
+
+use crate::audit::{Decision, Entry, Record, Recorded};
+use crate::exchange::Exchange;
+use crate::mint::{KeyName, MintError, Minted, Signer, sign};
+use crate::policy::Permit;
+
+/// A token is handed out again until so much of its life is over, in hundredths.
+const SHARE_OF_LIFE: i64 = 80;
+
+/// A token that was minted, with the permit that it was minted for.
+///
+/// Single-use and deferred tokens, and those with an approval or an exception, must never become one; there are none yet,
+/// and the comparison takes exchanges apart by name so that whoever adds one comes by here.
+pub struct Reusable {
+    token: String,
+    key: KeyName,
+    permit: Permit<Exchange>,
+}
+
+/// A token that may be handed out again once `entry` is in the journal's line.
+pub struct Again {
+    /// The token and what is left of its life.
+    pub minted: Minted,
+    /// The record of this reuse, under the `jti` of the first, and what this request uses up.
+    pub entry: Entry,
+}
+
+/// Signs like [`mint`](crate::mint::mint), and keeps what is needed to hand the token out again.
+pub async fn mint_reusable<S: Signer>(
+    signer: &S,
+    recorded: Recorded<Permit<Exchange>>,
+    now: delegation::time::Timestamp,
+) -> Result<(Minted, Reusable), MintError> {
+    let permit = recorded.value;
+    let (token, key) = sign(signer, &permit.permitted, now).await?;
+    let minted = Minted {
+        token: token.clone(),
+        expires_in: permit.permitted.inquiry.expires_in,
+        authority: permit.permitted.authority.clone(),
+    };
+    Ok((minted, Reusable { token, key, permit }))
+}
+
+impl Reusable {
+    /// The token again, if `permit` is the first one in all but time; else the permit, to be minted from.
+    ///
+    /// Never past four fifths of its life, never later than a new token would live, never under a key that signs no
+    /// more (`signing` is the one that does), and never for a subject or client that is disabled at `moment`.
+    /// `record` is what is known of this request.
+    #[expect(
+        clippy::result_large_err,
+        reason = "the permit goes back whole: it is what a new token is minted from"
+    )]
+    pub fn again(&self, permit: Permit<Exchange>, moment: &Moment, signing: &KeyName, record: &Record) -> Result<Again, Permit<Exchange>> {
+        let (first, asked) = (&self.permit.permitted, &permit.permitted);
+        let (life, age) = (
+            first.expires_at.millis() - first.issued_at.millis(),
+            moment.now.millis() - first.issued_at.millis(),
+        );
+        let in_time = age >= 0 && age * 100 <= life * SHARE_OF_LIFE && first.expires_at <= asked.expires_at;
+        let dead = moment.revocations.is_client_disabled(&first.client) || moment.revocations.is_subject_disabled(&first.subject);
+        if !in_time || dead || self.key != *signing || self.permit.rules() != permit.rules() || !equal_but_for_time(first, asked) {
+            return Err(permit);
+        }
+        let mut record = record.clone();
+        record.decision = Decision::Allow;
+        record.reason = "reused".to_owned();
+        record.jti = Some(first.jti.clone());
+        record.txn = Some(first.txn.clone());
+        let expires_in = first.expires_at.seconds() - moment.now.seconds();
+        record.expires_in = Some(expires_in);
+        Ok(Again {
+            minted: Minted {
+                token: self.token.clone(),
+                expires_in,
+                authority: first.authority.clone(),
+            },
+            entry: Entry {
+                record,
+                uses: permit.permitted.uses,
+                // The transaction is the first one's, and goes on.
+                begins: None,
+            },
+        })
+    }
+
+    /// How much memory it takes, more or less, in bytes.
+    pub fn size(&self) -> usize {
+        4 * self.token.len()
+    }
+}
+
+impl std::fmt::Debug for Reusable {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Reusable").finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Again {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Again").field("minted", &self.minted).finish_non_exhaustive()
+    }
+}
+
+fn equal_but_for_time(first: &Exchange, asked: &Exchange) -> bool {
+    // Taken apart by name, so that a member that is added must be thought about here.
+    let Exchange {
+        issuer,
+        client,
+        audience,
+        subject,
+        issued_sub,
+        authority,
+        onward,
+        issued_at: _,
+        expires_at: _,
+        not_after,
+        act,
+        chain,
+        jti: _,
+        txn,
+        auth_time,
+        acr,
+        amr,
+        claims,
+        inquiry,
+        uses: _,
+        begins,
+    } = first;
+    // An outside token begins a transaction each time, and the first goes on; one of ours names its own.
+    let same_transaction = match (begins, &asked.begins) {
+        (Some(_), Some(_)) => true,
+        (None, None) => *txn == asked.txn,
+        _ => false,
+    };
+    same_transaction
+        && *issuer == asked.issuer
+        && *client == asked.client
+        && *audience == asked.audience
+        && *subject == asked.subject
+        && *issued_sub == asked.issued_sub
+        && *authority == asked.authority
+        && *onward == asked.onward
+        && *not_after == asked.not_after
+        && *act == asked.act
+        && *chain == asked.chain
+        && *auth_time == asked.auth_time
+        && *acr == asked.acr
+        && *amr == asked.amr
+        && *claims == asked.claims
+        && inquiry.equals_but_for_time(&asked.inquiry)
+}
