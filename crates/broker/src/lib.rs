@@ -22,10 +22,12 @@ mod server;
 pub mod signer;
 pub mod store;
 mod telemetry;
+mod tls;
 mod token_endpoint;
 
 pub use broker::{Broker, InForce, Settings, StartError};
 pub use journal::StoreJournal;
 pub use limits::Rates;
 pub use routes::{metrics_routes, routes};
-pub use server::serve;
+pub use server::{Listener, serve};
+pub use tls::{Tls, TlsFileError, TlsFiles, TlsIdentity};

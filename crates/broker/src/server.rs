@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -11,42 +12,66 @@ use axum::body::Body;
 use http::Request;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::TcpListener;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::broker::Broker;
+use crate::tls::Tls;
 
-/// How long a client may take to send a request's head.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// No more header fields than this.
 const MOST_HEADERS: usize = 64;
 /// No longer heads than this, in bytes.
 const LONGEST_HEAD: usize = 32 * 1024;
-/// How long open requests may take when the process is asked to stop.
-const DRAIN: Duration = Duration::from_secs(10);
 
-/// Serves `routes` on `listener` until `stop` is done, then lets open requests finish for ten seconds.
+/// Where requests come in, and with how much patience.
+#[derive(Debug)]
+pub struct Listener {
+    /// The bound socket.
+    pub socket: TcpListener,
+    /// Plain HTTP without.
+    pub tls: Option<Tls>,
+    /// The most connections at a time, handshakes included.
+    pub connections: usize,
+    /// How long a TLS handshake may take, and how long until the head of a request is complete.
+    pub patience: Duration,
+    /// How long open requests may take when the process is asked to stop.
+    pub drain: Duration,
+}
+
+impl Listener {
+    /// A listener on `socket` with this many connections, ten seconds for a handshake, for a head and for draining.
+    pub fn new(socket: TcpListener, tls: Option<Tls>, connections: usize) -> Self {
+        Self {
+            socket,
+            tls,
+            connections,
+            patience: Duration::from_secs(10),
+            drain: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Serves `routes` on `listener` until `stop` is done, then lets open requests finish.
 ///
-/// A peer that sends its head too slowly, a head that is too large and connections past the limit are cut off.
-pub async fn serve(broker: Arc<Broker>, listener: TcpListener, routes: Router, stop: impl Future<Output = ()>) {
-    let permits = Arc::new(Semaphore::new(broker.settings().connections));
+/// A peer that makes its handshake or sends its head too slowly, a head that is too large and connections past the
+/// limit are cut off. No peer holds up another: a handshake runs in its connection's own task.
+pub async fn serve(broker: Arc<Broker>, listener: Listener, routes: Router, stop: impl Future<Output = ()>) {
+    let Listener {
+        socket,
+        tls,
+        connections,
+        patience,
+        drain,
+    } = listener;
+    let permits = Arc::new(Semaphore::new(connections));
     let graceful = GracefulShutdown::new();
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_headers(MOST_HEADERS)
-        .max_buf_size(LONGEST_HEAD);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_header_list_size(32 * 1024)
-        .max_concurrent_streams(128)
-        .keep_alive_interval(Some(Duration::from_secs(20)))
-        .keep_alive_timeout(HEADER_TIMEOUT);
+    let stopping = CancellationToken::new();
+    let http = Arc::new(http(patience));
     tokio::pin!(stop);
     loop {
         // The permit comes first: past the limit, peers wait in the kernel's queue and cost nothing here.
@@ -56,7 +81,7 @@ pub async fn serve(broker: Arc<Broker>, listener: TcpListener, routes: Router, s
         };
         let Ok(permit) = permit else { break };
         let (stream, peer) = tokio::select! {
-            accepted = listener.accept() => match accepted {
+            accepted = socket.accept() => match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -67,27 +92,108 @@ pub async fn serve(broker: Arc<Broker>, listener: TcpListener, routes: Router, s
             () = &mut stop => break,
         };
         let _ = stream.set_nodelay(true);
-        let service = service(routes.clone(), peer);
-        let connection = graceful.watch(builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned());
-        let open = broker.telemetry().connections().clone();
-        open.inc();
+        let connection = Connection {
+            http: Arc::clone(&http),
+            routes: routes.clone(),
+            peer,
+            patience,
+            watcher: graceful.watcher(),
+        };
+        let (broker, tls, stopping) = (Arc::clone(&broker), tls.clone(), stopping.clone());
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection ended early");
+            let open = broker.telemetry().connections();
+            open.inc();
+            match tls {
+                None => connection.serve(stream).await,
+                Some(tls) => {
+                    let secured = tokio::select! {
+                        secured = handshake(&tls, stream, patience) => secured,
+                        () = stopping.cancelled() => Err("the process stops".to_owned()),
+                    };
+                    match secured {
+                        Ok(secured) => connection.serve(secured).await,
+                        Err(why) => {
+                            tracing::debug!(why, %peer, "a TLS handshake failed");
+                            broker.telemetry().handshake_failed();
+                        }
+                    }
+                }
             }
             open.dec();
             drop(permit);
         });
     }
-    drop(listener);
-    if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
+    drop(socket);
+    stopping.cancel();
+    if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
         tracing::warn!("open requests did not finish in time");
+    }
+}
+
+async fn handshake(tls: &Tls, stream: TcpStream, patience: Duration) -> Result<tokio_rustls::server::TlsStream<TcpStream>, String> {
+    let accepted = tokio::time::timeout(patience, TlsAcceptor::from(tls.current()).accept(stream)).await;
+    accepted.map_err(|_| "too slow".to_owned())?.map_err(|error| error.to_string())
+}
+
+/// HTTP/1.1 and HTTP/2 with our bounds.
+fn http(patience: Duration) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(patience)
+        .max_headers(MOST_HEADERS)
+        .max_buf_size(LONGEST_HEAD);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(32 * 1024)
+        .max_concurrent_streams(128)
+        .keep_alive_interval(Some(Duration::from_secs(20)))
+        .keep_alive_timeout(patience);
+    builder
+}
+
+/// One connection, before its first byte of HTTP.
+struct Connection {
+    http: Arc<Builder<TokioExecutor>>,
+    routes: Router,
+    peer: SocketAddr,
+    patience: Duration,
+    watcher: Watcher,
+}
+
+impl Connection {
+    async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let begun = Arc::new(AtomicBool::new(false));
+        let service = service(self.routes, self.peer, Arc::clone(&begun));
+        let connection = self.http.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+        let connection = self.watcher.watch(connection);
+        tokio::pin!(connection);
+        // Which version of HTTP a peer speaks is waited for without a bound of its own: a silent peer would stay.
+        let late = tokio::select! {
+            ended = &mut connection => {
+                note(ended);
+                return;
+            }
+            () = tokio::time::sleep(self.patience) => !begun.load(Ordering::Relaxed),
+        };
+        if !late {
+            note(connection.await);
+        }
+    }
+}
+
+fn note(ended: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
     }
 }
 
 fn service(
     routes: Router,
     peer: SocketAddr,
+    begun: Arc<AtomicBool>,
 ) -> impl hyper::service::Service<
     Request<hyper::body::Incoming>,
     Response = axum::response::Response,
@@ -97,6 +203,7 @@ fn service(
 + Clone
 + 'static {
     hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
+        begun.store(true, Ordering::Relaxed);
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer);
         routes.clone().oneshot(request)

@@ -30,6 +30,7 @@ pub(crate) struct Telemetry {
     seconds: Histogram,
     change_refused: Gauge,
     connections: Gauge,
+    handshakes_failed: Counter,
 }
 
 impl Telemetry {
@@ -42,6 +43,7 @@ impl Telemetry {
             seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 14)),
             change_refused: Gauge::default(),
             connections: Gauge::default(),
+            handshakes_failed: Counter::default(),
         };
         let registry = &mut telemetry.registry;
         registry.register(
@@ -62,6 +64,11 @@ impl Telemetry {
             telemetry.change_refused.clone(),
         );
         registry.register("connections", "Open connections", telemetry.connections.clone());
+        registry.register(
+            "tls_handshakes_failed",
+            "Connections that ended before their TLS handshake did",
+            telemetry.handshakes_failed.clone(),
+        );
         telemetry
     }
 
@@ -80,6 +87,10 @@ impl Telemetry {
 
     pub(crate) fn change_refused(&self, refused: bool) {
         self.change_refused.set(i64::from(refused));
+    }
+
+    pub(crate) fn handshake_failed(&self) {
+        self.handshakes_failed.inc();
     }
 
     pub(crate) fn connections(&self) -> &Gauge {

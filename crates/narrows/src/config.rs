@@ -18,6 +18,7 @@ mod services;
 mod shown;
 mod source;
 mod structure;
+mod tls;
 mod unbuilt;
 
 use std::collections::BTreeMap;
@@ -28,7 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::store::StoreAddress;
-use broker::{Rates, Settings};
+use broker::{Rates, Settings, TlsIdentity};
 use delegation::oauth::Scope;
 use delegation::registry::{Lifetimes, Snapshot};
 use delegation::token::{Algorithm, sha256};
@@ -49,6 +50,8 @@ pub(crate) struct Loaded {
     pub(crate) rates: Rates,
     pub(crate) listen: SocketAddr,
     pub(crate) metrics_listen: Option<SocketAddr>,
+    /// TLS of both; plain HTTP without.
+    pub(crate) tls: Option<TlsIdentity>,
     pub(crate) fetch: FetchSettings,
     pub(crate) policies: Vec<PolicyFile>,
     /// Patterns whose new files count as changes too.
@@ -87,6 +90,9 @@ pub(crate) fn load(paths: &[PathBuf]) -> Result<Loaded, Problems> {
     let issuer = issuers::our_issuer(&file, &mut problems);
     let listen = address(file.listen.as_deref(), "listen", &mut problems);
     let metrics_listen = file.metrics_listen.as_deref().map(|text| address(Some(text), "metrics_listen", &mut problems));
+    let tls_files = file.tls.as_ref().map(tls::files);
+    let tls = tls_files.as_ref().and_then(|files| tls::load(files, "tls", &mut problems));
+    warnings.extend(tls::doubts(&issuer, listen, tls_files.as_ref(), &problems));
     let tokens = file.tokens.clone().unwrap_or_default();
     let limits = file.limits.clone().unwrap_or_default();
     let key_times = file.keys.clone().unwrap_or_default();
@@ -203,6 +209,15 @@ pub(crate) fn load(paths: &[PathBuf]) -> Result<Loaded, Problems> {
         _ => None,
     }));
     let mut bytes = problems.source().bytes();
+    if let Some(files) = &tls_files {
+        // A private key takes no part in a version that is shown; its certificate changes with it.
+        let shown = [Some(&files.cert_file), files.client_ca_file.as_ref()];
+        for path in shown.into_iter().flatten() {
+            bytes.extend(std::fs::read(path).unwrap_or_default());
+            watched.push(path.clone());
+        }
+        watched.push(files.key_file.clone());
+    }
     for entry in &keys {
         if let fetch::KeySource::File(path) = &entry.source {
             bytes.extend(std::fs::read(path).unwrap_or_default());
@@ -238,6 +253,7 @@ pub(crate) fn load(paths: &[PathBuf]) -> Result<Loaded, Problems> {
         rates,
         listen,
         metrics_listen,
+        tls,
         fetch,
         policies,
         patterns,

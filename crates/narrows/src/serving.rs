@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use broker::{Broker, InForce};
+use broker::{Broker, InForce, Listener, Tls};
 use fetch::Fetcher;
 use policy_cedar::CedarPolicy;
 use tokio::net::TcpListener;
@@ -51,6 +51,8 @@ pub(crate) async fn start(paths: Vec<PathBuf>) -> Result<Running, Box<dyn std::e
         .map_err(|error| format!("listen: `{}`: {error}", loaded.listen))?;
     let address = listener.local_addr()?;
     let broker = Broker::start(loaded.settings.clone(), in_force(&loaded)?, loaded.keys.clone(), fetcher).await?;
+    let tls = loaded.tls.clone().map(Tls::new);
+    let connections = loaded.settings.connections;
     let (stop, stopped) = watch::channel(false);
     let mut tasks = Vec::new();
     if let Some(metrics) = loaded.metrics_listen {
@@ -58,7 +60,7 @@ pub(crate) async fn start(paths: Vec<PathBuf>) -> Result<Running, Box<dyn std::e
         let routes = broker::metrics_routes(&broker);
         tasks.push(tokio::spawn(broker::serve(
             Arc::clone(&broker),
-            listener,
+            Listener::new(listener, tls.clone(), connections),
             routes,
             until(stopped.clone()),
         )));
@@ -66,11 +68,11 @@ pub(crate) async fn start(paths: Vec<PathBuf>) -> Result<Running, Box<dyn std::e
     let routes = broker::routes(&broker, loaded.metrics_listen.is_none());
     tasks.push(tokio::spawn(broker::serve(
         Arc::clone(&broker),
-        listener,
+        Listener::new(listener, tls.clone(), connections),
         routes,
         until(stopped.clone()),
     )));
-    tasks.push(tokio::spawn(follow(Arc::clone(&broker), paths, loaded, seen, stopped)));
+    tasks.push(tokio::spawn(follow(Arc::clone(&broker), paths, loaded, tls, seen, stopped)));
     Ok(Running {
         broker,
         address,
@@ -96,7 +98,14 @@ async fn until(mut stopped: watch::Receiver<bool>) {
 }
 
 /// Follows files, standing and keys until it is told to stop.
-async fn follow(broker: Arc<Broker>, paths: Vec<PathBuf>, loaded: Loaded, mut seen: Stamps, mut stopped: watch::Receiver<bool>) {
+async fn follow(
+    broker: Arc<Broker>,
+    paths: Vec<PathBuf>,
+    loaded: Loaded,
+    tls: Option<Tls>,
+    mut seen: Stamps,
+    mut stopped: watch::Receiver<bool>,
+) {
     let mut hangup = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok();
     let mut tick = tokio::time::interval(LOOK_AGAIN);
     let mut watched = loaded;
@@ -120,7 +129,7 @@ async fn follow(broker: Arc<Broker>, paths: Vec<PathBuf>, loaded: Loaded, mut se
         // Stamped before the files are read: what is written from here on is a change again. Files that are named for
         // the first time have no stamp yet, and so are looked at once more.
         seen = now;
-        match reload(&broker, &paths, &watched).await {
+        match reload(&broker, &paths, &watched, tls.as_ref()).await {
             Ok(loaded) => watched = loaded,
             Err(why) => {
                 tracing::error!("the change is refused and the old state stays: {why}");
@@ -130,7 +139,7 @@ async fn follow(broker: Arc<Broker>, paths: Vec<PathBuf>, loaded: Loaded, mut se
     }
 }
 
-async fn reload(broker: &Broker, paths: &[PathBuf], watched: &Loaded) -> Result<Loaded, String> {
+async fn reload(broker: &Broker, paths: &[PathBuf], watched: &Loaded, tls: Option<&Tls>) -> Result<Loaded, String> {
     let loaded = config::load(paths).map_err(|problems| problems.to_string())?;
     let running = broker.settings();
     let fixed = [
@@ -143,9 +152,16 @@ async fn reload(broker: &Broker, paths: &[PathBuf], watched: &Loaded) -> Result<
     if let Some((key, _)) = fixed.iter().find(|(_, same)| !same) {
         return Err(format!("{key}: cannot change while the broker runs; restart it"));
     }
+    // A line lost while editing must not turn a listener that is in use into plain HTTP.
+    if loaded.tls.is_some() != tls.is_some() {
+        return Err("tls: cannot be added or taken away while the broker runs; restart it".to_owned());
+    }
     let in_force = in_force(&loaded).map_err(|error| error.to_string())?;
     let swapped = broker.swap(loaded.settings.clone(), in_force, loaded.keys.clone()).await;
     swapped.map_err(|error| error.to_string())?;
+    if let (Some(tls), Some(identity)) = (tls, loaded.tls.clone()) {
+        tls.present(identity);
+    }
     tracing::info!(policy = loaded.policy_version, config = loaded.snapshot.config_version, "in force");
     Ok(loaded)
 }

@@ -7,6 +7,7 @@
     reason = "a test may panic"
 )]
 
+mod certificates;
 mod issuer;
 mod journal;
 mod policy;
@@ -14,6 +15,7 @@ mod postgres;
 mod signer;
 mod snapshot;
 
+pub use certificates::{CertificateAuthority, Issued};
 pub use issuer::FakeIssuer;
 pub use journal::{Fails, MemoryJournal};
 pub use policy::FixedPolicy;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use broker::{Broker, InForce, Settings};
+use broker::{Broker, InForce, Listener, Settings};
 use delegation::oauth::ClientId;
 use delegation::registry::{AuthMethod, ClientAuth, Snapshot};
 use delegation::token::Algorithm;
@@ -144,7 +144,12 @@ impl Installation {
         let (stop, mut stopped) = tokio::sync::watch::channel(false);
         let routes = broker::routes(&broker, true);
         let until = async move { drop(stopped.wait_for(|stopped| *stopped).await) };
-        tokio::spawn(broker::serve(Arc::clone(&broker), listener, routes, until));
+        tokio::spawn(broker::serve(
+            Arc::clone(&broker),
+            Listener::new(listener, None, 100),
+            routes,
+            until,
+        ));
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         Self {
             broker,

@@ -20,3 +20,4 @@ mod store;
 mod to_the_letter;
 mod remembered;
 mod reuse;
+mod tls;

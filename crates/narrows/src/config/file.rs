@@ -28,8 +28,8 @@ pub(crate) struct File {
     pub(crate) key_file: Option<OneOrMany<String>>,
     /// Where metrics are served, if not on `listen`.
     pub(crate) metrics_listen: Option<String>,
-    /// TLS of `listen`.
-    pub(crate) tls: Option<Value>,
+    /// TLS of `listen` and `metrics_listen`.
+    pub(crate) tls: Option<Tls>,
     pub(crate) tokens: Option<Tokens>,
     pub(crate) tasks: Option<Tasks>,
     pub(crate) limits: Option<Limits>,
@@ -52,6 +52,18 @@ pub(crate) struct File {
     pub(crate) notify: Option<Notify>,
     pub(crate) audit: Option<Audit>,
     pub(crate) operators: Vec<Operator>,
+}
+
+/// TLS of a listener.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Tls {
+    /// The certificate and its chain, in PEM.
+    pub(crate) cert_file: String,
+    /// Its private key, in PEM.
+    pub(crate) key_file: String,
+    /// Authorities, in PEM: a peer must show a certificate that one of them signed.
+    pub(crate) client_ca_file: Option<String>,
 }
 
 /// Lifetimes, algorithm and chain of issued tokens.
@@ -306,7 +318,7 @@ pub(crate) struct Boundary {
     pub(crate) login: Option<Vec<String>>,
     pub(crate) mode: Option<String>,
     pub(crate) observe_until: Option<String>,
-    pub(crate) tls: Option<Value>,
+    pub(crate) tls: Option<Tls>,
 }
 
 /// An upstream credential.
@@ -346,7 +358,7 @@ pub(crate) struct Guard {
     pub(crate) mode: Option<String>,
     pub(crate) observe_until: Option<String>,
     pub(crate) trust_network: Option<bool>,
-    pub(crate) tls: Option<Value>,
+    pub(crate) tls: Option<Tls>,
 }
 
 /// A broker in another process.

@@ -9,12 +9,6 @@ use super::{data_plane, duration, services};
 /// Refuses what would promise protection that is not there; gives warnings for the rest.
 pub(super) fn check(file: &File, types: &DetailTypes, problems: &mut Problems) -> Vec<Problem> {
     // A setting that protects and is not served would be worse than none: people would rely on it.
-    if file.tls.is_some() {
-        problems.add(
-            "tls",
-            "is not served yet; put a TLS proxy before `listen`, and listen on loopback".to_owned(),
-        );
-    }
     for (at, audience) in file.audiences.iter().enumerate() {
         let path = format!("audiences[{at}]");
         for (key, value, built) in [("sender", &audience.sender, "none"), ("token", &audience.token, "jwt")] {

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::run::narrows;
 
 /// Keys that are not served yet and refuse to start, since somebody would rely on them.
-const REFUSED: [&str; 4] = ["act", "introspection", "san_uri", "tls"];
+const REFUSED: [&str; 3] = ["act", "introspection", "san_uri"];
 
 /// A folder with the configuration and what it names.
 pub(crate) fn installation() -> tempfile::TempDir {
@@ -15,6 +15,15 @@ pub(crate) fn installation() -> tempfile::TempDir {
     // The rule that `init` writes speaks of another shop.
     std::fs::write(folder.path().join("policies/first.cedar"), "").unwrap();
     std::fs::write(folder.path().join("narrows.toml"), include_str!("every_key.toml")).unwrap();
+    let authority = testkit::CertificateAuthority::new("test authority");
+    let listener = authority.server();
+    for (name, text) in [
+        ("tls.crt", &listener.certificate),
+        ("tls.key", &listener.key),
+        ("ca.pem", &authority.pem),
+    ] {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
     folder
 }
 

@@ -18,3 +18,4 @@ mod run;
 mod served;
 mod shown;
 mod why;
+mod secured;

@@ -1,0 +1,226 @@
+//! TLS of a listener, over real connections.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker::{Listener, Tls, TlsFiles, TlsIdentity};
+use testkit::{CertificateAuthority, Issued};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::installation::Installation;
+
+/// A second listener of an installation's broker, with TLS.
+struct Secured {
+    narrows: Installation,
+    authority: CertificateAuthority,
+    tls: Tls,
+    address: String,
+    stop: watch::Sender<bool>,
+    serving: JoinHandle<()>,
+}
+
+impl Secured {
+    async fn start(change: impl FnOnce(&mut Listener)) -> Self {
+        Self::with_clients(None, change).await
+    }
+
+    async fn with_clients(clients: Option<&CertificateAuthority>, change: impl FnOnce(&mut Listener)) -> Self {
+        let narrows = Installation::start().await;
+        let authority = CertificateAuthority::new("test authority");
+        let tls = Tls::new(identity(&narrows, &authority.server(), clients));
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap().to_string();
+        let mut listener = Listener::new(socket, Some(tls.clone()), 100);
+        change(&mut listener);
+        let (stop, mut stopped) = watch::channel(false);
+        let until = async move { drop(stopped.wait_for(|stopped| *stopped).await) };
+        let routes = broker::routes(&narrows.broker, true);
+        let serving = tokio::spawn(broker::serve(Arc::clone(&narrows.broker), listener, routes, until));
+        Self {
+            narrows,
+            authority,
+            tls,
+            address,
+            stop,
+            serving,
+        }
+    }
+
+    fn client(&self) -> reqwest::ClientBuilder {
+        trusting(&self.authority)
+    }
+
+    async fn healthy(&self, client: &reqwest::Client) -> Result<reqwest::Version, reqwest::Error> {
+        let response = client.get(format!("https://{}/healthz", self.address)).send().await?;
+        let version = response.version();
+        assert_eq!(response.text().await?, "ok");
+        Ok(version)
+    }
+
+    async fn stop(self) {
+        self.stop.send(true).unwrap();
+        self.serving.await.unwrap();
+        self.narrows.stop().await;
+    }
+}
+
+fn trusting(authority: &CertificateAuthority) -> reqwest::ClientBuilder {
+    let root = reqwest::Certificate::from_pem(authority.pem.as_bytes()).unwrap();
+    reqwest::Client::builder().no_proxy().tls_certs_only([root])
+}
+
+fn files(narrows: &Installation, pair: &Issued, clients: Option<&CertificateAuthority>) -> TlsFiles {
+    let write = |name: &str, text: &str| {
+        let path = narrows.folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    TlsFiles {
+        cert_file: write("tls.crt", &pair.certificate),
+        key_file: write("tls.key", &pair.key),
+        client_ca_file: clients.map(|authority| write("clients.pem", &authority.pem)),
+    }
+}
+
+fn identity(narrows: &Installation, pair: &Issued, clients: Option<&CertificateAuthority>) -> TlsIdentity {
+    TlsIdentity::load(&files(narrows, pair, clients)).unwrap()
+}
+
+#[tokio::test]
+async fn both_versions_of_http_are_spoken_over_tls() {
+    let secured = Secured::start(|_| {}).await;
+    let newer = secured.healthy(&secured.client().build().unwrap()).await.unwrap();
+    let older = secured.healthy(&secured.client().http1_only().build().unwrap()).await.unwrap();
+    assert_eq!((newer, older), (reqwest::Version::HTTP_2, reqwest::Version::HTTP_11));
+    secured.stop().await;
+}
+
+#[tokio::test]
+async fn a_stranger_to_the_authority_and_plain_http_get_nothing() {
+    let secured = Secured::start(|_| {}).await;
+    let other = trusting(&CertificateAuthority::new("another")).build().unwrap();
+    assert!(secured.healthy(&other).await.is_err());
+    let plain = secured.client().build().unwrap();
+    assert!(plain.get(format!("http://{}/healthz", secured.address)).send().await.is_err());
+    secured.healthy(&plain).await.unwrap();
+    secured.stop().await;
+}
+
+#[tokio::test]
+async fn a_new_certificate_is_for_new_connections_and_open_ones_live_on() {
+    let secured = Secured::start(|_| {}).await;
+    let before = secured.client().build().unwrap();
+    secured.healthy(&before).await.unwrap();
+    let successor = CertificateAuthority::new("successor");
+    secured.tls.present(identity(&secured.narrows, &successor.server(), None));
+    secured.healthy(&before).await.unwrap(); // its connection is open
+    assert!(secured.healthy(&secured.client().build().unwrap()).await.is_err());
+    secured.healthy(&trusting(&successor).build().unwrap()).await.unwrap();
+    secured.stop().await;
+}
+
+#[tokio::test]
+async fn files_that_do_not_belong_together_are_refused_with_their_key() {
+    let narrows = Installation::start().await;
+    let authority = CertificateAuthority::new("test authority");
+    let (one, other) = (authority.server(), authority.server());
+    let pair = |certificate: &str, key: &str| Issued {
+        certificate: certificate.to_owned(),
+        key: key.to_owned(),
+    };
+    for (pair, key) in [
+        (pair(&one.certificate, &other.key), "key_file"),
+        (pair(&one.certificate, "no key"), "key_file"),
+        (pair("", &one.key), "cert_file"),
+        (pair(&one.key, &one.key), "cert_file"),
+    ] {
+        let refused = TlsIdentity::load(&files(&narrows, &pair, None)).unwrap_err();
+        assert_eq!(refused.key, key, "{refused}");
+    }
+    let mut no_authority = files(&narrows, &one, Some(&authority));
+    std::fs::write(no_authority.client_ca_file.as_ref().unwrap(), "").unwrap();
+    assert_eq!(TlsIdentity::load(&no_authority).unwrap_err().key, "client_ca_file");
+    no_authority.client_ca_file = None;
+    assert!(TlsIdentity::load(&no_authority).is_ok());
+    narrows.stop().await;
+}
+
+#[tokio::test]
+async fn with_authorities_for_clients_only_their_clients_connect() {
+    let clients = CertificateAuthority::new("clients");
+    let secured = Secured::with_clients(Some(&clients), |_| {}).await;
+    let with = |authority: &CertificateAuthority| {
+        let issued = authority.client("edge");
+        let pem = format!("{}{}", issued.certificate, issued.key);
+        secured.client().identity(reqwest::Identity::from_pem(pem.as_bytes()).unwrap()).build().unwrap()
+    };
+    secured.healthy(&with(&clients)).await.unwrap();
+    assert!(secured.healthy(&secured.client().build().unwrap()).await.is_err(), "no certificate");
+    assert!(
+        secured.healthy(&with(&CertificateAuthority::new("others"))).await.is_err(),
+        "another authority's"
+    );
+    assert!(
+        secured.healthy(&with(&secured.authority)).await.is_err(),
+        "the server's own authority's"
+    );
+    secured.stop().await;
+}
+
+#[tokio::test]
+async fn a_peer_that_does_not_shake_hands_holds_up_nobody_and_is_cut_off() {
+    let secured = Secured::start(|listener| listener.patience = Duration::from_millis(300)).await;
+    let mut silent = TcpStream::connect(&secured.address).await.unwrap();
+    secured.healthy(&secured.client().build().unwrap()).await.unwrap();
+    assert_eq!(silent.read(&mut [0; 16]).await.unwrap_or(0), 0, "closed by the broker");
+    let (_, _, metrics) = secured.narrows.get("/metrics").await;
+    assert!(metrics.contains("narrows_tls_handshakes_failed_total 1"), "{metrics}");
+    secured.stop().await;
+}
+
+#[tokio::test]
+async fn a_peer_that_begins_no_version_of_http_is_cut_off() {
+    let narrows = Installation::start().await;
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    let mut listener = Listener::new(socket, None, 100);
+    listener.patience = Duration::from_millis(300);
+    let routes = broker::routes(&narrows.broker, true);
+    let serving = tokio::spawn(broker::serve(Arc::clone(&narrows.broker), listener, routes, std::future::pending()));
+    let mut trickling = TcpStream::connect(address).await.unwrap();
+    trickling.write_all(b"PRI * HT").await.unwrap();
+    assert_eq!(trickling.read(&mut [0; 16]).await.unwrap_or(0), 0, "closed by the broker");
+    serving.abort();
+    narrows.stop().await;
+}
+
+#[tokio::test]
+async fn a_handshake_counts_as_a_connection() {
+    let secured = Secured::start(|listener| {
+        listener.connections = 1;
+        listener.patience = Duration::from_secs(3600);
+    })
+    .await;
+    let silent = TcpStream::connect(&secured.address).await.unwrap();
+    let client = secured.client().timeout(Duration::from_millis(500)).build().unwrap();
+    assert!(secured.healthy(&client).await.unwrap_err().is_timeout(), "the only place is taken");
+    drop(silent);
+    secured.healthy(&secured.client().build().unwrap()).await.unwrap();
+    secured.stop().await;
+}
+
+#[tokio::test]
+async fn stopping_waits_for_no_handshake() {
+    let secured = Secured::start(|listener| {
+        listener.patience = Duration::from_secs(3600);
+        listener.drain = Duration::from_secs(3600);
+    })
+    .await;
+    let mut silent = TcpStream::connect(&secured.address).await.unwrap();
+    secured.healthy(&secured.client().build().unwrap()).await.unwrap();
+    secured.stop().await;
+    assert_eq!(silent.read(&mut [0; 16]).await.unwrap_or(0), 0, "closed by the broker");
+}

@@ -1,0 +1,137 @@
+//! `tls` of a running broker: what `check` says about it, and how its files are followed.
+
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use testkit::{CertificateAuthority, Issued};
+
+use crate::run::narrows;
+
+/// A folder whose configuration serves TLS at `listen` with `pair`.
+fn installation(listen: &str, pair: &Issued) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(narrows(folder.path(), &["init", "."], "").code, 0);
+    let text = std::fs::read_to_string(folder.path().join("narrows.toml")).unwrap();
+    let mut table: toml::Table = text.parse().unwrap();
+    table.insert("issuer".to_owned(), "https://127.0.0.1:8420".into());
+    table.insert("listen".to_owned(), listen.into());
+    let tls: toml::Table = "cert_file = \"tls.crt\"\nkey_file = \"tls.key\"".parse().unwrap();
+    table.insert("tls".to_owned(), tls.into());
+    std::fs::write(folder.path().join("narrows.toml"), toml::to_string(&table).unwrap()).unwrap();
+    put(folder.path(), pair);
+    folder
+}
+
+fn put(folder: &Path, pair: &Issued) {
+    std::fs::write(folder.join("tls.crt"), &pair.certificate).unwrap();
+    std::fs::write(folder.join("tls.key"), &pair.key).unwrap();
+    std::fs::set_permissions(folder.join("tls.key"), std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+/// A broker that is killed when the test ends, however it ends.
+struct Served {
+    child: Child,
+    log: BufReader<std::process::ChildStderr>,
+}
+
+impl Served {
+    fn start(folder: &Path) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_narrows"))
+            .arg("serve")
+            .current_dir(folder)
+            .env_remove("NARROWS_CONFIG")
+            .env_remove("NARROWS_LOG")
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap());
+        Self { child, log }
+    }
+
+    /// Reads the log up to a line that holds `word`.
+    fn told(&mut self, word: &str) {
+        let mut line = String::new();
+        while !line.contains(word) {
+            line.clear();
+            assert_ne!(self.log.read_line(&mut line).unwrap(), 0, "the log ended before `{word}`");
+        }
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn free_address() -> String {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+/// `/readyz` over a new connection, or `None` if there was no connection to be had.
+async fn ready(address: &str, authority: &CertificateAuthority) -> Option<serde_json::Value> {
+    let root = reqwest::Certificate::from_pem(authority.pem.as_bytes()).unwrap();
+    let client = reqwest::Client::builder().no_proxy().tls_certs_only([root]).build().unwrap();
+    let response = client.get(format!("https://{address}/readyz")).send().await.ok()?;
+    serde_json::from_str(&response.text().await.ok()?).ok()
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_is_served_and_a_bad_pair_is_not() {
+    let authority = CertificateAuthority::new("first");
+    let address = free_address();
+    let folder = installation(&address, &authority.server());
+    let mut served = Served::start(folder.path());
+    served.told("\"serving\"");
+    let version = ready(&address, &authority).await.unwrap().get("config_version").cloned();
+
+    // A pair whose halves do not belong together is refused whole.
+    std::fs::write(folder.path().join("tls.key"), authority.server().key).unwrap();
+    served.told("the change is refused");
+    let refused = ready(&address, &authority).await.unwrap();
+    assert!(
+        refused.get("refused_change").unwrap().as_str().unwrap().contains("tls.key_file"),
+        "{refused}"
+    );
+
+    // The next right one is taken.
+    let successor = CertificateAuthority::new("second");
+    put(folder.path(), &successor.server());
+    served.told("\"in force\"");
+    let renewed = ready(&address, &successor).await.unwrap();
+    assert_ne!(renewed.get("config_version").cloned(), version);
+    assert!(renewed.get("refused_change").unwrap().is_null());
+    assert!(ready(&address, &authority).await.is_none(), "the old one does not");
+
+    // Nor does a lost line make it plain HTTP.
+    let text = std::fs::read_to_string(folder.path().join("narrows.toml")).unwrap();
+    let mut table: toml::Table = text.parse().unwrap();
+    table.remove("tls");
+    std::fs::write(folder.path().join("narrows.toml"), toml::to_string(&table).unwrap()).unwrap();
+    served.told("tls: cannot be added or taken away");
+    assert!(ready(&address, &successor).await.is_some());
+}
+
+#[test]
+fn doubtful_combinations_are_warned_of() {
+    let authority = CertificateAuthority::new("first");
+    let folder = installation("127.0.0.1:8420", &authority.server());
+    let check = || narrows(folder.path(), &["check"], "");
+    assert!(!check().out.contains("warning: "), "{}", check().out);
+    std::fs::set_permissions(folder.path().join("tls.key"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(check().out.contains("tls.key_file: "), "{}", check().out);
+    let text = std::fs::read_to_string(folder.path().join("narrows.toml")).unwrap();
+    let mut table: toml::Table = text.parse().unwrap();
+    table.insert("issuer".to_owned(), "http://127.0.0.1:8420".into());
+    std::fs::write(folder.path().join("narrows.toml"), toml::to_string(&table).unwrap()).unwrap();
+    assert!(check().out.contains("issuer: is http while"), "{}", check().out);
+    table.insert("issuer".to_owned(), "https://narrows.example".into());
+    table.insert("listen".to_owned(), "0.0.0.0:8420".into());
+    table.remove("tls");
+    std::fs::write(folder.path().join("narrows.toml"), toml::to_string(&table).unwrap()).unwrap();
+    assert!(check().out.contains("listen: `0.0.0.0:8420` is plain HTTP"), "{}", check().out);
+}
