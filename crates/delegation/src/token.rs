@@ -14,6 +14,7 @@ mod kind;
 mod outside;
 mod own;
 mod subject;
+mod vendor;
 mod verified;
 
 pub use assertion::{AssertedClient, AssertedWorkload};

@@ -13,6 +13,7 @@ mod layer;
 mod place;
 mod problem;
 mod profile;
+mod recycled_names;
 mod routes;
 mod services;
 mod shown;
@@ -86,6 +87,7 @@ pub(crate) fn load(paths: &[PathBuf]) -> Result<Loaded, Problems> {
     keys.extend(issuer_keys);
     let mut warnings = unbuilt::check(&file, &types, &mut problems);
     warnings.extend(audiences::unmapped(&file, &problems));
+    warnings.extend(recycled_names::check(&file, &problems));
 
     let issuer = issuers::our_issuer(&file, &mut problems);
     let listen = address(file.listen.as_deref(), "listen", &mut problems);

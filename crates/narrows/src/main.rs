@@ -5,6 +5,8 @@ mod cli;
 mod config;
 mod demo;
 mod serving;
+#[cfg(test)]
+mod vendors;
 
 /// An exchange makes hundreds of small allocations; see docs/performance.md.
 #[global_allocator]

@@ -14,6 +14,7 @@ mod policy;
 mod postgres;
 mod signer;
 mod snapshot;
+mod vendors;
 
 pub use certificates::{CertificateAuthority, Issued};
 pub use issuer::FakeIssuer;
@@ -22,3 +23,4 @@ pub use policy::FixedPolicy;
 pub use postgres::PostgresDatabase;
 pub use signer::MemorySigner;
 pub use snapshot::{BROKER, CORP, EDGE_AUDIENCE, moment, now, snapshot, user_claims};
+pub use vendors::{VendorCase, VendorFile, vendor_files};

@@ -77,6 +77,16 @@ impl Profile {
         ("kubernetes", Self::Kubernetes),
         ("github", Self::Github),
     ];
+
+    /// The profile by its word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|(known, _)| *known == word).map(|(_, profile)| profile)
+    }
+
+    /// Its word in the configuration.
+    pub fn as_str(self) -> &'static str {
+        Self::ALL.into_iter().find(|(_, known)| *known == self).map_or("", |(word, _)| word)
+    }
 }
 
 /// What bounds an outside token.

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::authentic::Authentic;
 use super::claims::{Claims, TokenError};
 use super::kind::{ClientAssertion, WorkloadAssertion};
+use super::vendor;
 use super::verified::{Holds, Verified};
 use crate::oauth::ClientId;
 use crate::registry::{AuthMethod, Moment, WorkloadMatch};
@@ -69,6 +70,7 @@ impl Authentic<WorkloadAssertion> {
     pub fn at<'m>(&self, moment: &'m Moment) -> Result<Verified<'m, WorkloadAssertion>, TokenError> {
         self.refuse_deep(moment)?;
         let issuer = moment.snapshot.issuers.get(self.issuer()).ok_or(TokenError::Invalid("its issuer is not trusted"))?;
+        vendor::check_workload(Claims(self.claims()), issuer.profile)?;
         for_us_alone(Claims(self.claims()), moment, issuer.leeway, LONGEST_WORKLOAD_LIFE)?;
         let client = workload_client(moment, &issuer.name, self.claims())?.ok_or(TokenError::Invalid("it matches no client"))?;
         Ok(Verified::new(moment, AssertedWorkload { client }))

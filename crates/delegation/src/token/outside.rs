@@ -11,37 +11,56 @@ use super::claims::{Claims, TokenError};
 use super::digest::chain_entry;
 use super::kind::{SubjectToken, TokenKind};
 use super::subject::{MayAct, Origin, OutsideFacts, SubjectEvidence};
+use super::vendor::{self, CLIENT_CLAIMS};
 use crate::authority::Authority;
 use crate::identity::{Subject, SubjectKind, is_sub};
 use crate::oauth::{Scope, TokenType, parse_scope};
-use crate::registry::{Ceiling, Moment, Profile, Snapshot, TrustedIssuer};
+use crate::registry::{Ceiling, Moment, Snapshot, TrustedIssuer};
 
 /// Claims of which only an id_token or a logout token has any.
 const NOT_IN_ACCESS_TOKENS: [&str; 3] = ["at_hash", "c_hash", "events"];
-/// The claims that may name the outside client, whatever an issuer's entry reads.
-const CLIENT_CLAIMS: [&str; 4] = ["azp", "client_id", "cid", "appid"];
+
+/// A trusted issuer's word about a subject, whichever way it came.
+pub(super) struct Statement<'a> {
+    /// The claims.
+    pub(super) claims: Claims<'a>,
+    /// What the token is.
+    pub(super) kind: TokenType,
+    /// The claim that holds its scopes.
+    pub(super) scope_claim: &'a str,
+    /// What names the token where it has no `jti`.
+    pub(super) bytes: &'a str,
+}
 
 /// Reads a trusted issuer's token by the rules of its entry (contract, *Identities*).
 pub(super) fn evidence(token: &Authentic<SubjectToken>, moment: &Moment, declared: TokenType) -> Result<SubjectEvidence, TokenError> {
-    let (claims, snapshot) = (Claims(token.claims()), &*moment.snapshot);
-    let issuer = snapshot.issuers.get(token.issuer()).ok_or(TokenError::Invalid("its issuer is not trusted"))?;
-    let kind = kind_of(token, issuer, declared)?;
+    let issuers = &moment.snapshot.issuers;
+    let issuer = issuers.get(token.issuer()).ok_or(TokenError::Invalid("its issuer is not trusted"))?;
+    let statement = Statement {
+        claims: Claims(token.claims()),
+        kind: kind_of(token, issuer, declared)?,
+        scope_claim: &issuer.scope_claim,
+        bytes: token.signing_input(),
+    };
+    judge(&statement, moment, issuer)
+}
+
+/// What `issuer`'s statement is evidence of; whatever is wrong in it makes it evidence of nothing.
+pub(super) fn judge(statement: &Statement<'_>, moment: &Moment, issuer: &TrustedIssuer) -> Result<SubjectEvidence, TokenError> {
+    let (claims, kind, snapshot) = (statement.claims, statement.kind, &*moment.snapshot);
+    vendor::check(claims, issuer.profile, kind)?;
     let (exp, iat) = claims.times(moment.now, issuer.leeway)?;
-    refuse_bound(token.claims())?;
+    refuse_bound(claims.0)?;
     let sub = claims.required_text("sub")?;
     let audiences = claims.audiences()?;
     let jti = claims.text("jti")?.filter(|jti| !jti.is_empty()).map(str::to_owned);
-    if issuer.profile == Some(Profile::Rfc9068) && kind == TokenType::AccessToken && (jti.is_none() || claims.text("client_id")?.is_none())
-    {
-        return Err(TokenError::Invalid("RFC 9068 asks for `jti` and `client_id`"));
-    }
-    if issuer.subject == SubjectKind::User && speaks_for_application(claims, issuer, sub)? {
+    if issuer.subject == SubjectKind::User && vendor::speaks_for_application(claims, issuer.profile, sub, kind)? {
         return Err(TokenError::Invalid(
             "it speaks for an application, and this issuer's subjects are people",
         ));
     }
     let issued_sub = issued_sub(snapshot, issuer, sub)?;
-    let (authority, unmapped_scopes) = ceiling(claims, snapshot, issuer, kind)?;
+    let (authority, unmapped_scopes) = ceiling(statement, snapshot, issuer)?;
     let mut requested_by = None;
     for name in &issuer.client_claims {
         requested_by = requested_by.or(claims.text(name)?.map(str::to_owned));
@@ -59,7 +78,7 @@ pub(super) fn evidence(token: &Authentic<SubjectToken>, moment: &Moment, declare
         audiences,
         exp,
         iat,
-        chain: vec![chain_entry(&issuer.issuer, jti.as_deref(), token.signing_input())],
+        chain: vec![chain_entry(&issuer.issuer, jti.as_deref(), statement.bytes)],
         jti,
         authority,
         onward: Vec::new(),
@@ -70,10 +89,10 @@ pub(super) fn evidence(token: &Authentic<SubjectToken>, moment: &Moment, declare
         auth_time: claims.date("auth_time")?,
         acr: claims.text("acr")?.map(str::to_owned),
         amr: claims.texts("amr")?,
-        may_act: may_act(token.claims())?,
+        may_act: may_act(claims.0)?,
         facts: Some(OutsideFacts {
             kind: issuer.subject,
-            attributes: attributes::read(token.claims(), issuer)?,
+            attributes: attributes::read(claims.0, issuer)?,
             requested_by,
         }),
         client_id: None,
@@ -115,24 +134,6 @@ pub(super) fn fits<K: TokenKind>(token: &Authentic<K>, issuer: &TrustedIssuer, d
     }
 }
 
-fn speaks_for_application(claims: Claims<'_>, issuer: &TrustedIssuer, sub: &str) -> Result<bool, TokenError> {
-    for name in CLIENT_CLAIMS {
-        if claims.text(name)? == Some(sub) {
-            return Ok(true);
-        }
-    }
-    Ok(match issuer.profile {
-        Some(Profile::Entra) => claims.text("idtyp")? == Some("app"),
-        Some(Profile::Auth0) => claims.text("gty")? == Some("client-credentials") || sub.ends_with("@clients"),
-        Some(Profile::Keycloak) => {
-            claims.text("client_id")?.is_some()
-                && claims.text("preferred_username")?.is_some_and(|name| name.starts_with("service-account-"))
-        }
-        Some(Profile::Cognito) => claims.text("username")?.is_none() && claims.text("cognito:username")?.is_none(),
-        _ => false,
-    })
-}
-
 /// The issued `sub`, if it can be taken for nobody else's.
 fn issued_sub(snapshot: &Snapshot, issuer: &TrustedIssuer, sub: &str) -> Result<String, TokenError> {
     let issued = format!("{}{sub}", issuer.sub_prefix);
@@ -147,14 +148,9 @@ fn issued_sub(snapshot: &Snapshot, issuer: &TrustedIssuer, sub: &str) -> Result<
 }
 
 /// What the token's scopes amount to, and its scopes if none of them is mapped.
-fn ceiling(
-    claims: Claims<'_>,
-    snapshot: &Snapshot,
-    issuer: &TrustedIssuer,
-    kind: TokenType,
-) -> Result<(Authority, Vec<String>), TokenError> {
-    let scopes = scopes(claims, &issuer.scope_claim)?;
-    if issuer.ceiling == Ceiling::Policy || kind == TokenType::IdToken {
+fn ceiling(statement: &Statement<'_>, snapshot: &Snapshot, issuer: &TrustedIssuer) -> Result<(Authority, Vec<String>), TokenError> {
+    let scopes = scopes(statement.claims, statement.scope_claim)?;
+    if issuer.ceiling == Ceiling::Policy || statement.kind == TokenType::IdToken {
         return Ok((Authority::default(), Vec::new()));
     }
     let mut authority = Authority::default();

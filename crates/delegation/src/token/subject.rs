@@ -144,6 +144,7 @@ impl Authentic<ActorToken> {
         } else {
             let issuer = moment.snapshot.issuers.get(self.issuer()).ok_or(TokenError::Invalid("its issuer is not trusted"))?;
             outside::fits(self, issuer, declared)?;
+            super::vendor::check_workload(claims, issuer.profile)?;
             super::assertion::workload_client(moment, &issuer.name, self.claims())?
         };
         let leeway = moment.snapshot.issuers.get(self.issuer()).map_or(Duration::ZERO, |issuer| issuer.leeway);

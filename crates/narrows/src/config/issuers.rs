@@ -10,9 +10,10 @@ use delegation::token::{Algorithm, KeySet};
 use fetch::{IssuerEntry, KeySource};
 use url::{Host, Url};
 
+use super::duration;
 use super::file::{self, File};
 use super::problem::Problems;
-use super::{duration, profile};
+use super::profile::{Presets, presets};
 
 /// Every issuer that is right, with the sources of their keys.
 pub(super) fn build(file: &File, problems: &mut Problems) -> (Vec<TrustedIssuer>, Vec<IssuerEntry>) {
@@ -58,7 +59,7 @@ pub(super) fn build(file: &File, problems: &mut Problems) -> (Vec<TrustedIssuer>
             );
         }
         let one = one(file, issuer, &path, prefix, problems);
-        let algorithms = algorithms(issuer, &path, problems);
+        let algorithms = algorithms(issuer, &presets(one.profile), &path, problems);
         let source = match (&issuer.jwks_file, &issuer.jwks_uri) {
             (None, None) => match issuer_url(&issuer.issuer) {
                 Some(_) => Some(KeySource::Discovery),
@@ -88,20 +89,17 @@ pub(super) fn build(file: &File, problems: &mut Problems) -> (Vec<TrustedIssuer>
 }
 
 fn one(file: &File, issuer: &file::TrustedIssuer, path: &str, sub_prefix: String, problems: &mut Problems) -> TrustedIssuer {
-    let profile = issuer.profile.as_deref().and_then(|name| {
-        let found = Profile::ALL.into_iter().find(|(known, _)| *known == name).map(|(_, profile)| profile);
-        if found.is_none() {
-            let known: Vec<_> = Profile::ALL.iter().map(|(name, _)| *name).collect();
-            problems.add(
-                &format!("{path}.profile"),
-                format!("expected one of {}, found `{name}`", known.join(", ")),
-            );
-        }
-        found
-    });
-    let presets = profile::presets(profile);
+    let profile = issuer.profile.as_deref().and_then(Profile::parse);
+    if let (Some(name), None) = (&issuer.profile, profile) {
+        let known: Vec<_> = Profile::ALL.iter().map(|(name, _)| *name).collect();
+        problems.add(
+            &format!("{path}.profile"),
+            format!("expected one of {}, found `{name}`", known.join(", ")),
+        );
+    }
+    let presets = presets(profile);
     let mut token_types = std::collections::BTreeSet::new();
-    for word in issuer.token_types.clone().unwrap_or_else(|| vec!["access_token".to_owned(), "id_token".to_owned()]) {
+    for word in issuer.token_types.clone().unwrap_or_else(|| words(presets.token_types)) {
         match word.as_str() {
             "access_token" => token_types.insert(TokenType::AccessToken),
             "id_token" => token_types.insert(TokenType::IdToken),
@@ -140,7 +138,7 @@ fn one(file: &File, issuer: &file::TrustedIssuer, path: &str, sub_prefix: String
         jwt: false,
         absent: false,
     };
-    for word in issuer.typ.clone().unwrap_or_else(|| presets.typ.iter().map(|word| (*word).to_owned()).collect()) {
+    for word in issuer.typ.clone().unwrap_or_else(|| words(presets.typ)) {
         match word.as_str() {
             "at+jwt" => typ.at_jwt = true,
             "JWT" => typ.jwt = true,
@@ -223,18 +221,19 @@ fn one(file: &File, issuer: &file::TrustedIssuer, path: &str, sub_prefix: String
         exchangers,
         typ,
         scope_claim: issuer.scope_claim.clone().unwrap_or_else(|| presets.scope_claim.to_owned()),
-        client_claims: issuer
-            .client_claims
-            .clone()
-            .unwrap_or_else(|| presets.client_claims.iter().map(|name| (*name).to_owned()).collect()),
+        client_claims: issuer.client_claims.clone().unwrap_or_else(|| words(presets.client_claims)),
         attributes,
         leeway,
         authenticates_workloads: file.clients.iter().any(named_by_clients),
     }
 }
 
-fn algorithms(issuer: &file::TrustedIssuer, path: &str, problems: &mut Problems) -> Vec<Algorithm> {
-    let names = issuer.algorithms.clone().unwrap_or_else(|| vec!["RS256".to_owned(), "ES256".to_owned()]);
+fn words(preset: &[&str]) -> Vec<String> {
+    preset.iter().map(|word| (*word).to_owned()).collect()
+}
+
+fn algorithms(issuer: &file::TrustedIssuer, presets: &Presets, path: &str, problems: &mut Problems) -> Vec<Algorithm> {
+    let names = issuer.algorithms.clone().unwrap_or_else(|| words(presets.algorithms));
     let parse = |name: &String| {
         let algorithm = Algorithm::parse(name);
         if algorithm.is_none() {

@@ -187,3 +187,34 @@ fn a_scope_of_an_audience_that_no_token_can_bring_is_warned_of() {
     assert!(!check(&format!("{listed}\n[[scopes]]\nname = \"profile\"\ndetails = []\n")).contains(warning));
     assert!(!check(&listed.replace("name       = \"corp\"", "name = \"corp\"\nauthority = \"policy\"")).contains(warning));
 }
+
+#[test]
+fn a_workload_that_is_known_by_a_name_alone_is_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(narrows(folder.path(), &["init", "."], "").code, 0);
+    let base = std::fs::read_to_string(folder.path().join("narrows.toml")).unwrap();
+    let warned = |profile: &str, subject: &str, claims: &str| {
+        let entries = format!(
+            "{base}\n[[trusted_issuers]]\nname = \"pods\"\nissuer = \"https://platform.example\"\nsub_prefix = \"pods:\"\nprofile = \"{profile}\"\n\n\
+             [[clients]]\nid = \"orders\"\nauth = {{ method = \"workload_jwt\", issuer = \"pods\", subject = \"{subject}\", claims = {{ {claims} }} }}\n"
+        );
+        std::fs::write(folder.path().join("narrows.toml"), entries).unwrap();
+        let ran = narrows(folder.path(), &["check", "--json"], "");
+        assert_eq!(ran.code, 0, "{}", ran.out);
+        ran.out.contains("clients[1].auth") && ran.out.contains("by a name alone")
+    };
+    let account = "system:serviceaccount:shop:orders";
+    assert!(warned("kubernetes", account, ""));
+    assert!(warned("kubernetes", account, "\"kubernetes.io.namespace\" = \"shop\""));
+    assert!(!warned("kubernetes", account, "\"kubernetes.io.serviceaccount.uid\" = \"u-1\""));
+    let branch = "ref:refs/heads/main";
+    assert!(warned("github", &format!("repo:acme/shop:{branch}"), "repository = \"acme/shop\""));
+    assert!(
+        warned("github", &format!("repo:acme@1/shop:{branch}"), ""),
+        "the repository's id is missing"
+    );
+    assert!(warned("github", &format!("repo:acme@x/shop@y:{branch}"), ""), "no ids");
+    assert!(!warned("github", &format!("repo:acme@1/shop@2:{branch}"), ""));
+    assert!(!warned("github", &format!("repo:acme/shop:{branch}"), "repository_id = \"2\""));
+    assert!(!warned("rfc9068", account, ""), "other issuers have no ids to ask for");
+}

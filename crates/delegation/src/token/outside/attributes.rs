@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::identity::{AttributeKind, AttributeRule, AttributeValue, Attributes};
-use crate::registry::TrustedIssuer;
+use crate::registry::{Profile, TrustedIssuer};
 use crate::token::TokenError;
 
 /// Reads every mapped claim, or says why one cannot be relied on.
@@ -13,7 +13,7 @@ pub(super) fn read(claims: &Map<String, Value>, issuer: &TrustedIssuer) -> Resul
         if is_left_out(claims, name) {
             return Err(TokenError::Invalid("its issuer left a mapped claim out for want of room"));
         }
-        let Some(json) = claims.get(name) else {
+        let Some(json) = claims.get(name).or_else(|| claims.get(vendors_name(issuer, name)?)) else {
             if rule.optional {
                 continue;
             }
@@ -28,6 +28,11 @@ pub(super) fn read(claims: &Map<String, Value>, issuer: &TrustedIssuer) -> Resul
         }
     }
     Ok(attributes)
+}
+
+/// The claim in which a vendor keeps what others call `groups`; read where the token has none of that name.
+fn vendors_name(issuer: &TrustedIssuer, name: &str) -> Option<&'static str> {
+    (issuer.profile == Some(Profile::Cognito) && name == "groups").then_some("cognito:groups")
 }
 
 /// Whether the issuer says that the claim exists and is somewhere else (OpenID Connect Core §5.6.2; Entra's overage).
