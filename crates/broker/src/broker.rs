@@ -10,7 +10,7 @@ use delegation::registry::{Moment, Snapshot};
 use delegation::revocation::View;
 use delegation::time::Timestamp;
 use delegation::token::{Algorithm, KeySet, KeySetError};
-use fetch::{Fetcher, IssuerEntry, IssuerKeys};
+use fetch::{Fetcher, Introspection, IssuerEntry, IssuerKeys};
 use issuance::audit::{CommitError, Decision, Entry, Journal, Kind, Record, Use, commit_denial};
 use policy_cedar::CedarPolicy;
 
@@ -58,6 +58,8 @@ pub struct InForce {
     pub policy: CedarPolicy,
     /// How many requests in a second.
     pub rates: Rates,
+    /// The one issuer whose opaque tokens are taken.
+    pub introspection: Option<Introspection>,
 }
 
 /// Why a broker did not start.

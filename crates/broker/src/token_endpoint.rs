@@ -10,7 +10,9 @@ use axum::extract::State;
 use axum::response::Response;
 use delegation::oauth::{AskedPart, ClientCredentialsRequest, Form, GrantType, Reason, TokenExchangeRequest};
 use delegation::registry::{AuthenticatedClient, Moment};
-use delegation::token::{Authentic, AuthenticateError, TokenError, TokenKind, Unverified};
+use delegation::token::{
+    Authentic, AuthenticateError, Introspected, OpaqueToken, SubjectToken, TokenError, TokenKind, Unverified, Verified,
+};
 use http::Request;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -19,7 +21,7 @@ use issuance::exchange::{self, Exchange};
 use issuance::mint::{self, Minted};
 use issuance::policy;
 
-use crate::broker::Broker;
+use crate::broker::{Broker, InForce};
 use crate::client_auth;
 use crate::denied::Denied;
 use crate::ids;
@@ -152,7 +154,7 @@ pub(crate) async fn decide(
     let proposed = if grant == GrantType::TokenExchange {
         // 4. Tokens; 5. proposal.
         let request = TokenExchangeRequest::parse(form).map_err(denied)?;
-        propose(broker, &moment, &client, &request, fresh, record).await.map_err(denied)?
+        propose(broker, &in_force, &moment, &client, &request, fresh, record).await.map_err(denied)?
     } else {
         let request = ClientCredentialsRequest::parse(form).map_err(denied)?;
         Exchange::propose_for_itself(&moment, &client, &request.asked, fresh, record).map_err(denied)?
@@ -212,22 +214,20 @@ pub(crate) async fn decide(
 /// Steps 4 and 5: from the tokens' bytes to a proposal.
 async fn propose<'m>(
     broker: &Broker,
+    in_force: &InForce,
     moment: &'m Moment,
     client: &AuthenticatedClient<'m>,
     request: &TokenExchangeRequest,
     fresh: exchange::Fresh,
     record: &mut Record,
 ) -> Result<Exchange, Reason> {
-    let remembered = broker.remembered();
-    let shown = Digest::of(&request.subject.token);
-    let token = authentic(broker, &remembered.subjects, moment, &request.subject.token, &shown, SUBJECT).await?;
-    let subject = token.at(moment, request.subject.declared).map_err(|error| refusal(error, SUBJECT))?;
-    remembered.subjects.keep(shown, &token, subject.exp, request.subject.token.len());
+    let subject = subject(broker, in_force, moment, &request.subject.token, request.subject.declared).await?;
+    let actors = &broker.remembered().actors;
     let acting = match &request.actor {
         None => None,
         Some(actor) => {
             let shown = Digest::of(&actor.token);
-            let token = authentic(broker, &remembered.actors, moment, &actor.token, &shown, ACTOR).await?;
+            let token = authentic(broker, actors, moment, &actor.token, &shown, ACTOR).await?;
             Some((shown, token, actor))
         }
     };
@@ -235,7 +235,7 @@ async fn propose<'m>(
         None => None,
         Some((shown, token, shown_as)) => {
             let actor = token.at(moment, shown_as.declared).map_err(|error| refusal(error, ACTOR))?;
-            remembered.actors.keep(*shown, token, actor.exp, shown_as.token.len());
+            actors.keep(*shown, token, actor.exp, shown_as.token.len());
             Some(actor)
         }
     };
@@ -253,6 +253,32 @@ async fn propose<'m>(
         fresh,
         record,
     )
+}
+
+/// The subject token: signed by its issuer, or opaque and vouched for by the one issuer that is asked about such.
+async fn subject<'m>(
+    broker: &Broker,
+    in_force: &InForce,
+    moment: &'m Moment,
+    token: &str,
+    declared: TokenType,
+) -> Result<Verified<'m, SubjectToken>, Reason> {
+    let verified = match (&in_force.introspection, OpaqueToken::parse(token)) {
+        (Some(issuer), Some(opaque)) if declared == TokenType::AccessToken => {
+            let reply = issuer.ask(broker.fetcher(), &opaque).await.map_err(|_| Reason::IssuerUnavailable)?;
+            Introspected::read(&issuer.issuer, opaque, &reply).and_then(|reply| reply.at(moment, declared))
+        }
+        _ => {
+            let (subjects, shown) = (&broker.remembered().subjects, Digest::of(token));
+            let authentic = authentic(broker, subjects, moment, token, &shown, SUBJECT).await?;
+            let verified = authentic.at(moment, declared);
+            if let Ok(subject) = &verified {
+                subjects.keep(shown, &authentic, subject.exp, token.len());
+            }
+            verified
+        }
+    };
+    verified.map_err(|error| refusal(error, SUBJECT))
 }
 
 /// What was kept when the transaction began; if it cannot be had, nothing is decided without it.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use reqwest::redirect::Policy;
-use reqwest::{Client, StatusCode};
+use reqwest::{Client, RequestBuilder, StatusCode};
 use url::{Host, Url};
 
 use crate::guard::Guard;
@@ -88,11 +88,23 @@ impl Fetcher {
     /// GETs `url`: 200 and at most 256 KiB, or an error.
     pub async fn get(&self, url: &Url) -> Result<Vec<u8>, FetchError> {
         self.check(url)?;
+        self.read(url, self.client.get(url.clone())).await
+    }
+
+    /// POSTs a form to `url` with this `Authorization`: 200 and at most 256 KiB, or an error.
+    pub async fn post_form(&self, url: &Url, authorization: &str, form: String) -> Result<Vec<u8>, FetchError> {
+        self.check(url)?;
+        let request = self.client.post(url.clone()).header("authorization", authorization);
+        let request = request.header("content-type", "application/x-www-form-urlencoded").body(form);
+        self.read(url, request).await
+    }
+
+    async fn read(&self, url: &Url, request: RequestBuilder) -> Result<Vec<u8>, FetchError> {
         let failed = |error: reqwest::Error| FetchError::Failed {
             url: url.clone(),
             cause: causes(&error.without_url()),
         };
-        let mut response = self.client.get(url.clone()).header("accept", "application/json").send().await.map_err(failed)?;
+        let mut response = request.header("accept", "application/json").send().await.map_err(failed)?;
         if response.status() != StatusCode::OK {
             return Err(FetchError::Status {
                 url: url.clone(),

@@ -5,7 +5,9 @@
 mod discovery;
 mod fetcher;
 mod guard;
+mod introspection;
 mod issuer_keys;
 
 pub use fetcher::{FetchError, FetchSettings, Fetcher};
+pub use introspection::Introspection;
 pub use issuer_keys::{IssuerEntry, IssuerKeys, IssuerStatus, IssuerUnavailable, KeySource};

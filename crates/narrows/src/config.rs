@@ -8,6 +8,7 @@ mod detail_types;
 mod duration;
 mod either;
 mod file;
+mod introspection;
 mod issuers;
 mod layer;
 mod place;
@@ -34,7 +35,7 @@ use broker::{Rates, Settings, TlsIdentity};
 use delegation::oauth::Scope;
 use delegation::registry::{Lifetimes, Snapshot};
 use delegation::token::{Algorithm, sha256};
-use fetch::{FetchSettings, IssuerEntry};
+use fetch::{FetchSettings, Introspection, IssuerEntry};
 use policy_cedar::PolicyFile;
 
 pub(crate) use file::File;
@@ -47,6 +48,7 @@ use source::Source;
 pub(crate) struct Loaded {
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) keys: Vec<IssuerEntry>,
+    pub(crate) introspection: Option<Introspection>,
     pub(crate) settings: Settings,
     pub(crate) rates: Rates,
     pub(crate) listen: SocketAddr,
@@ -85,6 +87,7 @@ pub(crate) fn load(paths: &[PathBuf]) -> Result<Loaded, Problems> {
     let (clients, mut keys) = clients::build(&file, &mut problems);
     let (issuers, issuer_keys) = issuers::build(&file, &mut problems);
     keys.extend(issuer_keys);
+    let introspection = introspection::build(&file, &mut problems);
     let mut warnings = unbuilt::check(&file, &types, &mut problems);
     warnings.extend(audiences::unmapped(&file, &problems));
     warnings.extend(recycled_names::check(&file, &problems));
@@ -251,6 +254,7 @@ pub(crate) fn load(paths: &[PathBuf]) -> Result<Loaded, Problems> {
     problems.finish(Loaded {
         snapshot: Arc::new(snapshot),
         keys,
+        introspection,
         settings,
         rates,
         listen,

@@ -35,6 +35,7 @@ pub(crate) fn in_force(loaded: &Loaded) -> Result<InForce, policy_cedar::LoadErr
         snapshot: Arc::clone(&loaded.snapshot),
         policy,
         rates: loaded.rates,
+        introspection: loaded.introspection.clone(),
     })
 }
 

@@ -157,6 +157,7 @@ async fn a_change_is_in_force_with_the_next_request() {
                 snapshot: std::sync::Arc::new(snapshot),
                 policy,
                 rates: broker::Rates::default(),
+                introspection: None,
             },
             vec![entry],
         )

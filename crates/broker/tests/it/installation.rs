@@ -10,7 +10,7 @@ use broker::{Broker, InForce, Listener, Settings};
 use delegation::oauth::ClientId;
 use delegation::registry::{AuthMethod, ClientAuth, Snapshot};
 use delegation::token::Algorithm;
-use fetch::{FetchSettings, Fetcher, IssuerEntry, KeySource};
+use fetch::{FetchSettings, Fetcher, Introspection, IssuerEntry, KeySource};
 use policy_cedar::{CedarPolicy, PolicyFile};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -77,14 +77,25 @@ impl Installation {
 
     /// On this engine.
     pub(crate) async fn on(engine: Engine) -> Self {
-        Self::build(engine, RULES, |_| {}, Duration::from_secs(3600)).await
+        Self::build(engine, RULES, |_| {}, Duration::from_secs(3600), None).await
     }
 
     pub(crate) async fn with_view_age(rules: &str, change: impl FnOnce(&mut Snapshot), max_view_age: Duration) -> Self {
-        Self::build(Engine::sqlite(), rules, change, max_view_age).await
+        Self::build(Engine::sqlite(), rules, change, max_view_age, None).await
     }
 
-    async fn build(engine: Engine, rules: &str, change: impl FnOnce(&mut Snapshot), max_view_age: Duration) -> Self {
+    /// A broker that asks this endpoint about opaque tokens.
+    pub(crate) async fn with_introspection(introspection: Introspection) -> Self {
+        Self::build(Engine::sqlite(), RULES, |_| {}, Duration::from_secs(3600), Some(introspection)).await
+    }
+
+    async fn build(
+        engine: Engine,
+        rules: &str,
+        change: impl FnOnce(&mut Snapshot),
+        max_view_age: Duration,
+        introspection: Option<Introspection>,
+    ) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let folder = tempfile::tempdir().unwrap();
@@ -127,6 +138,7 @@ impl Installation {
             snapshot: Arc::new(snapshot),
             policy: policy.unwrap(),
             rates: broker::Rates::default(),
+            introspection,
         };
         let settings = Settings {
             store: engine.address(),

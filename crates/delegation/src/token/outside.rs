@@ -28,6 +28,8 @@ pub(super) struct Statement<'a> {
     pub(super) kind: TokenType,
     /// The claim that holds its scopes.
     pub(super) scope_claim: &'a str,
+    /// Claims that name the outside client, first that is there.
+    pub(super) client_claims: &'a [String],
     /// What names the token where it has no `jti`.
     pub(super) bytes: &'a str,
 }
@@ -40,15 +42,16 @@ pub(super) fn evidence(token: &Authentic<SubjectToken>, moment: &Moment, declare
         claims: Claims(token.claims()),
         kind: kind_of(token, issuer, declared)?,
         scope_claim: &issuer.scope_claim,
+        client_claims: &issuer.client_claims,
         bytes: token.signing_input(),
     };
+    vendor::check(statement.claims, issuer.profile, statement.kind)?;
     judge(&statement, moment, issuer)
 }
 
 /// What `issuer`'s statement is evidence of; whatever is wrong in it makes it evidence of nothing.
 pub(super) fn judge(statement: &Statement<'_>, moment: &Moment, issuer: &TrustedIssuer) -> Result<SubjectEvidence, TokenError> {
     let (claims, kind, snapshot) = (statement.claims, statement.kind, &*moment.snapshot);
-    vendor::check(claims, issuer.profile, kind)?;
     let (exp, iat) = claims.times(moment.now, issuer.leeway)?;
     refuse_bound(claims.0)?;
     let sub = claims.required_text("sub")?;
@@ -62,7 +65,7 @@ pub(super) fn judge(statement: &Statement<'_>, moment: &Moment, issuer: &Trusted
     let issued_sub = issued_sub(snapshot, issuer, sub)?;
     let (authority, unmapped_scopes) = ceiling(statement, snapshot, issuer)?;
     let mut requested_by = None;
-    for name in &issuer.client_claims {
+    for name in statement.client_claims {
         requested_by = requested_by.or(claims.text(name)?.map(str::to_owned));
     }
     Ok(SubjectEvidence {

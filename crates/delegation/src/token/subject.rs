@@ -109,11 +109,17 @@ impl Authentic<SubjectToken> {
         } else {
             outside::evidence(self, moment, declared)?
         };
-        if moment.revocations.is_subject_disabled(&evidence.subject) {
-            return Err(TokenError::SubjectDisabled);
-        }
+        refuse_disabled(&evidence.subject, moment)?;
         Ok(Verified::new(moment, evidence))
     }
+}
+
+/// Standing in the store wins over a token that holds.
+pub(super) fn refuse_disabled(subject: &Subject, moment: &Moment) -> Result<(), TokenError> {
+    if moment.revocations.is_subject_disabled(subject) {
+        return Err(TokenError::SubjectDisabled);
+    }
+    Ok(())
 }
 
 /// What an actor token is evidence of.

@@ -139,12 +139,22 @@ pub(crate) struct TrustedIssuer {
     pub(crate) scope_claim: Option<String>,
     pub(crate) client_claims: Option<Vec<String>>,
     pub(crate) attributes: Option<BTreeMap<String, String>>,
-    pub(crate) introspection: Option<Value>,
+    /// For opaque tokens; one issuer at most.
+    pub(crate) introspection: Option<Introspection>,
     pub(crate) leeway: Option<String>,
     /// `keep`: not built yet.
     pub(crate) act: Option<String>,
     /// `ceiling`: not built yet.
     pub(crate) details: Option<String>,
+}
+
+/// Where an issuer answers about its opaque tokens, and who we are there.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Introspection {
+    pub(crate) url: String,
+    pub(crate) client_id: String,
+    pub(crate) client_secret: String,
 }
 
 /// A client.

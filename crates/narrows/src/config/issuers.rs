@@ -187,12 +187,6 @@ fn one(file: &File, issuer: &file::TrustedIssuer, path: &str, sub_prefix: String
             problems.add(&format!("{path}.{key}"), "is not served yet; remove it".to_owned());
         }
     }
-    if issuer.introspection.is_some() {
-        problems.add(
-            &format!("{path}.introspection"),
-            "opaque tokens are not served yet; remove it".to_owned(),
-        );
-    }
     let leeway = issuer.leeway.as_deref().unwrap_or("30s");
     let leeway = duration::parse(leeway).unwrap_or_else(|| {
         problems.add(
@@ -290,7 +284,7 @@ pub(super) fn key_file(entry: &IssuerEntry, path: &str, problems: &mut Problems)
 }
 
 /// An absolute URL with https, or with http towards loopback.
-fn issuer_url(text: &str) -> Option<Url> {
+pub(super) fn issuer_url(text: &str) -> Option<Url> {
     let url = Url::parse(text).ok()?;
     url.host()?;
     matches!((url.scheme(), is_loopback(&url)), ("https", _) | ("http", true)).then_some(url)

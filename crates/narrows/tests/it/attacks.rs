@@ -21,7 +21,9 @@ fn tests() -> String {
     let pattern = root().join("crates/*/**/*.rs");
     let files = glob::glob(pattern.to_str().unwrap()).unwrap().map(Result::unwrap);
     let texts = files.map(|file| std::fs::read_to_string(file).unwrap());
-    texts.filter(|text| text.contains("#[test]") || text.contains("#[tokio::test") || text.contains("on_both_engines!")).collect()
+    texts
+        .filter(|text| text.contains("#[test]") || text.contains("#[tokio::test") || text.contains("on_both_engines!"))
+        .collect()
 }
 
 #[test]

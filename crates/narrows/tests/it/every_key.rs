@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::run::narrows;
 
 /// Keys that are not served yet and refuse to start, since somebody would rely on them.
-const REFUSED: [&str; 3] = ["act", "introspection", "san_uri"];
+const REFUSED: [&str; 2] = ["act", "san_uri"];
 
 /// A folder with the configuration and what it names.
 pub(crate) fn installation() -> tempfile::TempDir {

@@ -15,7 +15,7 @@ mod policies;
 mod program;
 mod reload;
 mod run;
+mod secured;
 mod served;
 mod shown;
 mod why;
-mod secured;

@@ -130,13 +130,33 @@ fn every_mistake_has_its_key_and_its_mend() {
         ),
         (
             "leeway        = \"10s\"",
-            "introspection = { url = \"https://x\" }",
-            "trusted_issuers[0].introspection: opaque tokens are not served yet",
+            "introspect = { url = \"https://x\" }",
+            "trusted_issuers[0].introspect: unknown key; did you mean `introspection`?",
         ),
         (
             "leeway        = \"10s\"",
             "act = \"keep\"",
             "trusted_issuers[0].act: is not served yet",
+        ),
+        (
+            "https://id.shop.example/introspect",
+            "http://id.shop.example/introspect",
+            "trusted_issuers[0].introspection.url: expected an https URL",
+        ),
+        (
+            "{ file = \"edge.key\" } }",
+            "\"\" }",
+            "trusted_issuers[0].introspection.client_secret: is empty",
+        ),
+        (
+            "profile   = \"kubernetes\"",
+            "introspection = { url = \"https://x\", client_id = \"n\", client_secret = \"hunter2\" }",
+            "trusted_issuers[1].introspection: `staff` has one already",
+        ),
+        (
+            "token_types   = [\"access_token\", \"id_token\", \"jwt\"]",
+            "token_types = [\"id_token\"]",
+            "trusted_issuers[0].introspection: opaque tokens are access tokens",
         ),
         // clients
         (
