@@ -69,6 +69,15 @@ impl ClientKey {
 
 /// The claims of a token, read without checking it: for showing, never for deciding.
 pub(crate) fn claims_of(token: &str) -> Option<Value> {
-    let payload = token.trim().split('.').nth(1)?;
-    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()
+    segment(token, 1)
+}
+
+/// The header of a token, read without checking it.
+pub(crate) fn header_of(token: &str) -> Option<Value> {
+    segment(token, 0)
+}
+
+fn segment(token: &str, at: usize) -> Option<Value> {
+    let segment = token.trim().split('.').nth(at)?;
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(segment).ok()?).ok()
 }

@@ -137,6 +137,7 @@ fn sorted(mut expect: Value) -> Value {
     expect
 }
 
+/// CLI-022: among them a repository whose name begins like the one that is meant.
 #[test]
 fn every_vendors_tokens_are_taken_and_refused_as_the_vectors_say() {
     let (mut judged, mut wrong) = (0, String::new());

@@ -1,5 +1,7 @@
 //! `inspect`: a token in words, and whether it verifies.
 
+mod entry;
+
 use std::io::Read as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,7 +12,7 @@ use serde_json::Value;
 
 use super::Outcome;
 use super::output::{say, seconds};
-use crate::assertion::claims_of;
+use crate::assertion::{claims_of, header_of};
 use crate::config;
 
 /// Arguments of `inspect`.
@@ -25,9 +27,26 @@ pub(super) async fn run(args: &InspectArgs, paths: &[PathBuf]) -> Outcome {
     let mut token = String::new();
     std::io::stdin().read_to_string(&mut token)?;
     let claims = claims_of(&token).ok_or("expected a JWT on standard input")?;
+    let header = header_of(&token).unwrap_or_default();
     let verified = verify(token.trim(), paths).await.and_then(|issuer| still_good(&claims).map(|()| issuer));
+    let snapshot = config::load(paths).ok().map(|loaded| loaded.snapshot);
+    let known = |issuer: &str| {
+        snapshot
+            .as_ref()
+            .is_some_and(|snapshot| snapshot.issuer == issuer || snapshot.issuers.contains_key(issuer))
+    };
+    let typ = entry::typ(&header);
+    let profile = entry::profile(&typ, &claims).map(delegation::registry::Profile::as_str);
+    // Whoever is known needs no entry.
+    let table = match claims.get("iss").and_then(Value::as_str) {
+        Some(issuer) if known(issuer) => None,
+        _ => Some(entry::table(&typ, &claims, snapshot.as_deref())),
+    };
     if args.json {
-        say(serde_json::json!({ "verified": verified.is_ok(), "why": verified.as_ref().err(), "claims": claims }));
+        let entry = table.and_then(Result::ok);
+        say(serde_json::json!({
+            "verified": verified.is_ok(), "why": verified.as_ref().err(), "profile": profile, "entry": entry, "claims": claims,
+        }));
     } else {
         for line in in_words(&claims) {
             say(line);
@@ -35,6 +54,16 @@ pub(super) async fn run(args: &InspectArgs, paths: &[PathBuf]) -> Outcome {
         match &verified {
             Ok(issuer) => say(format!("verified   signed by {issuer}")),
             Err(why) => say(format!("NOT VERIFIED: {why}")),
+        }
+        match table {
+            None => {}
+            Some(Ok(table)) => {
+                let fits = profile.map_or_else(|| "no profile fits".to_owned(), |profile| format!("profile `{profile}` fits"));
+                say(format!(
+                    "\n# Its issuer is not trusted here; {fits}. If the token is what you think it is, its entry is:\n{table}"
+                ));
+            }
+            Some(Err(why)) => say(format!("\n# There is no entry to suggest: {why}")),
         }
     }
     Ok(if verified.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

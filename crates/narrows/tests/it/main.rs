@@ -9,6 +9,7 @@ mod demo;
 mod documentation;
 mod every_key;
 mod inspect;
+mod inspected;
 mod mistakes;
 mod overlay;
 mod policies;

@@ -131,7 +131,7 @@ fn every_mistake_has_its_key_and_its_mend() {
         (
             "leeway        = \"10s\"",
             "introspect = { url = \"https://x\" }",
-            "trusted_issuers[0].introspect: unknown key; did you mean `introspection`?",
+            "trusted_issuers[0].introspect: unknown key; known here",
         ),
         (
             "leeway        = \"10s\"",

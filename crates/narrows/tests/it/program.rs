@@ -198,3 +198,32 @@ fn a_store_moves_to_postgresql_and_back_by_backup_and_restore() {
         damaged.err
     );
 }
+
+#[test]
+fn the_environment_does_not_send_fetches_through_a_proxy() {
+    let folder = tempfile::tempdir().unwrap();
+    narrows(folder.path(), &["init", "."], "");
+    let proxy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    proxy.set_nonblocking(true).unwrap();
+    // The issuer is at a port where nobody answers, so that nothing but a proxy could.
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let config = folder.path().join("narrows.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("https://login.corp.example", &format!("http://{gone}"))).unwrap();
+    let issuer = testkit::FakeIssuer::es256(&format!("http://{gone}"));
+    let claims = serde_json::json!({ "iss": issuer.issuer, "sub": "alice", "aud": "api://shop", "iat": 1, "exp": 2 });
+    let token = issuer.sign("at+jwt", &claims);
+    let address = format!("http://{}", proxy.local_addr().unwrap());
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_narrows"))
+        .arg("inspect")
+        .current_dir(folder.path())
+        .envs(["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"].map(|name| (name, &address)))
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), token.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stdout).contains("NOT VERIFIED"));
+    assert_eq!(proxy.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "SSRF-013");
+}
