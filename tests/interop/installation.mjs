@@ -44,6 +44,7 @@ issuer     = "${provider.issuer}"
 audiences  = ["${EDGE}"]
 exchangers = ["edge"]
 attributes = { groups = "set" }
+introspection = { url = "${provider.issuer}/token/introspection", client_id = "narrows", client_secret = "narrows-secret" }
 
 [[clients]]
 id   = "edge"

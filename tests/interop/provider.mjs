@@ -4,6 +4,8 @@ import { exportJWK, generateKeyPair } from 'jose';
 import Provider from 'oidc-provider';
 
 export const EDGE = 'https://edge.example';
+// The same audience, with access tokens that only this provider can read.
+const OPAQUE = `${EDGE}/opaque`;
 const REDIRECT = 'http://127.0.0.1/callback';
 
 async function signingKey(kid) {
@@ -18,6 +20,9 @@ function configuration(keys) {
       client_id: 'web', client_secret: 'web-secret', redirect_uris: [REDIRECT],
       grant_types: ['authorization_code'], response_types: ['code'],
       id_token_signed_response_alg: 'ES256',
+    }, {
+      client_id: 'narrows', client_secret: 'narrows-secret', redirect_uris: [], grant_types: [], response_types: [],
+      id_token_signed_response_alg: 'ES256',
     }],
     cookies: { keys: ['only-for-this-test'] },
     pkce: { required: () => false },
@@ -25,12 +30,14 @@ function configuration(keys) {
     extraTokenClaims: (_, token) => ({ groups: token.accountId === 'alice' ? ['support'] : ['sales'] }),
     features: {
       devInteractions: { enabled: true },
+      introspection: { enabled: true },
       resourceIndicators: {
         enabled: true,
         defaultResource: () => EDGE,
         useGrantedResource: () => true,
-        getResourceServerInfo: () => ({
-          scope: 'shop', audience: EDGE, accessTokenTTL: 600, accessTokenFormat: 'jwt', jwt: { sign: { alg: 'ES256' } },
+        getResourceServerInfo: (_, resource) => ({
+          scope: 'shop', audience: EDGE, accessTokenTTL: 600,
+          ...(resource === OPAQUE ? { accessTokenFormat: 'opaque' } : { accessTokenFormat: 'jwt', jwt: { sign: { alg: 'ES256' } } }),
         }),
       },
     },
@@ -48,13 +55,14 @@ export async function start() {
     issuer,
     // The provider starts anew with another key, under the same issuer.
     rotate: () => use('second'),
-    token: (user) => logIn(issuer, user),
+    token: (user) => logIn(issuer, user, EDGE),
+    opaque: (user) => logIn(issuer, user, OPAQUE),
     stop: () => new Promise((done) => { server.close(done); server.closeAllConnections(); }),
   };
 }
 
 // What a browser does: follows redirects, keeps cookies, fills in the two forms.
-async function logIn(issuer, user) {
+async function logIn(issuer, user, resource) {
   const cookies = new Map();
   const go = async (url, form) => {
     const headers = { cookie: [...cookies].map(([name, value]) => `${name}=${value}`).join('; ') };
@@ -68,7 +76,7 @@ async function logIn(issuer, user) {
     const location = response.headers.get('location');
     return { response, next: location && new URL(location, url).href };
   };
-  const query = new URLSearchParams({ client_id: 'web', response_type: 'code', scope: 'openid shop', resource: EDGE, redirect_uri: REDIRECT, state: 's' });
+  const query = new URLSearchParams({ client_id: 'web', response_type: 'code', scope: 'openid shop', resource, redirect_uri: REDIRECT, state: 's' });
   let { next } = await go(`${issuer}/auth?${query}`);
   for (let step = 0; step < 10 && next && !next.startsWith(REDIRECT); step += 1) {
     if (next.includes('/interaction/')) {
@@ -83,7 +91,7 @@ async function logIn(issuer, user) {
   const response = await fetch(`${issuer}/token`, {
     method: 'POST',
     headers: { authorization: `Basic ${btoa('web:web-secret')}` },
-    body: new URLSearchParams({ grant_type: 'authorization_code', code, redirect_uri: REDIRECT, resource: EDGE }),
+    body: new URLSearchParams({ grant_type: 'authorization_code', code, redirect_uri: REDIRECT, resource }),
   });
   const body = await response.json();
   if (!body.access_token) throw new Error(`the provider gave no token: ${JSON.stringify(body)}`);

@@ -31,9 +31,24 @@ try {
     const bob = await provider.token('bob');
     await assert.rejects(clients.withOauth4webapi(narrows, bob), (error) => error.cause?.reason === 'policy_denied');
   });
+  const opaque = await provider.opaque('alice');
+  await claim('an opaque token is exchanged on its issuer\'s word', async () => {
+    assert.ok(!opaque.includes('.'));
+    await clients.withOauth4webapi(narrows, opaque);
+  });
+  await claim('an opaque token of a user outside the group is refused by policy', async () => {
+    const bob = await provider.opaque('bob');
+    await assert.rejects(clients.withOauth4webapi(narrows, bob), (error) => error.cause?.reason === 'policy_denied');
+  });
+  await claim('an opaque token that nobody issued is refused', async () => {
+    await assert.rejects(clients.withOauth4webapi(narrows, `${opaque}x`), (error) => error.cause?.reason === 'subject_token_invalid');
+  });
   await claim('keys that the provider rotates are found without a restart', async () => {
     await provider.rotate();
     await clients.withOauth4webapi(narrows, await provider.token('alice'));
+  });
+  await claim('an opaque token that its issuer has forgotten is refused, though it was taken before', async () => {
+    await assert.rejects(clients.withOauth4webapi(narrows, opaque), (error) => error.cause?.reason === 'subject_token_invalid');
   });
 } finally {
   await narrows.stop();
