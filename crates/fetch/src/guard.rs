@@ -72,7 +72,21 @@ fn is_special_v6(address: Ipv6Addr) -> bool {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+    use reqwest::dns::Resolve as _;
+
     use super::Guard;
+
+    #[tokio::test]
+    async fn what_a_name_resolves_to_is_looked_at_where_the_connection_is_made() {
+        let guard = Guard {
+            allow_private: vec!["10.1.0.0/16".parse().unwrap()],
+        };
+        let resolved = async |name: &str| guard.resolve(name.parse().unwrap()).await.map(Iterator::count);
+        // SSRF-004: the addresses that are checked are the ones that are handed on, whatever a second answer would be.
+        assert!(resolved("10.0.0.1").await.is_err());
+        assert!(resolved("169.254.169.254").await.is_err());
+        assert_eq!(resolved("10.1.2.3").await.unwrap(), 1);
+    }
 
     #[test]
     fn addresses_inside_the_own_network_are_refused() {

@@ -31,7 +31,7 @@ async fn an_assertion_works_once() {
     let narrows = Installation::start().await;
     let assertion = narrows.assertion(&[]);
     assert_eq!(assert(&narrows, &assertion).await, 200);
-    assert_eq!(assert(&narrows, &assertion).await, 401, "shown again");
+    assert_eq!(assert(&narrows, &assertion).await, 401, "CLI-001: shown again");
     let denied = narrows.assertion(&[]);
     let refused = narrows
         .exchange(&[
@@ -66,6 +66,7 @@ async fn of_many_at_once_one_wins() {
 #[tokio::test]
 async fn bad_credentials_all_look_the_same() {
     let narrows = Installation::start().await;
+    // CLI-007: another aud. CLI-019: it lives too long. CLI-010: a key of the edge for another client.
     let bad = [
         narrows.assertion(&[("aud", json!(format!("{}/oauth2/token", narrows.url)))]),
         narrows.assertion(&[("aud", json!([narrows.url, "https://other.example"]))]),
@@ -132,6 +133,12 @@ async fn the_header_is_form_encoded_and_challenged() {
     let good = format!("Basic {}", STANDARD.encode("edge:a%3Ab%2Bc+%25"));
     assert_eq!(basic(&narrows, &good).await.status, 200);
     for bad in [
+        // CLI-014
+        format!("Basic {}", "A".repeat(7 * 1024)),
+        format!("Basic {}", STANDARD.encode([0xff, 0xfe, b':', b'x'])),
+        format!("Basic {}", STANDARD.encode("ed%3Age:a%3Ab%2Bc+%25")),
+        format!("Basic {}", STANDARD.encode("ed%zzge:a")),
+        "Basic".to_owned(),
         format!("Basic {}", STANDARD.encode("edge:wrong")),
         "Basic !!".to_owned(),
         "Bearer x".to_owned(),
@@ -145,7 +152,7 @@ async fn the_header_is_form_encoded_and_challenged() {
     form.insert("client_secret".to_owned(), "x".to_owned());
     let pairs: Vec<_> = form.into_iter().collect();
     let two = narrows.post(&encode(&pairs), &[("authorization", good.as_str())]).await;
-    assert_eq!((two.status, two.text("reason")), (400, "malformed_request"), "two methods");
+    assert_eq!((two.status, two.text("reason")), (400, "malformed_request"), "CLI-011: two methods");
     narrows.stop().await;
 }
 
@@ -157,5 +164,65 @@ async fn an_assertion_beside_a_secret_is_not_looked_at() {
         .exchange(&[("client_assertion", &assertion), ("client_assertion_type", ASSERTION_TYPE)])
         .await;
     assert_eq!((reply.status, reply.text("reason")), (400, "malformed_request"), "JWS-043");
+    narrows.stop().await;
+}
+
+#[tokio::test]
+async fn an_assertion_that_does_not_verify_uses_nothing_up() {
+    let narrows = Installation::start().await;
+    let jti = json!("the-victims");
+    let claims = json!({ "iss": "edge", "sub": "edge", "aud": narrows.url, "iat": seconds(), "exp": seconds() + 60, "jti": jti });
+    let forged = testkit::FakeIssuer::es256("edge").sign("client-authentication+jwt", &claims);
+    assert_eq!(assert(&narrows, &forged).await, 401);
+    assert_eq!(assert(&narrows, &narrows.assertion(&[("jti", jti)])).await, 200, "CLI-002");
+    narrows.stop().await;
+}
+
+#[tokio::test]
+async fn an_assertion_has_its_own_typ_or_none_that_says_otherwise() {
+    let narrows = Installation::start().await;
+    let signed = |typ: Option<&str>| {
+        let claims =
+            json!({ "iss": "edge", "sub": "edge", "aud": narrows.url, "iat": seconds(), "exp": seconds() + 60, "jti": format!("{typ:?}") });
+        let mut header = narrows.edge.header("JWT");
+        match typ {
+            Some(typ) => header["typ"] = json!(typ),
+            None => drop(header.as_object_mut().unwrap().remove("typ")),
+        }
+        narrows.edge.sign_raw(header.to_string().as_bytes(), claims.to_string().as_bytes())
+    };
+    for good in [
+        None,
+        Some("JWT"),
+        Some("client-authentication+jwt"),
+        Some("application/client-authentication+jwt"),
+    ] {
+        assert_eq!(assert(&narrows, &signed(good)).await, 200, "CLI-008 {good:?}");
+    }
+    for bad in [
+        "at+jwt",
+        "dpop+jwt",
+        "txntoken+jwt",
+        "oauth-id-jag+jwt",
+        "secevent+jwt",
+        "logout+jwt",
+        "",
+    ] {
+        assert_eq!(assert(&narrows, &signed(Some(bad))).await, 401, "CLI-008 {bad}");
+    }
+    narrows.stop().await;
+}
+
+#[tokio::test]
+async fn a_secret_in_the_query_is_not_read() {
+    let narrows = Installation::start().await;
+    let mut form = narrows.form();
+    form.remove("client_secret");
+    let pairs: Vec<_> = form.into_iter().collect();
+    let url = format!("{}/oauth2/token?client_id=edge&client_secret=edge-secret", narrows.url);
+    let request = reqwest::Client::builder().no_proxy().build().unwrap().post(url).body(encode(&pairs));
+    let response = request.header("content-type", "application/x-www-form-urlencoded").send().await.unwrap();
+    assert_eq!(response.status().as_u16(), 401, "CLI-013");
+    assert!(narrows.records().await.iter().all(|record| !record.to_string().contains("edge-secret")));
     narrows.stop().await;
 }

@@ -110,6 +110,7 @@ async fn of_many_that_use_one_key_at_once_one_wins(engine: Engine) {
     assert_eq!((won, store.records(0, 100).await.unwrap().len()), (1, 1));
 }
 
+/// CLI-005
 async fn what_is_used_stays_used_after_a_restart(engine: Engine) {
     let (_, journal) = open(&engine).await;
     assert!(journal.commit(entry("d", &["j"])).await.is_ok());

@@ -107,8 +107,17 @@ async fn redirects_large_bodies_and_plain_http_are_refused() {
     assert!(get("/large").await.unwrap_err().to_string().contains("256 KiB"));
     assert!(get("/full").await.is_ok());
     assert!(get("/gone").await.is_err());
+    // SSRF-001, SSRF-002, SSRF-005 (above): inside addresses in every notation, before a connection is made.
     for url in [
         "http://example.com/",
+        "https://2852039166/",
+        "https://0xa9fea9fe/",
+        "https://0251.0376.0251.0376/",
+        "https://169.254.43518/",
+        "https://[::ffff:169.254.169.254]/",
+        "https://[::ffff:a9fe:a9fe]/",
+        "https://[::169.254.169.254]/",
+        "https://10.1/",
         "ftp://127.0.0.1/",
         "https://10.0.0.1/",
         "https://169.254.169.254/",
@@ -129,7 +138,7 @@ async fn discovery_takes_only_a_document_that_names_this_issuer() {
     site.says("/.well-known/openid-configuration", 200, &metadata("https://other.example"));
     assert!(
         site.keys(KeySource::Discovery).keys("corp").await.is_err(),
-        "another issuer's document"
+        "SSRF-008: another issuer's document"
     );
     site.says("/.well-known/openid-configuration", 200, &metadata(&format!("{}/", site.url)));
     assert!(site.keys(KeySource::Discovery).keys("corp").await.is_err(), "a slash more");
@@ -183,6 +192,7 @@ async fn whatever_comes_the_last_good_set_stays_for_an_hour() {
     let keys = site.keys(site.at("/jwks"));
     keys.keys("corp").await.unwrap();
     for (status, body) in [(500, ""), (200, "garbage"), (200, r#"{"keys":[]}"#), (200, "{}"), (404, "")] {
+        // CLI-020: the keys of clients are kept in the same way.
         site.says("/jwks", status, body);
         later(Duration::from_secs(31)).await;
         assert_eq!(keys.refetch("corp").await.unwrap().len(), 1, "{status} {body}");
@@ -257,4 +267,37 @@ async fn a_key_file_that_changed_is_in_force_with_the_configuration_that_says_so
     std::fs::write(&path, "{").unwrap();
     let keys = keys.with_entries(entries());
     assert_eq!(keys.keys("corp").await.unwrap().len(), 2, "the last good set stays");
+async fn a_set_that_is_none_is_not_taken() {
+    let site = Site::start().await;
+    site.publishes("k1");
+    let keys = site.keys(site.at("/jwks"));
+    keys.keys("corp").await.unwrap();
+    let mut private = FakeIssuer::new(&site.url, "k2", Algorithm::Es256).jwks();
+    private["keys"][0]["d"] = "AAAA".into();
+    let bad = [
+        "<html><body>sign in</body></html>".to_owned(),
+        r#"{"keys":[{"kty":"oct","k":"c2VjcmV0","alg":"HS256","kid":"k2"}]}"#.to_owned(),
+        private.to_string(),
+        String::from("\u{1f}\u{8b}\u{8}\u{0} a compressed body is not unpacked"),
+        format!(r#"{{"keys":[{}]}}"#, vec!["{}"; 100_000].join(",")),
+    ];
+    for body in bad {
+        site.says("/jwks", 200, &body);
+        later(Duration::from_secs(31)).await;
+        assert_eq!(keys.refetch("corp").await.unwrap().len(), 1, "SSRF-010 SSRF-011");
+        assert!(
+            keys.status().first().unwrap().last_error.is_some(),
+            "{}",
+            body.chars().take(40).collect::<String>()
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_never_answers_is_given_up() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
+    // Nobody reads from the connection, and none is ever answered.
+    assert!(fetcher().get(&url).await.is_err(), "SSRF-010");
+    drop(listener);
 }
