@@ -142,7 +142,8 @@ fn sorted(mut expect: Value) -> Value {
 fn every_vendors_tokens_are_taken_and_refused_as_the_vectors_say() {
     let (mut judged, mut wrong) = (0, String::new());
     for file in vendor_files() {
-        for case in &file.cases {
+        // To whom a token is addressed is the exchange's question, which the broker is asked below.
+        for case in file.cases.iter().filter(|case| case.expect["outcome"] != "subject_token_not_for_client") {
             let folder = tempfile::tempdir().unwrap();
             let loaded = load(&install(folder.path(), &[(&file, Some(case))]));
             let (found, expected) = (outcome(&loaded, &file, case), sorted(case.expect.clone()));

@@ -267,6 +267,9 @@ async fn a_key_file_that_changed_is_in_force_with_the_configuration_that_says_so
     std::fs::write(&path, "{").unwrap();
     let keys = keys.with_entries(entries());
     assert_eq!(keys.keys("corp").await.unwrap().len(), 2, "the last good set stays");
+}
+
+#[tokio::test]
 async fn a_set_that_is_none_is_not_taken() {
     let site = Site::start().await;
     site.publishes("k1");
