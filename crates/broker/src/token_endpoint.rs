@@ -8,7 +8,7 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
-use delegation::oauth::{AskedPart, ClientCredentialsRequest, Form, GrantType, Reason, TokenExchangeRequest};
+use delegation::oauth::{AskedPart, ClientCredentialsRequest, Form, GrantType, Reason, TokenExchangeRequest, TokenType};
 use delegation::registry::{AuthenticatedClient, Moment};
 use delegation::token::{
     Authentic, AuthenticateError, Introspected, OpaqueToken, SubjectToken, TokenError, TokenKind, Unverified, Verified,
