@@ -16,6 +16,8 @@ mod outside;
 mod own;
 mod subject;
 mod vendor;
+#[cfg(test)]
+mod vectors;
 mod verified;
 
 pub use assertion::{AssertedClient, AssertedWorkload};

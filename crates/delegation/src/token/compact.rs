@@ -16,7 +16,17 @@ const DEPTH: usize = 64;
 /// Header members that change what is verified or with which key (RFC 8725 §3.10; RFC 7797 §6).
 const REFUSED: [&str; 6] = ["crit", "jku", "x5u", "jwk", "zip", "b64"];
 
-/// The parts of a compact token.
+/// The parts of a compact JWS, whatever its payload is.
+pub(super) struct Jws {
+    pub(super) algorithm: Algorithm,
+    pub(super) kid: Option<String>,
+    pub(super) typ: Option<String>,
+    pub(super) payload: Vec<u8>,
+    pub(super) signing_input: String,
+    pub(super) signature: Vec<u8>,
+}
+
+/// The parts of a compact token: a JWS whose payload is a claims set.
 #[derive(Clone)]
 pub(super) struct Compact {
     pub(super) algorithm: Algorithm,
@@ -33,8 +43,23 @@ pub(super) struct Compact {
 pub(super) struct NotCompact(pub(super) &'static str);
 
 impl Compact {
-    /// Reads a compact token: bounded size, exactly three segments of canonical base64url, JSON objects without
-    /// duplicate members, a known asymmetric `alg`, and no header that would change what is verified.
+    /// Reads a compact token: a [`Jws`] whose payload is a JSON object without duplicate members.
+    pub(super) fn parse(token: &str) -> Result<Self, NotCompact> {
+        let jws = Jws::parse(token)?;
+        Ok(Self {
+            claims: object(&jws.payload)?,
+            algorithm: jws.algorithm,
+            kid: jws.kid,
+            typ: jws.typ,
+            signing_input: jws.signing_input,
+            signature: jws.signature,
+        })
+    }
+}
+
+impl Jws {
+    /// Reads a compact JWS: bounded size, exactly three segments of canonical base64url, a header that is a JSON object
+    /// without duplicate members, a known asymmetric `alg`, and no header that would change what is verified.
     pub(super) fn parse(token: &str) -> Result<Self, NotCompact> {
         if token.len() > LONGEST {
             return Err(NotCompact("too long"));
@@ -45,8 +70,7 @@ impl Compact {
             return Err(NotCompact("expected three segments"));
         };
         let decode = |segment: &str| URL_SAFE_NO_PAD.decode(segment).map_err(|_| NotCompact("a segment is not canonical base64url"));
-        let object = |segment: &str| json::parse_object(&decode(segment)?, DEPTH).map_err(|_| NotCompact("a segment is not a JSON object"));
-        let members = object(header)?;
+        let members = object(&decode(header)?)?;
         if REFUSED.iter().any(|name| members.contains_key(*name)) {
             return Err(NotCompact("a header member that is never taken"));
         }
@@ -60,18 +84,21 @@ impl Compact {
         if kid.as_ref().is_some_and(|kid| kid.len() > LONGEST_KID) {
             return Err(NotCompact("the key's name is too long"));
         }
-        let signature = decode(signature)?;
-        if signature.is_empty() {
+        let decoded = decode(signature)?;
+        if decoded.is_empty() {
             return Err(NotCompact("no signature"));
         }
-        let signing_input = format!("{header}.{payload}");
         Ok(Self {
             algorithm,
             kid,
             typ: text("typ")?,
-            claims: object(payload)?,
-            signing_input,
-            signature,
+            payload: decode(payload)?,
+            signing_input: format!("{header}.{payload}"),
+            signature: decoded,
         })
     }
+}
+
+fn object(bytes: &[u8]) -> Result<Map<String, Value>, NotCompact> {
+    json::parse_object(bytes, DEPTH).map_err(|_| NotCompact("a segment is not a JSON object"))
 }

@@ -1,5 +1,7 @@
 //! Verification keys: each belongs to one issuer and one algorithm (RFC 7517, RFC 7518, RFC 8725 §3.1).
 
+use std::collections::BTreeSet;
+
 use aws_lc_rs::rsa::PublicKeyComponents;
 use aws_lc_rs::signature::{self, ParsedPublicKey};
 use base64::Engine;
@@ -8,6 +10,8 @@ use serde_json::{Map, Value};
 
 use super::digest::sha256;
 use crate::json;
+
+mod roca;
 
 /// No more keys in one set than this are looked at.
 const MOST: usize = 100;
@@ -29,7 +33,7 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Rs256,
         Self::Rs384,
         Self::Rs512,
@@ -101,20 +105,35 @@ pub enum KeySetError {
     /// No key that this issuer may sign with.
     #[error("no usable key among {0}: each needs a known type, enough strength and an algorithm that the configuration allows")]
     NoUsableKey(usize),
+    /// A shared secret was published beside or instead of public keys.
+    #[error("the set holds a shared secret (`kty` is `oct`): whoever reads the set could sign")]
+    SharedSecret,
+    /// Two usable keys have one `kid`.
+    #[error("two usable keys of the set have one `kid`: which of them is meant cannot be told")]
+    OneNameTwice,
 }
 
 impl KeySet {
     /// Reads a JSON Web Key Set (RFC 7517 §5) as `issuer`'s, for the algorithms that `issuer` may use.
     ///
-    /// A key that is unfit (another use, unknown type, a point off its curve, RSA below 2,048 bits or with an
-    /// exponent below 65,537, a private key that was published) is left out; if none is left the set is refused.
+    /// A key that is unfit (another use, unknown type, a point off its curve, RSA below 2,048 bits, with an exponent
+    /// below 65,537 or factorable by ROCA, a private key that was published) is left out; if none is left the set is
+    /// refused. So is a set that holds a shared secret, or in which two usable keys have one `kid`: providers keep
+    /// encryption keys and algorithms that are not asked for under the same name, and those do not count.
     pub fn parse(issuer: &str, jwks: &[u8], algorithms: &[Algorithm]) -> Result<Self, KeySetError> {
         let set = json::parse_object(jwks, 16).map_err(|_| KeySetError::NotASet)?;
         let listed = set.get("keys").and_then(Value::as_array).ok_or(KeySetError::NotASet)?;
+        if listed.iter().any(|key| key.get("kty").is_some_and(|kty| kty == "oct")) {
+            return Err(KeySetError::SharedSecret);
+        }
         let usable = |key: &Value| key.as_object().and_then(|key| VerifyingKey::from_jwk(key, algorithms));
         let keys: Vec<_> = listed.iter().take(MOST).filter_map(usable).collect();
         if keys.is_empty() {
             return Err(KeySetError::NoUsableKey(listed.len()));
+        }
+        let mut names = BTreeSet::new();
+        if !keys.iter().filter_map(|key| key.kid.as_deref()).all(|kid| names.insert(kid)) {
+            return Err(KeySetError::OneNameTwice);
         }
         Ok(Self {
             identity: identity(issuer, jwks, algorithms),
@@ -246,7 +265,7 @@ fn parse_raw(algorithm: Algorithm, bytes: &[u8]) -> Option<ParsedPublicKey> {
 fn parse_rsa(algorithm: Algorithm, n: Vec<u8>, e: Vec<u8>) -> Option<ParsedPublicKey> {
     let exponent = e.iter().try_fold(0_u64, |value, byte| value.checked_mul(256)?.checked_add(u64::from(*byte)))?;
     let padded = [&n, &e].iter().any(|number| number.first() == Some(&0));
-    if exponent < 65_537 || padded || !(256..=1024).contains(&n.len()) {
+    if exponent < 65_537 || padded || !(256..=1024).contains(&n.len()) || roca::fits(&n) {
         return None;
     }
     let key = PublicKeyComponents { n, e };

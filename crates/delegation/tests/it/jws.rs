@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
-use delegation::token::{Algorithm, AuthenticateError, KeySet, SubjectToken, Unverified};
+use delegation::token::{Algorithm, AuthenticateError, KeySet, KeySetError, SubjectToken, Unverified};
 use serde_json::{Value, json};
 use testkit::{CORP, FakeIssuer, user_claims};
 
@@ -86,12 +86,15 @@ fn a_shared_secret_is_never_taken_for_a_signature() {
 }
 
 #[test]
-fn a_symmetric_key_in_a_key_set_is_left_out() {
-    let jwks = json!({ "keys": [{ "kty": "oct", "k": "AAAA", "kid": "k1", "alg": "HS256" }] });
-    assert!(
-        KeySet::parse(CORP, jwks.to_string().as_bytes(), &[Algorithm::Es256]).is_err(),
-        "JWS-007"
-    );
+fn a_set_with_a_shared_secret_is_refused() {
+    let secret = json!({ "kty": "oct", "k": "AAAA", "kid": "k2", "alg": "HS256" });
+    for jwks in [
+        json!({ "keys": [secret] }),
+        json!({ "keys": [FakeIssuer::es256(CORP).jwk(), secret] }),
+    ] {
+        let read = KeySet::parse(CORP, jwks.to_string().as_bytes(), &[Algorithm::Es256]);
+        assert!(matches!(read, Err(KeySetError::SharedSecret)), "JWS-007");
+    }
 }
 
 #[test]
@@ -149,8 +152,22 @@ fn a_named_key_verifies_alone() {
     refused("JWS-014", &unnamed, &keys);
     assert_eq!(authentic(&unnamed, &y.key_set()), Ok(()), "with one key no name is needed");
     let twice = json!({ "keys": [x.jwk(), FakeIssuer::new(CORP, "x", Algorithm::Es256).jwk()] });
-    let keys = KeySet::parse(CORP, twice.to_string().as_bytes(), &[Algorithm::Es256]).unwrap();
-    refused("JWS-014: two keys of one name", &x.sign("at+jwt", &user_claims()), &keys);
+    assert!(
+        matches!(
+            KeySet::parse(CORP, twice.to_string().as_bytes(), &[Algorithm::Es256]),
+            Err(KeySetError::OneNameTwice)
+        ),
+        "JWS-014: two keys of one name"
+    );
+    let mut encrypts = FakeIssuer::new(CORP, "x", Algorithm::Es256).jwk();
+    encrypts["use"] = json!("enc");
+    let beside = json!({ "keys": [encrypts, x.jwk(), FakeIssuer::new(CORP, "x", Algorithm::EdDsa).jwk()] });
+    let keys = KeySet::parse(CORP, beside.to_string().as_bytes(), &[Algorithm::Es256]).unwrap();
+    assert_eq!(
+        authentic(&x.sign("at+jwt", &user_claims()), &keys),
+        Ok(()),
+        "keys that cannot be meant do not count"
+    );
 }
 
 #[test]
