@@ -9,8 +9,10 @@
 
 mod claims;
 mod details;
+mod forgeries;
 mod forms;
 mod identities;
 mod jws;
+mod mutants;
 mod order;
 mod own_tokens;
