@@ -16,3 +16,4 @@ mod jws;
 mod mutants;
 mod order;
 mod own_tokens;
+mod rich_requests;

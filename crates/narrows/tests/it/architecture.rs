@@ -57,6 +57,7 @@ fn no_crate_reaches_what_it_must_not() {
 #[test]
 fn one_crypto_library_and_no_test_code_in_the_program() {
     let reached = reaches("narrows");
+    // SUP-007: test code cannot be in the program, whatever is switched on.
     // JWS-046: the crate `rsa` signs in a time that depends on its key.
     for name in ["testkit", "openssl", "native-tls", "ring", "rsa", "jsonwebtoken"] {
         assert!(!reached.contains(name), "narrows reaches {name}");

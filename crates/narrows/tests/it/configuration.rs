@@ -82,6 +82,17 @@ fn what_is_wrong_is_named_with_its_line_and_a_mend() {
 }
 
 #[test]
+fn an_empty_configuration_opens_nothing() {
+    let folder = started("plain");
+    std::fs::write(folder.path().join("empty.toml"), "").unwrap();
+    for command in ["check", "serve"] {
+        let ran = narrows(folder.path(), &["--config", "empty.toml", command], "");
+        assert_eq!(ran.code, 1, "SUP-008: {command}: {}{}", ran.out, ran.err);
+        assert!((ran.out + &ran.err).contains("issuer"), "SUP-008: {command} names what is missing");
+    }
+}
+
+#[test]
 fn all_that_is_wrong_is_told_at_once() {
     let folder = started("plain");
     let text = std::fs::read_to_string(folder.path().join("narrows.toml")).unwrap();
