@@ -2,7 +2,7 @@
 //!
 //! They lie below the claims because the vectors' payloads are no claims sets; through the public door every one would
 //! be refused, and nothing be learnt.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may panic")]
 
 mod jose;
 mod raw;

@@ -1,6 +1,7 @@
 //! Claims about the words of delegation.
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::indexing_slicing,
     clippy::string_slice,
     clippy::needless_pass_by_value,
