@@ -71,7 +71,7 @@ impl StoreJournal {
     }
 }
 
-impl Journal for SqliteJournal {
+impl Journal for StoreJournal {
     async fn commit(&self, entry: Entry) -> Result<u64, CommitError> {
         // A writer that is gone drops the sender: unknown, and so unavailable.
         self.submit(entry)?.await.unwrap_or(Err(CommitError::Unavailable))

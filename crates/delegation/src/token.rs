@@ -15,9 +15,9 @@ mod kind;
 mod outside;
 mod own;
 mod subject;
-mod vendor;
 #[cfg(test)]
 mod vectors;
+mod vendor;
 mod verified;
 
 pub use assertion::{AssertedClient, AssertedWorkload};

@@ -65,6 +65,7 @@ fn is_context(json: &Value) -> bool {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use std::str::FromStr;
 
@@ -73,11 +74,8 @@ mod tests {
     use super::Reads;
 
     fn reads(condition: &str) -> Reads {
-        let policy = Policy::from_str(&format!("permit (principal, action, resource) when {{ {condition} }};"));
-        let Ok(json) = policy.map(|policy| policy.to_json()) else {
-            unreachable!("no policy: {condition}")
-        };
-        Reads::of([&json.unwrap_or_default()])
+        let policy = Policy::from_str(&format!("permit (principal, action, resource) when {{ {condition} }};")).unwrap();
+        Reads::of([&policy.to_json().unwrap()])
     }
 
     #[test]

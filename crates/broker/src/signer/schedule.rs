@@ -67,6 +67,7 @@ mod tests {
     use std::time::Duration;
 
     use delegation::time::Timestamp;
+    use delegation::token::Algorithm;
 
     use super::{KeyInfo, KeyState, Schedule, Step};
 

@@ -188,7 +188,8 @@ impl Installation {
 
     /// Puts other rules, rates and issuers in force, over the test snapshot.
     pub(crate) async fn swap(&self, rules: &str, rates: broker::Rates, entries: Vec<IssuerEntry>) {
-        self.broker.swap(self.in_force(rules, rates), entries).await.unwrap();
+        let settings = Settings::clone(&self.broker.settings());
+        self.broker.swap(settings, self.in_force(rules, rates), entries).await.unwrap();
     }
 
     /// The installation's snapshot with other rules and rates.
@@ -202,7 +203,12 @@ impl Installation {
         snapshot.clients.get_mut(&ClientId::parse("edge").unwrap()).unwrap().auth.push(by_assertion());
         let policy = CedarPolicy::load(&snapshot, &files, "UTC", "p-2".to_owned()).unwrap();
         let snapshot = Arc::new(snapshot);
-        InForce { snapshot, policy, rates }
+        InForce {
+            snapshot,
+            policy,
+            rates,
+            introspection: None,
+        }
     }
 
     pub(crate) async fn stop(self) {

@@ -1,5 +1,6 @@
 //! The broker over HTTP, on real SQLite and real PostgreSQL, with real keys.
 #![expect(
+    clippy::panic,
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::type_complexity,

@@ -200,6 +200,7 @@ fn scratched(dice: &mut Dice, good: &str) -> String {
 
 #[test]
 fn no_mutant_is_accepted_that_the_oracle_refuses() {
+    #[expect(clippy::disallowed_methods, reason = "a long run is asked for from outside")]
     let number = |name: &str, otherwise: u64| std::env::var(name).map_or(otherwise, |text| text.parse().unwrap());
     let (total, seed) = (number("NARROWS_MUTANTS", 100_000), number("NARROWS_SEED", 20_250_801));
     let issuer = FakeIssuer::es256(CORP);

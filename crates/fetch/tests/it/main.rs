@@ -276,7 +276,12 @@ async fn a_set_that_is_none_is_not_taken() {
     let keys = site.keys(site.at("/jwks"));
     keys.keys("corp").await.unwrap();
     let mut private = FakeIssuer::new(&site.url, "k2", Algorithm::Es256).jwks();
-    private["keys"][0]["d"] = "AAAA".into();
+    *private
+        .pointer_mut("/keys/0")
+        .and_then(|key| key.as_object_mut())
+        .unwrap()
+        .entry("d")
+        .or_insert("".into()) = "AAAA".into();
     let bad = [
         "<html><body>sign in</body></html>".to_owned(),
         r#"{"keys":[{"kty":"oct","k":"c2VjcmV0","alg":"HS256","kid":"k2"}]}"#.to_owned(),

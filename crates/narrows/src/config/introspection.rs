@@ -35,7 +35,7 @@ pub(super) fn build(file: &File, problems: &mut Problems) -> Option<Introspectio
         }
         match issuer_url(&entry.url) {
             Some(url) => {
-                built.get_or_insert(Introspection {
+                built.get_or_insert_with(|| Introspection {
                     name: issuer.name.clone(),
                     issuer: issuer.issuer.clone(),
                     url,
