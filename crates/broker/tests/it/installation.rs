@@ -211,6 +211,20 @@ impl Installation {
         }
     }
 
+    /// Makes a new key that signs at once.
+    pub(crate) async fn rotate(&self, now: delegation::time::Timestamp) {
+        let settings = self.broker.settings();
+        let store = broker::store::Store::open(&settings.store).await.unwrap();
+        let kid = broker::signer::rotate(&store, &settings.key_files, settings.algorithm, now).await.unwrap();
+        let schedule = broker::signer::Schedule {
+            algorithm: settings.algorithm,
+            rotate_every: settings.rotate_every,
+            publish_before: settings.publish_before,
+            longest_life: Duration::from_secs(600),
+        };
+        broker::signer::activate(&store, &kid, &schedule, now).await.unwrap();
+    }
+
     pub(crate) async fn stop(self) {
         let _ = self.stop.send(true);
         self.broker.close().await;

@@ -97,7 +97,7 @@ async fn a_token_of_ours_is_not_remembered_past_its_key() {
     let store = broker::store::Store::open(&settings.store).await.unwrap();
     let now = delegation::time::Timestamp::from_seconds(crate::installation::seconds());
     let old = broker::signer::list(&store).await.unwrap()[0].kid.clone();
-    broker::signer::rotate(&store, &settings.key_files, settings.algorithm, now).await.unwrap();
+    narrows.rotate(now).await;
     narrows.broker.tend().await;
     assert_eq!(
         narrows.exchange(&[("subject_token", &ours)]).await.status,

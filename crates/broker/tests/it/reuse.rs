@@ -124,10 +124,7 @@ async fn nothing_is_handed_out_again_under_a_key_that_signs_no_more() {
     let narrows = Installation::start().await;
     let token = narrows.user_token();
     let first = ask(&narrows, "edge", &[("subject_token", &token)]).await.unwrap();
-    let settings = narrows.broker.settings().clone();
-    let store = broker::store::Store::open(&settings.store).await.unwrap();
-    let now = delegation::time::Timestamp::from_seconds(crate::installation::seconds());
-    broker::signer::rotate(&store, &settings.key_files, settings.algorithm, now).await.unwrap();
+    narrows.rotate(delegation::time::Timestamp::from_seconds(crate::installation::seconds())).await;
     narrows.broker.tend().await;
     let after = ask(&narrows, "edge", &[("subject_token", &token)]).await.unwrap();
     assert_ne!(jti(&after), jti(&first));

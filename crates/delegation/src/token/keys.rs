@@ -208,8 +208,9 @@ impl VerifyingKey {
             None if natural.is_rsa() => only_rsa(algorithms)?,
             None => natural,
         };
-        // A key of another type than its `alg` is for does not parse below.
-        if !algorithms.contains(&algorithm) {
+        // What a key says of its type, curve and algorithm agrees, or nothing that it says can be relied on.
+        let agrees = algorithm == natural || (algorithm.is_rsa() && natural.is_rsa());
+        if !agrees || !algorithms.contains(&algorithm) {
             return None;
         }
         let key = match natural {

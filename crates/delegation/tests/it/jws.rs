@@ -354,6 +354,9 @@ fn unfit_keys_are_left_out_of_a_set() {
     let mut wrong_curve = p384;
     wrong_curve["alg"] = json!("ES256");
     let good = FakeIssuer::es256(CORP).jwk();
+    // Coordinates of one curve under the name of another.
+    let mut another_name = good.clone();
+    another_name["crv"] = json!("P-384");
     let mut off_curve = good.clone();
     off_curve["y"] = good["x"].clone();
     let mut zero = good.clone();
@@ -378,6 +381,7 @@ fn unfit_keys_are_left_out_of_a_set() {
     let all = [Algorithm::Es256, Algorithm::Es384, Algorithm::Rs256, Algorithm::EdDsa];
     let bad = [
         wrong_curve,
+        another_name,
         off_curve,
         zero,
         encrypts,

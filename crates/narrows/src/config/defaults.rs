@@ -99,6 +99,7 @@ fn presets(named: Option<&str>) -> Value {
     let presets = profile::presets(named.map(|(_, profile)| profile));
     let list = |words: &[&str]| Value::Array(words.iter().map(|word| Value::from(*word)).collect());
     let entries = [
+        ("token_types", list(presets.token_types)),
         ("typ", list(presets.typ)),
         ("scope_claim", Value::from(presets.scope_claim)),
         ("client_claims", list(presets.client_claims)),

@@ -13,8 +13,6 @@ pub(super) struct Presets {
 }
 
 const CLIENTS: &[&str] = &["azp", "client_id", "cid", "appid"];
-/// Vendors that sign with nothing else.
-const RSA: &[&str] = &["RS256"];
 
 /// The presets of `profile`.
 pub(super) fn presets(profile: Option<Profile>) -> Presets {
@@ -30,7 +28,6 @@ pub(super) fn presets(profile: Option<Profile>) -> Presets {
         None | Some(Profile::Rfc9068) => plain,
         // No `typ` in Okta's access tokens, and scopes as an array.
         Some(Profile::Okta) => Presets {
-            algorithms: RSA,
             typ: &["at+jwt", "JWT", ""],
             scope_claim: "scp",
             client_claims: &["cid"],
@@ -38,7 +35,6 @@ pub(super) fn presets(profile: Option<Profile>) -> Presets {
         },
         // Version 1 names the client `appid`, version 2 `azp`.
         Some(Profile::Entra) => Presets {
-            algorithms: RSA,
             typ: &["JWT"],
             scope_claim: "scp",
             client_claims: &["azp", "appid"],
@@ -51,7 +47,6 @@ pub(super) fn presets(profile: Option<Profile>) -> Presets {
             ..plain
         },
         Some(Profile::Cognito) => Presets {
-            algorithms: RSA,
             typ: &["JWT", ""],
             client_claims: &["client_id"],
             ..plain
@@ -63,7 +58,6 @@ pub(super) fn presets(profile: Option<Profile>) -> Presets {
         },
         // Google's access tokens are opaque, and known to Google alone.
         Some(Profile::Google) => Presets {
-            algorithms: RSA,
             token_types: &["id_token"],
             typ: &["JWT"],
             client_claims: &["azp"],
@@ -77,7 +71,6 @@ pub(super) fn presets(profile: Option<Profile>) -> Presets {
             ..plain
         },
         Some(Profile::Github) => Presets {
-            algorithms: RSA,
             token_types: &["id_token", "jwt"],
             typ: &["JWT"],
             subject: "workload",
