@@ -55,6 +55,24 @@ async fn hostile_exchanges_get_the_error_of_the_contract() {
         ("TEX-004", vec![("scope", "a  b".to_owned())], scope, "malformed_request"),
         (
             "TEX-004",
+            vec![("scope", "profile\u{a0}admin".to_owned())],
+            scope,
+            "malformed_request",
+        ),
+        (
+            "TEX-004",
+            vec![("authorization_details", String::new()), ("scope", "*".to_owned())],
+            scope,
+            "wider_than_subject",
+        ),
+        (
+            "TEX-004",
+            vec![("authorization_details", String::new()), ("scope", many_scopes())],
+            scope,
+            "wider_than_subject",
+        ),
+        (
+            "TEX-004",
             vec![("authorization_details", String::new()), ("scope", "PROFILE".to_owned())],
             scope,
             "wider_than_subject",
@@ -256,7 +274,7 @@ async fn tokens_out_of_time_or_out_of_place_are_told_apart() {
             "may_act_mismatch",
         ),
         (
-            "TEX-058",
+            "cnf",
             with("cnf", json!({ "jkt": "x" })),
             "invalid_dpop_proof",
             "invalid_dpop_proof",
@@ -372,4 +390,9 @@ async fn chains_end_where_the_configuration_says() {
     let third = narrows.exchange(&[("subject_token", second.text("access_token"))]).await;
     told("TEX-041 TEX-043", &third, 400, "invalid_request", "chain_too_long");
     narrows.stop().await;
+}
+
+/// Ten thousand scopes, as many as a form has room for.
+fn many_scopes() -> String {
+    (0..10_000).map(|at| format!("s{at:x}")).collect::<Vec<_>>().join(" ")
 }

@@ -38,6 +38,8 @@ fn only_a_client_that_it_is_addressed_to_exchanges_a_token() {
         "https://EDGE.example",
         "https://edge.example.evil",
         "https://edge.example#x",
+        // A Cyrillic e.
+        "https://\u{435}dge.example",
     ] {
         let mut claims = user_claims();
         claims["aud"] = json!(aud);
