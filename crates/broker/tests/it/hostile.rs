@@ -392,7 +392,9 @@ async fn chains_end_where_the_configuration_says() {
     narrows.stop().await;
 }
 
-/// Ten thousand scopes, as many as a form has room for.
+/// Ten thousand scopes of three letters, as many as a form has room for.
 fn many_scopes() -> String {
-    (0..10_000).map(|at| format!("s{at:x}")).collect::<Vec<_>>().join(" ")
+    let letter = |at: u32| char::from_digit(10 + at % 26, 36).unwrap();
+    let scope = |at: u32| String::from_iter([letter(at / 676), letter(at / 26), letter(at)]);
+    (0..10_000).map(scope).collect::<Vec<_>>().join(" ")
 }

@@ -23,7 +23,11 @@ pub(super) fn fits(modulus: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
     use super::fits;
+    use crate::token::{Algorithm, KeySet};
 
     /// 65,537 to the power of `exponent`, big-endian.
     fn power(exponent: usize) -> Vec<u8> {
@@ -43,6 +47,20 @@ mod tests {
         }
         little.reverse();
         little
+    }
+
+    fn loads(modulus: &[u8]) -> bool {
+        let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        let key = serde_json::json!({ "kty": "RSA", "alg": "RS256", "n": text(modulus), "e": "AQAB" });
+        let set = serde_json::json!({ "keys": [key] });
+        KeySet::parse("corp", set.to_string().as_bytes(), &[Algorithm::Rs256]).is_ok()
+    }
+
+    #[test]
+    fn a_set_with_such_a_key_alone_is_refused_and_its_neighbour_loads() {
+        let flawed = power(128);
+        let neighbour: Vec<_> = flawed.iter().map(|digit| digit ^ 2).collect();
+        assert!(!loads(&flawed) && loads(&neighbour));
     }
 
     #[test]
