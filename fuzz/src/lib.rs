@@ -1,18 +1,35 @@
 //! Fuzz targets: each takes any bytes, and panics if a promise of the reader does not hold.
 //!
 //! They are plain functions, so that a stable test replays the corpus and any fuzzing engine can call them.
-#![expect(clippy::expect_used, reason = "a target speaks by panicking")]
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a target speaks by panicking"
+)]
+
+mod replay;
 
 use delegation::details::{Detail, Standing};
 use delegation::oauth::{ClientCredentialsRequest, Form, TokenExchangeRequest};
 use delegation::token::{ActorToken, ClientAssertion, SubjectToken, Unverified, WorkloadAssertion};
+use policy_cedar::{CedarPolicy, PolicyFile};
 use testkit::snapshot;
 
-/// A target, by its name.
-pub type Target = (&'static str, fn(&[u8]));
+pub use replay::{Target, replay};
 
-/// Every target; the folder of its corpus has its name.
-pub const TARGETS: [Target; 4] = [("token", token), ("request", request), ("details", details), ("short", short)];
+/// Every target but the configuration's, which lies beside what it tries, in `narrows`.
+pub const TARGETS: [Target; 5] = [
+    target("token", token, 20_000),
+    target("request", request, 20_000),
+    target("details", details, 20_000),
+    target("short", short, 20_000),
+    target("policy", policy, 300),
+];
+
+const fn target(name: &'static str, run: fn(&[u8]), changes: u64) -> Target {
+    Target { name, run, changes }
+}
 
 /// A token of any kind: whatever parses names an issuer.
 pub fn token(bytes: &[u8]) {
@@ -67,5 +84,24 @@ pub fn short(bytes: &[u8]) {
     if let Ok(detail) = Detail::parse_short(text, &types, Standing::Ceiling) {
         let again = Detail::parse_short(&detail.to_string(), &types, Standing::Ceiling).expect("what was printed is read");
         assert_eq!(again, detail, "and means the same");
+    }
+}
+
+/// A policy file: what is loaded has rules, each with a name of its own; what is refused is told with its place.
+pub fn policy(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let file = PolicyFile {
+        name: "rules.cedar".to_owned(),
+        text: text.to_owned(),
+    };
+    match CedarPolicy::load(&snapshot(), &[file], "UTC", "p-fuzz".to_owned()) {
+        Ok(policy) => assert!(
+            policy.len() <= text.matches("@id").count(),
+            "every rule that is in force has an @id of its own"
+        ),
+        Err(error) => assert!(
+            error.to_string().lines().all(|line| line.starts_with("rules.cedar:")),
+            "every mistake has its place: {error}"
+        ),
     }
 }

@@ -8,6 +8,8 @@ mod detail_types;
 mod duration;
 mod either;
 mod file;
+#[cfg(test)]
+mod fuzzed;
 mod introspection;
 mod issuers;
 mod layer;
