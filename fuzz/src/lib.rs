@@ -11,8 +11,8 @@
 mod replay;
 
 use delegation::details::{Detail, Standing};
-use delegation::oauth::{ClientCredentialsRequest, Form, TokenExchangeRequest};
-use delegation::token::{ActorToken, ClientAssertion, SubjectToken, Unverified, WorkloadAssertion};
+use delegation::oauth::{ClientCredentialsRequest, Form, JwtBearerRequest, TokenExchangeRequest};
+use delegation::token::{ActorToken, ClientAssertion, IdJag, SubjectToken, Unverified, WorkloadAssertion};
 use policy_cedar::{CedarPolicy, PolicyFile};
 use testkit::snapshot;
 
@@ -39,6 +39,7 @@ pub fn token(bytes: &[u8]) {
         Unverified::<ActorToken>::parse(text).map(|token| token.claimed_issuer().to_owned()),
         Unverified::<ClientAssertion>::parse(text).map(|token| token.claimed_issuer().to_owned()),
         Unverified::<WorkloadAssertion>::parse(text).map(|token| token.claimed_issuer().to_owned()),
+        Unverified::<IdJag>::parse(text).map(|token| token.claimed_issuer().to_owned()),
     ]
     .into_iter()
     .flatten()
@@ -57,6 +58,12 @@ pub fn request(bytes: &[u8]) {
         assert!(
             !request.asked.targets.is_empty() && !request.subject.token.is_empty(),
             "nothing that is required is absent"
+        );
+    }
+    if let Ok(request) = JwtBearerRequest::parse(&form) {
+        assert!(
+            !request.asked.targets.is_empty() && !request.assertion.is_empty() && form.get("subject_token").is_none(),
+            "an assertion stands alone"
         );
     }
     if let Ok(request) = ClientCredentialsRequest::parse(&form) {

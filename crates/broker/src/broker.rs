@@ -14,6 +14,7 @@ use fetch::{Fetcher, Introspection, IssuerEntry, IssuerKeys};
 use issuance::audit::{CommitError, Decision, Entry, Journal, Kind, Record, Use, commit_denial};
 use policy_cedar::CedarPolicy;
 
+use crate::denied::give_up_last;
 use crate::ids;
 use crate::journal::StoreJournal;
 use crate::keys::VerificationKeys;
@@ -234,17 +235,14 @@ impl Broker {
                 },
             };
         };
-        match commit_denial(&self.journal, reason, record.clone(), uses).await {
-            Ok(_) => (reason, id),
-            // The credential was shown before: that is the reason, and the record of it uses nothing up.
-            Err(CommitError::AlreadyUsed) => {
-                let reason = Reason::ClientAuthenticationFailed;
-                match commit_denial(&self.journal, reason, record, Vec::new()).await {
-                    Ok(_) => (reason, id),
-                    Err(_) => (Reason::StoreUnavailable, id),
-                }
+        let (mut reason, mut uses) = (reason, uses);
+        loop {
+            match commit_denial(&self.journal, reason, record.clone(), uses.clone()).await {
+                Ok(_) => return (reason, id),
+                // Something was shown before: that is the reason, and the record of it does not use it up.
+                Err(CommitError::AlreadyUsed) if !uses.is_empty() => reason = give_up_last(&mut uses),
+                Err(_) => return (Reason::StoreUnavailable, id),
             }
-            Err(CommitError::Unavailable) => (Reason::StoreUnavailable, id),
         }
     }
 

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
-use delegation::oauth::Reason;
-use issuance::audit::{Record, Use};
+use delegation::oauth::{Manner, Reason};
+use issuance::audit::{Record, Use, UseKind};
 
 use crate::broker::Broker;
 use crate::ids;
@@ -15,10 +15,47 @@ pub(crate) struct Denied {
     pub(crate) reason: Reason,
     /// What the refusal uses up; `None` where refusals are counted together.
     pub(crate) uses: Option<Vec<Use>>,
-    /// Whether the request asked for details, which decides between two error codes.
-    pub(crate) asks_details: bool,
+    /// What of the request decides between two error codes.
+    pub(crate) manner: Manner,
     /// Whether it counts for the network that it came from.
     pub(crate) is_stranger: bool,
+}
+
+/// What a request of a client that authenticated has shown, for the refusals that may follow.
+pub(crate) struct Shown {
+    pub(crate) manner: Manner,
+    /// What the decision uses up, whichever way it goes, in the order in which it is asked about.
+    pub(crate) uses: Vec<Use>,
+}
+
+impl Shown {
+    /// The refusal of this request for `reason`; it uses up what was shown.
+    pub(crate) fn denied(&self, reason: Reason) -> Denied {
+        Denied {
+            reason,
+            uses: Some(self.uses.clone()),
+            manner: self.manner,
+            is_stranger: false,
+        }
+    }
+
+    /// The refusal after something in it turned out to have been used before; nothing was used up by that.
+    pub(crate) fn denied_as_used(mut self, record: &mut Record) -> Denied {
+        record.id = ids::decision();
+        let reason = give_up_last(&mut self.uses);
+        self.denied(reason)
+    }
+}
+
+/// Takes the last use back, of several of which one had been used before, and gives the reason that holds if it was that one.
+///
+/// A refusal for that reason is then recorded with the uses that remain: if one of those was used before too, that comes to
+/// light there, and is the reason that counts, since a client is asked about before its tokens.
+pub(crate) fn give_up_last(uses: &mut Vec<Use>) -> Reason {
+    match uses.pop().map(|last| last.kind) {
+        Some(UseKind::IdJag) => Reason::SubjectTokenInvalid,
+        Some(UseKind::ClientAssertion) | None => Reason::ClientAuthenticationFailed,
+    }
 }
 
 impl Denied {
@@ -35,18 +72,18 @@ impl Denied {
         Self {
             reason,
             uses: None,
-            asks_details: false,
+            manner: Manner::default(),
             is_stranger: false,
         }
     }
 
     /// A refusal after the commit: its record is a new one, and the credential is used up already.
-    pub(crate) fn recorded_anew(reason: Reason, asks_details: bool, record: &mut Record) -> Self {
+    pub(crate) fn recorded_anew(reason: Reason, manner: Manner, record: &mut Record) -> Self {
         record.id = ids::decision();
         Self {
             reason,
             uses: Some(Vec::new()),
-            asks_details,
+            manner,
             is_stranger: false,
         }
     }

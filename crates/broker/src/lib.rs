@@ -7,6 +7,7 @@ mod client_auth;
 mod denied;
 pub mod front_door;
 mod health;
+mod id_jag;
 mod ids;
 mod journal;
 mod keys;

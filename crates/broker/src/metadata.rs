@@ -15,13 +15,16 @@ use crate::broker::Broker;
 /// The algorithms that client assertions may be signed with.
 const ASSERTION_ALGORITHMS: [&str; 6] = ["ES256", "ES384", "EdDSA", "RS256", "PS256", "ES512"];
 
+/// The one profile of the assertion grant that is served (draft-ietf-oauth-identity-assertion-authz-grant §7).
+const ID_JAG_PROFILE: &str = "urn:ietf:params:oauth:grant-profile:id-jag";
+
 /// `GET /.well-known/oauth-authorization-server`: every endpoint that is served, and no other.
 pub(crate) async fn authorization_server(State(broker): State<Arc<Broker>>) -> Response {
     let in_force = broker.in_force();
     let issuer = &in_force.snapshot.issuer;
     let base = issuer.trim_end_matches('/');
     let types: Vec<_> = in_force.snapshot.types.iter().map(|declared| declared.name.as_str()).collect();
-    let grants = [GrantType::TokenExchange.as_str(), GrantType::ClientCredentials.as_str()];
+    let grants = [GrantType::TokenExchange, GrantType::ClientCredentials, GrantType::JwtBearer].map(GrantType::as_str);
     cacheable(
         "application/json",
         &json!({
@@ -29,6 +32,7 @@ pub(crate) async fn authorization_server(State(broker): State<Arc<Broker>>) -> R
             "token_endpoint": format!("{base}/oauth2/token"),
             "jwks_uri": format!("{base}/oauth2/jwks"),
             "grant_types_supported": grants,
+            "authorization_grant_profiles_supported": [ID_JAG_PROFILE],
             // Required by RFC 8414, section 2; there is no authorization endpoint to name one for.
             "response_types_supported": [],
             "token_endpoint_auth_methods_supported": ["private_key_jwt", "client_secret_basic", "client_secret_post"],

@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use delegation::details::Detail;
-use delegation::oauth::{ErrorCode, Reason, TokenType};
+use delegation::oauth::{ErrorCode, Manner, Reason, TokenType};
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use issuance::mint::Minted;
@@ -14,8 +14,8 @@ use serde_json::{Map, Value, json};
 pub(crate) struct Refusal {
     pub(crate) reason: Reason,
     pub(crate) decision_id: String,
-    /// Whether the request asked for details, which decides between two error codes.
-    pub(crate) asks_details: bool,
+    /// What of the request decides between two error codes.
+    pub(crate) manner: Manner,
     /// Whether credentials came in the `Authorization` header, which asks for a challenge.
     pub(crate) header_used: bool,
 }
@@ -40,7 +40,7 @@ pub(crate) fn issued(minted: &Minted) -> Response {
 
 /// The reply that says no (RFC 6749 §5.2).
 pub(crate) fn refused(refusal: &Refusal) -> Response {
-    let code = refusal.reason.code(refusal.asks_details);
+    let code = refusal.reason.code(refusal.manner);
     let status = match code {
         _ if refusal.reason == Reason::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         _ if refusal.reason == Reason::RateLimited => StatusCode::TOO_MANY_REQUESTS,

@@ -23,8 +23,9 @@ const UNWRITTEN: usize = 1024;
 /// For so long the oldest may be unwritten.
 const UNWRITTEN_FOR: Duration = Duration::from_secs(1);
 /// What of a form says which token is asked for.
-const ASKED: [&str; 12] = [
+const ASKED: [&str; 13] = [
     "grant_type",
+    "assertion",
     "subject_token",
     "subject_token_type",
     "actor_token",
@@ -85,6 +86,8 @@ struct Kept {
 pub(crate) enum NotAgain {
     /// A new token is to be minted.
     Mint(Box<Permit<Exchange>>),
+    /// Something that the request uses up had been used before.
+    Used,
     /// The record of the reuse was refused.
     Refused(Reason),
 }
@@ -131,7 +134,7 @@ pub(crate) async fn again(
         Err(permit) => Err(NotAgain::Mint(Box::new(permit))),
         Ok(again) => match write(broker, again.entry).await {
             Ok(()) => Ok(again.minted),
-            Err(CommitError::AlreadyUsed) => Err(NotAgain::Refused(Reason::ClientAuthenticationFailed)),
+            Err(CommitError::AlreadyUsed) => Err(NotAgain::Used),
             Err(CommitError::Unavailable) => Err(NotAgain::Refused(Reason::StoreUnavailable)),
         },
     }

@@ -8,7 +8,7 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
-use delegation::oauth::{AskedPart, ClientCredentialsRequest, Form, GrantType, Reason, TokenExchangeRequest, TokenType};
+use delegation::oauth::{ClientCredentialsRequest, Form, GrantType, JwtBearerRequest, Manner, Reason, TokenExchangeRequest, TokenType};
 use delegation::registry::{AuthenticatedClient, Moment};
 use delegation::token::{
     Authentic, AuthenticateError, Introspected, OpaqueToken, SubjectToken, TokenError, TokenKind, Unverified, Verified,
@@ -23,7 +23,8 @@ use issuance::policy;
 
 use crate::broker::{Broker, InForce};
 use crate::client_auth;
-use crate::denied::Denied;
+use crate::denied::{Denied, Shown};
+use crate::id_jag;
 use crate::ids;
 use crate::keys::OURS;
 use crate::limits::OverLimit;
@@ -80,13 +81,13 @@ pub(crate) async fn token(State(broker): State<Arc<Broker>>, Extension(peer): Ex
     let response = match answered {
         Ok(minted) => reply::issued(&minted),
         Err(denied) => {
-            let asks_details = denied.asks_details;
+            let manner = denied.manner;
             let (reason, decision_id) = broker.record_denial(denied.reason, record, denied.uses).await;
             broker.telemetry().refused(reason.as_str());
             reply::refused(&Refusal {
                 reason,
                 decision_id,
-                asks_details,
+                manner,
                 header_used,
             })
         }
@@ -129,46 +130,51 @@ pub(crate) async fn decide(
     // Nothing of the request is used up: the same assertion may come again when there is room.
     let allowed = broker.limits().client(client.id(), &in_force.rates, Instant::now());
     allowed.map_err(|OverLimit| Denied::uncounted(Reason::RateLimited))?;
-    let asks_details = AskedPart::asks_details(form);
-    let uses = exchange::uses(&client);
-    let denied = |reason| Denied {
-        reason,
-        uses: Some(uses.clone()),
-        asks_details,
-        is_stranger: false,
+    let mut shown = Shown {
+        manner: Manner::of(form),
+        uses: exchange::uses(&client),
     };
 
     // 3. Grant, then the request's own words.
-    let grant = form.get("grant_type").ok_or(Reason::MalformedRequest).map_err(denied)?;
-    let grant = GrantType::parse(grant)
-        .filter(|grant| *grant != GrantType::JwtBearer)
-        .ok_or(Reason::UnsupportedGrantType)
-        .map_err(denied)?;
+    let grant = form.get("grant_type").ok_or_else(|| shown.denied(Reason::MalformedRequest))?;
+    let grant = GrantType::parse(grant).ok_or_else(|| shown.denied(Reason::UnsupportedGrantType))?;
     if !client.client().grants.contains(&grant) {
-        return Err(denied(Reason::UnauthorizedClient));
+        return Err(shown.denied(Reason::UnauthorizedClient));
     }
     let fresh = exchange::Fresh {
         jti: ids::jti(),
         txn: ids::txn(),
     };
-    let proposed = if grant == GrantType::TokenExchange {
-        // 4. Tokens; 5. proposal.
-        let request = TokenExchangeRequest::parse(form).map_err(denied)?;
-        propose(broker, &in_force, &moment, &client, &request, fresh, record).await.map_err(denied)?
-    } else {
-        let request = ClientCredentialsRequest::parse(form).map_err(denied)?;
-        Exchange::propose_for_itself(&moment, &client, &request.asked, fresh, record).map_err(denied)?
+    // 4. Tokens; 5. proposal.
+    let proposed = match grant {
+        GrantType::TokenExchange => {
+            let request = TokenExchangeRequest::parse(form).map_err(|reason| shown.denied(reason))?;
+            propose(broker, &in_force, &moment, &client, &request, fresh, record).await
+        }
+        GrantType::JwtBearer => {
+            let request = JwtBearerRequest::parse(form).map_err(|reason| shown.denied(reason))?;
+            let id_jag = id_jag::verified(broker, &moment, &request.assertion).await;
+            let id_jag = id_jag.map_err(|reason| shown.denied(reason))?;
+            // From here on a refusal uses the grant up too.
+            shown.uses = exchange::uses_by_grant(&client, &id_jag);
+            Exchange::propose_by_grant(&moment, &client, &id_jag, &request.asked, fresh, record)
+        }
+        GrantType::ClientCredentials => {
+            let request = ClientCredentialsRequest::parse(form).map_err(|reason| shown.denied(reason))?;
+            Exchange::propose_for_itself(&moment, &client, &request.asked, fresh, record)
+        }
     };
+    let proposed = proposed.map_err(|reason| shown.denied(reason))?;
 
     // 6. Policy.
-    let permit = policy::decide(&in_force.policy, proposed, record).map_err(denied)?;
+    let permit = policy::decide(&in_force.policy, proposed, record).map_err(|reason| shown.denied(reason))?;
 
     // The view again, right before the commit: what was revoked meanwhile is not issued.
     if broker.view().is_client_disabled(client.id()) {
-        return Err(denied(Reason::ClientAuthenticationFailed));
+        return Err(shown.denied(Reason::ClientAuthenticationFailed));
     }
     if record.subject.as_ref().is_some_and(|subject| broker.view().is_subject_disabled(subject)) {
-        return Err(denied(Reason::SubjectDisabled));
+        return Err(shown.denied(Reason::SubjectDisabled));
     }
 
     // A front door may get what was minted before, if this permit is that one again.
@@ -178,7 +184,8 @@ pub(crate) async fn decide(
         Some(request) => match reuse::again(broker, request, permit, &moment, record).await {
             Ok(minted) => return Ok(minted),
             Err(NotAgain::Mint(permit)) => *permit,
-            Err(NotAgain::Refused(reason)) => return Err(Denied::recorded_anew(reason, asks_details, record)),
+            Err(NotAgain::Used) => return Err(shown.denied_as_used(record)),
+            Err(NotAgain::Refused(reason)) => return Err(Denied::recorded_anew(reason, shown.manner, record)),
         },
     };
 
@@ -186,8 +193,8 @@ pub(crate) async fn decide(
     let (finisher, entry) = (Arc::clone(broker), record.clone());
     let finish = async move {
         let recorded = audit::commit(finisher.journal(), permit, entry).await.map_err(|error| match error {
-            CommitError::AlreadyUsed => Reason::ClientAuthenticationFailed,
-            CommitError::Unavailable => Reason::StoreUnavailable,
+            CommitError::AlreadyUsed => Unminted::Used,
+            CommitError::Unavailable => Unminted::Refused(Reason::StoreUnavailable),
         })?;
         finisher.telemetry().recorded();
         let minted = match request {
@@ -200,15 +207,24 @@ pub(crate) async fn decide(
                 }),
         };
         minted.map_err(|error| match error {
-            mint::MintError::Expired => Reason::SubjectTokenExpired,
-            mint::MintError::Signer(_) => Reason::StoreUnavailable,
+            mint::MintError::Expired => Unminted::Refused(Reason::SubjectTokenExpired),
+            mint::MintError::Signer(_) => Unminted::Refused(Reason::StoreUnavailable),
         })
     };
     match tokio::spawn(finish).await {
         Ok(Ok(minted)) => Ok(minted),
-        Ok(Err(reason)) => Err(Denied::recorded_anew(reason, asks_details, record)),
-        Err(_) => Err(Denied::recorded_anew(Reason::StoreUnavailable, asks_details, record)),
+        Ok(Err(Unminted::Used)) => Err(shown.denied_as_used(record)),
+        Ok(Err(Unminted::Refused(reason))) => Err(Denied::recorded_anew(reason, shown.manner, record)),
+        Err(_) => Err(Denied::recorded_anew(Reason::StoreUnavailable, shown.manner, record)),
     }
+}
+
+/// Why a permit ended without a token.
+enum Unminted {
+    /// Something that it uses up had been used before: nothing happened.
+    Used,
+    /// Whatever it uses up is used, or may be.
+    Refused(Reason),
 }
 
 /// Steps 4 and 5: from the tokens' bytes to a proposal.
@@ -291,12 +307,12 @@ async fn kept(broker: &Broker, txn: &str) -> Result<Transaction, Reason> {
 
 /// The reasons of one of the two tokens.
 #[derive(Clone, Copy)]
-struct Reasons {
+pub(crate) struct Reasons {
     invalid: Reason,
     expired: Reason,
 }
 
-const SUBJECT: Reasons = Reasons {
+pub(crate) const SUBJECT: Reasons = Reasons {
     invalid: Reason::SubjectTokenInvalid,
     expired: Reason::SubjectTokenExpired,
 };
@@ -335,7 +351,7 @@ async fn authentic<K: TokenKind>(
     authenticated.map(Arc::new).map_err(bad)
 }
 
-fn refusal(error: TokenError, reasons: Reasons) -> Reason {
+pub(crate) fn refusal(error: TokenError, reasons: Reasons) -> Reason {
     tracing::debug!(%error, "token refused");
     match error {
         TokenError::Invalid(_) => reasons.invalid,

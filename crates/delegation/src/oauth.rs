@@ -7,5 +7,5 @@ mod request;
 
 pub use form::{Form, FormError, decode_credential};
 pub use names::{AudienceId, ClientId, GrantType, InvalidName, Scope, TokenType, parse_scope};
-pub use reason::{ErrorCode, Reason};
-pub use request::{ActorPart, AskedPart, ClientCredentialsRequest, RequestError, SubjectPart, TokenExchangeRequest};
+pub use reason::{ErrorCode, Manner, Reason};
+pub use request::{ActorPart, AskedPart, ClientCredentialsRequest, JwtBearerRequest, RequestError, SubjectPart, TokenExchangeRequest};

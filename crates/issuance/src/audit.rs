@@ -54,6 +54,8 @@ pub struct Use {
 pub enum UseKind {
     /// The `jti` of a client assertion.
     ClientAssertion,
+    /// The `jti` of an ID-JAG.
+    IdJag,
 }
 
 impl UseKind {
@@ -61,6 +63,7 @@ impl UseKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ClientAssertion => "client_assertion",
+            Self::IdJag => "id_jag",
         }
     }
 }

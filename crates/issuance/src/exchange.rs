@@ -11,7 +11,7 @@ use delegation::identity::{AttributeValue, OUR_NAME, Subject, SubjectKind};
 use delegation::oauth::{AskedPart, AudienceId, ClientId, Reason};
 use delegation::registry::{AuthenticatedClient, Ceiling, Moment};
 use delegation::time::Timestamp;
-use delegation::token::{ActorToken, SubjectToken, Verified};
+use delegation::token::{ActorToken, GrantEvidence, IdJag, SubjectEvidence, SubjectToken, Verified};
 use serde_json::{Value, json};
 
 use crate::audit::{Record, Transaction, Use, UseKind};
@@ -22,8 +22,8 @@ const MOST_QUESTIONS: usize = 64;
 
 /// One exchange, proposed: what would be issued if policy allows it and the journal keeps it.
 ///
-/// Made only by [`propose`](Self::propose) and [`propose_for_itself`](Self::propose_for_itself), so its authority is
-/// within the subject token's, its expiry is no later, it has exactly one audience, and its chain is whole.
+/// Made only by [`propose`](Self::propose), [`propose_by_grant`](Self::propose_by_grant) and
+/// [`propose_for_itself`](Self::propose_for_itself), so its authority is within the subject token's, its expiry is no later, it has exactly one audience, and its chain is whole.
 #[derive(Clone, Debug)]
 pub struct Exchange {
     pub(crate) issuer: String,
@@ -81,12 +81,54 @@ impl Exchange {
         record: &mut Record,
     ) -> Result<Self, Reason> {
         // 1. Who may exchange it.
-        record.subject = Some(subject.subject.clone());
-        record.parent_jti = subject.jti.clone();
-        record.txn = subject.txn.clone();
-        record.chain = subject.chain.clone();
+        note(subject, record);
         addressed::check(moment, client, subject, actor)?;
+        let evidence = Evidence {
+            subject,
+            not_after: actor.map_or(subject.exp, |actor| subject.exp.min(actor.exp)),
+            kept,
+            uses: uses(client),
+        };
+        Self::from_evidence(moment, client, evidence, asked, fresh, record)
+    }
 
+    /// Proposes a token by `grant`, an ID-JAG, which takes the place of a subject token and is used up.
+    ///
+    /// RFC 7523 §2.1, draft-ietf-oauth-identity-assertion-authz-grant §4.4; the rules are those of an exchange.
+    pub fn propose_by_grant<'m>(
+        moment: &'m Moment,
+        client: &AuthenticatedClient<'m>,
+        grant: &Verified<'m, IdJag>,
+        asked: &AskedPart,
+        fresh: Fresh,
+        record: &mut Record,
+    ) -> Result<Self, Reason> {
+        note(&grant.subject, record);
+        addressed::check_grant(moment, client, grant)?;
+        let evidence = Evidence {
+            subject: &grant.subject,
+            not_after: grant.subject.exp,
+            kept: None,
+            uses: uses_by_grant(client, grant),
+        };
+        Self::from_evidence(moment, client, evidence, asked, fresh, record)
+    }
+
+    /// What both kinds of evidence have in common, once it is the client's to show.
+    fn from_evidence<'m>(
+        moment: &'m Moment,
+        client: &AuthenticatedClient<'m>,
+        evidence: Evidence<'_>,
+        asked: &AskedPart,
+        fresh: Fresh,
+        record: &mut Record,
+    ) -> Result<Self, Reason> {
+        let Evidence {
+            subject,
+            not_after,
+            kept,
+            uses,
+        } = evidence;
         // 2. What was read of the subject when the transaction began.
         let began = match (&subject.facts, kept) {
             (Some(facts), _) => Transaction {
@@ -106,6 +148,13 @@ impl Exchange {
 
         // 3. Target and details.
         let (audience, authority, onward) = asked::understand(moment, client, asked, record)?;
+        if subject
+            .resources
+            .as_ref()
+            .is_some_and(|resources| !resources.iter().any(|each| each == audience.id.as_str()))
+        {
+            return Err(Reason::AudienceClosed);
+        }
 
         // 4. Authority: covered whole, or refused whole.
         let ceiling = (subject.ceiling == Ceiling::Scope).then(|| Authority {
@@ -129,7 +178,6 @@ impl Exchange {
         }
 
         // 5. Lifetime and chain.
-        let not_after = actor.map_or(subject.exp, |actor| subject.exp.min(actor.exp));
         let expires_at = lifetime::expiry(moment, audience, asked.expires_in, Some(not_after));
         let us = Actor {
             iss: moment.snapshot.issuer.clone(),
@@ -194,7 +242,7 @@ impl Exchange {
             amr: subject.amr.clone(),
             claims: audience.claims.iter().filter_map(carried).collect(),
             inquiry,
-            uses: uses(client),
+            uses,
             begins: subject.facts.is_some().then_some(began),
         })
     }
@@ -280,14 +328,44 @@ impl Exchange {
     }
 }
 
+/// Evidence that a client may show, whichever way it came.
+struct Evidence<'e> {
+    subject: &'e SubjectEvidence,
+    not_after: Timestamp,
+    kept: Option<&'e Transaction>,
+    uses: Vec<Use>,
+}
+
+/// Puts on record what the evidence says, so that a refusal says it too.
+fn note(subject: &SubjectEvidence, record: &mut Record) {
+    record.subject = Some(subject.subject.clone());
+    record.parent_jti = subject.jti.clone();
+    record.txn = subject.txn.clone();
+    record.chain = subject.chain.clone();
+}
+
+/// How long past its expiry a use is remembered.
+const KEPT_PAST: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// What a decision about a request of `client` by `grant` uses up, whichever way it goes: the client's own assertion, then
+/// the grant. Whoever shows another client's grant uses it up for nobody.
+pub fn uses_by_grant(client: &AuthenticatedClient<'_>, grant: &GrantEvidence) -> Vec<Use> {
+    let shown = (grant.client == *client.id()).then(|| Use {
+        kind: UseKind::IdJag,
+        issuer: grant.subject.subject.iss.clone(),
+        id: grant.jti.clone(),
+        forget_at: grant.subject.exp.plus(KEPT_PAST),
+    });
+    uses(client).into_iter().chain(shown).collect()
+}
+
 /// What a decision about a request of `client` uses up, whichever way it goes.
 pub fn uses(client: &AuthenticatedClient<'_>) -> Vec<Use> {
-    let kept_past = std::time::Duration::from_secs(60);
     let assertion = client.assertion().map(|(jti, exp)| Use {
         kind: UseKind::ClientAssertion,
         issuer: client.id().to_string(),
         id: jti.to_owned(),
-        forget_at: exp.plus(kept_past),
+        forget_at: exp.plus(KEPT_PAST),
     });
     assertion.into_iter().collect()
 }

@@ -80,6 +80,11 @@ impl Installation {
         Self::build(engine, RULES, |_| {}, Duration::from_secs(3600), None).await
     }
 
+    /// On this engine, with a changed snapshot.
+    pub(crate) async fn on_with(engine: Engine, change: impl FnOnce(&mut Snapshot)) -> Self {
+        Self::build(engine, RULES, change, Duration::from_secs(3600), None).await
+    }
+
     pub(crate) async fn with_view_age(rules: &str, change: impl FnOnce(&mut Snapshot), max_view_age: Duration) -> Self {
         Self::build(Engine::sqlite(), rules, change, max_view_age, None).await
     }
@@ -192,10 +197,39 @@ impl Installation {
         self.broker.swap(settings, self.in_force(rules, rates), entries).await.unwrap();
     }
 
+    /// Trusts another issuer beside corp, by the same rules but with a prefix of its own, and makes this change.
+    pub(crate) async fn trust(&self, issuer: &FakeIssuer, name: &str, change: impl FnOnce(&mut Snapshot)) {
+        let mut entries = self.entries();
+        let path = self.folder.path().join(format!("{name}.json"));
+        std::fs::write(&path, issuer.jwks().to_string()).unwrap();
+        entries.push(IssuerEntry {
+            name: name.to_owned(),
+            issuer: issuer.issuer.clone(),
+            source: KeySource::File(path),
+            algorithms: vec![Algorithm::Es256],
+        });
+        let add = |snapshot: &mut Snapshot| {
+            let mut entry = snapshot.issuers.get(CORP).unwrap().clone();
+            name.clone_into(&mut entry.name);
+            entry.issuer.clone_from(&issuer.issuer);
+            entry.sub_prefix = format!("{name}:");
+            snapshot.issuers.insert(issuer.issuer.clone(), entry);
+            change(snapshot);
+        };
+        let settings = Settings::clone(&self.broker.settings());
+        let in_force = self.in_force_with(RULES, broker::Rates::default(), add);
+        self.broker.swap(settings, in_force, entries).await.unwrap();
+    }
+
     /// The installation's snapshot with other rules and rates.
     pub(crate) fn in_force(&self, rules: &str, rates: broker::Rates) -> InForce {
+        self.in_force_with(rules, rates, |_| {})
+    }
+
+    fn in_force_with(&self, rules: &str, rates: broker::Rates, change: impl FnOnce(&mut Snapshot)) -> InForce {
         let mut snapshot = testkit::snapshot();
         snapshot.issuer.clone_from(&self.url);
+        change(&mut snapshot);
         let files = [PolicyFile {
             name: "rules.cedar".to_owned(),
             text: rules.to_owned(),

@@ -12,6 +12,7 @@ mod backup;
 mod endpoints;
 mod engine;
 mod hostile;
+mod id_jag;
 mod installation;
 mod introspection;
 mod journal;

@@ -109,7 +109,7 @@ pub enum GrantType {
     TokenExchange,
     /// `client_credentials`, RFC 6749 §4.4.
     ClientCredentials,
-    /// `urn:ietf:params:oauth:grant-type:jwt-bearer`: known to the configuration, not served yet.
+    /// `urn:ietf:params:oauth:grant-type:jwt-bearer`, RFC 7523 §2.1; with an ID-JAG and no other assertion.
     JwtBearer,
 }
 
@@ -131,7 +131,7 @@ impl GrantType {
     }
 }
 
-/// A token type (RFC 8693 §3) that a request may name.
+/// A token type (RFC 8693 §3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TokenType {
     /// `…:access_token`.
@@ -140,10 +140,13 @@ pub enum TokenType {
     IdToken,
     /// `…:jwt`: either of the two above, with the authority of what it is.
     Jwt,
+    /// `…:id-jag`: comes as the assertion of its own grant, and never as a subject or actor token.
+    IdJag,
 }
 
 impl TokenType {
-    /// The token type by its URI; types that are known but not served are `None` like unknown ones.
+    /// The type that a token is declared as or asked for, by its URI; types that no request may name are `None` like unknown
+    /// ones.
     pub fn parse(text: &str) -> Option<Self> {
         [Self::AccessToken, Self::IdToken, Self::Jwt].into_iter().find(|kind| kind.as_str() == text)
     }
@@ -154,6 +157,7 @@ impl TokenType {
             Self::AccessToken => "urn:ietf:params:oauth:token-type:access_token",
             Self::IdToken => "urn:ietf:params:oauth:token-type:id_token",
             Self::Jwt => "urn:ietf:params:oauth:token-type:jwt",
+            Self::IdJag => "urn:ietf:params:oauth:token-type:id-jag",
         }
     }
 
@@ -163,6 +167,7 @@ impl TokenType {
             Self::AccessToken => "access_token",
             Self::IdToken => "id_token",
             Self::Jwt => "jwt",
+            Self::IdJag => "id_jag",
         }
     }
 }

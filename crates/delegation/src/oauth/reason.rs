@@ -7,6 +7,8 @@ pub enum ErrorCode {
     InvalidRequest,
     /// RFC 6749 §5.2.
     InvalidClient,
+    /// RFC 6749 §5.2; RFC 7523 §3.1 for a bad assertion.
+    InvalidGrant,
     /// RFC 6749 §5.2.
     InvalidScope,
     /// RFC 8693 §2.2.2, RFC 8707 §2.
@@ -29,6 +31,7 @@ impl ErrorCode {
         match self {
             Self::InvalidRequest => "invalid_request",
             Self::InvalidClient => "invalid_client",
+            Self::InvalidGrant => "invalid_grant",
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
             Self::InvalidAuthorizationDetails => "invalid_authorization_details",
@@ -38,6 +41,15 @@ impl ErrorCode {
             Self::TemporarilyUnavailable => "temporarily_unavailable",
         }
     }
+}
+
+/// What of a request decides between two error codes for one reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Manner {
+    /// It asks for details; an empty array counts as absent.
+    pub asks_details: bool,
+    /// What it shows is an authorization grant (RFC 7521 §4.1), not a token to be exchanged.
+    pub shows_grant: bool,
 }
 
 /// Why a request was refused: fixed words that clients, operators and auditors share.
@@ -123,9 +135,21 @@ impl Reason {
         }
     }
 
-    /// The OAuth error that this reason goes out under; `asks_details` says whether the request asked for details.
-    pub fn code(self, asks_details: bool) -> ErrorCode {
+    /// The OAuth error that this reason goes out under, in answer to a request of this `manner`.
+    pub fn code(self, manner: Manner) -> ErrorCode {
         match self {
+            // RFC 8693 §2.2.2 and RFC 7523 §3.1 ask for different codes.
+            Self::SubjectTokenInvalid
+            | Self::SubjectTokenExpired
+            | Self::SubjectTokenRevoked
+            | Self::SubjectTokenNotForClient
+            | Self::MayActMismatch
+            | Self::ChainTooLong
+            | Self::SubjectDisabled
+                if manner.shows_grant =>
+            {
+                ErrorCode::InvalidGrant
+            }
             Self::MalformedRequest
             | Self::TooLarge
             | Self::UnsupportedTokenType
@@ -141,7 +165,9 @@ impl Reason {
             | Self::ChainTooLong
             | Self::SubjectDisabled => ErrorCode::InvalidRequest,
             Self::UnknownAudience | Self::SeveralAudiences | Self::AudienceClosed => ErrorCode::InvalidTarget,
-            Self::WiderThanSubject | Self::ScopeNotMapped | Self::PolicyDenied if asks_details => ErrorCode::InvalidAuthorizationDetails,
+            Self::WiderThanSubject | Self::ScopeNotMapped | Self::PolicyDenied if manner.asks_details => {
+                ErrorCode::InvalidAuthorizationDetails
+            }
             Self::WiderThanSubject | Self::ScopeNotMapped | Self::PolicyDenied | Self::NothingAsked | Self::MalformedScope => {
                 ErrorCode::InvalidScope
             }

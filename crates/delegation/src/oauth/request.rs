@@ -1,10 +1,10 @@
-//! Requests at the token endpoint (RFC 8693 §2.1, RFC 6749 §4.4.2). Details stay text until the audience is known.
+//! Requests at the token endpoint (RFC 8693 §2.1, RFC 7523 §2.1, RFC 6749 §4.4.2). Details stay text until the audience is known.
 
 use std::collections::BTreeSet;
 
 use super::form::Form;
-use super::names::{Scope, TokenType, parse_scope};
-use super::reason::Reason;
+use super::names::{GrantType, Scope, TokenType, parse_scope};
+use super::reason::{Manner, Reason};
 
 /// A request that is not one.
 pub type RequestError = Reason;
@@ -16,6 +16,14 @@ pub struct TokenExchangeRequest {
     pub subject: SubjectPart,
     /// The actor token, if one came.
     pub actor: Option<ActorPart>,
+    /// What is asked for.
+    pub asked: AskedPart,
+}
+
+/// An assertion that is an authorization grant, as it came (RFC 7523 §2.1).
+pub struct JwtBearerRequest {
+    /// The assertion.
+    pub assertion: String,
     /// What is asked for.
     pub asked: AskedPart,
 }
@@ -87,27 +95,48 @@ impl TokenExchangeRequest {
     }
 }
 
+impl JwtBearerRequest {
+    /// Reads the parameters of a request by assertion; a token to be exchanged has no place beside it.
+    pub fn parse(form: &Form) -> Result<Self, RequestError> {
+        refuse_exchange(form)?;
+        Ok(Self {
+            assertion: form.get("assertion").ok_or(Reason::MalformedRequest)?.to_owned(),
+            asked: AskedPart::parse(form)?,
+        })
+    }
+}
+
 impl ClientCredentialsRequest {
     /// Reads the parameters of a client's request for itself; anybody else's token has no place in it.
     pub fn parse(form: &Form) -> Result<Self, RequestError> {
-        let others = ["subject_token", "subject_token_type", "actor_token", "actor_token_type"];
-        if others.iter().any(|name| form.get(name).is_some()) {
-            return Err(Reason::MalformedRequest);
-        }
+        refuse_exchange(form)?;
         Ok(Self {
             asked: AskedPart::parse(form)?,
         })
     }
 }
 
-impl AskedPart {
-    /// Whether a request asks for details, which decides between two error codes: an empty array counts as absent.
-    pub fn asks_details(form: &Form) -> bool {
-        ["authorization_details", "onward"]
-            .iter()
-            .any(|name| form.get(name).is_some_and(|text| !is_empty_array(text)))
+/// Refuses the parameters of an exchange in a request of another grant.
+fn refuse_exchange(form: &Form) -> Result<(), RequestError> {
+    let others = ["subject_token", "subject_token_type", "actor_token", "actor_token_type"];
+    if others.iter().any(|name| form.get(name).is_some()) {
+        return Err(Reason::MalformedRequest);
     }
+    Ok(())
+}
 
+impl Manner {
+    /// Reads it off a request.
+    pub fn of(form: &Form) -> Self {
+        let asks = |name: &&str| form.get(name).is_some_and(|text| !is_empty_array(text));
+        Self {
+            asks_details: ["authorization_details", "onward"].iter().any(asks),
+            shows_grant: form.get("grant_type").and_then(GrantType::parse) == Some(GrantType::JwtBearer),
+        }
+    }
+}
+
+impl AskedPart {
     fn parse(form: &Form) -> Result<Self, RequestError> {
         let scopes = match form.get("scope") {
             None => BTreeSet::new(),
@@ -142,7 +171,13 @@ fn is_empty_array(text: &str) -> bool {
     text.chars().filter(|each| !matches!(each, ' ' | '\t' | '\n' | '\r')).eq("[]".chars())
 }
 
-// Neither shows the token.
+// None shows the token.
+impl std::fmt::Debug for JwtBearerRequest {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("JwtBearerRequest").field("asked", &self.asked).finish_non_exhaustive()
+    }
+}
+
 impl std::fmt::Debug for SubjectPart {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.debug_struct("SubjectPart").field("declared", &self.declared).finish_non_exhaustive()

@@ -77,7 +77,8 @@ impl Authentic<WorkloadAssertion> {
     }
 }
 
-fn for_us_alone(claims: Claims<'_>, moment: &Moment, leeway: Duration, longest: Duration) -> Result<Timestamp, TokenError> {
+/// Checks times, life and that `aud` is our issuer alone (a string, or an array of one); gives the expiry.
+pub(super) fn for_us_alone(claims: Claims<'_>, moment: &Moment, leeway: Duration, longest: Duration) -> Result<Timestamp, TokenError> {
     let (exp, iat) = claims.times(moment.now, leeway)?;
     if exp.since(iat) > longest {
         return Err(TokenError::Invalid("it lives too long"));

@@ -74,6 +74,21 @@ impl<'a> Claims<'a> {
         Ok(audiences)
     }
 
+    /// `resource` (RFC 8707 §2): a string or a non-empty array of strings, which may be absent.
+    pub(super) fn resources(self) -> Result<Option<Vec<String>>, TokenError> {
+        let resources = match self.0.get("resource") {
+            Some(Value::String(one)) => Some(vec![one.clone()]),
+            _ => self.texts("resource")?,
+        };
+        if resources
+            .as_ref()
+            .is_some_and(|resources| resources.is_empty() || resources.iter().any(String::is_empty))
+        {
+            return Err(TokenError::Invalid("`resource` is empty"));
+        }
+        Ok(resources)
+    }
+
     /// A list of strings that may be absent.
     pub(super) fn texts(self, name: &str) -> Result<Option<Vec<String>>, TokenError> {
         match self.0.get(name) {

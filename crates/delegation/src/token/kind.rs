@@ -24,11 +24,16 @@ pub enum ClientAssertion {}
 /// A workload's OpenID token, shown as client assertion.
 #[derive(Debug)]
 pub enum WorkloadAssertion {}
+/// An identity assertion authorization grant (draft-ietf-oauth-identity-assertion-authz-grant §3): a trusted issuer's word
+/// to this broker, for one of its clients.
+#[derive(Debug)]
+pub enum IdJag {}
 
 impl sealed::Sealed for SubjectToken {}
 impl sealed::Sealed for ActorToken {}
 impl sealed::Sealed for ClientAssertion {}
 impl sealed::Sealed for WorkloadAssertion {}
+impl sealed::Sealed for IdJag {}
 
 impl TokenKind for SubjectToken {
     const TYP: &'static [&'static str] = &["at+jwt", "jwt", ""];
@@ -48,4 +53,9 @@ impl TokenKind for ClientAssertion {
 impl TokenKind for WorkloadAssertion {
     const TYP: &'static [&'static str] = &["jwt", ""];
     const REQUIRED: &'static [&'static str] = &["iss", "sub", "aud", "exp", "iat"];
+}
+
+impl TokenKind for IdJag {
+    const TYP: &'static [&'static str] = &["oauth-id-jag+jwt"];
+    const REQUIRED: &'static [&'static str] = &["iss", "sub", "aud", "client_id", "jti", "exp", "iat"];
 }

@@ -85,6 +85,7 @@ pub(super) fn judge(statement: &Statement<'_>, moment: &Moment, issuer: &Trusted
         jti,
         authority,
         onward: Vec::new(),
+        resources: None,
         ceiling: issuer.ceiling,
         unmapped_scopes,
         act: None,

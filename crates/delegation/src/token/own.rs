@@ -57,6 +57,7 @@ pub(super) fn evidence(token: &Authentic<SubjectToken>, moment: &Moment, declare
             scopes,
         },
         onward: details("onward")?,
+        resources: None,
         ceiling: Ceiling::Scope,
         unmapped_scopes: Vec::new(),
         act,

@@ -50,6 +50,8 @@ pub struct SubjectEvidence {
     pub authority: Authority,
     /// What may be asked for at a later hop.
     pub onward: Vec<Detail>,
+    /// The only resources that something may be asked for at, where it says so.
+    pub resources: Option<Vec<String>>,
     /// What bounds it.
     pub ceiling: Ceiling,
     /// Scopes that it carries, where none of them is mapped; empty otherwise.

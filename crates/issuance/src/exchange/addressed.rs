@@ -2,7 +2,7 @@
 
 use delegation::oauth::Reason;
 use delegation::registry::{AuthenticatedClient, Moment, Receives};
-use delegation::token::{ActorToken, Origin, SubjectToken, Verified};
+use delegation::token::{ActorToken, GrantEvidence, Origin, SubjectEvidence, SubjectToken, Verified};
 
 /// Checks the token's audience, `may_act` and the actor token against the client (contract, *Who may exchange*).
 pub(super) fn check<'m>(
@@ -32,6 +32,30 @@ pub(super) fn check<'m>(
     if !addressed {
         return Err(Reason::SubjectTokenNotForClient);
     }
+    may_act(moment, client, subject)?;
+    match actor {
+        Some(actor) if actor.client.as_ref() != Some(client.id()) => Err(Reason::ActorTokenNotForClient),
+        _ => Ok(()),
+    }
+}
+
+/// Checks that `grant` is for this client, and the grant's `may_act`.
+///
+/// Its `aud` is this broker, so the client that it names takes the place of the audiences that a client receives.
+pub(super) fn check_grant<'m>(moment: &'m Moment, client: &AuthenticatedClient<'m>, grant: &GrantEvidence) -> Result<(), Reason> {
+    let from = match &grant.subject.origin {
+        Origin::Own => None,
+        Origin::Outside { issuer_name } => moment.snapshot.issuer_named(issuer_name),
+    };
+    // What an issuer of workload credentials addresses to this broker is a credential, and nothing else.
+    if grant.client != *client.id() || from.is_none_or(|issuer| issuer.authenticates_workloads) {
+        return Err(Reason::SubjectTokenNotForClient);
+    }
+    may_act(moment, client, &grant.subject)
+}
+
+/// Where the token names who may act on it, that must be the client.
+fn may_act<'m>(moment: &'m Moment, client: &AuthenticatedClient<'m>, subject: &SubjectEvidence) -> Result<(), Reason> {
     if let Some(may_act) = &subject.may_act {
         let names = |value: &Option<String>| value.as_deref().is_none_or(|value| value == client.id().as_str());
         let named = may_act.sub.is_some() || may_act.client_id.is_some();
@@ -40,8 +64,5 @@ pub(super) fn check<'m>(
             return Err(Reason::MayActMismatch);
         }
     }
-    match actor {
-        Some(actor) if actor.client.as_ref() != Some(client.id()) => Err(Reason::ActorTokenNotForClient),
-        _ => Ok(()),
-    }
+    Ok(())
 }

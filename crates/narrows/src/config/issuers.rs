@@ -104,14 +104,11 @@ fn one(file: &File, issuer: &file::TrustedIssuer, path: &str, sub_prefix: String
             "access_token" => token_types.insert(TokenType::AccessToken),
             "id_token" => token_types.insert(TokenType::IdToken),
             "jwt" => token_types.insert(TokenType::Jwt),
-            "id_jag" => {
-                problems.add(&format!("{path}.token_types"), "id_jag is not served yet; remove it".to_owned());
-                false
-            }
+            "id_jag" => token_types.insert(TokenType::IdJag),
             other => {
                 problems.add(
                     &format!("{path}.token_types"),
-                    format!("expected access_token, id_token or jwt, found `{other}`"),
+                    format!("expected access_token, id_token, jwt or id_jag, found `{other}`"),
                 );
                 false
             }

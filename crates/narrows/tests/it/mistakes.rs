@@ -154,7 +154,7 @@ fn every_mistake_has_its_key_and_its_mend() {
             "trusted_issuers[1].introspection: `staff` has one already",
         ),
         (
-            "token_types   = [\"access_token\", \"id_token\", \"jwt\"]",
+            "token_types   = [\"access_token\", \"id_token\", \"jwt\", \"id_jag\"]",
             "token_types = [\"id_token\"]",
             "trusted_issuers[0].introspection: opaque tokens are access tokens",
         ),
