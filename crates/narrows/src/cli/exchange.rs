@@ -38,7 +38,7 @@ pub(super) struct ExchangeArgs {
     /// The life asked for, in seconds.
     #[arg(long)]
     expires_in: Option<u64>,
-    /// The type of the subject token: access_token, id_token or jwt.
+    /// The type of the subject token: access_token, id_token or jwt; id_jag shows it as an assertion (RFC 7523).
     #[arg(long, default_value = "access_token")]
     subject_token_type: String,
     /// The broker; the configuration's `issuer` by default.
@@ -66,18 +66,22 @@ pub(super) async fn run(args: ExchangeArgs, paths: &[PathBuf]) -> Outcome {
         Ok::<_, String>((!details.is_empty()).then(|| Value::from_iter(details.iter().map(Detail::to_json)).to_string()))
     };
     let kind = format!("urn:ietf:params:oauth:token-type:{}", args.subject_token_type);
-    TokenType::parse(&kind).ok_or("--subject-token-type: expected access_token, id_token or jwt")?;
-    let mut form = vec![
-        ("grant_type", GrantType::TokenExchange.as_str().to_owned()),
-        ("subject_token", token.trim().to_owned()),
-        ("subject_token_type", kind),
+    let token = token.trim().to_owned();
+    let mut form = if args.subject_token_type == TokenType::IdJag.word() {
+        vec![("grant_type", GrantType::JwtBearer.as_str().to_owned()), ("assertion", token)]
+    } else {
+        TokenType::parse(&kind).ok_or("--subject-token-type: expected access_token, id_token, jwt or id_jag")?;
+        let grant = GrantType::TokenExchange.as_str().to_owned();
+        vec![("grant_type", grant), ("subject_token", token), ("subject_token_type", kind)]
+    };
+    form.extend([
         ("audience", args.audience.clone()),
         (
             "client_assertion_type",
             "urn:ietf:params:oauth:client-assertion-type:jwt-bearer".to_owned(),
         ),
         ("client_assertion", key.assertion(&args.client, &issuer)?),
-    ];
+    ]);
     form.extend(details(&args.details)?.map(|text| ("authorization_details", text)));
     form.extend(details(&args.onward)?.map(|text| ("onward", text)));
     form.extend(args.scope.map(|scope| ("scope", scope)));

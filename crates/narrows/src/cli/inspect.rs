@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use delegation::token::{Algorithm, KeySet, SubjectToken, Unverified};
+use delegation::token::{Algorithm, IdJag, KeySet, SubjectToken, TokenKind, Unverified};
 use serde_json::Value;
 
 use super::Outcome;
@@ -28,14 +28,20 @@ pub(super) async fn run(args: &InspectArgs, paths: &[PathBuf]) -> Outcome {
     std::io::stdin().read_to_string(&mut token)?;
     let claims = claims_of(&token).ok_or("expected a JWT on standard input")?;
     let header = header_of(&token).unwrap_or_default();
-    let verified = verify(token.trim(), paths).await.and_then(|issuer| still_good(&claims).map(|()| issuer));
+    let typ = entry::typ(&header);
+    let is_id_jag = IdJag::TYP.contains(&typ.as_str());
+    let verified = if is_id_jag {
+        verify::<IdJag>(token.trim(), paths).await
+    } else {
+        verify::<SubjectToken>(token.trim(), paths).await
+    };
+    let verified = verified.and_then(|issuer| still_good(&claims).map(|()| issuer));
     let snapshot = config::load(paths).ok().map(|loaded| loaded.snapshot);
     let known = |issuer: &str| {
         snapshot
             .as_ref()
             .is_some_and(|snapshot| snapshot.issuer == issuer || snapshot.issuers.contains_key(issuer))
     };
-    let typ = entry::typ(&header);
     let profile = entry::profile(&typ, &claims).map(delegation::registry::Profile::as_str);
     // Whoever is known needs no entry.
     let table = match claims.get("iss").and_then(Value::as_str) {
@@ -50,6 +56,12 @@ pub(super) async fn run(args: &InspectArgs, paths: &[PathBuf]) -> Outcome {
     } else {
         for line in in_words(&claims) {
             say(line);
+        }
+        if is_id_jag {
+            let client = claims.get("client_id").and_then(Value::as_str).unwrap_or_default();
+            say(format!(
+                "an ID-JAG  for client {client} to show once, as an assertion; it is good at no service"
+            ));
         }
         match &verified {
             Ok(issuer) => say(format!("verified   signed by {issuer}")),
@@ -153,9 +165,9 @@ fn detail_in_words(detail: &Value) -> String {
 }
 
 /// Verifies against the broker's own published keys, or those of a trusted issuer.
-async fn verify(token: &str, paths: &[PathBuf]) -> Result<String, String> {
+async fn verify<K: TokenKind>(token: &str, paths: &[PathBuf]) -> Result<String, String> {
     let loaded = config::load(paths).map_err(|problems| problems.to_string())?;
-    let token = Unverified::<SubjectToken>::parse(token).map_err(|error| error.to_string())?;
+    let token = Unverified::<K>::parse(token).map_err(|error| error.to_string())?;
     let issuer = token.claimed_issuer().to_owned();
     let fetcher = fetch::Fetcher::new(loaded.fetch.clone()).map_err(|error| error.to_string())?;
     if issuer == loaded.snapshot.issuer {

@@ -134,7 +134,11 @@ pub(crate) fn tell(record: &Value, loaded: &Loaded) -> Vec<String> {
             }
             let explanation = in_force.policy.explain(&inquiry);
             lines.extend(story(&explanation));
-            if text("decision") == "deny" {
+            // Policy may have allowed what was refused after it, such as an assertion that was shown before.
+            let after = text("decision") == "deny" && text("reason") != "policy_denied";
+            if after && !mend(&text("reason")).is_empty() {
+                lines.push(format!("{:<12} {}", "mend", mend(&text("reason"))));
+            } else if text("decision") == "deny" {
                 let near = explanation.questions.iter().flat_map(|question| &question.near_misses).next();
                 lines.push(match near {
                     Some(miss) => format!(
@@ -200,14 +204,14 @@ fn mend(reason: &str) -> &'static str {
             "check the client's key or secret, the assertion's `aud` (our issuer alone), `jti` (once) and life (300 s); `narrows client list` shows standing"
         }
         "subject_token_not_for_client" => {
-            "none if the token strayed; if this client is meant to get it, put its `aud` into the client's `receives`, or into the issuer's `audiences` with the client in `exchangers`"
+            "none if the token strayed, or if it is an ID-JAG for another client; if this client is meant to get it, put its `aud` into the client's `receives`, or into the issuer's `audiences` with the client in `exchangers`"
         }
         "subject_token_invalid" => {
-            "compare the token (`narrows inspect`) with the issuer's entry: `issuer`, `algorithms`, `typ`, `token_types`, `attributes`"
+            "compare the token (`narrows inspect`) with the issuer's entry: `issuer`, `algorithms`, `typ`, `token_types`, `attributes`; an ID-JAG is for our issuer alone and is taken once"
         }
         "subject_token_expired" => "ask with a fresh token; there is no leeway on `exp`",
         "unknown_audience" => "`audience` is compared byte for byte with [[audiences]]",
-        "audience_closed" => "add the client to the audience's `clients`",
+        "audience_closed" => "add the client to the audience's `clients`; an ID-JAG that names a `resource` is good there alone",
         "unknown_type" => "add the type to the audience's `details`, or declare it in [[detail_types]]",
         "nothing_asked" => "name authorization_details or scope, or give the audience `defaults`",
         "wider_than_subject" => "the audience takes no such scope: ask for another, or add it to the audience's `scopes`",

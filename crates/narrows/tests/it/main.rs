@@ -8,6 +8,7 @@ mod corp;
 mod demo;
 mod documentation;
 mod every_key;
+mod id_jag;
 mod inspect;
 mod inspected;
 mod mistakes;

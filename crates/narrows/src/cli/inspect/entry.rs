@@ -1,6 +1,7 @@
 //! Which profile fits a token, and the `[[trusted_issuers]]` table for its issuer. A suggestion: nothing is verified here.
 
 use delegation::registry::{Profile, Snapshot};
+use delegation::token::{IdJag, TokenKind};
 use serde_json::Value;
 use url::Url;
 
@@ -62,7 +63,10 @@ pub(super) fn table(typ: &str, claims: &Value, snapshot: Option<&Snapshot>) -> R
     let mut lines = vec!["[[trusted_issuers]]".to_owned(), format!("name       = {}", quoted(&name))];
     lines.push(format!("issuer     = {}", quoted(issuer)));
     lines.extend(profile.map(|profile| format!("profile    = \"{}\"", profile.as_str())));
-    if profile.is_none() && typ != "at+jwt" {
+    let is_id_jag = IdJag::TYP.contains(&typ);
+    if is_id_jag {
+        lines.push("token_types = [\"id_jag\"] # for clients whose `grants` have \"jwt_bearer\"".to_owned());
+    } else if profile.is_none() && typ != "at+jwt" {
         lines.push(format!(
             "typ        = [{}] # as this token has it",
             if typ.is_empty() { "\"\"" } else { "\"JWT\"" }
@@ -78,21 +82,28 @@ pub(super) fn table(typ: &str, claims: &Value, snapshot: Option<&Snapshot>) -> R
     if matches!(profile, Some(Profile::Google | Profile::Kubernetes | Profile::Github)) {
         lines.push("# authority = \"policy\" # its tokens carry no scopes: let policy alone be the ceiling".to_owned());
     }
-    let audiences: Vec<_> = match claims.get("aud") {
-        Some(Value::String(one)) => vec![quoted(one)],
-        Some(Value::Array(several)) => several.iter().filter_map(Value::as_str).map(quoted).collect(),
-        _ => Vec::new(),
-    };
-    lines.push(format!(
-        "# audiences  = [{}] # those that mean your edge, and",
-        audiences.join(", ")
-    ));
-    lines.push("# exchangers = [\"edge\"] # the clients that may exchange them".to_owned());
+    if !is_id_jag {
+        lines.extend(addressed(claims));
+    }
     let groups = ["groups", "cognito:groups"].into_iter().any(|name| claims.get(name).is_some_and(Value::is_array));
     if groups {
         lines.push("attributes = { groups = \"set?\" } # without `?` a token without groups is refused".to_owned());
     }
     Ok(lines.join("\n"))
+}
+
+/// Whom the token is addressed to, for the operator to say whether that is an edge.
+fn addressed(claims: &Value) -> [String; 2] {
+    let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
+    let audiences: Vec<_> = match claims.get("aud") {
+        Some(Value::String(one)) => vec![quoted(one)],
+        Some(Value::Array(several)) => several.iter().filter_map(Value::as_str).map(quoted).collect(),
+        _ => Vec::new(),
+    };
+    [
+        format!("# audiences  = [{}] # those that mean your edge, and", audiences.join(", ")),
+        "# exchangers = [\"edge\"] # the clients that may exchange them".to_owned(),
+    ]
 }
 
 /// `typ` of the header, in lower case and without `application/`.
