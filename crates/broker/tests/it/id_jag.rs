@@ -5,7 +5,7 @@ use std::sync::Arc;
 use broker::store::{Party, Standing, Store};
 use delegation::identity::SubjectKind;
 use delegation::oauth::{ClientId, GrantType, TokenType};
-use delegation::registry::{Ceiling, Snapshot};
+use delegation::registry::{Ceiling, Profile, Snapshot};
 use delegation::time::Timestamp;
 use issuance::audit::{Kind, Record};
 use serde_json::{Value, json};
@@ -202,6 +202,7 @@ async fn an_assertion_that_is_wrong_in_anything_is_an_invalid_grant() {
         ("resource", json!([]), INVALID),
         ("resource", json!([TICKETS, ""]), INVALID),
         ("groups", json!("support"), INVALID),
+        ("extra", (0..20).fold(json!(1), |inner, _| json!([inner])), INVALID),
         ("may_act", json!("edge"), INVALID),
         ("may_act", json!({ "sub": "orders" }), (400, "invalid_grant", "may_act_mismatch")),
         ("cnf", json!({ "jkt": "x" }), (400, "invalid_dpop_proof", "invalid_dpop_proof")),
@@ -231,6 +232,17 @@ async fn it_is_taken_from_issuers_that_may_send_it_alone() {
     })
     .await;
     assert_eq!(outcome(&show(&narrows, &right(&narrows), &[]).await), INVALID);
+    narrows.stop().await;
+    let narrows = Installation::with(RULES, |snapshot| {
+        taken(snapshot);
+        snapshot.issuers.get_mut(CORP).unwrap().profile = Some(Profile::Github);
+    })
+    .await;
+    assert_eq!(
+        outcome(&show(&narrows, &right(&narrows), &[]).await),
+        INVALID,
+        "a platform's word names its workload for good, in whatever form"
+    );
     narrows.stop().await;
     let narrows = Installation::with(RULES, |snapshot| {
         taken(snapshot);

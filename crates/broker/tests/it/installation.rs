@@ -199,21 +199,26 @@ impl Installation {
 
     /// Trusts another issuer beside corp, by the same rules but with a prefix of its own, and makes this change.
     pub(crate) async fn trust(&self, issuer: &FakeIssuer, name: &str, change: impl FnOnce(&mut Snapshot)) {
+        self.trust_keys(&issuer.issuer, name, &issuer.jwks(), change).await;
+    }
+
+    /// The same for an issuer with these keys; its file and those of all others are looked at anew.
+    pub(crate) async fn trust_keys(&self, issuer: &str, name: &str, jwks: &Value, change: impl FnOnce(&mut Snapshot)) {
         let mut entries = self.entries();
         let path = self.folder.path().join(format!("{name}.json"));
-        std::fs::write(&path, issuer.jwks().to_string()).unwrap();
+        std::fs::write(&path, jwks.to_string()).unwrap();
         entries.push(IssuerEntry {
             name: name.to_owned(),
-            issuer: issuer.issuer.clone(),
+            issuer: issuer.to_owned(),
             source: KeySource::File(path),
             algorithms: vec![Algorithm::Es256],
         });
         let add = |snapshot: &mut Snapshot| {
             let mut entry = snapshot.issuers.get(CORP).unwrap().clone();
             name.clone_into(&mut entry.name);
-            entry.issuer.clone_from(&issuer.issuer);
+            issuer.clone_into(&mut entry.issuer);
             entry.sub_prefix = format!("{name}:");
-            snapshot.issuers.insert(issuer.issuer.clone(), entry);
+            snapshot.issuers.insert(issuer.to_owned(), entry);
             change(snapshot);
         };
         let settings = Settings::clone(&self.broker.settings());
