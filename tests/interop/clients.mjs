@@ -7,6 +7,7 @@ import * as oauth from 'oauth4webapi';
 import * as openid from 'openid-client';
 
 const GRANT = 'urn:ietf:params:oauth:grant-type:token-exchange';
+const JWT_BEARER = 'urn:ietf:params:oauth:grant-type:jwt-bearer';
 const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token';
 const AUDIENCE = 'https://tickets.internal';
 
@@ -20,20 +21,20 @@ export function form(token, action = 'read') {
 }
 
 // What a token of the broker must say, whichever client got it.
-export function narrow(claims, narrows) {
+export function narrow(claims, narrows, sub = 'alice') {
   assert.equal(claims.iss, narrows.issuer);
   assert.equal(claims.aud, AUDIENCE);
-  assert.equal(claims.sub, 'alice');
+  assert.equal(claims.sub, sub);
   assert.deepEqual(claims.act, { iss: narrows.issuer, sub: 'edge' });
   assert.ok(claims.exp - claims.iat <= 120);
   assert.deepEqual(claims.authorization_details, [{ type: 'ticket', actions: ['read'], identifier: '42' }]);
 }
 
-export async function withJose(narrows, token) {
+export async function withJose(narrows, token, sub) {
   const metadata = await (await fetch(`${narrows.issuer}/.well-known/oauth-authorization-server`)).json();
   const keys = createRemoteJWKSet(new URL(metadata.jwks_uri));
   const { payload } = await jwtVerify(token, keys, { issuer: narrows.issuer, audience: AUDIENCE, typ: 'at+jwt', algorithms: ['ES256'] });
-  narrow(payload, narrows);
+  narrow(payload, narrows, sub);
 }
 
 export async function withOauth4webapi(narrows, token) {
@@ -62,6 +63,32 @@ export async function withOpenidClient(narrows, token) {
   const issued = await openid.genericGrantRequest(configuration, GRANT, form(token));
   await withJose(narrows, issued.access_token);
   await assert.rejects(openid.genericGrantRequest(configuration, GRANT, form(token, 'update')), (error) => error.error === 'invalid_authorization_details');
+}
+
+// The assertion grant: twice with a fresh ID-JAG each, then one of them again.
+export async function withIdJag(narrows) {
+  const { subject_token: _, subject_token_type: __, ...asked } = form('');
+  const options = { [oauth.allowInsecureRequests]: true };
+  const found = await oauth.discoveryRequest(new URL(narrows.issuer), { algorithm: 'oauth2', ...options });
+  const server = await oauth.processDiscoveryResponse(new URL(narrows.issuer), found);
+  assert.ok(server.grant_types_supported.includes(JWT_BEARER));
+  const client = { client_id: 'edge' };
+  const ask = async (assertion) => {
+    const authentication = oauth.PrivateKeyJwt({ key: narrows.privateKey, kid: narrows.kid });
+    const response = await oauth.genericTokenEndpointRequest(server, client, authentication, JWT_BEARER, { ...asked, assertion }, options);
+    return oauth.processGenericTokenEndpointResponse(server, client, response);
+  };
+  const assertion = await narrows.idJag('alice');
+  const issued = await ask(assertion);
+  assert.equal(issued.refresh_token, undefined);
+  await withJose(narrows, issued.access_token, 'workforce:alice');
+  await assert.rejects(ask(assertion), (error) => error.error === 'invalid_grant' && error.cause.reason === 'subject_token_invalid');
+  await assert.rejects(ask(await narrows.idJag('bob')), (error) => error.cause.reason === 'policy_denied');
+
+  const authentication = openid.PrivateKeyJwt({ key: narrows.privateKey, kid: narrows.kid });
+  const configuration = await openid.discovery(new URL(narrows.issuer), 'edge', undefined, authentication, { algorithm: 'oauth2', execute: [openid.allowInsecureRequests] });
+  const again = await openid.genericGrantRequest(configuration, JWT_BEARER, { ...asked, assertion: await narrows.idJag('alice') });
+  await withJose(narrows, again.access_token, 'workforce:alice');
 }
 
 export async function withAuthlib(python, narrows, token) {

@@ -5,7 +5,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { randomBytes } from 'node:crypto';
-import { exportJWK, exportPKCS8, generateKeyPair } from 'jose';
+import { exportJWK, exportPKCS8, generateKeyPair, SignJWT } from 'jose';
 import { EDGE } from './provider.mjs';
 
 async function freePort() {
@@ -14,6 +14,20 @@ async function freePort() {
   const { port } = server.address();
   await new Promise((done) => server.close(done));
   return port;
+}
+
+// An identity provider that vouches for one application to another; no library issues ID-JAGs yet, so jose signs them.
+const WORKFORCE = 'https://workforce.example';
+
+async function workforce(folder, audience) {
+  const { publicKey, privateKey } = await generateKeyPair('ES256');
+  const jwk = { ...(await exportJWK(publicKey)), kid: 'w-1', alg: 'ES256', use: 'sig' };
+  await writeFile(join(folder, 'workforce.jwks.json'), JSON.stringify({ keys: [jwk] }));
+  return (user) => new SignJWT({ client_id: 'edge', scope: 'shop', groups: user === 'alice' ? ['support'] : ['sales'] })
+    .setProtectedHeader({ alg: 'ES256', kid: 'w-1', typ: 'oauth-id-jag+jwt' })
+    .setIssuer(WORKFORCE).setSubject(user).setAudience(audience)
+    .setJti(randomBytes(16).toString('hex')).setIssuedAt().setExpirationTime('5m')
+    .sign(privateKey);
 }
 
 export async function start(binary, provider) {
@@ -29,7 +43,7 @@ export async function start(binary, provider) {
   await writeFile(join(folder, 'policies/edge.cedar'), `
 @id("edge-reads-tickets-for-support")
 permit (principal == Workload::"edge", action == Action::"ticket:read", resource is Detail::Ticket)
-when { context.subject in Group::"corp|support" };
+when { context.subject in Group::"corp|support" || context.subject in Group::"workforce|support" };
 `);
   await writeFile(join(folder, 'narrows.toml'), `
 issuer   = "${issuer}"
@@ -46,8 +60,17 @@ exchangers = ["edge"]
 attributes = { groups = "set" }
 introspection = { url = "${provider.issuer}/token/introspection", client_id = "narrows", client_secret = "narrows-secret" }
 
+[[trusted_issuers]]
+name        = "workforce"
+issuer      = "${WORKFORCE}"
+jwks_file   = "workforce.jwks.json"
+token_types = ["id_jag"]
+sub_prefix  = "workforce:"
+attributes  = { groups = "set" }
+
 [[clients]]
 id   = "edge"
+grants = ["token_exchange", "jwt_bearer"]
 auth = { method = "private_key_jwt", jwks_file = "edge.jwks.json" }
 
 [[audiences]]
@@ -63,6 +86,7 @@ actions = ["read", "update"]
 name    = "shop"
 details = ["ticket:read,update"]
 `);
+  const idJag = await workforce(folder, issuer);
   const process = spawn(binary, ['--config', join(folder, 'narrows.toml'), 'serve'], { stdio: ['ignore', 'ignore', 'pipe'] });
   let log = '';
   process.stderr.on('data', (data) => { log += data; });
@@ -74,7 +98,7 @@ details = ["ticket:read,update"]
     await new Promise((done) => { setTimeout(done, 50); });
   }
   return {
-    issuer, folder, privateKey, kid: 'edge-1',
+    issuer, folder, privateKey, kid: 'edge-1', idJag,
     stop: async () => { process.kill('SIGTERM'); await ended; await rm(folder, { recursive: true }); },
   };
 }

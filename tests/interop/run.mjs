@@ -27,6 +27,7 @@ try {
   await claim('jose verifies the token from our key set', () => clients.withJose(narrows, issued));
   await claim('openid-client discovers, authenticates and exchanges', () => clients.withOpenidClient(narrows, alice));
   await claim('Authlib authenticates, exchanges and validates', () => clients.withAuthlib(python, narrows, alice));
+  await claim('oauth4webapi and openid-client show an ID-JAG, and each ID-JAG once', () => clients.withIdJag(narrows));
   await claim('a user outside the group is refused by policy', async () => {
     const bob = await provider.token('bob');
     await assert.rejects(clients.withOauth4webapi(narrows, bob), (error) => error.cause?.reason === 'policy_denied');
