@@ -445,6 +445,26 @@ async fn policy_and_standing_have_their_say() {
 }
 
 #[tokio::test]
+async fn what_waits_for_a_person_is_not_given_by_another_grant() {
+    // TEX-052: a hold refuses by every way to the same authority.
+    let rules = r#"
+@id("tickets-are-read") permit (principal, action == Action::"ticket:read", resource is Detail::Ticket);
+@id("a-person-decides") @requires("approval") forbid (principal, action == Action::"ticket:read", resource is Detail::Ticket);
+"#;
+    let narrows = Installation::with(rules, taken).await;
+    let refused = (400, "invalid_authorization_details", "policy_denied");
+    assert_eq!(outcome(&narrows.exchange(&[]).await), refused);
+    assert_eq!(outcome(&show(&narrows, &right(&narrows), &[]).await), refused);
+    let itself = [
+        ("grant_type", "client_credentials"),
+        ("subject_token", ""),
+        ("subject_token_type", ""),
+    ];
+    assert_eq!(outcome(&narrows.exchange(&itself).await), refused);
+    narrows.stop().await;
+}
+
+#[tokio::test]
 async fn a_second_showing_is_an_invalid_grant_whatever_came_of_the_first() {
     let narrows = start().await;
     let id_jag = right(&narrows);

@@ -12,6 +12,7 @@ mod claims;
 mod details;
 mod forgeries;
 mod forms;
+mod id_jag;
 mod identities;
 mod jws;
 mod mutants;
