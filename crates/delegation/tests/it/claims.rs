@@ -102,6 +102,21 @@ fn times_are_looked_at_without_leeway_for_expiry() {
 }
 
 #[test]
+fn a_token_that_would_begin_when_it_has_ended_contradicts_itself() {
+    // CLM-008: each of the two dates alone would pass, `nbf` by its leeway.
+    let now = now().seconds();
+    let ends = |nbf: i64| {
+        let mut claims = with("exp", json!(now + 20));
+        claims["nbf"] = json!(nbf);
+        claims
+    };
+    assert!(access(&ends(now + 19)).is_ok());
+    for nbf in [now + 20, now + 21] {
+        assert_eq!(access(&ends(nbf)), Err(TokenError::Invalid("its times contradict each other")));
+    }
+}
+
+#[test]
 fn less_than_a_second_is_expired() {
     let mut late = moment(snapshot());
     late.now = delegation::time::Timestamp::from_millis(now().millis() + 1);
