@@ -8,14 +8,21 @@ use issuance::policy::{Answer, Because, Inquiry, Policy, Verdict};
 #[derive(Debug)]
 pub struct FixedPolicy {
     answer: Answer,
+    rule: &'static str,
     asked: Mutex<Vec<Inquiry>>,
 }
 
 impl FixedPolicy {
     /// Allows everything.
     pub fn allow() -> Self {
+        Self::allow_by("fixed")
+    }
+
+    /// Allows everything, by the rule of this name.
+    pub fn allow_by(rule: &'static str) -> Self {
         Self {
             answer: Answer::Allow,
+            rule,
             asked: Mutex::default(),
         }
     }
@@ -24,6 +31,7 @@ impl FixedPolicy {
     pub fn deny(because: Because) -> Self {
         Self {
             answer: Answer::Deny { question: 0, because },
+            rule: "fixed",
             asked: Mutex::default(),
         }
     }
@@ -39,7 +47,7 @@ impl Policy for FixedPolicy {
         self.asked.lock().unwrap().push(inquiry.clone());
         Verdict {
             answer: self.answer,
-            rules: vec!["fixed".to_owned()],
+            rules: vec![self.rule.to_owned()],
         }
     }
 

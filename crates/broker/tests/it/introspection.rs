@@ -7,11 +7,13 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use delegation::oauth::Reason;
 use fetch::Introspection;
 use serde_json::{Value, json};
 use testkit::{CORP, EDGE_AUDIENCE};
 
 use crate::installation::{Installation, Reply, seconds};
+use crate::reuse::jti;
 
 const OPAQUE: &str = "ya29.a0AfB_byC-0123456789";
 
@@ -217,5 +219,31 @@ async fn a_token_that_may_be_anothers_is_shown_to_nobody() {
     let by_stranger = narrows.exchange(&[("subject_token", OPAQUE), ("client_secret", "wrong")]).await;
     assert_eq!(by_stranger.status, 401, "strangers cannot make us ask");
     assert!(endpoint.asked().is_empty(), "{:?}", endpoint.asked());
+    narrows.stop().await;
+}
+
+#[tokio::test]
+async fn nothing_about_an_opaque_token_outlives_the_answer_at_a_boundary_either() {
+    let (endpoint, introspection) = Endpoint::start().await;
+    let narrows = Installation::with_introspection(introspection).await;
+    let ask = async || crate::reuse::ask(&narrows, "edge", &[("subject_token", OPAQUE)]).await;
+    let mut said = active();
+    endpoint.says(200, &said.to_string());
+    let first = ask().await.unwrap();
+    // What was minted may be handed out again only on the issuer's word of now.
+    assert_eq!(jti(&ask().await.unwrap()), jti(&first));
+    assert_eq!(endpoint.asked().len(), 2);
+    said["groups"] = json!([]);
+    endpoint.says(200, &said.to_string());
+    assert_ne!(
+        jti(&ask().await.unwrap()),
+        jti(&first),
+        "the issuer says something else of the subject"
+    );
+    endpoint.says(200, r#"{"active":false}"#);
+    assert_eq!(ask().await.unwrap_err().reason, Reason::SubjectTokenInvalid);
+    endpoint.says(503, "");
+    assert_eq!(ask().await.unwrap_err().reason, Reason::IssuerUnavailable);
+    assert_eq!(endpoint.asked().len(), 5, "asked each time");
     narrows.stop().await;
 }

@@ -20,7 +20,7 @@ fn below(state: &mut u64, most: u64) -> usize {
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-async fn ask(narrows: &Installation, boundary: &str, changes: &[(&str, &str)]) -> Result<Minted, Refused> {
+pub(crate) async fn ask(narrows: &Installation, boundary: &str, changes: &[(&str, &str)]) -> Result<Minted, Refused> {
     ask_from(narrows, boundary, HERE, changes).await
 }
 
@@ -34,7 +34,7 @@ async fn ask_from(narrows: &Installation, boundary: &str, from: IpAddr, changes:
     front_door::exchange(&narrows.broker, boundary, &form, None, from).await
 }
 
-fn jti(minted: &Minted) -> String {
+pub(crate) fn jti(minted: &Minted) -> String {
     use base64::Engine;
     let claims = minted.token.split('.').nth(1).unwrap();
     let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(claims).unwrap();
@@ -128,6 +128,26 @@ async fn nothing_is_handed_out_again_under_a_key_that_signs_no_more() {
     narrows.broker.tend().await;
     let after = ask(&narrows, "edge", &[("subject_token", &token)]).await.unwrap();
     assert_ne!(jti(&after), jti(&first));
+    narrows.stop().await;
+}
+
+#[tokio::test]
+async fn a_change_of_configuration_or_policy_hands_nothing_out_again() {
+    let narrows = Installation::start().await;
+    let token = narrows.user_token();
+    let asked = async || jti(&ask(&narrows, "edge", &[("subject_token", &token)]).await.unwrap());
+    let at_start = asked().await;
+    // The same rules over the same parties, under another version of the policies, then of the configuration too.
+    narrows.swap(RULES, broker::Rates::default(), narrows.entries()).await;
+    let (other_policy, again) = (asked().await, asked().await);
+    assert_eq!(other_policy, again);
+    let mut in_force = narrows.in_force(RULES, broker::Rates::default());
+    std::sync::Arc::make_mut(&mut in_force.snapshot).config_version = "c-2".to_owned();
+    let settings = broker::Settings::clone(&narrows.broker.settings());
+    narrows.broker.swap(settings, in_force, narrows.entries()).await.unwrap();
+    let other_configuration = asked().await;
+    let all: std::collections::BTreeSet<_> = [at_start, other_policy, other_configuration].into();
+    assert_eq!(all.len(), 3);
     narrows.stop().await;
 }
 

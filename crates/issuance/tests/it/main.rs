@@ -3,4 +3,5 @@
 
 mod chains;
 mod proposals;
+mod reused;
 mod road;
