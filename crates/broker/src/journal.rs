@@ -215,3 +215,51 @@ pub(crate) async fn append(transaction: &mut StoreTransaction<'_>, records: &[&R
     }
     Ok(u64::try_from(first).unwrap_or_default())
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use delegation::time::Timestamp;
+    use issuance::audit::{CommitError, Entry, Kind, Record};
+
+    use super::{StoreJournal, WAITING};
+    use crate::overload::RESERVED;
+    use crate::store::{Store, StoreAddress};
+
+    fn entry(id: usize, kind: Kind) -> Entry {
+        Entry {
+            record: Record::new(format!("d-{id}"), Timestamp::from_seconds(1), kind),
+            uses: Vec::new(),
+            begins: None,
+        }
+    }
+
+    /// One thread, and nothing is waited for until the line is full: so the writer has taken nothing out of it.
+    #[tokio::test]
+    async fn requests_fill_the_line_up_to_the_reserved_places_and_what_must_get_through_fills_those() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&StoreAddress::sqlite(folder.path().join("narrows.db"))).await.unwrap();
+        let journal = StoreJournal::start(&store);
+        let mut waiting = Vec::new();
+        let mut fill = |kind| {
+            let before = waiting.len();
+            while let Ok(answer) = journal.submit(entry(waiting.len(), kind)) {
+                waiting.push(answer);
+            }
+            waiting.len() - before
+        };
+        assert_eq!(fill(Kind::Exchange), WAITING - RESERVED);
+        assert_eq!(fill(Kind::ClientAuth), 0, "refusals of strangers find no room either");
+        assert_eq!(fill(Kind::Operator), RESERVED, "a change of standing does");
+        assert_eq!(journal.submit(entry(0, Kind::Key)).err(), Some(CommitError::Unavailable));
+        for (at, answer) in waiting.into_iter().enumerate() {
+            assert_eq!(
+                answer.await.unwrap(),
+                Ok(at as u64),
+                "everything that found a place is written, in order"
+            );
+        }
+        assert!(journal.submit(entry(0, Kind::Exchange)).is_ok(), "there is room again");
+        journal.close().await;
+    }
+}

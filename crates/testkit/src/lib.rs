@@ -20,7 +20,7 @@ pub use certificates::{CertificateAuthority, Issued};
 pub use issuer::FakeIssuer;
 pub use journal::{Fails, MemoryJournal};
 pub use policy::FixedPolicy;
-pub use postgres::PostgresDatabase;
+pub use postgres::{PostgresDatabase, PostgresServer};
 pub use signer::MemorySigner;
 pub use snapshot::{BROKER, CORP, EDGE_AUDIENCE, moment, now, snapshot, user_claims};
 pub use vendors::{VendorCase, VendorFile, vendor_files};

@@ -23,10 +23,15 @@ impl PostgresDatabase {
     /// Makes the database.
     #[expect(clippy::new_without_default, reason = "it starts a server, which no default does")]
     pub fn new() -> Self {
+        Self::with("")
+    }
+
+    /// Makes the database with these words of `CREATE DATABASE`.
+    pub fn with(options: &str) -> Self {
         use std::sync::atomic::{AtomicU64, Ordering};
         static MADE: AtomicU64 = AtomicU64::new(0);
         let name = format!("t_{}_{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
-        server().run(&format!("CREATE DATABASE {name}"));
+        server().run(&format!("CREATE DATABASE {name} {options}"));
         Self { name }
     }
 
@@ -82,6 +87,58 @@ impl Drop for PostgresDatabase {
         if !std::thread::panicking() {
             server().run(&format!("DROP DATABASE {} WITH (FORCE)", self.name));
         }
+    }
+}
+
+/// A server of a test's own, for settings that one database cannot have for itself; stopped when it is dropped.
+#[derive(Debug)]
+pub struct PostgresServer {
+    folder: PathBuf,
+}
+
+impl PostgresServer {
+    /// Makes and starts a server with these lines of `postgresql.conf`.
+    pub fn start(settings: &str) -> Self {
+        use std::io::Write as _;
+        // Not in a folder of this user alone: PostgreSQL never runs as root.
+        let folder = std::env::temp_dir().join(format!("narrows-postgres-own-{}", std::process::id()));
+        let server = Self { folder };
+        server.script(&["start"]);
+        server.script(&["stop"]);
+        let mut config = OpenOptions::new().append(true).open(server.folder.join("data/postgresql.conf")).unwrap();
+        writeln!(config, "{settings}").unwrap();
+        server.script(&["start"]);
+        server
+    }
+
+    /// Starts it again with its usual settings, as a copy that waits for what a primary sends.
+    pub fn restart_as_standby(&mut self) {
+        self.script(&["stop"]);
+        File::create(self.folder.join("data/standby.signal")).unwrap();
+        let mut config = OpenOptions::new().append(true).open(self.folder.join("data/postgresql.conf")).unwrap();
+        std::io::Write::write_all(&mut config, b"fsync = on\n").unwrap();
+        self.script(&["start"]);
+    }
+
+    /// The address of its first database for `store`.
+    pub fn address(&self) -> String {
+        let port = std::fs::read_to_string(self.folder.join("port")).unwrap();
+        format!("postgres:///postgres?host={}&port={port}&user=narrows", self.folder.display())
+    }
+
+    fn script(&self, verbs: &[&str]) {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().and_then(Path::parent).unwrap();
+        let run = Command::new(root.join("scripts/postgres")).args(verbs).arg(&self.folder).output().unwrap();
+        assert!(run.status.success(), "{verbs:?}: {}", String::from_utf8_lossy(&run.stderr));
+    }
+}
+
+impl Drop for PostgresServer {
+    fn drop(&mut self) {
+        if self.folder.join("data/postmaster.pid").exists() {
+            self.script(&["stop"]);
+        }
+        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 

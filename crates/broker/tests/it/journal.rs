@@ -19,6 +19,7 @@ on_both_engines!(
     two_nodes_let_one_use_through_however_they_race,
     two_nodes_that_take_the_same_keys_in_other_orders_do_not_wait_in_a_circle,
     kinds_and_issuers_do_not_use_up_each_others_ids,
+    what_has_expired_is_forgotten_and_nothing_else_is,
 );
 
 fn entry(id: &str, uses: &[&str]) -> Entry {
@@ -224,4 +225,22 @@ async fn the_sqlite_file_is_for_its_owner_alone() {
     let _kept = open(&engine).await;
     let mode = std::fs::metadata(folder.path().join("narrows.db")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
+}
+
+async fn what_has_expired_is_forgotten_and_nothing_else_is(engine: Engine) {
+    let (_, journal) = open(&engine).await;
+    // Each 64th record makes room, the first of all among them.
+    journal.commit(entry("zeroth", &[])).await.unwrap();
+    let mut expired = entry("first", &["expired"]);
+    // A second before the time of the records that follow.
+    expired.uses[0].forget_at = Timestamp::from_seconds(1_779_999_999);
+    journal.commit(expired).await.unwrap();
+    journal.commit(entry("second", &["alive"])).await.unwrap();
+    let used = async |key| journal.commit(entry("again", &[key])).await == Err(CommitError::AlreadyUsed);
+    assert!(used("expired").await, "not forgotten yet");
+    for at in 0..70 {
+        journal.commit(entry(&format!("d{at}"), &[])).await.unwrap();
+    }
+    assert!(!used("expired").await && used("alive").await);
+    journal.close().await;
 }

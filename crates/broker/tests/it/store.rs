@@ -6,7 +6,7 @@ use delegation::identity::{AttributeValue, Attributes, Subject, SubjectKind};
 use delegation::oauth::ClientId;
 use delegation::time::Timestamp;
 use issuance::audit::{Entry, Journal, Kind, Record, Transaction};
-use testkit::PostgresDatabase;
+use testkit::{PostgresDatabase, PostgresServer};
 
 use crate::engine::{Engine, on_both_engines};
 use crate::installation::{Installation, Reply};
@@ -272,4 +272,48 @@ async fn a_database_that_would_lose_an_answered_commit_is_refused() {
     database.run(&format!("ALTER DATABASE {} SET synchronous_commit = off", name.trim()));
     let error = Store::open(&database.address().parse().unwrap()).await.unwrap_err();
     assert!(error.to_string().contains("synchronous_commit"), "{error}");
+}
+
+/// What would run on this database, and why it does not.
+async fn refused(address: &str) -> String {
+    Store::open(&address.parse().unwrap()).await.unwrap_err().to_string()
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_hold_every_character_is_refused() {
+    let database = PostgresDatabase::with("ENCODING 'LATIN1' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'");
+    let why = refused(&database.address()).await;
+    assert!(why.contains("UTF8"), "{why}");
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_wait_for_its_disk_or_is_a_copy_is_refused() {
+    let mut server = PostgresServer::start("fsync = off");
+    let why = refused(&server.address()).await;
+    assert!(why.contains("fsync"), "{why}");
+    server.restart_as_standby();
+    // CON-017, its first half: nothing is decided by what lags behind.
+    let why = refused(&server.address()).await;
+    assert!(why.contains("standby"), "{why}");
+}
+
+#[tokio::test]
+async fn what_has_expired_is_found_by_an_index() {
+    use sqlx::{AssertSqlSafe, ConnectOptions, Row};
+    let find = |table: &str| format!("SELECT 1 FROM {table} WHERE forget_at < 1 LIMIT 512");
+    let (sqlite, postgres) = (Engine::sqlite(), Engine::postgres());
+    drop((sqlite.open().await, postgres.open().await));
+    let (Engine::Sqlite(folder), Engine::Postgres(database)) = (&sqlite, &postgres) else {
+        return;
+    };
+    for table in ["uses", "transactions"] {
+        let index = format!("{table}_by_end");
+        let file = sqlx::sqlite::SqliteConnectOptions::new().filename(folder.path().join("narrows.db"));
+        let plan = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", find(table)));
+        let plan: String = sqlx::query(plan).fetch_one(&mut file.connect().await.unwrap()).await.unwrap().get("detail");
+        assert!(plan.starts_with("SEARCH") && plan.contains(&index), "{plan}");
+        // An empty table is read whole in any case, unless that is made dear.
+        let plan = database.run(&format!("SET enable_seqscan = off; EXPLAIN {}", find(table)));
+        assert!(plan.contains(&index), "{plan}");
+    }
 }
