@@ -212,6 +212,8 @@ fn rebase(table: &mut Table, base: &Path) {
                     let mut path = path.to_owned();
                     join(&mut path);
                     *text = format!("sqlite:{path}");
+                } else if let Some(rebased) = with_certificates_from(text, base) {
+                    *text = rebased;
                 }
             }
             Value::Array(items) => {
@@ -227,6 +229,24 @@ fn rebase(table: &mut Table, base: &Path) {
             _ => {}
         }
     }
+}
+
+/// The address of a PostgreSQL store with the files that it names relative to `base`; `None` where it names none.
+fn with_certificates_from(address: &str, base: &Path) -> Option<String> {
+    let (server, parameters) = address.split_once('?').filter(|(server, _)| server.starts_with("postgres"))?;
+    let rebased = |pair: &str| {
+        let (name, value) = pair.split_once('=')?;
+        let (_, file) = url::form_urlencoded::parse(pair.as_bytes()).next()?;
+        let relative = ["sslrootcert", "sslcert", "sslkey"].contains(&name) && !value.is_empty() && Path::new(&*file).is_relative();
+        let file = relative.then(|| base.join(&*file).display().to_string())?;
+        Some(format!(
+            "{name}={}",
+            url::form_urlencoded::byte_serialize(file.as_bytes()).collect::<String>()
+        ))
+    };
+    // What names no file stays as it was written.
+    let pairs: Vec<_> = parameters.split('&').map(|pair| rebased(pair).unwrap_or_else(|| pair.to_owned())).collect();
+    Some(format!("{server}?{}", pairs.join("&")))
 }
 
 /// Whether a table stands for a string elsewhere: `{ file = "…" }` or `{ env = "…" }`.

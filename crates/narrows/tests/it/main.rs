@@ -20,4 +20,5 @@ mod run;
 mod secured;
 mod served;
 mod shown;
+mod store_address;
 mod why;
