@@ -43,9 +43,19 @@ impl CertificateAuthority {
         self.issue(&[name], ExtendedKeyUsagePurpose::ClientAuth)
     }
 
+    /// A certificate for the client `name` that was right until the end of 2020.
+    pub fn expired_client(&self, name: &str) -> Issued {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(2020, 12, 31);
+        self.issue_as(params, ExtendedKeyUsagePurpose::ClientAuth)
+    }
+
     fn issue(&self, names: &[&str], purpose: ExtendedKeyUsagePurpose) -> Issued {
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
-        let mut params = CertificateParams::new(names).unwrap();
+        self.issue_as(CertificateParams::new(names).unwrap(), purpose)
+    }
+
+    fn issue_as(&self, mut params: CertificateParams, purpose: ExtendedKeyUsagePurpose) -> Issued {
         params.extended_key_usages.push(purpose);
         let key = KeyPair::generate().unwrap();
         Issued {

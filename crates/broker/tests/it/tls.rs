@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::{Listener, Tls, TlsFiles, TlsIdentity};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use testkit::{CertificateAuthority, Issued};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -152,11 +154,11 @@ async fn files_that_do_not_belong_together_are_refused_with_their_key() {
 async fn with_authorities_for_clients_only_their_clients_connect() {
     let clients = CertificateAuthority::new("clients");
     let secured = Secured::with_clients(Some(&clients), |_| {}).await;
-    let with = |authority: &CertificateAuthority| {
-        let issued = authority.client("edge");
+    let showing = |issued: Issued| {
         let pem = format!("{}{}", issued.certificate, issued.key);
         secured.client().identity(reqwest::Identity::from_pem(pem.as_bytes()).unwrap()).build().unwrap()
     };
+    let with = |authority: &CertificateAuthority| showing(authority.client("edge"));
     secured.healthy(&with(&clients)).await.unwrap();
     assert!(secured.healthy(&secured.client().build().unwrap()).await.is_err(), "no certificate");
     assert!(
@@ -167,6 +169,8 @@ async fn with_authorities_for_clients_only_their_clients_connect() {
         secured.healthy(&with(&secured.authority)).await.is_err(),
         "the server's own authority's"
     );
+    assert!(secured.healthy(&showing(clients.expired_client("edge"))).await.is_err(), "expired");
+    secured.healthy(&with(&clients)).await.unwrap();
     secured.stop().await;
 }
 
@@ -223,4 +227,52 @@ async fn stopping_waits_for_no_handshake() {
     secured.healthy(&secured.client().build().unwrap()).await.unwrap();
     secured.stop().await;
     assert_eq!(silent.read(&mut [0; 16]).await.unwrap_or(0), 0, "closed by the broker");
+}
+
+/// A request whose head the broker has read, and whose body it waits for.
+async fn half_a_request(secured: &Secured) -> tokio_rustls::client::TlsStream<TcpStream> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(secured.authority.pem.as_bytes()).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = config.with_root_certificates(roots).with_no_client_auth();
+    let stream = TcpStream::connect(&secured.address).await.unwrap();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let mut stream = connector.connect("localhost".try_into().unwrap(), stream).await.unwrap();
+    let head = "POST /oauth2/token HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\n\
+                content-type: application/x-www-form-urlencoded\r\ncontent-length: 29\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut said = Vec::new();
+    while !said.ends_with(b"\r\n\r\n") {
+        said.push(stream.read_u8().await.unwrap());
+    }
+    assert!(said.starts_with(b"HTTP/1.1 100 "), "{}", String::from_utf8_lossy(&said));
+    stream
+}
+
+#[tokio::test]
+async fn stopping_lets_a_request_in_flight_finish_and_takes_no_other() {
+    let secured = Secured::start(|listener| listener.drain = Duration::from_secs(3600)).await;
+    let mut in_flight = half_a_request(&secured).await;
+    secured.stop.send(true).unwrap();
+    while TcpStream::connect(&secured.address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    assert!(!secured.serving.is_finished(), "it waits for the request");
+    in_flight.write_all(b"grant_type=client_credentials").await.unwrap();
+    let mut reply = String::new();
+    let _ = in_flight.read_to_string(&mut reply).await;
+    assert!(reply.starts_with("HTTP/1.1 401 ") && reply.contains("invalid_client"), "{reply}");
+    secured.serving.await.unwrap();
+    secured.narrows.stop().await;
+}
+
+#[tokio::test]
+async fn stopping_waits_no_longer_than_it_may_for_a_request_that_never_ends() {
+    let secured = Secured::start(|listener| listener.drain = Duration::from_millis(100)).await;
+    let mut in_flight = half_a_request(&secured).await;
+    secured.stop.send(true).unwrap();
+    secured.serving.await.unwrap();
+    drop(in_flight.shutdown().await);
+    secured.narrows.stop().await;
 }

@@ -116,6 +116,36 @@ async fn a_renewed_certificate_is_served_and_a_bad_pair_is_not() {
     assert!(ready(&address, &successor).await.is_some());
 }
 
+#[tokio::test]
+async fn a_hangup_presents_a_renewal_that_no_stamp_shows() {
+    let (authority, successor) = (CertificateAuthority::new("first"), CertificateAuthority::new("after"));
+    let address = free_address();
+    let pair = authority.server();
+    let folder = installation(&address, &pair);
+    let mut served = Served::start(folder.path());
+    served.told("\"serving\"");
+    assert!(ready(&address, &authority).await.is_some());
+
+    // The same lengths and the same times, as after a restored backup: looking at the files shows nothing.
+    let sizes = |pair: &Issued| (pair.certificate.len(), pair.key.len());
+    let alike = std::iter::repeat_with(|| successor.server())
+        .find(|renewed| sizes(renewed) == sizes(&pair))
+        .unwrap();
+    let aside = tempfile::tempdir_in(folder.path()).unwrap();
+    put(aside.path(), &alike);
+    for name in ["tls.crt", "tls.key"] {
+        let (new, old) = (aside.path().join(name), folder.path().join(name));
+        let times = std::fs::metadata(&old).unwrap().modified().unwrap();
+        std::fs::File::options().write(true).open(&new).unwrap().set_modified(times).unwrap();
+        std::fs::rename(new, old).unwrap();
+    }
+    assert!(ready(&address, &authority).await.is_some(), "not seen yet");
+    let hangup = Command::new("kill").args(["-HUP", &served.child.id().to_string()]).status().unwrap();
+    assert!(hangup.success());
+    served.told("\"in force\"");
+    assert!(ready(&address, &successor).await.is_some() && ready(&address, &authority).await.is_none());
+}
+
 #[test]
 fn doubtful_combinations_are_warned_of() {
     let authority = CertificateAuthority::new("first");
