@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use delegation::oauth::Reason;
@@ -14,6 +14,7 @@ use fetch::{Fetcher, Introspection, IssuerEntry, IssuerKeys};
 use issuance::audit::{CommitError, Decision, Entry, Journal, Kind, Record, Use, commit_denial};
 use policy_cedar::CedarPolicy;
 
+use crate::clock::Clock;
 use crate::denied::give_up_last;
 use crate::ids;
 use crate::journal::StoreJournal;
@@ -83,6 +84,7 @@ pub enum StartError {
 /// A broker that is ready to answer.
 #[derive(Debug)]
 pub struct Broker {
+    clock: Clock,
     settings: ArcSwap<Settings>,
     in_force: ArcSwap<InForce>,
     refused_change: ArcSwap<Option<String>>,
@@ -109,14 +111,26 @@ impl Broker {
         issuers: Vec<IssuerEntry>,
         fetcher: Fetcher,
     ) -> Result<Arc<Self>, StartError> {
+        Self::start_at(Clock::System, settings, in_force, issuers, fetcher).await
+    }
+
+    /// The same, by another clock than the machine's.
+    pub async fn start_at(
+        clock: Clock,
+        settings: Settings,
+        in_force: InForce,
+        issuers: Vec<IssuerEntry>,
+        fetcher: Fetcher,
+    ) -> Result<Arc<Self>, StartError> {
         let fetcher = Arc::new(fetcher);
         let store = Store::open(&settings.store).await?;
         let journal = StoreJournal::start(&store);
-        let now = clock();
+        let now = clock.now();
         let signer = KeyRing::open(&store, &settings.key_files, settings.algorithm, now).await?;
         let ours = own_keys(&in_force.snapshot.issuer, &signer)?;
         let view = store.standing().await.map_err(StoreError::from)?;
         let broker = Arc::new(Self {
+            clock,
             keys: VerificationKeys::new(IssuerKeys::new(Arc::clone(&fetcher), issuers), Some(ours)),
             in_force: ArcSwap::from_pointee(in_force),
             refused_change: ArcSwap::from_pointee(None),
@@ -265,7 +279,7 @@ impl Broker {
 
     /// Now.
     pub(crate) fn now(&self) -> Timestamp {
-        clock()
+        self.clock.now()
     }
 
     pub(crate) fn in_force(&self) -> Arc<InForce> {
@@ -274,7 +288,7 @@ impl Broker {
 
     pub(crate) fn moment(&self, in_force: &InForce) -> Moment {
         Moment {
-            now: clock(),
+            now: self.now(),
             snapshot: Arc::clone(&in_force.snapshot),
             revocations: self.view(),
         }
@@ -347,9 +361,4 @@ impl Broker {
 fn own_keys(issuer: &str, signer: &KeyRing) -> Result<KeySet, KeySetError> {
     let algorithms = [Algorithm::Es256, Algorithm::EdDsa, Algorithm::Rs256, Algorithm::Ps256];
     KeySet::parse(issuer, signer.jwks().to_string().as_bytes(), &algorithms)
-}
-
-fn clock() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

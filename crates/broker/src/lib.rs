@@ -4,6 +4,7 @@
 
 mod broker;
 mod client_auth;
+mod clock;
 mod denied;
 pub mod front_door;
 mod health;
@@ -27,6 +28,7 @@ mod tls;
 mod token_endpoint;
 
 pub use broker::{Broker, InForce, Settings, StartError};
+pub use clock::Clock;
 pub use journal::StoreJournal;
 pub use limits::Rates;
 pub use routes::{metrics_routes, routes};

@@ -3,7 +3,7 @@
 use delegation::token::{Algorithm, KeySet, SubjectToken, Unverified};
 use serde_json::{Value, json};
 
-use crate::installation::Installation;
+use crate::installation::{Installation, Plan};
 
 #[tokio::test]
 async fn a_right_exchange_gives_a_narrow_token_that_verifies() {
@@ -175,7 +175,12 @@ async fn a_change_is_in_force_with_the_next_request() {
 
 #[tokio::test]
 async fn a_view_of_standing_that_is_too_old_refuses_everybody() {
-    let narrows = Installation::with_view_age(crate::installation::RULES, |_| {}, std::time::Duration::ZERO).await;
+    let max_view_age = std::time::Duration::ZERO;
+    let narrows = Installation::of(Plan {
+        max_view_age,
+        ..Plan::default()
+    })
+    .await;
     let mut stale = narrows.exchange(&[]).await;
     // The view was read in this very millisecond, or it is older than allowed.
     while stale.status == 200 {

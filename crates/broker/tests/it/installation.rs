@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use broker::{Broker, InForce, Listener, Settings};
+use broker::{Broker, Clock, InForce, Listener, Rates, Settings};
 use delegation::oauth::ClientId;
 use delegation::registry::{AuthMethod, ClientAuth, Snapshot};
 use delegation::token::Algorithm;
@@ -29,6 +29,41 @@ pub(crate) const RULES: &str = r#"
 @id("no-ticket-13") forbid (principal, action, resource == Detail::Ticket::"13");
 "#;
 
+/// What a test may want otherwise.
+pub(crate) struct Plan {
+    pub(crate) engine: Engine,
+    pub(crate) rules: String,
+    pub(crate) change: Box<dyn FnOnce(&mut Snapshot)>,
+    pub(crate) max_view_age: Duration,
+    /// Whom the broker asks about opaque tokens.
+    pub(crate) introspection: Option<Introspection>,
+    pub(crate) rates: Rates,
+    pub(crate) algorithm: Algorithm,
+    pub(crate) rotate_every: Duration,
+    pub(crate) publish_before: Duration,
+    pub(crate) clock: Clock,
+    /// Where corp's keys are, if not in a file.
+    pub(crate) corp: Option<KeySource>,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            engine: Engine::sqlite(),
+            rules: RULES.to_owned(),
+            change: Box::new(|_| {}),
+            max_view_age: Duration::from_secs(3600),
+            introspection: None,
+            rates: Rates::default(),
+            algorithm: Algorithm::Es256,
+            rotate_every: Duration::from_secs(86_400 * 30),
+            publish_before: Duration::from_secs(3600),
+            clock: Clock::System,
+            corp: None,
+        }
+    }
+}
+
 /// A running broker and what a test needs to talk to it.
 pub(crate) struct Installation {
     pub(crate) broker: Arc<Broker>,
@@ -37,6 +72,7 @@ pub(crate) struct Installation {
     pub(crate) edge: FakeIssuer,
     pub(crate) folder: TempDir,
     pub(crate) engine: Engine,
+    pub(crate) clock: Clock,
     stop: tokio::sync::watch::Sender<bool>,
     http: reqwest::Client,
 }
@@ -68,39 +104,41 @@ pub(crate) fn seconds() -> i64 {
 
 impl Installation {
     pub(crate) async fn start() -> Self {
-        Self::with(RULES, |_| {}).await
+        Self::of(Plan::default()).await
     }
 
-    pub(crate) async fn with(rules: &str, change: impl FnOnce(&mut Snapshot)) -> Self {
-        Self::with_view_age(rules, change, Duration::from_secs(3600)).await
+    pub(crate) async fn with(rules: &str, change: impl FnOnce(&mut Snapshot) + 'static) -> Self {
+        let change = Box::new(change);
+        Self::of(Plan {
+            rules: rules.to_owned(),
+            change,
+            ..Plan::default()
+        })
+        .await
     }
 
     /// On this engine.
     pub(crate) async fn on(engine: Engine) -> Self {
-        Self::build(engine, RULES, |_| {}, Duration::from_secs(3600), None).await
+        Self::of(Plan { engine, ..Plan::default() }).await
     }
 
     /// On this engine, with a changed snapshot.
-    pub(crate) async fn on_with(engine: Engine, change: impl FnOnce(&mut Snapshot)) -> Self {
-        Self::build(engine, RULES, change, Duration::from_secs(3600), None).await
-    }
-
-    pub(crate) async fn with_view_age(rules: &str, change: impl FnOnce(&mut Snapshot), max_view_age: Duration) -> Self {
-        Self::build(Engine::sqlite(), rules, change, max_view_age, None).await
+    pub(crate) async fn on_with(engine: Engine, change: impl FnOnce(&mut Snapshot) + 'static) -> Self {
+        let change = Box::new(change);
+        Self::of(Plan { engine, change, ..Plan::default() }).await
     }
 
     /// A broker that asks this endpoint about opaque tokens.
     pub(crate) async fn with_introspection(introspection: Introspection) -> Self {
-        Self::build(Engine::sqlite(), RULES, |_| {}, Duration::from_secs(3600), Some(introspection)).await
+        Self::of(Plan {
+            introspection: Some(introspection),
+            ..Plan::default()
+        })
+        .await
     }
 
-    async fn build(
-        engine: Engine,
-        rules: &str,
-        change: impl FnOnce(&mut Snapshot),
-        max_view_age: Duration,
-        introspection: Option<Introspection>,
-    ) -> Self {
+    /// As planned.
+    pub(crate) async fn of(plan: Plan) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let folder = tempfile::tempdir().unwrap();
@@ -115,7 +153,7 @@ impl Installation {
             IssuerEntry {
                 name: "corp".to_owned(),
                 issuer: CORP.to_owned(),
-                source: jwks("corp.json", &issuer),
+                source: plan.corp.unwrap_or_else(|| jwks("corp.json", &issuer)),
                 algorithms: vec![Algorithm::Es256],
             },
             IssuerEntry {
@@ -129,12 +167,12 @@ impl Installation {
         snapshot.issuer.clone_from(&url);
         let client = snapshot.clients.get_mut(&ClientId::parse("edge").unwrap()).unwrap();
         client.auth.push(by_assertion());
-        change(&mut snapshot);
+        (plan.change)(&mut snapshot);
         let policy = CedarPolicy::load(
             &snapshot,
             &[PolicyFile {
                 name: "rules.cedar".to_owned(),
-                text: rules.to_owned(),
+                text: plan.rules,
             }],
             "UTC",
             "p-1".to_owned(),
@@ -142,22 +180,22 @@ impl Installation {
         let in_force = InForce {
             snapshot: Arc::new(snapshot),
             policy: policy.unwrap(),
-            rates: broker::Rates::default(),
-            introspection,
+            rates: plan.rates,
+            introspection: plan.introspection,
         };
         let settings = Settings {
-            store: engine.address(),
+            store: plan.engine.address(),
             key_files: vec![folder.path().join("narrows.key")],
-            algorithm: Algorithm::Es256,
-            rotate_every: Duration::from_secs(86_400 * 30),
-            publish_before: Duration::from_secs(3600),
+            algorithm: plan.algorithm,
+            rotate_every: plan.rotate_every,
+            publish_before: plan.publish_before,
             body_limit: 64 * 1024,
-            max_view_age,
+            max_view_age: plan.max_view_age,
             connections: 100,
         };
-        let broker = Broker::start(settings, in_force, entries, Fetcher::new(FetchSettings::default()).unwrap())
-            .await
-            .unwrap();
+        let fetcher = Fetcher::new(FetchSettings::default()).unwrap();
+        let started = Broker::start_at(plan.clock.clone(), settings, in_force, entries, fetcher);
+        let broker = started.await.unwrap();
         let (stop, mut stopped) = tokio::sync::watch::channel(false);
         let routes = broker::routes(&broker, true);
         let until = async move { drop(stopped.wait_for(|stopped| *stopped).await) };
@@ -174,7 +212,8 @@ impl Installation {
             issuer,
             edge,
             folder,
-            engine,
+            engine: plan.engine,
+            clock: plan.clock,
             stop,
             http,
         }
@@ -192,7 +231,7 @@ impl Installation {
     }
 
     /// Puts other rules, rates and issuers in force, over the test snapshot.
-    pub(crate) async fn swap(&self, rules: &str, rates: broker::Rates, entries: Vec<IssuerEntry>) {
+    pub(crate) async fn swap(&self, rules: &str, rates: Rates, entries: Vec<IssuerEntry>) {
         let settings = Settings::clone(&self.broker.settings());
         self.broker.swap(settings, self.in_force(rules, rates), entries).await.unwrap();
     }
@@ -222,16 +261,16 @@ impl Installation {
             change(snapshot);
         };
         let settings = Settings::clone(&self.broker.settings());
-        let in_force = self.in_force_with(RULES, broker::Rates::default(), add);
+        let in_force = self.in_force_with(RULES, Rates::default(), add);
         self.broker.swap(settings, in_force, entries).await.unwrap();
     }
 
     /// The installation's snapshot with other rules and rates.
-    pub(crate) fn in_force(&self, rules: &str, rates: broker::Rates) -> InForce {
+    pub(crate) fn in_force(&self, rules: &str, rates: Rates) -> InForce {
         self.in_force_with(rules, rates, |_| {})
     }
 
-    fn in_force_with(&self, rules: &str, rates: broker::Rates, change: impl FnOnce(&mut Snapshot)) -> InForce {
+    fn in_force_with(&self, rules: &str, rates: Rates, change: impl FnOnce(&mut Snapshot)) -> InForce {
         let mut snapshot = testkit::snapshot();
         snapshot.issuer.clone_from(&self.url);
         change(&mut snapshot);
@@ -275,8 +314,9 @@ impl Installation {
     }
 
     pub(crate) fn user_claims(&self) -> Value {
+        let now = self.clock.now().seconds();
         json!({
-            "iss": CORP, "sub": "alice", "aud": EDGE_AUDIENCE, "iat": seconds() - 5, "exp": seconds() + 600, "jti": uuid::Uuid::now_v7().to_string(),
+            "iss": CORP, "sub": "alice", "aud": EDGE_AUDIENCE, "iat": now - 5, "exp": now + 600, "jti": uuid::Uuid::now_v7().to_string(),
             "client_id": "web", "scope": "tickets.full profile", "groups": ["support"],
         })
     }
