@@ -33,7 +33,7 @@ export function narrow(claims, narrows, sub = 'alice') {
 export async function withJose(narrows, token, sub) {
   const metadata = await (await fetch(`${narrows.issuer}/.well-known/oauth-authorization-server`)).json();
   const keys = createRemoteJWKSet(new URL(metadata.jwks_uri));
-  const { payload } = await jwtVerify(token, keys, { issuer: narrows.issuer, audience: AUDIENCE, typ: 'at+jwt', algorithms: ['ES256'] });
+  const { payload } = await jwtVerify(token, keys, { issuer: narrows.issuer, audience: AUDIENCE, typ: 'at+jwt', algorithms: [narrows.algorithm] });
   narrow(payload, narrows, sub);
 }
 

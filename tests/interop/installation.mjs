@@ -30,7 +30,7 @@ async function workforce(folder, audience) {
     .sign(privateKey);
 }
 
-export async function start(binary, provider) {
+export async function start(binary, provider, algorithm = 'ES256') {
   const folder = await mkdtemp(join(tmpdir(), 'narrows-interop-'));
   const port = await freePort();
   const issuer = `http://127.0.0.1:${port}`;
@@ -51,6 +51,9 @@ listen   = "127.0.0.1:${port}"
 store    = "sqlite:narrows.db"
 policies = ["policies/*.cedar"]
 key_file = "narrows.key"
+
+[tokens]
+algorithm = "${algorithm}"
 
 [[trusted_issuers]]
 name       = "corp"
@@ -98,7 +101,7 @@ details = ["ticket:read,update"]
     await new Promise((done) => { setTimeout(done, 50); });
   }
   return {
-    issuer, folder, privateKey, kid: 'edge-1', idJag,
+    issuer, folder, algorithm, privateKey, kid: 'edge-1', idJag,
     stop: async () => { process.kill('SIGTERM'); await ended; await rm(folder, { recursive: true }); },
   };
 }

@@ -44,6 +44,17 @@ try {
   await claim('an opaque token that nobody issued is refused', async () => {
     await assert.rejects(clients.withOauth4webapi(narrows, `${opaque}x`), (error) => error.cause?.reason === 'subject_token_invalid');
   });
+  for (const algorithm of ['RS256', 'PS256', 'EdDSA']) {
+    const signing = await startBroker(binary, provider, algorithm);
+    try {
+      await claim(`oauth4webapi, jose and Authlib verify a token that is signed with ${algorithm}`, async () => {
+        await clients.withJose(signing, await clients.withOauth4webapi(signing, alice));
+        await clients.withAuthlib(python, signing, alice);
+      });
+    } finally {
+      await signing.stop();
+    }
+  }
   await claim('keys that the provider rotates are found without a restart', async () => {
     await provider.rotate();
     await clients.withOauth4webapi(narrows, await provider.token('alice'));

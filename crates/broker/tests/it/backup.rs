@@ -18,6 +18,7 @@ use crate::engine::{Engine, on_both_engines};
 
 on_both_engines!(
     a_backup_restores_into_either_engine_and_is_the_same_there,
+    each_kind_of_key_is_restored_and_signs_again,
     a_backup_made_while_others_write_is_one_state,
     a_store_that_is_not_empty_is_left_alone_unless_it_may_go,
     a_restore_that_is_killed_leaves_the_store_as_it_was,
@@ -115,6 +116,56 @@ async fn a_backup_restores_into_either_engine_and_is_the_same_there(engine: Engi
         assert_eq!(journal.commit(entry("new")).await, Ok(1_104));
         assert!(restored.standing().await.unwrap().is_client_disabled(&ClientId::parse("edge").unwrap()));
         assert_eq!(restored.transaction("e7").await.unwrap(), entry("e7").begins);
+    }
+}
+
+async fn each_kind_of_key_is_restored_and_signs_again(engine: Engine) {
+    for algorithm in [Algorithm::Es256, Algorithm::EdDsa, Algorithm::Rs256, Algorithm::Ps256] {
+        let (folder, source) = (tempfile::tempdir().unwrap(), Engine::sqlite());
+        let (store, path) = (source.open().await, folder.path().join("b"));
+        let files = [folder.path().join("n.key")];
+        std::fs::write(&files[0], base64::engine::general_purpose::STANDARD.encode([9; 32])).unwrap();
+        let before = KeyRing::open(&store, &files, algorithm, now()).await.unwrap();
+        back_up(&store, &path).await;
+        // The private half is in the file, and no word of it can be read there.
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(&before.current().kid) && !text.contains("\"d\":"));
+        let restored = engine.open().await;
+        restored.restore(&path, Existing::Replace, now(), |_| ()).await.unwrap();
+        let after = KeyRing::open(&restored, &files, Algorithm::Es256, now()).await.unwrap();
+        assert_eq!((after.current(), after.jwks()), (before.current(), before.jwks()));
+        let signature = after.sign(&after.current(), b"a.b").await.unwrap();
+        assert!(is_signed_by(&before.jwks(), algorithm, &signature), "{algorithm:?}");
+    }
+}
+
+/// Whether the one key of `jwks` made `signature` over `a.b`.
+fn is_signed_by(jwks: &serde_json::Value, algorithm: Algorithm, signature: &[u8]) -> bool {
+    use aws_lc_rs::signature::{
+        ECDSA_P256_SHA256_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey,
+    };
+    let part = |name: &str| {
+        let text = jwks["keys"][0][name].as_str().unwrap();
+        base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(text).unwrap()
+    };
+    match algorithm {
+        Algorithm::Es256 => {
+            let point = [vec![4], part("x"), part("y")].concat();
+            UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).verify(b"a.b", signature).is_ok()
+        }
+        Algorithm::EdDsa => UnparsedPublicKey::new(&ED25519, part("x")).verify(b"a.b", signature).is_ok(),
+        _ => {
+            let parameters = if algorithm == Algorithm::Ps256 {
+                &RSA_PSS_2048_8192_SHA256
+            } else {
+                &RSA_PKCS1_2048_8192_SHA256
+            };
+            let key = RsaPublicKeyComponents {
+                n: part("n"),
+                e: part("e"),
+            };
+            key.verify(parameters, b"a.b", signature).is_ok()
+        }
     }
 }
 

@@ -25,6 +25,7 @@ on_both_engines!(
     secrets_move_to_the_first_key_file_whenever_it_is_killed,
     a_retired_key_leaves_no_private_half_behind,
     keys_lie_encrypted_and_only_the_right_file_opens_them,
+    each_kind_of_key_lies_encrypted_and_opens_again,
 );
 
 fn now() -> Timestamp {
@@ -317,8 +318,32 @@ async fn keys_lie_encrypted_and_only_the_right_file_opens_them(engine: Engine) {
     let short = folder.path().join("short.key");
     std::fs::write(&short, STANDARD.encode([1; 16])).unwrap();
     assert!(KeyRing::open(&store, &[short], Algorithm::Es256, now()).await.is_err());
-    let bytes = engine.bytes_of_keys();
-    // The object identifier of elliptic curve keys stands in every PKCS#8 of one.
-    let oid = [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
-    assert!(!bytes.windows(oid.len()).any(|window| window == oid));
+}
+
+async fn each_kind_of_key_lies_encrypted_and_opens_again(engine: Engine) {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, files) = (engine.open().await, [key_file(&folder, 1)]);
+    // What stands in every PKCS#8 of each kind: the object identifier of its algorithm.
+    let elliptic: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
+    let edwards: &[u8] = &[0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70];
+    let rsa: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
+    let mut tokens = Vec::new();
+    for algorithm in [Algorithm::Es256, Algorithm::EdDsa, Algorithm::Rs256, Algorithm::Ps256] {
+        let ring = KeyRing::open(&store, &files, algorithm, now()).await.unwrap();
+        let kid = signer::rotate(&store, &files, algorithm, now()).await.unwrap();
+        signer::activate(&store, &kid, &schedule(), now()).await.unwrap();
+        ring.tend(&schedule(), now()).await.unwrap();
+        assert_eq!(ring.current().algorithm, algorithm);
+        tokens.push(token(&ring).await);
+        // Another process opens what lies there, signs with it, and publishes all that came before.
+        let again = KeyRing::open(&store, &files, algorithm, now()).await.unwrap();
+        tokens.push(token(&again).await);
+        assert!(tokens.iter().all(|token| verifies(&again, token)), "{algorithm:?}");
+        let wrong = KeyRing::open(&store, &[key_file(&folder, 2)], algorithm, now()).await;
+        assert!(matches!(wrong, Err(KeyRingError::WrongKeyFile(_))), "{algorithm:?}");
+        let bytes = engine.bytes_of_keys();
+        for marker in [elliptic, edwards, rsa] {
+            assert!(!bytes.windows(marker.len()).any(|window| window == marker), "{algorithm:?}");
+        }
+    }
 }

@@ -7,6 +7,7 @@
     reason = "a test may panic, and its tables say themselves what they are"
 )]
 
+mod algorithms;
 mod authentication;
 mod backup;
 mod endpoints;
