@@ -24,6 +24,7 @@ mod records;
 mod remembered;
 mod reuse;
 mod same_kid;
+mod rotation;
 mod store;
 mod tls;
 mod to_the_letter;
