@@ -125,7 +125,12 @@ impl Installation {
     /// On this engine, with a changed snapshot.
     pub(crate) async fn on_with(engine: Engine, change: impl FnOnce(&mut Snapshot) + 'static) -> Self {
         let change = Box::new(change);
-        Self::of(Plan { engine, change, ..Plan::default() }).await
+        Self::of(Plan {
+            engine,
+            change,
+            ..Plan::default()
+        })
+        .await
     }
 
     /// A broker that asks this endpoint about opaque tokens.
