@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use delegation::oauth::Reason;
 use delegation::registry::{Moment, Snapshot};
-use delegation::revocation::View;
+use delegation::revocation::{Key, MarkKind, Revocation, View};
 use delegation::time::Timestamp;
 use delegation::token::{Algorithm, KeySet, KeySetError};
 use fetch::{Fetcher, Introspection, IssuerEntry, IssuerKeys};
@@ -27,6 +27,9 @@ use crate::reuse::Reuse;
 use crate::signer::{KeyRing, KeyRingError, Schedule};
 use crate::store::{Store, StoreAddress, StoreError};
 use crate::telemetry::Telemetry;
+
+/// What hangs from a token can be alive no longer than this after it: work for later ends within a week.
+const LONGEST_WORK: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What a running broker needs beside parties and policies.
 ///
@@ -204,6 +207,14 @@ impl Broker {
         self.flush_refusals().await;
     }
 
+    /// Follows what other processes revoked. Called several times a second.
+    pub async fn follow(&self) {
+        match self.store.follow_revocations().await {
+            Ok(()) => {}
+            Err(error) => tracing::error!(%error, "revocations could not be read"),
+        }
+    }
+
     /// Writes what is still counted, then closes the journal.
     pub async fn close(&self) {
         self.flush_refusals().await;
@@ -217,13 +228,7 @@ impl Broker {
         record.reason = reason.to_owned();
         record.config_version.clone_from(&in_force.snapshot.config_version);
         record.policy_version = issuance::policy::Policy::version(&in_force.policy).to_owned();
-        self.journal
-            .commit(Entry {
-                record,
-                uses: Vec::new(),
-                begins: None,
-            })
-            .await
+        self.journal.commit(Entry::of(record)).await
     }
 
     /// Makes a refusal durable and gives the reason and id to answer with.
@@ -235,15 +240,7 @@ impl Broker {
             let (id, first) = self.refusals.count(record.denied(reason));
             return match first {
                 None => (reason, id),
-                Some(first) => match self
-                    .journal
-                    .commit(Entry {
-                        record: first,
-                        uses: Vec::new(),
-                        begins: None,
-                    })
-                    .await
-                {
+                Some(first) => match self.journal.commit(Entry::of(first)).await {
                     Ok(_) => (reason, id),
                     Err(_) => (Reason::StoreUnavailable, id),
                 },
@@ -262,16 +259,7 @@ impl Broker {
 
     async fn flush_refusals(&self) {
         for record in self.refusals.take() {
-            if self
-                .journal
-                .commit(Entry {
-                    record,
-                    uses: Vec::new(),
-                    begins: None,
-                })
-                .await
-                .is_err()
-            {
+            if self.journal.commit(Entry::of(record)).await.is_err() {
                 tracing::error!("refusals of strangers could not be put on record");
             }
         }
@@ -291,6 +279,22 @@ impl Broker {
             now: self.now(),
             snapshot: Arc::clone(&in_force.snapshot),
             revocations: self.view(),
+        }
+    }
+
+    /// A revocation at this moment.
+    pub(crate) fn revocation(&self, kind: MarkKind, key: Key, at: Timestamp) -> Revocation {
+        // How long a token of another issuer lives nobody knows here, and epochs are few.
+        let kept = if kind == MarkKind::Outside || kind.is_epoch() {
+            Duration::MAX
+        } else {
+            self.in_force().snapshot.lifetimes.max.max(LONGEST_WORK) + LONGEST_WORK
+        };
+        Revocation {
+            kind,
+            key,
+            at,
+            forget_at: at.plus(kept),
         }
     }
 

@@ -77,6 +77,14 @@ impl Denied {
         }
     }
 
+    /// The refusal of a client's request that asks for no details; it uses up what was shown.
+    pub(crate) fn of_client(reason: Reason, uses: Vec<Use>) -> Self {
+        Self {
+            uses: Some(uses),
+            ..Self::uncounted(reason)
+        }
+    }
+
     /// A refusal after the commit: its record is a new one, and the credential is used up already.
     pub(crate) fn recorded_anew(reason: Reason, manner: Manner, record: &mut Record) -> Self {
         record.id = ids::decision();

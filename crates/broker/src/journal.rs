@@ -12,7 +12,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::overload;
-use crate::store::{Connection, Purpose, Store, StoreTransaction, sql};
+use crate::store::{Connection, Purpose, Store, StoreTransaction, insert_revocation, sql};
 
 /// No more entries than this share a commit.
 const BATCH: usize = 256;
@@ -116,6 +116,10 @@ async fn write(store: Store, mut waiting: mpsc::Receiver<(Entry, Answer)>, closi
             if let (Some(begins), Ok(_)) = (entry.begins, &outcome) {
                 store.remember(begins);
             }
+            // Known here before it is acknowledged; other nodes read it from the store.
+            if let (Some(revocation), Ok(_)) = (entry.revokes, &outcome) {
+                store.revoked().add(&revocation);
+            }
             let _ = answer.send(outcome);
         }
     }
@@ -159,6 +163,12 @@ async fn batch(
     }
     let records: Vec<_> = won.iter().map(|entry| &entry.record).collect();
     let mut next = append(&mut transaction, &records).await?;
+    for (at, entry) in won.iter().enumerate() {
+        if let Some(revocation) = &entry.revokes {
+            let place = next + at as u64;
+            insert_revocation(&mut transaction, i64::try_from(place).unwrap_or(i64::MAX), revocation).await?;
+        }
+    }
 
     // 3. What no living token can need is forgotten, a little at a time.
     let now = records.first().map_or(0, |record| record.time.millis());
@@ -183,6 +193,7 @@ async fn forget(transaction: &mut StoreTransaction<'_>, now: i64) -> Result<(), 
     for expired in [
         "DELETE FROM uses WHERE (kind, issuer, id) IN (SELECT kind, issuer, id FROM uses WHERE forget_at < $1 LIMIT $2)",
         "DELETE FROM transactions WHERE txn IN (SELECT txn FROM transactions WHERE forget_at < $1 LIMIT $2)",
+        "DELETE FROM revocations WHERE seq IN (SELECT seq FROM revocations WHERE forget_at < $1 LIMIT $2)",
     ] {
         transaction.execute(sql(expired).bind(now).bind(FORGET)).await?;
     }
@@ -231,6 +242,7 @@ mod tests {
             record: Record::new(format!("d-{id}"), Timestamp::from_seconds(1), kind),
             uses: Vec::new(),
             begins: None,
+            revokes: None,
         }
     }
 

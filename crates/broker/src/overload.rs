@@ -60,8 +60,8 @@ impl Gate {
 /// keys, configuration or standing, and a revocation, are written when tokens are refused for want of room.
 pub(crate) fn must_leave_free(kind: Kind) -> usize {
     match kind {
-        Kind::Exchange | Kind::ClientAuth => RESERVED,
-        Kind::Config | Kind::Key | Kind::Operator => 0,
+        Kind::Exchange | Kind::ClientAuth | Kind::Introspection => RESERVED,
+        Kind::Config | Kind::Key | Kind::Operator | Kind::Revocation => 0,
     }
 }
 

@@ -6,7 +6,7 @@ use axum::Router;
 use axum::routing::{get, post};
 
 use crate::broker::Broker;
-use crate::{health, metadata, reply, token_endpoint};
+use crate::{health, introspection_endpoint, metadata, reply, revocation_endpoint, token_endpoint};
 
 /// Everything that is served on `listen`. OAuth's paths stand under the path of our issuer identifier, and the
 /// well-known one has that path inserted (RFC 8414 §3.1). `with_metrics` is off where `metrics_listen` is set.
@@ -21,6 +21,14 @@ pub fn routes(broker: &Arc<Broker>, with_metrics: bool) -> Router {
         .route(
             &format!("{path}/oauth2/token"),
             post(token_endpoint::token).fallback(reply::post_only),
+        )
+        .route(
+            &format!("{path}/oauth2/introspect"),
+            post(introspection_endpoint::introspect).fallback(reply::post_only),
+        )
+        .route(
+            &format!("{path}/oauth2/revoke"),
+            post(revocation_endpoint::revoke).fallback(reply::post_only),
         )
         .route(&format!("{path}/oauth2/jwks"), get(metadata::jwks))
         .route("/healthz", get(health::healthz))

@@ -6,6 +6,7 @@ mod decisions;
 mod engine;
 mod migrations;
 mod restore;
+mod revocations;
 mod standing;
 mod statement;
 mod tables;
@@ -14,16 +15,19 @@ pub use address::{AddressError, StoreAddress};
 pub use backup::{Backup, BackupEnd, BackupError, BackupHead};
 pub(crate) use engine::{Connection, Purpose, Row, Transaction as StoreTransaction};
 pub use restore::{Existing, RestoreError, verify};
+pub(crate) use revocations::insert as insert_revocation;
 pub use standing::{Party, Standing};
 pub(crate) use statement::{Statement, Value, sql};
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use delegation::identity::{Subject, SubjectKind};
+use delegation::revocation::Revoked;
 use delegation::time::Timestamp;
 use issuance::audit::Transaction;
 
 use engine::Engine;
+use revocations::Followed;
 
 /// How many transactions are remembered, so that a later hop need not read the disk.
 const REMEMBERED: usize = 50_000;
@@ -62,6 +66,8 @@ impl From<StoreUnavailable> for StoreError {
 pub struct Store {
     engine: Engine,
     recent: Arc<Mutex<Recent>>,
+    revoked: Arc<Revoked>,
+    followed: Arc<Followed>,
 }
 
 #[derive(Debug, Default)]
@@ -79,6 +85,8 @@ impl Store {
         Ok(Self {
             engine,
             recent: Arc::default(),
+            revoked: Arc::default(),
+            followed: Arc::default(),
         })
     }
 

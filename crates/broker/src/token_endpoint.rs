@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::Extension;
 use axum::body::Body;
@@ -10,87 +10,48 @@ use axum::extract::State;
 use axum::response::Response;
 use delegation::oauth::{ClientCredentialsRequest, Form, GrantType, JwtBearerRequest, Manner, Reason, TokenExchangeRequest, TokenType};
 use delegation::registry::{AuthenticatedClient, Moment};
+use delegation::revocation::Line;
 use delegation::token::{
-    Authentic, AuthenticateError, Introspected, OpaqueToken, SubjectToken, TokenError, TokenKind, Unverified, Verified,
+    Authentic, AuthenticateError, IdJag, Introspected, OpaqueToken, SubjectToken, TokenError, TokenKind, Unverified, Verified,
 };
 use http::Request;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http::header::AUTHORIZATION;
 use issuance::audit::{self, CommitError, Kind, Record, Transaction};
 use issuance::exchange::{self, Exchange};
 use issuance::mint::{self, Minted};
 use issuance::policy;
 
 use crate::broker::{Broker, InForce};
-use crate::client_auth;
 use crate::denied::{Denied, Shown};
+use crate::endpoint::{self, ClientRate, Received};
 use crate::id_jag;
 use crate::ids;
 use crate::keys::OURS;
-use crate::limits::OverLimit;
 use crate::overload::Overloaded;
 use crate::remembered::{Digest, Memory};
-use crate::reply::{self, Refusal};
+use crate::reply;
 use crate::reuse::{self, Door, NotAgain};
-
-/// How long a body may take to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Serves one request: a token, or why not.
 pub(crate) async fn token(State(broker): State<Arc<Broker>>, Extension(peer): Extension<SocketAddr>, request: Request<Body>) -> Response {
-    // 1. Form: bounded in bytes and time before anything is parsed.
-    let (head, body) = request.into_parts();
-    let header_used = head.headers.contains_key(AUTHORIZATION);
+    // 1. Form.
+    let headers = request.headers().clone();
+    let header_used = headers.contains_key(AUTHORIZATION);
     let started = Instant::now();
     let mut record = Record::new(ids::decision(), broker.now(), Kind::Exchange);
     record.client_ip = Some(peer.ip());
-    let collected = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, broker.body_limit()).collect()).await;
-    let body = match collected {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Reason::TooLarge),
-        _ => Err(Reason::MalformedRequest),
-    };
-    let is_form = |value: &http::HeaderValue| {
-        let media = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default();
-        media.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
-    };
-    let declared: Vec<_> = head.headers.get_all(CONTENT_TYPE).iter().collect();
-    let form = match (body, declared.as_slice()) {
-        (Ok(body), [only]) if is_form(only) => Form::parse(&body).map_err(|_| Reason::MalformedRequest),
-        (Ok(_), _) => Err(Reason::MalformedRequest),
-        (Err(reason), _) => Err(reason),
-    };
-    let authorizations: Vec<_> = head.headers.get_all(AUTHORIZATION).iter().collect();
-    let authorization = match authorizations.as_slice() {
-        [] => Some(None),
-        [only] => only.to_str().ok().map(Some),
-        _ => None,
-    };
-
-    let answered = match (form, authorization) {
-        (Ok(form), Some(authorization)) => match broker.gate().enter().await {
-            Ok(_turn) => decide(&broker, Door::TokenEndpoint, &form, authorization, &mut record).await,
+    let answered = match endpoint::receive(&broker, &headers, request).await {
+        Ok(Received { form, authorization }) => match broker.gate().enter().await {
+            Ok(_turn) => decide(&broker, Door::TokenEndpoint, &form, authorization.as_deref(), &mut record).await,
             Err(Overloaded) => Err(Denied::uncounted(Reason::RateLimited)),
         },
-        (Err(reason), _) => Err(Denied::stranger(reason)),
-        (Ok(_), None) => Err(Denied::stranger(Reason::MalformedRequest)),
+        Err(reason) => Err(Denied::stranger(reason)),
     };
-    let answered = answered.map_err(|denied| denied.counted(&broker, peer.ip()));
 
     // 9. Reply. A refusal is on record before it is answered, and a credential that was shown is used up by it.
     let response = match answered {
         Ok(minted) => reply::issued(&minted),
-        Err(denied) => {
-            let manner = denied.manner;
-            let (reason, decision_id) = broker.record_denial(denied.reason, record, denied.uses).await;
-            broker.telemetry().refused(reason.as_str());
-            reply::refused(&Refusal {
-                reason,
-                decision_id,
-                manner,
-                header_used,
-            })
-        }
+        Err(denied) => endpoint::refuse(&broker, peer, header_used, denied, record).await,
     };
     broker.telemetry().answered(response.status().as_u16(), started.elapsed());
     response
@@ -107,29 +68,7 @@ pub(crate) async fn decide(
     // 2. Moment, once; client.
     let in_force = broker.in_force();
     let moment = broker.moment(&in_force);
-    record.time = moment.now;
-    if broker.view_age() > broker.settings().max_view_age {
-        return Err(Denied::uncounted(Reason::RevocationViewStale));
-    }
-    record.config_version.clone_from(&moment.snapshot.config_version);
-    record.policy_version = policy::Policy::version(&in_force.policy).to_owned();
-    if let Some(from) = record.client_ip {
-        let claim = client_auth::claim(&moment.snapshot, authorization, form);
-        let looked_at = broker.limits().before_check(from, &claim, &in_force.rates, Instant::now());
-        looked_at.map_err(|OverLimit| Denied::uncounted(Reason::RateLimited))?;
-    }
-    let client = client_auth::authenticate(&moment, broker.keys(), authorization, form).await.map_err(|failure| {
-        record.kind = Kind::ClientAuth;
-        tracing::debug!(?failure, "client authentication");
-        match failure.reason() {
-            Reason::IssuerUnavailable => Denied::uncounted(Reason::IssuerUnavailable),
-            reason => Denied::stranger(reason),
-        }
-    })?;
-    record.client = Some(client.id().clone());
-    // Nothing of the request is used up: the same assertion may come again when there is room.
-    let allowed = broker.limits().client(client.id(), &in_force.rates, Instant::now());
-    allowed.map_err(|OverLimit| Denied::uncounted(Reason::RateLimited))?;
+    let client = endpoint::client(broker, &in_force, &moment, form, authorization, ClientRate::Bounded, record).await?;
     let mut shown = Shown {
         manner: Manner::of(form),
         uses: exchange::uses(&client),
@@ -146,10 +85,12 @@ pub(crate) async fn decide(
         txn: ids::txn(),
     };
     // 4. Tokens; 5. proposal.
-    let proposed = match grant {
+    let (held, proposed) = match grant {
         GrantType::TokenExchange => {
             let request = TokenExchangeRequest::parse(form).map_err(|reason| shown.denied(reason))?;
-            propose(broker, &in_force, &moment, &client, &request, fresh, record).await
+            let proposed = propose(broker, &in_force, &moment, &client, &request, fresh, record).await;
+            let (subject, proposed) = proposed.map_err(|reason| shown.denied(reason))?;
+            (Some(Held::Subject(subject)), Ok(proposed))
         }
         GrantType::JwtBearer => {
             let request = JwtBearerRequest::parse(form).map_err(|reason| shown.denied(reason))?;
@@ -157,11 +98,12 @@ pub(crate) async fn decide(
             let id_jag = id_jag.map_err(|reason| shown.denied(reason))?;
             // From here on a refusal uses the grant up too.
             shown.uses = exchange::uses_by_grant(&client, &id_jag);
-            Exchange::propose_by_grant(&moment, &client, &id_jag, &request.asked, fresh, record)
+            let proposed = Exchange::propose_by_grant(&moment, &client, &id_jag, &request.asked, fresh, record);
+            (Some(Held::Grant(id_jag)), proposed)
         }
         GrantType::ClientCredentials => {
             let request = ClientCredentialsRequest::parse(form).map_err(|reason| shown.denied(reason))?;
-            Exchange::propose_for_itself(&moment, &client, &request.asked, fresh, record)
+            (None, Exchange::propose_for_itself(&moment, &client, &request.asked, fresh, record))
         }
     };
     let proposed = proposed.map_err(|reason| shown.denied(reason))?;
@@ -170,6 +112,9 @@ pub(crate) async fn decide(
     let permit = policy::decide(&in_force.policy, proposed, record).map_err(|reason| shown.denied(reason))?;
 
     // The view again, right before the commit: what was revoked meanwhile is not issued.
+    if held.is_some_and(|held| broker.view().kills(&held.line()).is_some()) {
+        return Err(shown.denied(Reason::SubjectTokenRevoked));
+    }
     if broker.view().is_client_disabled(client.id()) {
         return Err(shown.denied(Reason::ClientAuthenticationFailed));
     }
@@ -219,6 +164,22 @@ pub(crate) async fn decide(
     }
 }
 
+/// What a client has shown for its subject.
+enum Held<'m> {
+    Subject(Verified<'m, SubjectToken>),
+    Grant(Verified<'m, IdJag>),
+}
+
+impl Held<'_> {
+    /// All that a revocation could name.
+    fn line(&self) -> Line<'_> {
+        match self {
+            Self::Subject(token) => token.line(),
+            Self::Grant(grant) => grant.subject.line(),
+        }
+    }
+}
+
 /// Why a permit ended without a token.
 enum Unminted {
     /// Something that it uses up had been used before: nothing happened.
@@ -236,7 +197,7 @@ async fn propose<'m>(
     request: &TokenExchangeRequest,
     fresh: exchange::Fresh,
     record: &mut Record,
-) -> Result<Exchange, Reason> {
+) -> Result<(Verified<'m, SubjectToken>, Exchange), Reason> {
     let subject = subject(broker, in_force, moment, &request.subject.token, request.subject.declared).await?;
     let actors = &broker.remembered().actors;
     let acting = match &request.actor {
@@ -259,7 +220,7 @@ async fn propose<'m>(
         None => None,
         Some(txn) => Some(kept(broker, txn).await?),
     };
-    Exchange::propose(
+    let proposed = Exchange::propose(
         moment,
         client,
         &subject,
@@ -268,7 +229,8 @@ async fn propose<'m>(
         &request.asked,
         fresh,
         record,
-    )
+    )?;
+    Ok((subject, proposed))
 }
 
 /// The subject token: signed by its issuer, or opaque and vouched for by the one issuer that is asked about such.
@@ -310,15 +272,18 @@ async fn kept(broker: &Broker, txn: &str) -> Result<Transaction, Reason> {
 pub(crate) struct Reasons {
     invalid: Reason,
     expired: Reason,
+    revoked: Reason,
 }
 
 pub(crate) const SUBJECT: Reasons = Reasons {
     invalid: Reason::SubjectTokenInvalid,
     expired: Reason::SubjectTokenExpired,
+    revoked: Reason::SubjectTokenRevoked,
 };
 const ACTOR: Reasons = Reasons {
     invalid: Reason::ActorTokenInvalid,
     expired: Reason::ActorTokenExpired,
+    revoked: Reason::ActorTokenRevoked,
 };
 
 /// A token that was verified before under the keys of now is not verified again.
@@ -356,6 +321,7 @@ pub(crate) fn refusal(error: TokenError, reasons: Reasons) -> Reason {
     match error {
         TokenError::Invalid(_) => reasons.invalid,
         TokenError::Expired => reasons.expired,
+        TokenError::Revoked => reasons.revoked,
         TokenError::SubjectDisabled => Reason::SubjectDisabled,
         TokenError::ProofMissing => Reason::InvalidDpopProof,
     }

@@ -1,26 +1,50 @@
-//! What is dead though not expired. Fed with standing; the pure rule stands here, the feed elsewhere.
+//! What is dead though not expired: the view, and its rule.
+//!
+//! A token names its whole line: its ancestors by `chain`, its transaction, its task. So ending one of these ends all that
+//! came from it, and nothing has to be looked up: [`View::kills`] compares what a token says with what has been revoked.
+
+mod dead;
+mod epochs;
+mod mark;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
+pub use mark::{Key, MarkKind, Revocation};
+
+use crate::chain::ActorChain;
 use crate::identity::Subject;
 use crate::oauth::ClientId;
+use crate::time::Timestamp;
+use dead::Dead;
+use epochs::Epochs;
 
-/// A view of standing: which clients and subjects are disabled.
+/// Standing, which is replaced whole, and revocations, which are added as they come.
 ///
-/// Immutable; a change makes a new one, so that a request sees one state throughout.
+/// It is read when a token is looked at and again right before a decision is committed; the second look sees what was
+/// added since.
 #[derive(Clone, Debug, Default)]
 pub struct View {
     clients: BTreeSet<ClientId>,
     subjects: BTreeSet<(String, String)>,
+    revoked: Arc<Revoked>,
 }
 
 impl View {
-    /// A view in which these clients and these subjects, as (issuer name, `sub`), are disabled.
+    /// A view in which these clients and these subjects, as (issuer name, `sub`), are disabled, and nothing is revoked.
     pub fn new(clients: impl IntoIterator<Item = ClientId>, subjects: impl IntoIterator<Item = (String, String)>) -> Self {
         Self {
             clients: clients.into_iter().collect(),
             subjects: subjects.into_iter().collect(),
+            revoked: Arc::default(),
         }
+    }
+
+    /// This standing beside `revoked`, which goes on growing.
+    #[must_use]
+    pub fn beside(self, revoked: Arc<Revoked>) -> Self {
+        Self { revoked, ..self }
     }
 
     /// Whether `client` is disabled.
@@ -31,5 +55,87 @@ impl View {
     /// Whether `subject` is disabled.
     pub fn is_subject_disabled(&self, subject: &Subject) -> bool {
         self.subjects.contains(&(subject.issuer_name.clone(), subject.sub.clone()))
+    }
+
+    /// What has ended a token of this line, if anything has.
+    pub fn kills(&self, line: &Line<'_>) -> Option<MarkKind> {
+        self.revoked.kills(line)
+    }
+}
+
+/// What a token says of where it comes from and whom it is for: all that revocation can name.
+#[derive(Clone, Copy, Debug)]
+pub struct Line<'t> {
+    /// Its ancestors' `jti`s and its own, root first; an outside token's entry begins with `o_`.
+    pub chain: &'t [String],
+    /// Its transaction.
+    pub txn: Option<&'t str>,
+    /// Its task.
+    pub task: Option<&'t str>,
+    /// Whom it is for, as the outside issuer names them.
+    pub subject: &'t Subject,
+    /// The client that it was issued to; of our own tokens alone.
+    pub client: Option<&'t str>,
+    /// Who acts, by our own word.
+    pub act: Option<&'t ActorChain>,
+    /// When it was issued.
+    pub iat: Timestamp,
+}
+
+/// Everything that has been revoked and could still touch a living token.
+///
+/// Shared by all that look; adding to it is seen by the next look. How old it is, its owner knows.
+#[derive(Debug, Default)]
+pub struct Revoked {
+    dead: Dead,
+    epochs: Epochs,
+    /// Everything that was issued in this second or before is dead: raised when a store was set back.
+    floor: AtomicI64,
+}
+
+impl Revoked {
+    /// Adds a revocation. Adding one twice is adding it once.
+    pub fn add(&self, revocation: &Revocation) {
+        match revocation.kind {
+            MarkKind::Restore => {
+                self.floor.fetch_max(revocation.at.seconds(), Ordering::AcqRel);
+            }
+            MarkKind::Subject | MarkKind::Client | MarkKind::Issuer => self.epochs.add(revocation),
+            kind => self.dead.add(kind, &revocation.key, revocation.forget_at),
+        }
+    }
+
+    /// Forgets what can touch nothing that is alive at `now`.
+    pub fn forget(&self, now: Timestamp) {
+        self.dead.forget(now);
+    }
+
+    /// How many things are dead for ever, and how many epochs there are.
+    pub fn len(&self) -> usize {
+        self.dead.len() + self.epochs.len()
+    }
+
+    /// Whether nothing is revoked.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn kills(&self, line: &Line<'_>) -> Option<MarkKind> {
+        // 1. Epochs: whatever was issued in that second or before.
+        let iat = line.iat.seconds();
+        if iat <= self.floor.load(Ordering::Acquire) {
+            return Some(MarkKind::Restore);
+        }
+        if let Some(kind) = self.epochs.kills(line, iat) {
+            return Some(kind);
+        }
+        // 2. Dead for ever, with all that names it.
+        if self.dead.is_empty() {
+            return None;
+        }
+        let of_chain = line.chain.iter().map(|entry| Key::of_entry(entry));
+        let named = [(MarkKind::Txn, line.txn), (MarkKind::Task, line.task)];
+        let by_name = named.into_iter().filter_map(|(kind, id)| Some((kind, Key::of(id?))));
+        of_chain.chain(by_name).find(|(kind, key)| self.dead.holds(*kind, key)).map(|(kind, _)| kind)
     }
 }

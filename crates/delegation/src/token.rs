@@ -4,6 +4,7 @@
 //! also holds at one [`Moment`](crate::registry::Moment). Nothing reads a claim before the signature is checked,
 //! save the issuer's name, which says whose keys to check with.
 
+mod active;
 mod assertion;
 mod authentic;
 mod claims;
@@ -21,6 +22,7 @@ mod vectors;
 mod vendor;
 mod verified;
 
+pub use active::Active;
 pub use assertion::{AssertedClient, AssertedWorkload};
 pub use authentic::{Authentic, AuthenticateError, Unverified};
 pub use claims::TokenError;

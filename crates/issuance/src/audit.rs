@@ -8,6 +8,7 @@ pub use record::{Decision, Kind, Record};
 
 use delegation::identity::{Attributes, Subject, SubjectKind};
 use delegation::oauth::Reason;
+use delegation::revocation::Revocation;
 use delegation::time::Timestamp;
 
 use crate::exchange::Exchange;
@@ -34,6 +35,20 @@ pub struct Entry {
     pub uses: Vec<Use>,
     /// The transaction that this decision begins.
     pub begins: Option<Transaction>,
+    /// What this decision ends: whoever looks after the commit finds it dead.
+    pub revokes: Option<Revocation>,
+}
+
+impl Entry {
+    /// An entry of `record` alone.
+    pub fn of(record: Record) -> Self {
+        Self {
+            record,
+            uses: Vec::new(),
+            begins: None,
+            revokes: None,
+        }
+    }
 }
 
 /// Something that may be used once: the key is (kind, issuer, id), so no two parties can use up each other's.
@@ -143,6 +158,7 @@ pub async fn commit<J: Journal>(
     record.reason = "permitted".to_owned();
     record.jti = Some(exchange.jti.clone());
     let entry = Entry {
+        revokes: None,
         record,
         uses: exchange.uses.clone(),
         begins: exchange.begins.clone(),
@@ -153,11 +169,9 @@ pub async fn commit<J: Journal>(
 
 /// Makes the record of a refusal durable before it is answered; a client's assertion is used up by it too.
 pub async fn commit_denial<J: Journal>(journal: &J, reason: Reason, record: Record, uses: Vec<Use>) -> Result<u64, CommitError> {
-    journal
-        .commit(Entry {
-            record: record.denied(reason),
-            uses,
-            begins: None,
-        })
-        .await
+    let entry = Entry {
+        uses,
+        ..Entry::of(record.denied(reason))
+    };
+    journal.commit(entry).await
 }

@@ -10,6 +10,7 @@ use delegation::details::Detail;
 use delegation::identity::{AttributeValue, OUR_NAME, Subject, SubjectKind};
 use delegation::oauth::{AskedPart, AudienceId, ClientId, Reason};
 use delegation::registry::{AuthenticatedClient, Ceiling, Moment};
+use delegation::revocation::Line;
 use delegation::time::Timestamp;
 use delegation::token::{ActorToken, GrantEvidence, IdJag, SubjectEvidence, SubjectToken, Verified};
 use serde_json::{Value, json};
@@ -320,6 +321,19 @@ impl Exchange {
             uses: uses(client),
             begins: Some(began),
         })
+    }
+
+    /// All that a revocation could name of the token that is proposed; `chain` ends with its `jti`.
+    pub(crate) fn line<'a>(&'a self, chain: &'a [String]) -> Line<'a> {
+        Line {
+            chain,
+            txn: Some(&self.txn),
+            task: None,
+            subject: &self.subject,
+            client: Some(self.client.as_str()),
+            act: self.act.as_ref(),
+            iat: self.issued_at,
+        }
     }
 
     /// What policy will be told.

@@ -51,7 +51,8 @@ impl Reusable {
     /// The token again, if `permit` is the first one in all but time; else the permit, to be minted from.
     ///
     /// Never past four fifths of its life, never later than a new token would live, never under a key that signs no
-    /// more (`signing` is the one that does), and never for a subject or client that is disabled at `moment`.
+    /// more (`signing` is the one that does), never for a subject or client that is disabled at `moment`, and never if it
+    /// was revoked, or something that it came from.
     /// `record` is what is known of this request.
     #[expect(
         clippy::result_large_err,
@@ -64,7 +65,10 @@ impl Reusable {
             moment.now.millis() - first.issued_at.millis(),
         );
         let in_time = age >= 0 && age * 100 <= life * SHARE_OF_LIFE && first.expires_at <= asked.expires_at;
-        let dead = moment.revocations.is_client_disabled(&first.client) || moment.revocations.is_subject_disabled(&first.subject);
+        let chain = [first.chain.as_slice(), std::slice::from_ref(&first.jti)].concat();
+        let dead = moment.revocations.is_client_disabled(&first.client)
+            || moment.revocations.is_subject_disabled(&first.subject)
+            || moment.revocations.kills(&first.line(&chain)).is_some();
         if !in_time || dead || self.key != *signing || self.permit.rules() != permit.rules() || !equal_but_for_time(first, asked) {
             return Err(permit);
         }
@@ -82,10 +86,9 @@ impl Reusable {
                 authority: first.authority.clone(),
             },
             entry: Entry {
-                record,
                 uses: permit.permitted.uses,
-                // The transaction is the first one's, and goes on.
-                begins: None,
+                // No transaction begins: it is the first one's, and goes on.
+                ..Entry::of(record)
             },
         })
     }

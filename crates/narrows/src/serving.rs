@@ -16,6 +16,8 @@ use crate::config::{self, Loaded};
 
 /// How often files are looked at.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How often it is asked what other processes revoked.
+const FOLLOW: Duration = Duration::from_millis(200);
 
 /// When each file was written last, and its length; nothing for one that is not there.
 type Stamps = Vec<(PathBuf, Option<(SystemTime, u64)>)>;
@@ -98,6 +100,17 @@ async fn until(mut stopped: watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
+/// What it is time for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wake {
+    /// Keys, standing and files.
+    Tick,
+    /// Revocations alone.
+    Often,
+    /// The same as a tick, and files are read whether they changed or not.
+    Hangup,
+}
+
 /// Follows files, standing and keys until it is told to stop.
 async fn follow(
     broker: Arc<Broker>,
@@ -109,6 +122,7 @@ async fn follow(
 ) {
     let mut hangup = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok();
     let mut tick = tokio::time::interval(LOOK_AGAIN);
+    let mut often = tokio::time::interval(FOLLOW);
     let mut watched = loaded;
     loop {
         let told = async {
@@ -117,11 +131,17 @@ async fn follow(
                 None => std::future::pending().await,
             }
         };
-        let forced = tokio::select! {
-            _ = tick.tick() => false,
-            _ = told => true,
+        let wake = tokio::select! {
+            _ = tick.tick() => Wake::Tick,
+            _ = often.tick() => Wake::Often,
+            _ = told => Wake::Hangup,
             _ = stopped.wait_for(|stopped| *stopped) => return,
         };
+        if wake == Wake::Often {
+            broker.follow().await;
+            continue;
+        }
+        let forced = wake == Wake::Hangup;
         broker.tend().await;
         let now = fingerprint(&paths, &watched);
         if now == seen && !forced {

@@ -8,10 +8,11 @@ use super::statement::sql;
 /// the key that is a record's place in the log; `{clustered}`, for tables that lie in the order of their key.
 ///
 /// They are only ever added to. The first may meet a store that was made before versions were counted.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
+    include_str!("migrations/0004.sql"),
 ];
 
 /// The version of the store that this program reads and writes.

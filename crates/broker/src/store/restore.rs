@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
+use delegation::revocation::{Key, MarkKind, Revocation};
 use delegation::time::Timestamp;
 use issuance::audit::{Decision, Kind, Record};
 use serde_json::json;
@@ -11,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::backup::{Backup, BackupError, BackupRow, ROWS, read};
 use super::tables::{TABLES, Table};
-use super::{Purpose, Statement, Store, StoreTransaction, Value, sql};
+use super::{Purpose, Statement, Store, StoreTransaction, Value, insert_revocation, sql};
 use crate::ids;
 use crate::journal::{append, hold};
 
@@ -126,7 +127,15 @@ impl Store {
         "store_restored".clone_into(&mut record.reason);
         record.inputs =
             json!({ "sha256": backup.end.sha256, "made_at": backup.head.made_at, "log_size": backup.head.log_size, "epoch": epoch });
-        append(&mut transaction, &[&record]).await?;
+        let index = append(&mut transaction, &[&record]).await?;
+        // What ended since the backup is not known here any more: whatever was issued before now is dead.
+        let restored = Revocation {
+            kind: MarkKind::Restore,
+            key: Key::of(""),
+            at: now,
+            forget_at: Timestamp::from_millis(i64::MAX),
+        };
+        insert_revocation(&mut transaction, i64::try_from(index).unwrap_or(i64::MAX), &restored).await?;
         transaction.commit().await?;
         Ok((backup, epoch))
     }
@@ -134,8 +143,6 @@ impl Store {
 
 /// Raises the epoch past this store's own and past `other`. The one place where it changes.
 ///
-/// Whoever must know that the store was set back, so that nothing that had ended lives again, hangs on here: revocation kills
-/// in this transaction what was issued before now.
 async fn raise_epoch(transaction: &mut StoreTransaction<'_>, other: i64) -> Result<i64, sqlx::Error> {
     let past = "UPDATE log_head SET epoch = CASE WHEN epoch > $1 THEN epoch ELSE $2 END + 1 WHERE one = 1 RETURNING epoch";
     let rows = transaction.fetch(sql(past).bind(other).bind(other)).await?;

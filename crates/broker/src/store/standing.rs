@@ -31,7 +31,7 @@ pub enum Standing {
 }
 
 impl Store {
-    /// The standing of everybody.
+    /// The standing of everybody, beside all that is revoked.
     pub async fn standing(&self) -> Result<View, StoreUnavailable> {
         let clients = self.fetch(sql("SELECT client FROM standing_clients")).await?;
         let subjects = self.fetch(sql("SELECT issuer_name, sub FROM standing_subjects")).await?;
@@ -44,7 +44,8 @@ impl Store {
         for row in subjects {
             pairs.push((row.get("issuer_name")?, row.get("sub")?));
         }
-        Ok(View::new(disabled, pairs))
+        self.follow_revocations().await?;
+        Ok(View::new(disabled, pairs).beside(std::sync::Arc::clone(self.revoked())))
     }
 
     /// Changes standing, with its record in the same commit. Works while a broker runs on the store; it follows within a second.

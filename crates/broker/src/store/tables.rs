@@ -23,7 +23,7 @@ use Column::{Bytes, Integer, MaybeText, Text};
 ///
 /// Every table but `log_head` and `store_version`, whose values the head of a backup holds. A test compares it with what
 /// the migrations make, so that no table can be forgotten.
-pub(super) const TABLES: [Table; 6] = [
+pub(super) const TABLES: [Table; 7] = [
     Table {
         name: "records",
         key: 1,
@@ -72,6 +72,17 @@ pub(super) const TABLES: [Table; 6] = [
         name: "standing_subjects",
         key: 2,
         columns: &[("issuer_name", Text), ("sub", Text), ("disabled_at", Integer)],
+    },
+    Table {
+        name: "revocations",
+        key: 1,
+        columns: &[
+            ("seq", Integer),
+            ("kind", Text),
+            ("name", Bytes),
+            ("at", Integer),
+            ("forget_at", Integer),
+        ],
     },
 ];
 

@@ -1,6 +1,7 @@
 //! A backup is the same file whichever engine it comes from, and only a whole one is restored.
 
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use base64::Engine as _;
 use broker::StoreJournal;
@@ -8,6 +9,7 @@ use broker::signer::KeyRing;
 use broker::store::{BackupError, Existing, Party, RestoreError, Standing, Store, verify};
 use delegation::identity::{Attributes, Subject, SubjectKind};
 use delegation::oauth::ClientId;
+use delegation::revocation::{Key, Line, MarkKind, Revocation};
 use delegation::time::Timestamp;
 use delegation::token::Algorithm;
 use issuance::audit::{CommitError, Entry, Journal, Kind, Record, Transaction, Use, UseKind};
@@ -39,6 +41,12 @@ fn entry(id: &str) -> Entry {
             id: id.to_owned(),
             forget_at: Timestamp::from_seconds(1_790_000_000),
         }],
+        revokes: Some(Revocation {
+            kind: MarkKind::Jti,
+            key: Key::of(id),
+            at: now(),
+            forget_at: Timestamp::from_seconds(1_790_000_000),
+        }),
         begins: Some(Transaction {
             txn: id.to_owned(),
             subject: Subject {
@@ -55,6 +63,24 @@ fn entry(id: &str) -> Entry {
             began: now(),
             forget_at: Timestamp::from_seconds(1_790_000_000),
         }),
+    }
+}
+
+/// The line of a token `jti` of bob's that was issued in the second `iat`.
+fn line(jti: &'static str, iat: i64) -> Line<'static> {
+    static BOB: LazyLock<Subject> = LazyLock::new(|| Subject {
+        issuer_name: "corp".to_owned(),
+        iss: "https://login.corp.example".to_owned(),
+        sub: "bob".to_owned(),
+    });
+    Line {
+        chain: Box::leak(Box::new([jti.to_owned()])),
+        txn: None,
+        task: None,
+        subject: &BOB,
+        client: None,
+        act: None,
+        iat: Timestamp::from_seconds(iat),
     }
 }
 
@@ -99,15 +125,24 @@ async fn a_backup_restores_into_either_engine_and_is_the_same_there(engine: Engi
         let restored = target.open().await;
         let (_, epoch) = restored.restore(&first, Existing::Keep, now(), |_| ()).await.unwrap();
         assert_eq!(epoch, 2, "it rises");
-        // Row by row the same, but for the record of the restoring itself.
+        // Row by row the same, but for the restoring itself.
         let second = folder.path().join("second");
         back_up(&restored, &second).await;
         let rows = |path: &Path| {
             let text = std::fs::read_to_string(path).unwrap();
-            let rows = text.lines().filter(|line| line.starts_with('[') && !line.contains("store_restored"));
+            let rows = text
+                .lines()
+                .filter(|line| line.starts_with('[') && !["store_restored", "[\"revocations\",1103,"].iter().any(|own| line.contains(own)));
             rows.map(str::to_owned).collect::<std::collections::BTreeSet<_>>()
         };
-        assert_eq!(rows(&first), rows(&second));
+        assert_eq!(rows(&first).symmetric_difference(&rows(&second)).next(), None);
+        // What was issued before is dead, also on the broker of before: what ended meanwhile nobody knows any more.
+        for iat in [now().seconds(), now().seconds() + 1] {
+            let died = restored.standing().await.unwrap().kills(&line("later", iat));
+            assert_eq!(died, (iat == now().seconds()).then_some(MarkKind::Restore));
+            let died = restored.standing().await.unwrap().kills(&line("e7", iat + 1));
+            assert_eq!(died, Some(MarkKind::Jti), "what was revoked before the backup is");
+        }
         // And it works: keys open, what was used is used, who was disabled is, the log goes on.
         let ring = KeyRing::open(&restored, std::slice::from_ref(&key_file), Algorithm::Es256, now()).await.unwrap();
         assert!(ring.sign(&ring.current(), b"a.b").await.is_ok());

@@ -50,11 +50,11 @@ async fn metadata_names_what_is_served() {
         (status, media.as_str(), metadata["issuer"].as_str()),
         (200, "application/json", Some(narrows.url.as_str()))
     );
-    for name in ["token_endpoint", "jwks_uri"] {
+    for name in ["token_endpoint", "introspection_endpoint", "revocation_endpoint", "jwks_uri"] {
         let path = metadata[name].as_str().unwrap().strip_prefix(&narrows.url).unwrap();
         assert_ne!(narrows.get(path).await.0, 404, "{name}");
     }
-    for unserved in ["introspection_endpoint", "revocation_endpoint", "authorization_endpoint"] {
+    for unserved in ["authorization_endpoint", "registration_endpoint"] {
         assert!(metadata.get(unserved).is_none(), "{unserved}");
     }
     narrows.stop().await;

@@ -354,7 +354,22 @@ impl Installation {
     }
 
     pub(crate) async fn post(&self, body: &str, headers: &[(&str, &str)]) -> Reply {
-        let mut request = self.http.post(format!("{}/oauth2/token", self.url)).body(body.to_owned());
+        self.post_to("/oauth2/token", body, headers).await
+    }
+
+    /// Posts a form to an endpoint as a client with a secret; a token is named by its text.
+    pub(crate) async fn about(&self, path: &str, client: &str, token: &str) -> Reply {
+        let pairs = [
+            ("client_id", client),
+            ("client_secret", &format!("{client}-secret")),
+            ("token", token),
+        ];
+        let pairs: Vec<_> = pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        self.post_to(path, &encode(&pairs), &[]).await
+    }
+
+    pub(crate) async fn post_to(&self, path: &str, body: &str, headers: &[(&str, &str)]) -> Reply {
+        let mut request = self.http.post(format!("{}{path}", self.url)).body(body.to_owned());
         if !headers.iter().any(|(name, _)| *name == "content-type") {
             request = request.header("content-type", "application/x-www-form-urlencoded");
         }
@@ -368,6 +383,18 @@ impl Installation {
             headers,
             body: serde_json::from_slice(&response.bytes().await.unwrap()).unwrap_or_default(),
         }
+    }
+
+    /// Posts a form and gives the media type and text of the reply.
+    pub(crate) async fn post_for_text(&self, path: &str, form: &str, headers: &[(&str, &str)]) -> (String, String) {
+        let media = "application/x-www-form-urlencoded";
+        let mut request = self.http.post(format!("{}{path}", self.url)).body(form.to_owned()).header("content-type", media);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = request.send().await.unwrap();
+        let media = response.headers()["content-type"].to_str().unwrap().to_owned();
+        (media, response.text().await.unwrap())
     }
 
     pub(crate) async fn get(&self, path: &str) -> (u16, String, String) {

@@ -34,6 +34,7 @@ fn entry(id: &str, uses: &[&str]) -> Entry {
         record,
         uses: uses.iter().map(key).collect(),
         begins: None,
+        revokes: None,
     }
 }
 

@@ -51,6 +51,7 @@ async fn a_transaction_is_read_back_as_it_was_kept_whatever_an_outside_token_sai
             record: record(&transaction.txn),
             uses: Vec::new(),
             begins: Some(transaction.clone()),
+            revokes: None,
         };
         assert!(journal.commit(entry).await.is_ok());
         // Another node, which remembers nothing.
@@ -97,7 +98,8 @@ async fn a_decision_is_found_by_the_beginning_of_its_id_and_by_nothing_else(engi
                 .commit(Entry {
                     record,
                     uses: Vec::new(),
-                    begins: None
+                    begins: None,
+                    revokes: None,
                 })
                 .await
                 .is_ok()

@@ -7,7 +7,7 @@ pub enum ErrorCode {
     InvalidRequest,
     /// RFC 6749 §5.2.
     InvalidClient,
-    /// RFC 6749 §5.2; RFC 7523 §3.1 for a bad assertion.
+    /// RFC 6749 §5.2; RFC 7523 §3.1 for a bad assertion; RFC 7009 §2.1 for a token that was issued to another client.
     InvalidGrant,
     /// RFC 6749 §5.2.
     InvalidScope,
@@ -84,6 +84,7 @@ pub enum Reason {
     UnknownAction,
     UnknownMember,
     NothingAsked,
+    NotYours,
     InvalidDpopProof,
     ClientAuthenticationFailed,
     UnauthorizedClient,
@@ -123,6 +124,7 @@ impl Reason {
             Self::UnknownAction => "unknown_action",
             Self::UnknownMember => "unknown_member",
             Self::NothingAsked => "nothing_asked",
+            Self::NotYours => "invalid_grant",
             Self::InvalidDpopProof => "invalid_dpop_proof",
             Self::ClientAuthenticationFailed => "client_authentication_failed",
             Self::UnauthorizedClient => "unauthorized_client",
@@ -174,6 +176,7 @@ impl Reason {
             Self::MalformedDetails | Self::UnknownType | Self::UnknownAction | Self::UnknownMember => {
                 ErrorCode::InvalidAuthorizationDetails
             }
+            Self::NotYours => ErrorCode::InvalidGrant,
             Self::InvalidDpopProof => ErrorCode::InvalidDpopProof,
             Self::ClientAuthenticationFailed => ErrorCode::InvalidClient,
             Self::UnauthorizedClient => ErrorCode::UnauthorizedClient,
@@ -212,6 +215,7 @@ impl Reason {
             Self::UnknownAction => "an action in authorization_details is not declared for its type",
             Self::UnknownMember => "a member in authorization_details is not declared for its type and actions",
             Self::NothingAsked => "name scope or authorization_details; this audience has no defaults",
+            Self::NotYours => "the token was issued to another client",
             Self::InvalidDpopProof => "the token is bound to a key and no proof of that key was given",
             Self::ClientAuthenticationFailed => "client authentication failed",
             Self::UnauthorizedClient => "this client may not use this grant",

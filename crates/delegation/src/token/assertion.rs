@@ -72,6 +72,7 @@ impl Authentic<WorkloadAssertion> {
         let issuer = moment.snapshot.issuers.get(self.issuer()).ok_or(TokenError::Invalid("its issuer is not trusted"))?;
         vendor::check_workload(Claims(self.claims()), issuer.profile)?;
         for_us_alone(Claims(self.claims()), moment, issuer.leeway, LONGEST_WORKLOAD_LIFE)?;
+        self.refuse_revoked(moment, Claims(self.claims()).required_date("iat")?)?;
         let client = workload_client(moment, &issuer.name, self.claims())?.ok_or(TokenError::Invalid("it matches no client"))?;
         Ok(Verified::new(moment, AssertedWorkload { client }))
     }

@@ -13,6 +13,9 @@ pub enum TokenError {
     /// It holds no longer.
     #[error("expired")]
     Expired,
+    /// It was revoked, or something that it came from.
+    #[error("revoked")]
+    Revoked,
     /// Its subject is disabled.
     #[error("the subject is disabled")]
     SubjectDisabled,

@@ -7,7 +7,7 @@ use super::authentic::Authentic;
 use super::claims::{Claims, TokenError};
 use super::kind::IdJag;
 use super::outside::{self, Statement};
-use super::subject::{SubjectEvidence, refuse_disabled};
+use super::subject::{SubjectEvidence, refuse_ended};
 use super::vendor;
 use super::verified::{Holds, Verified};
 use crate::oauth::{ClientId, TokenType};
@@ -59,7 +59,7 @@ impl Authentic<IdJag> {
         };
         let mut subject = outside::judge(&statement, moment, issuer)?;
         subject.resources = claims.resources()?;
-        refuse_disabled(&subject.subject, moment)?;
+        refuse_ended(&subject, moment)?;
         Ok(Verified::new(moment, GrantEvidence { subject, client, jti }))
     }
 }

@@ -8,7 +8,7 @@ use super::claims::{Claims, TokenError};
 use super::compact::LONGEST;
 use super::kind::SubjectToken;
 use super::outside::{self, Statement};
-use super::subject::refuse_disabled;
+use super::subject::refuse_ended;
 use super::vendor;
 use super::verified::Verified;
 use crate::json;
@@ -118,7 +118,7 @@ impl Introspected {
             bytes: self.token.as_str(),
         };
         let evidence = outside::judge(&statement, moment, issuer)?;
-        refuse_disabled(&evidence.subject, moment)?;
+        refuse_ended(&evidence, moment)?;
         Ok(Verified::new(moment, evidence))
     }
 }

@@ -13,6 +13,7 @@ use crate::details::Detail;
 use crate::identity::{Attributes, Subject, SubjectKind};
 use crate::oauth::{ClientId, TokenType};
 use crate::registry::{Ceiling, Moment};
+use crate::revocation::Line;
 use crate::time::Timestamp;
 
 /// Where a subject token comes from.
@@ -111,14 +112,32 @@ impl Authentic<SubjectToken> {
         } else {
             outside::evidence(self, moment, declared)?
         };
-        refuse_disabled(&evidence.subject, moment)?;
+        refuse_ended(&evidence, moment)?;
         Ok(Verified::new(moment, evidence))
     }
 }
 
-/// Standing in the store wins over a token that holds.
-pub(super) fn refuse_disabled(subject: &Subject, moment: &Moment) -> Result<(), TokenError> {
-    if moment.revocations.is_subject_disabled(subject) {
+impl SubjectEvidence {
+    /// All that a revocation could name.
+    pub fn line(&self) -> Line<'_> {
+        Line {
+            chain: &self.chain,
+            txn: self.txn.as_deref(),
+            task: None,
+            subject: &self.subject,
+            client: self.client_id.as_ref().map(ClientId::as_str),
+            act: self.act.as_ref(),
+            iat: self.iat,
+        }
+    }
+}
+
+/// Revocation and standing win over a token that holds.
+pub(super) fn refuse_ended(evidence: &SubjectEvidence, moment: &Moment) -> Result<(), TokenError> {
+    if let Some(_by) = moment.revocations.kills(&evidence.line()) {
+        return Err(TokenError::Revoked);
+    }
+    if moment.revocations.is_subject_disabled(&evidence.subject) {
         return Err(TokenError::SubjectDisabled);
     }
     Ok(())
@@ -156,8 +175,9 @@ impl Authentic<ActorToken> {
             super::assertion::workload_client(moment, &issuer.name, self.claims())?
         };
         let leeway = moment.snapshot.issuers.get(self.issuer()).map_or(Duration::ZERO, |issuer| issuer.leeway);
-        let (exp, _) = claims.times(moment.now, leeway)?;
+        let (exp, iat) = claims.times(moment.now, leeway)?;
         claims.audiences()?;
+        self.refuse_revoked(moment, iat)?;
         if self.claims().contains_key("cnf") {
             return Err(TokenError::Invalid("bound to a key that was not proved"));
         }

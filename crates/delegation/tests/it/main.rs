@@ -18,4 +18,5 @@ mod jws;
 mod mutants;
 mod order;
 mod own_tokens;
+mod revocation;
 mod rich_requests;

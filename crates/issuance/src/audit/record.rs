@@ -18,6 +18,10 @@ pub enum Kind {
     Exchange,
     /// A client did not authenticate.
     ClientAuth,
+    /// A token was asked about.
+    Introspection,
+    /// Something was ended before its time.
+    Revocation,
     /// The configuration or the policies changed.
     Config,
     /// A signing key was made, rotated or retired.
@@ -32,6 +36,8 @@ impl Kind {
         match self {
             Self::Exchange => "exchange",
             Self::ClientAuth => "client_auth",
+            Self::Introspection => "introspection",
+            Self::Revocation => "revocation",
             Self::Config => "config",
             Self::Key => "key",
             Self::Operator => "operator",

@@ -1,0 +1,118 @@
+//! What the OAuth endpoints have in common: a form, and a client that has shown who it is.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::response::Response;
+use delegation::oauth::{Form, Reason};
+use delegation::registry::{AuthenticatedClient, Moment};
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, Request};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use issuance::audit::{Kind, Record};
+use issuance::policy::Policy;
+
+use crate::broker::{Broker, InForce};
+use crate::client_auth;
+use crate::denied::Denied;
+use crate::limits::OverLimit;
+use crate::reply::{self, Refusal};
+
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A request that could be read.
+#[derive(Debug)]
+pub(crate) struct Received {
+    pub(crate) form: Form,
+    /// The one `Authorization` header.
+    pub(crate) authorization: Option<String>,
+}
+
+/// Reads a request: bounded in bytes and time before anything is parsed.
+pub(crate) async fn receive(broker: &Broker, headers: &HeaderMap, request: Request<Body>) -> Result<Received, Reason> {
+    let limited = Limited::new(request.into_body(), broker.body_limit()).collect();
+    let body = match tokio::time::timeout(BODY_TIMEOUT, limited).await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(Reason::TooLarge),
+        _ => return Err(Reason::MalformedRequest),
+    };
+    let is_form = |value: &http::HeaderValue| {
+        let media = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default();
+        media.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
+    };
+    let declared: Vec<_> = headers.get_all(CONTENT_TYPE).iter().collect();
+    let form = match declared.as_slice() {
+        [only] if is_form(only) => Form::parse(&body).map_err(|_| Reason::MalformedRequest)?,
+        _ => return Err(Reason::MalformedRequest),
+    };
+    let authorizations: Vec<_> = headers.get_all(AUTHORIZATION).iter().collect();
+    let authorization = match authorizations.as_slice() {
+        [] => None,
+        [only] => Some(only.to_str().map_err(|_| Reason::MalformedRequest)?.to_owned()),
+        _ => return Err(Reason::MalformedRequest),
+    };
+    Ok(Received { form, authorization })
+}
+
+/// Answers a refusal, which is on record before.
+pub(crate) async fn refuse(broker: &Broker, peer: SocketAddr, header_used: bool, denied: Denied, record: Record) -> Response {
+    let denied = denied.counted(broker, peer.ip());
+    let manner = denied.manner;
+    let (reason, decision_id) = broker.record_denial(denied.reason, record, denied.uses).await;
+    broker.telemetry().refused(reason.as_str());
+    reply::refused(&Refusal {
+        reason,
+        decision_id,
+        manner,
+        header_used,
+    })
+}
+
+/// Whether a client's own rate is asked before it is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClientRate {
+    /// It is.
+    Bounded,
+    /// What ends something must always get through.
+    Unbounded,
+}
+
+/// Finds out who asks, at `moment`; the record learns what becomes known.
+pub(crate) async fn client<'m>(
+    broker: &Broker,
+    in_force: &InForce,
+    moment: &'m Moment,
+    form: &Form,
+    authorization: Option<&str>,
+    rate: ClientRate,
+    record: &mut Record,
+) -> Result<AuthenticatedClient<'m>, Denied> {
+    record.time = moment.now;
+    record.config_version.clone_from(&moment.snapshot.config_version);
+    record.policy_version = in_force.policy.version().to_owned();
+    if broker.view_age() > broker.settings().max_view_age {
+        return Err(Denied::uncounted(Reason::RevocationViewStale));
+    }
+    if let Some(from) = record.client_ip {
+        let claim = client_auth::claim(&moment.snapshot, authorization, form);
+        let looked_at = broker.limits().before_check(from, &claim, &in_force.rates, Instant::now());
+        looked_at.map_err(|OverLimit| Denied::uncounted(Reason::RateLimited))?;
+    }
+    let client = client_auth::authenticate(moment, broker.keys(), authorization, form).await.map_err(|failure| {
+        record.kind = Kind::ClientAuth;
+        tracing::debug!(?failure, "client authentication");
+        match failure.reason() {
+            Reason::IssuerUnavailable => Denied::uncounted(Reason::IssuerUnavailable),
+            reason => Denied::stranger(reason),
+        }
+    })?;
+    record.client = Some(client.id().clone());
+    if rate == ClientRate::Bounded {
+        // Nothing of the request is used up: the same assertion may come again when there is room.
+        let allowed = broker.limits().client(client.id(), &in_force.rates, Instant::now());
+        allowed.map_err(|OverLimit| Denied::uncounted(Reason::RateLimited))?;
+    }
+    Ok(client)
+}

@@ -1,0 +1,164 @@
+//! `POST /oauth2/introspect` (RFC 7662): is this token alive, and what does it say?
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use delegation::oauth::{Manner, Reason};
+use delegation::registry::AuthenticatedClient;
+use delegation::token::{Active, SubjectToken, Unverified};
+use http::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Request};
+use issuance::audit::{CommitError, Decision, Entry, Journal, Kind, Record};
+use issuance::exchange;
+use issuance::mint::Signer;
+use serde_json::{Map, Value, json};
+
+use crate::broker::Broker;
+use crate::denied::Denied;
+use crate::endpoint::{self, ClientRate, Received};
+use crate::ids;
+use crate::keys::OURS;
+use crate::overload::Overloaded;
+
+/// The media type of a signed answer (RFC 9701 §4).
+const SIGNED: &str = "application/token-introspection+jwt";
+
+/// Serves one request. Of a token that is not alive, or not the caller's, nothing is said but `false`.
+pub(crate) async fn introspect(
+    State(broker): State<Arc<Broker>>,
+    Extension(peer): Extension<SocketAddr>,
+    request: Request<Body>,
+) -> Response {
+    let headers = request.headers().clone();
+    let started = Instant::now();
+    let mut record = Record::new(ids::decision(), broker.now(), Kind::Introspection);
+    record.client_ip = Some(peer.ip());
+    let answered = match endpoint::receive(&broker, &headers, request).await {
+        Ok(received) => match broker.gate().enter().await {
+            Ok(_turn) => answer(&broker, &received, &mut record).await,
+            Err(Overloaded) => Err(Denied::uncounted(Reason::RateLimited)),
+        },
+        Err(reason) => Err(Denied::stranger(reason)),
+    };
+    let answered = match answered {
+        Ok((caller, said)) if wants_signed(&headers) => match sign(&broker, &caller, &said).await {
+            Some(token) => Ok((SIGNED, token)),
+            None => Err(Denied::recorded_anew(Reason::StoreUnavailable, Manner::default(), &mut record)),
+        },
+        Ok((_, said)) => Ok(("application/json", said.to_string())),
+        Err(denied) => Err(denied),
+    };
+    let response = match answered {
+        Ok((media, body)) => {
+            let mut response = Response::new(Body::from(body));
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media));
+            response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            response
+        }
+        Err(denied) => endpoint::refuse(&broker, peer, headers.contains_key(AUTHORIZATION), denied, record).await,
+    };
+    broker.telemetry().answered(response.status().as_u16(), started.elapsed());
+    response
+}
+
+/// What is said about the token, once it is on record, and to whom.
+async fn answer(broker: &Broker, received: &Received, record: &mut Record) -> Result<(String, Value), Denied> {
+    // 1. Who asks.
+    let in_force = broker.in_force();
+    let moment = broker.moment(&in_force);
+    let authorization = received.authorization.as_deref();
+    let client = endpoint::client(
+        broker,
+        &in_force,
+        &moment,
+        &received.form,
+        authorization,
+        ClientRate::Bounded,
+        record,
+    )
+    .await?;
+    let uses = exchange::uses(&client);
+    let denied = |reason| Denied::of_client(reason, uses.clone());
+    let token = received.form.get("token").ok_or(Reason::MalformedRequest).map_err(denied)?;
+
+    // 2. The token: alive, and the caller's to see.
+    let parsed = Unverified::<SubjectToken>::parse(token)
+        .ok()
+        .filter(|token| token.claimed_issuer() == moment.snapshot.issuer);
+    let authentic = match parsed {
+        None => None,
+        Some(token) => broker.keys().authenticate(OURS, &token).await.ok().and_then(Result::ok),
+    };
+    let active = authentic
+        .as_ref()
+        .and_then(|token| token.active_at(&moment))
+        .filter(|active| is_callers(active, &client));
+    let said = active.as_ref().map_or_else(|| json!({ "active": false }), said_of);
+
+    // 3. The record, before the answer.
+    record.decision = if active.is_some() { Decision::Allow } else { Decision::Deny };
+    record.reason = if active.is_some() { "active" } else { "inactive" }.to_owned();
+    if let Some(Active { token, .. }) = &active {
+        record.subject = Some(token.subject.clone());
+        record.jti.clone_from(&token.jti);
+        record.txn.clone_from(&token.txn);
+    }
+    let entry = Entry {
+        uses: uses.clone(),
+        ..Entry::of(record.clone())
+    };
+    match broker.journal().commit(entry).await {
+        Ok(_) => Ok((client.id().to_string(), said)),
+        Err(CommitError::AlreadyUsed) => Err(Denied::recorded_anew(Reason::ClientAuthenticationFailed, Manner::default(), record)),
+        Err(CommitError::Unavailable) => Err(Denied::recorded_anew(Reason::StoreUnavailable, Manner::default(), record)),
+    }
+}
+
+/// Whether the caller may see the token: it is addressed to the caller, or was issued to it.
+fn is_callers(active: &Active<'_, '_>, client: &AuthenticatedClient<'_>) -> bool {
+    let token = &active.token;
+    let receives = |audience: &String| client.client().receives.iter().any(|each| each.audience == *audience && each.issuer_name.is_none());
+    token.client_id.as_ref() == Some(client.id()) || token.audiences.iter().any(receives)
+}
+
+fn said_of(active: &Active<'_, '_>) -> Value {
+    let mut said = Map::new();
+    said.insert("active".to_owned(), Value::Bool(true));
+    said.insert("token_type".to_owned(), Value::from("Bearer"));
+    said.extend(active.claims.iter().map(|(name, value)| (name.clone(), value.clone())));
+    Value::Object(said)
+}
+
+/// Whether a signed answer is asked for by name; `*/*` takes JSON.
+fn wants_signed(headers: &HeaderMap) -> bool {
+    let ranges = headers
+        .get_all(ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','));
+    ranges.into_iter().any(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let named = parts.next().is_some_and(|media| media.eq_ignore_ascii_case(SIGNED));
+        named && !parts.any(|parameter| matches!(parameter, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"))
+    })
+}
+
+/// The answer as a JWT for the caller (RFC 9701 §5).
+async fn sign(broker: &Broker, caller: &str, said: &Value) -> Option<String> {
+    let key = broker.signer().current();
+    let header = json!({ "typ": "token-introspection+jwt", "kid": key.kid, "alg": key.algorithm.as_str() });
+    let claims = json!({
+        "iss": broker.in_force().snapshot.issuer, "aud": caller, "iat": broker.now().seconds(), "token_introspection": said,
+    });
+    let encode = |part: &Value| URL_SAFE_NO_PAD.encode(part.to_string());
+    let message = format!("{}.{}", encode(&header), encode(&claims));
+    let signature = broker.signer().sign(&key, message.as_bytes()).await.ok()?;
+    Some(format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature)))
+}

@@ -1,0 +1,137 @@
+//! `POST /oauth2/revoke`, and what it ends.
+
+use serde_json::{Value, json};
+
+use crate::engine::{Engine, on_both_engines};
+use crate::installation::{Installation, encode, seconds};
+
+const REVOKE: &str = "/oauth2/revoke";
+
+/// Alice's token, exchanged by the edge for orders.
+async fn for_orders(narrows: &Installation, outside: &str) -> String {
+    let reply = narrows.exchange(&[("audience", "https://orders.internal"), ("subject_token", outside)]).await;
+    assert_eq!(reply.status, 200, "{:?}", reply.body);
+    reply.text("access_token").to_owned()
+}
+
+/// The same, exchanged by orders for tickets.
+async fn onward(narrows: &Installation, token: &str) -> crate::installation::Reply {
+    let orders = [
+        ("client_id", "orders"),
+        ("client_secret", "orders-secret"),
+        ("subject_token", token),
+    ];
+    narrows.exchange(&orders).await
+}
+
+async fn is_active(narrows: &Installation, client: &str, token: &str) -> bool {
+    narrows.about("/oauth2/introspect", client, token).await.body["active"] == json!(true)
+}
+
+on_both_engines!(a_revoked_token_takes_with_it_all_that_came_from_it);
+
+/// INT: what came from a revoked token is dead with it; its ancestors and siblings live.
+async fn a_revoked_token_takes_with_it_all_that_came_from_it(engine: Engine) {
+    let narrows = Installation::on(engine).await;
+    let outside = narrows.user_token();
+    let (parent, sibling) = (for_orders(&narrows, &outside).await, for_orders(&narrows, &outside).await);
+    let child = onward(&narrows, &parent).await;
+    let child = child.text("access_token").to_owned();
+    assert!(is_active(&narrows, "orders", &child).await);
+
+    let revoked = narrows.about(REVOKE, "edge", &parent).await;
+    assert_eq!(revoked.status, 200);
+
+    assert!(!is_active(&narrows, "edge", &parent).await, "the token itself");
+    assert!(!is_active(&narrows, "orders", &child).await, "what came from it");
+    assert!(is_active(&narrows, "edge", &sibling).await, "its sibling");
+    let refused = onward(&narrows, &parent).await;
+    assert_eq!((refused.status, refused.text("reason")), (400, "subject_token_revoked"));
+    for_orders(&narrows, &outside).await;
+    // It is as dead for a broker that starts on the same store.
+    let view = narrows.engine.open().await.standing().await.unwrap();
+    let payload = parent.split('.').nth(1).unwrap();
+    let claims: Value =
+        serde_json::from_slice(&base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, payload).unwrap()).unwrap();
+    let subject = delegation::identity::Subject {
+        issuer_name: "corp".to_owned(),
+        iss: testkit::CORP.to_owned(),
+        sub: "alice".to_owned(),
+    };
+    let line = delegation::revocation::Line {
+        chain: &[claims["jti"].as_str().unwrap().to_owned()],
+        txn: None,
+        task: None,
+        subject: &subject,
+        client: None,
+        act: None,
+        iat: delegation::time::Timestamp::from_seconds(seconds()),
+    };
+    assert_eq!(view.kills(&line), Some(delegation::revocation::MarkKind::Jti));
+    narrows.stop().await;
+}
+
+#[tokio::test]
+async fn only_the_client_that_a_token_was_issued_to_may_revoke_it() {
+    let narrows = Installation::start().await;
+    let token = for_orders(&narrows, &narrows.user_token()).await;
+    // Orders receives it, which gives no right to end it.
+    for client in ["orders", "stranger"] {
+        let refused = narrows.about(REVOKE, client, &token).await;
+        let said = (refused.status, refused.text("error").to_owned(), refused.text("reason").to_owned());
+        assert_eq!(said, (400, "invalid_grant".to_owned(), "invalid_grant".to_owned()), "{client}");
+    }
+    assert!(is_active(&narrows, "edge", &token).await);
+    narrows.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_not_known_is_answered_like_what_was_ended() {
+    let narrows = Installation::start().await;
+    let token = for_orders(&narrows, &narrows.user_token()).await;
+    let (input, signature) = token.rsplit_once('.').unwrap();
+    let forged = format!("{input}.{}", signature.chars().rev().collect::<String>());
+    let outside = narrows.user_token();
+    for unknown in ["nrwt_0", "x", &forged, &outside] {
+        let reply = narrows.about(REVOKE, "edge", unknown).await;
+        assert_eq!((reply.status, reply.body), (200, Value::Null), "{unknown}");
+    }
+    assert!(is_active(&narrows, "edge", &token).await, "a forged twin ends nothing");
+    for_orders(&narrows, &outside).await;
+    // Twice is once.
+    for _ in 0..2 {
+        assert_eq!(narrows.about(REVOKE, "edge", &token).await.status, 200);
+    }
+    narrows.stop().await;
+}
+
+#[tokio::test]
+async fn a_revocation_is_on_record_and_a_stranger_ends_nothing() {
+    let narrows = Installation::start().await;
+    let token = for_orders(&narrows, &narrows.user_token()).await;
+    let guess = encode(&[
+        ("client_id".to_owned(), "edge".to_owned()),
+        ("client_secret".to_owned(), "guess".to_owned()),
+        ("token".to_owned(), token.clone()),
+    ]);
+    assert_eq!(narrows.post_to(REVOKE, &guess, &[]).await.status, 401);
+    assert!(is_active(&narrows, "edge", &token).await);
+    assert_eq!(narrows.about(REVOKE, "edge", "").await.text("reason"), "malformed_request");
+    assert_eq!(narrows.about(REVOKE, "edge", &token).await.status, 200);
+    let records = narrows.records().await;
+    let ended: Vec<_> = records
+        .iter()
+        .filter(|record| record["kind"] == "revocation" && record["decision"] == "done")
+        .collect();
+    assert_eq!(ended.len(), 1);
+    assert_eq!(
+        (ended[0]["reason"].as_str(), ended[0]["client"].as_str()),
+        (Some("revoked"), Some("edge"))
+    );
+    assert!(ended[0]["jti"].is_string());
+    assert!(
+        !records.iter().any(|record| record.to_string().contains(token.rsplit('.').next().unwrap())),
+        "no token in the log"
+    );
+    narrows.stop().await;
+}

@@ -1,0 +1,42 @@
+//! Our own tokens, as introspection shows them and revocation takes them.
+
+use serde_json::{Map, Value};
+
+use super::authentic::Authentic;
+use super::claims::Claims;
+use super::kind::SubjectToken;
+use super::verified::Verified;
+use crate::oauth::{ClientId, TokenType};
+use crate::registry::Moment;
+
+/// One of our own tokens that is alive, with all that it says.
+#[derive(Debug)]
+pub struct Active<'m, 't> {
+    /// What it is evidence of.
+    pub token: Verified<'m, SubjectToken>,
+    /// Its claims.
+    pub claims: &'t Map<String, Value>,
+}
+
+impl Authentic<SubjectToken> {
+    /// This token, if it is one of ours and alive at `moment` (RFC 7662 §2.2); an outside token never is.
+    pub fn active_at<'m>(&self, moment: &'m Moment) -> Option<Active<'m, '_>> {
+        if self.issuer() != moment.snapshot.issuer {
+            return None;
+        }
+        Some(Active {
+            token: self.at(moment, TokenType::AccessToken).ok()?,
+            claims: self.claims(),
+        })
+    }
+
+    /// The `jti` of one of our own tokens and the client that it was issued to, whether it is alive or not (RFC 7009 §2.1).
+    pub fn issued_to(&self, moment: &Moment) -> Option<(&str, ClientId)> {
+        if self.issuer() != moment.snapshot.issuer {
+            return None;
+        }
+        let claims = Claims(self.claims());
+        let client = ClientId::parse(claims.required_text("client_id").ok()?).ok()?;
+        Some((claims.required_text("jti").ok()?, client))
+    }
+}

@@ -1,0 +1,188 @@
+//! The view of what is dead, and its rule.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use delegation::chain::{Actor, ActorChain};
+use delegation::identity::Subject;
+use delegation::revocation::{Key, Line, MarkKind, Revocation, Revoked, View};
+use delegation::time::Timestamp;
+use delegation::token::chain_entry;
+use testkit::{CORP, now};
+
+/// A revocation of now that is kept for a day.
+fn revocation(kind: MarkKind, key: Key) -> Revocation {
+    Revocation {
+        kind,
+        key,
+        at: now(),
+        forget_at: now().plus(Duration::from_secs(86_400)),
+    }
+}
+
+fn alice() -> Subject {
+    Subject {
+        issuer_name: "corp".to_owned(),
+        iss: CORP.to_owned(),
+        sub: "alice".to_owned(),
+    }
+}
+
+fn view(revocations: &[Revocation]) -> View {
+    let revoked = Arc::new(Revoked::default());
+    revocations.iter().for_each(|each| revoked.add(each));
+    View::new([], []).beside(revoked)
+}
+
+#[test]
+fn a_token_dies_of_whatever_its_line_names_and_of_nothing_else() {
+    let root = chain_entry(CORP, Some("j-1"), "");
+    let chain = [root, "first".to_owned(), "second".to_owned()];
+    let actor = |sub: &str| Actor {
+        iss: "https://narrows.example".to_owned(),
+        sub: sub.to_owned(),
+    };
+    let act = ActorChain::extend(Some(&ActorChain::extend(None, actor("edge"))), actor("orders"));
+    let subject = alice();
+    let line = Line {
+        chain: &chain,
+        txn: Some("t-1"),
+        task: Some("task-1"),
+        subject: &subject,
+        client: Some("orders"),
+        act: Some(&act),
+        iat: now(),
+    };
+    let dies = [
+        (MarkKind::Outside, Key::of_pair(CORP, "j-1")),
+        (MarkKind::Jti, Key::of("first")),
+        (MarkKind::Jti, Key::of("second")),
+        (MarkKind::Txn, Key::of("t-1")),
+        (MarkKind::Task, Key::of("task-1")),
+        (MarkKind::Subject, Key::of_pair(CORP, "alice")),
+        (MarkKind::Client, Key::of("orders")),
+        (MarkKind::Client, Key::of("edge")),
+        (MarkKind::Issuer, Key::of(CORP)),
+        (MarkKind::Restore, Key::of("")),
+    ];
+    for (kind, key) in dies {
+        assert_eq!(view(&[revocation(kind, key)]).kills(&line), Some(kind), "{kind:?}");
+    }
+    // The same names under other kinds, and other names.
+    let lives = [
+        (MarkKind::Txn, Key::of("first")),
+        (MarkKind::Jti, Key::of("t-1")),
+        (MarkKind::Jti, Key::of("task-1")),
+        (MarkKind::Task, Key::of("t-1")),
+        (MarkKind::Jti, Key::of_pair(CORP, "j-1")),
+        (MarkKind::Outside, Key::of_pair(CORP, "j-2")),
+        (MarkKind::Outside, Key::of_pair("https://other.example", "j-1")),
+        (MarkKind::Subject, Key::of_pair(CORP, "bob")),
+        (MarkKind::Subject, Key::of_pair("https://other.example", "alice")),
+        (MarkKind::Client, Key::of("alice")),
+        (MarkKind::Client, Key::of("tickets")),
+        (MarkKind::Issuer, Key::of("https://other.example")),
+        (MarkKind::Exception, Key::of("t-1")),
+        (MarkKind::Approval, Key::of("t-1")),
+    ];
+    let all: Vec<_> = lives.into_iter().map(|(kind, key)| revocation(kind, key)).collect();
+    assert_eq!(view(&all).kills(&line), None);
+}
+
+#[test]
+fn an_epoch_ends_what_was_issued_in_its_second_and_nothing_later() {
+    let subject = alice();
+    let line = |iat| Line {
+        chain: &[],
+        txn: None,
+        task: None,
+        subject: &subject,
+        client: None,
+        act: None,
+        iat,
+    };
+    let at = now();
+    for kind in [MarkKind::Subject, MarkKind::Restore] {
+        let key = if kind == MarkKind::Subject {
+            Key::of_pair(CORP, "alice")
+        } else {
+            Key::of("")
+        };
+        let mut epoch = revocation(kind, key);
+        // In the middle of a second: dates of tokens are whole ones.
+        epoch.at = at.plus(Duration::from_millis(400));
+        let view = view(&[epoch]);
+        assert_eq!(view.kills(&line(Timestamp::from_seconds(at.seconds() - 1))), Some(kind));
+        assert_eq!(view.kills(&line(at)), Some(kind));
+        assert_eq!(view.kills(&line(Timestamp::from_seconds(at.seconds() + 1))), None);
+    }
+    // An earlier one that comes later takes nothing back.
+    let mut earlier = revocation(MarkKind::Subject, Key::of_pair(CORP, "alice"));
+    let later = earlier.clone();
+    earlier.at = Timestamp::from_seconds(at.seconds() - 100);
+    assert_eq!(view(&[later, earlier]).kills(&line(at)), Some(MarkKind::Subject));
+}
+
+#[test]
+fn what_is_added_is_seen_by_a_view_that_was_there_before() {
+    let revoked = Arc::new(Revoked::default());
+    let view = View::new([], []).beside(Arc::clone(&revoked));
+    let (subject, chain) = (alice(), ["j".to_owned()]);
+    let line = Line {
+        chain: &chain,
+        txn: None,
+        task: None,
+        subject: &subject,
+        client: None,
+        act: None,
+        iat: now(),
+    };
+    assert_eq!(view.kills(&line), None);
+    revoked.add(&revocation(MarkKind::Jti, Key::of("j")));
+    assert_eq!(view.kills(&line), Some(MarkKind::Jti));
+}
+
+#[test]
+fn the_set_holds_what_a_plain_set_would_and_forgets_only_what_is_past() {
+    let subject = alice();
+    let revoked = Arc::new(Revoked::default());
+    let view = View::new([], []).beside(Arc::clone(&revoked));
+    let is_dead = |id: &str| {
+        let chain = [id.to_owned()];
+        let line = Line {
+            chain: &chain,
+            txn: None,
+            task: None,
+            subject: &subject,
+            client: None,
+            act: None,
+            iat: now(),
+        };
+        view.kills(&line).is_some()
+    };
+    let mut model = BTreeSet::new();
+    let count = 60_000;
+    for number in 0..count {
+        let id = format!("id-{}", number % 50_000);
+        let mut each = revocation(MarkKind::Jti, Key::of(&id));
+        each.forget_at = now().plus(Duration::from_secs(60 * (number % 7 + 1)));
+        revoked.add(&each);
+        model.insert(id);
+    }
+    assert_eq!(revoked.len(), model.len());
+    assert!(model.iter().all(|id| is_dead(id)));
+    assert!((0..10_000).all(|number| !is_dead(&format!("other-{number}"))));
+    // Of an id that came twice the later time counts.
+    revoked.forget(now().plus(Duration::from_secs(4 * 60)));
+    for number in 0..50_000u64 {
+        let last = if number < 10_000 {
+            (number % 7).max((number + 50_000) % 7)
+        } else {
+            number % 7
+        };
+        let kept = last + 1 >= 4;
+        assert!(is_dead(&format!("id-{number}")) || !kept, "id-{number} is forgotten too early");
+        assert!(!is_dead(&format!("id-{number}")) || last + 2 > 4, "id-{number} is kept too long");
+    }
+}
