@@ -28,9 +28,6 @@ use crate::signer::{KeyRing, KeyRingError, Schedule};
 use crate::store::{Store, StoreAddress, StoreError};
 use crate::telemetry::Telemetry;
 
-/// What hangs from a token can be alive no longer than this after it: work for later ends within a week.
-const LONGEST_WORK: Duration = Duration::from_secs(7 * 24 * 3600);
-
 /// What a running broker needs beside parties and policies.
 ///
 /// Of these the store, the key files and the number of connections do not change while it runs.
@@ -284,18 +281,7 @@ impl Broker {
 
     /// A revocation at this moment.
     pub(crate) fn revocation(&self, kind: MarkKind, key: Key, at: Timestamp) -> Revocation {
-        // How long a token of another issuer lives nobody knows here, and epochs are few.
-        let kept = if kind == MarkKind::Outside || kind.is_epoch() {
-            Duration::MAX
-        } else {
-            self.in_force().snapshot.lifetimes.max.max(LONGEST_WORK) + LONGEST_WORK
-        };
-        Revocation {
-            kind,
-            key,
-            at,
-            forget_at: at.plus(kept),
-        }
+        Revocation::new(kind, key, at, self.in_force().snapshot.lifetimes.max)
     }
 
     pub(crate) fn view(&self) -> Arc<View> {

@@ -10,6 +10,7 @@ pub(crate) mod inspect;
 mod key;
 pub(crate) mod output;
 mod policy;
+mod revoke;
 pub(crate) mod why;
 
 use std::path::PathBuf;
@@ -71,6 +72,8 @@ enum Verb {
         #[command(subcommand)]
         what: policy::PolicyVerb,
     },
+    /// End tokens before their time, with all that came from them.
+    Revoke(revoke::RevokeArgs),
     /// List, rotate and retire signing keys.
     Key {
         #[command(subcommand)]
@@ -154,6 +157,7 @@ async fn run(cli: Cli) -> Outcome {
         Verb::Explain(args) => explain::run(&args, &paths),
         Verb::Why(args) => why::run(&args, &paths).await,
         Verb::Policy { what } => policy::run(what, &paths),
+        Verb::Revoke(args) => revoke::run(&args, &paths).await,
         Verb::Key { what } => key::run(what, &paths).await,
         Verb::Backup(args) => backup::run(&args, &paths).await,
         Verb::Restore(args) => backup::run_restore(&args, &paths).await,

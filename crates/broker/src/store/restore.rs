@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
+use std::time::Duration;
 
 use delegation::revocation::{Key, MarkKind, Revocation};
 use delegation::time::Timestamp;
@@ -129,12 +130,7 @@ impl Store {
             json!({ "sha256": backup.end.sha256, "made_at": backup.head.made_at, "log_size": backup.head.log_size, "epoch": epoch });
         let index = append(&mut transaction, &[&record]).await?;
         // What ended since the backup is not known here any more: whatever was issued before now is dead.
-        let restored = Revocation {
-            kind: MarkKind::Restore,
-            key: Key::of(""),
-            at: now,
-            forget_at: Timestamp::from_millis(i64::MAX),
-        };
+        let restored = Revocation::new(MarkKind::Restore, Key::of(""), now, Duration::ZERO);
         insert_revocation(&mut transaction, i64::try_from(index).unwrap_or(i64::MAX), &restored).await?;
         transaction.commit().await?;
         Ok((backup, epoch))

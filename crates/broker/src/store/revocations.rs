@@ -4,8 +4,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use delegation::revocation::{Key, MarkKind, Revocation, Revoked};
 use delegation::time::Timestamp;
+use issuance::audit::Record;
 
-use super::{Row, Statement, Store, StoreTransaction, StoreUnavailable, sql};
+use super::{Purpose, Row, Statement, Store, StoreTransaction, StoreUnavailable, sql};
+use crate::journal::append;
 
 /// How many are read at a time.
 const PAGE: i64 = 10_000;
@@ -57,6 +59,17 @@ impl Store {
             }
             self.followed.seq.store(last.seq, Ordering::Release);
         }
+    }
+
+    /// Writes `revocation` with its record, while a broker runs or not; gives its place.
+    pub async fn revoke(&self, revocation: &Revocation, record: &Record) -> Result<u64, StoreUnavailable> {
+        let mut connection = self.connect().await?;
+        let mut transaction = connection.begin(Purpose::Write).await?;
+        let index = append(&mut transaction, &[record]).await?;
+        insert(&mut transaction, i64::try_from(index).unwrap_or(i64::MAX), revocation).await?;
+        transaction.commit().await?;
+        self.revoked.add(revocation);
+        Ok(index)
     }
 
     /// Revocations after the place `seq`, in order, at most `limit`.

@@ -1,5 +1,7 @@
 //! What a revocation names.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
@@ -17,6 +19,28 @@ pub struct Revocation {
     pub at: Timestamp,
     /// From when on it can touch nothing that is alive.
     pub forget_at: Timestamp,
+}
+
+/// What hangs from a token can be alive no longer than this after it: work for later ends within a week.
+const LONGEST_WORK: Duration = Duration::from_secs(7 * 24 * 3600);
+
+impl Revocation {
+    /// A revocation at `at`, where our tokens live for `longest_life` at most.
+    ///
+    /// How long a token of another issuer lives nobody knows here, and epochs are few: both are kept for good.
+    pub fn new(kind: MarkKind, key: Key, at: Timestamp, longest_life: Duration) -> Self {
+        let kept = if kind == MarkKind::Outside || kind.is_epoch() {
+            Duration::MAX
+        } else {
+            longest_life.max(LONGEST_WORK) + LONGEST_WORK
+        };
+        Self {
+            kind,
+            key,
+            at,
+            forget_at: at.plus(kept),
+        }
+    }
 }
 
 /// The kinds of things that can be revoked.
