@@ -10,10 +10,16 @@ use tokio::net::TcpStream;
 /// Connections that send at the same time.
 pub(crate) const CONNECTIONS: usize = 16;
 
-/// Sends every body once to the token endpoint at `port` and waits for its reply; gives the times of all, sorted.
+/// What came back, and how long it took.
+pub(crate) struct Reply {
+    pub(crate) time: Duration,
+    pub(crate) body: Vec<u8>,
+}
+
+/// Sends every body once to the token endpoint at `port` and waits for its reply; gives all, the fastest first.
 ///
 /// Panics when a reply is not `200`: what is refused is not measured.
-pub(crate) async fn send(port: u16, bodies: Vec<String>) -> Vec<Duration> {
+pub(crate) async fn send(port: u16, bodies: Vec<String>) -> Vec<Reply> {
     let (bodies, next) = (Arc::new(bodies), Arc::new(AtomicUsize::new(0)));
     let mut workers = Vec::new();
     for _ in 0..CONNECTIONS {
@@ -21,24 +27,27 @@ pub(crate) async fn send(port: u16, bodies: Vec<String>) -> Vec<Duration> {
         workers.push(tokio::spawn(async move {
             let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
             stream.set_nodelay(true).unwrap();
-            let (mut times, mut buffer) = (Vec::new(), Vec::new());
+            let (mut replies, mut buffer) = (Vec::new(), Vec::new());
             while let Some(body) = bodies.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let started = Instant::now();
-                exchange(&mut stream, body, &mut buffer).await;
-                times.push(started.elapsed());
+                let body = exchange(&mut stream, body, &mut buffer).await;
+                replies.push(Reply {
+                    time: started.elapsed(),
+                    body,
+                });
             }
-            times
+            replies
         }));
     }
-    let mut times = Vec::new();
+    let mut replies = Vec::new();
     for worker in workers {
-        times.extend(worker.await.unwrap());
+        replies.extend(worker.await.unwrap());
     }
-    times.sort_unstable();
-    times
+    replies.sort_unstable_by_key(|reply| reply.time);
+    replies
 }
 
-async fn exchange(stream: &mut TcpStream, body: &str, buffer: &mut Vec<u8>) {
+async fn exchange(stream: &mut TcpStream, body: &str, buffer: &mut Vec<u8>) -> Vec<u8> {
     let head = format!(
         "POST /oauth2/token HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n",
         body.len()
@@ -54,7 +63,7 @@ async fn exchange(stream: &mut TcpStream, body: &str, buffer: &mut Vec<u8>) {
         let length: usize = head.split("content-length: ").nth(1).unwrap().lines().next().unwrap().parse().unwrap();
         if buffer.len() == end + 4 + length {
             assert!(head.starts_with("http/1.1 200"), "{}", String::from_utf8_lossy(buffer));
-            return;
+            return buffer.split_off(end + 4);
         }
     }
 }

@@ -42,11 +42,7 @@ impl Server {
 
     /// Processor time of all its threads since it started.
     pub(crate) fn processor_time(&self) -> Duration {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id())).unwrap();
-        // The fields after the program's name in parentheses; user and system time are the 14th and 15th of all.
-        let after = stat.rsplit(')').next().unwrap();
-        let ticks: u32 = after.split_whitespace().skip(11).take(2).map(|field| field.parse::<u32>().unwrap()).sum();
-        TICK * ticks
+        processor_time(&self.process.id().to_string())
     }
 
     /// Resident memory in MiB.
@@ -55,6 +51,37 @@ impl Server {
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
     }
+}
+
+/// Processor time of all threads of the process `id`, or of this one, which is `self`.
+pub(crate) fn processor_time(id: &str) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
+    TICK * fields(&stat, 11, 2).into_iter().sum::<u32>()
+}
+
+/// Processor time of the process `id`, of its children, and of those of them that have ended.
+pub(crate) fn processor_time_of_family(id: u32) -> Duration {
+    let mut ticks = 0;
+    for entry in fs::read_dir("/proc").unwrap() {
+        // One that is no process, or has just ended: its parent has its time now or has not yet, which is one tick or none.
+        let Ok(stat) = fs::read_to_string(entry.unwrap().path().join("stat")) else {
+            continue;
+        };
+        if stat.starts_with(&format!("{id} ")) {
+            ticks += fields(&stat, 11, 4).into_iter().sum::<u32>();
+        } else if fields(&stat, 1, 1) == [id] {
+            ticks += fields(&stat, 11, 2).into_iter().sum::<u32>();
+        }
+    }
+    TICK * ticks
+}
+
+/// Fields of `/proc/ID/stat` after the program's name in parentheses: the parent is the 1st, user and system time are the
+/// 11th and 12th, those of ended children the next two.
+fn fields(stat: &str, first: usize, count: usize) -> Vec<u32> {
+    let after = stat.rsplit(')').next().unwrap();
+    let fields = after.split_whitespace().skip(first).take(count);
+    fields.map(|field| field.parse().unwrap_or(0)).collect()
 }
 
 impl Drop for Server {
