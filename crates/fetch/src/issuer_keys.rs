@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use delegation::token::{Algorithm, KeySet};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use url::Url;
 
@@ -22,6 +23,9 @@ const REFRESH_AFTER: Duration = Duration::from_secs(300);
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 /// A set serves no longer than this after its last successful fetch.
 const LAST_GOOD_FOR: Duration = Duration::from_secs(3600);
+/// So many callers wait for a fetch of one issuer's keys, and no more: a key server that hangs must not hold up those who
+/// ask about other keys, and with it all that the process can work on at a time.
+const WAITING: usize = 128;
 /// Files are looked at this often.
 const FILE_CHECK_AFTER: Duration = Duration::from_secs(1);
 
@@ -80,6 +84,8 @@ struct Issuer {
     state: ArcSwap<State>,
     /// Held while fetching, by one caller at a time; nobody else's fetch waits for it.
     fetching: Mutex<()>,
+    /// Places of those who wait for a fetch.
+    waiting: Arc<Semaphore>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -90,6 +96,15 @@ struct State {
     refetched: Option<Instant>,
     file: Option<(SystemTime, u64)>,
     error: Option<String>,
+}
+
+/// Why keys are fetched.
+#[derive(Clone, Copy, Debug)]
+enum Attempt {
+    /// There are none, or they are getting old.
+    Refresh,
+    /// A token names a key that is not among them.
+    UnknownKey,
 }
 
 impl IssuerKeys {
@@ -123,23 +138,24 @@ impl IssuerKeys {
         let due = |after: Duration| state.tried.is_none_or(|tried| tried.elapsed() >= after);
         if state.keys.is_none() {
             if due(RETRY_AFTER) {
-                issuer.fetch(&self.fetcher, state.tried).await;
+                done(issuer.fetch(&self.fetcher, Attempt::Refresh, state.tried)).await;
             }
         } else if file && due(FILE_CHECK_AFTER) {
-            issuer.fetch(&self.fetcher, state.tried).await;
+            done(issuer.fetch(&self.fetcher, Attempt::Refresh, state.tried)).await;
         } else if !file && due(REFRESH_AFTER) {
-            let (issuer, fetcher, tried) = (Arc::clone(issuer), Arc::clone(&self.fetcher), state.tried);
-            tokio::spawn(async move { issuer.fetch(&fetcher, tried).await });
+            drop(issuer.fetch(&self.fetcher, Attempt::Refresh, state.tried));
         }
         issuer.current()
     }
 
     /// The keys of `name` for a token whose key is not among them: fetched anew, at most once in 30 seconds.
+    ///
+    /// Past so many that wait for the same fetch, the keys are given as they are.
     pub async fn refetch(&self, name: &str) -> Result<Arc<KeySet>, IssuerUnavailable> {
         let issuer = self.issuers.get(name).ok_or_else(|| IssuerUnavailable(name.to_owned()))?;
         let state = issuer.state.load_full();
         if state.refetched.is_none_or(|at| at.elapsed() >= REFETCH_AFTER) {
-            issuer.refetch(&self.fetcher, state.refetched).await;
+            done(issuer.fetch(&self.fetcher, Attempt::UnknownKey, state.refetched)).await;
         }
         issuer.current()
     }
@@ -165,6 +181,7 @@ impl Issuer {
             entry,
             state: ArcSwap::default(),
             fetching: Mutex::new(()),
+            waiting: Arc::new(Semaphore::new(WAITING)),
         }
     }
 
@@ -192,19 +209,23 @@ impl Issuer {
         }
     }
 
-    /// Fetches, unless somebody did while we waited for our turn.
-    async fn fetch(&self, fetcher: &Fetcher, seen: Option<Instant>) {
-        let _turn = self.fetching.lock().await;
-        if self.state.load().tried == seen {
-            self.load(fetcher, None).await;
-        }
-    }
-
-    async fn refetch(&self, fetcher: &Fetcher, seen: Option<Instant>) {
-        let _turn = self.fetching.lock().await;
-        if self.state.load().refetched == seen {
-            self.load(fetcher, Some(Instant::now())).await;
-        }
+    /// Begins to fetch, unless somebody did since the caller looked; `None` where too many wait for that already.
+    ///
+    /// It goes on when the caller goes away: whoever shows an unknown key and hangs up must not take the note of the
+    /// attempt along, or the next one would make another.
+    fn fetch(self: &Arc<Self>, fetcher: &Arc<Fetcher>, why: Attempt, seen: Option<Instant>) -> Option<JoinHandle<()>> {
+        let place = Arc::clone(&self.waiting).try_acquire_owned().ok()?;
+        let (issuer, fetcher) = (Arc::clone(self), Arc::clone(fetcher));
+        Some(tokio::spawn(async move {
+            let _turn = issuer.fetching.lock().await;
+            let state = issuer.state.load_full();
+            match why {
+                Attempt::Refresh if state.tried == seen => issuer.load(&fetcher, None).await,
+                Attempt::UnknownKey if state.refetched == seen => issuer.load(&fetcher, Some(Instant::now())).await,
+                Attempt::Refresh | Attempt::UnknownKey => {}
+            }
+            drop(place);
+        }))
     }
 
     /// One attempt. Whatever goes wrong, the last good set stays.
@@ -247,6 +268,13 @@ impl Issuer {
             }
         }
         self.state.store(Arc::new(state));
+    }
+}
+
+/// Waits for what was begun.
+async fn done(begun: Option<JoinHandle<()>>) {
+    if let Some(begun) = begun {
+        let _ = begun.await;
     }
 }
 

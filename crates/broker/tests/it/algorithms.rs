@@ -65,7 +65,7 @@ async fn a_token_of_each_algorithm_verifies_here_and_by_the_key_set_alone() {
         // As the contract spells it, so that scanners know our tokens by their first 36 characters.
         let spelled = format!(r#"{{"typ":"at+jwt","kid":"{kid}","alg":"{}"}}"#, algorithm.as_str());
         assert_eq!(header(&token), spelled);
-        assert_eq!(token.get(..36).unwrap(), URL_SAFE_NO_PAD.encode(r#"{"typ":"at+jwt","kid":"nrw-"#));
+        assert!(token.starts_with(&URL_SAFE_NO_PAD.encode(r#"{"typ":"at+jwt","kid":"nrw-"#)));
         assert!(verifies(&narrows, &jwks, &token), "{algorithm:?}");
         assert_eq!(second_hop(&narrows, &token).await, 200, "{algorithm:?}");
 
