@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::response::Response;
 use delegation::oauth::{Form, Reason};
 use delegation::registry::{AuthenticatedClient, Moment};
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, Request};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use issuance::audit::{Kind, Record};
@@ -42,9 +42,12 @@ pub(crate) async fn receive(broker: &Broker, headers: &HeaderMap, request: Reque
         let media = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default();
         media.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
     };
+    // Nothing is decoded: a body in a coding is not a form, whatever its bytes look like, and no small one becomes large here.
+    let is_coded = |value: &http::HeaderValue| !value.as_bytes().eq_ignore_ascii_case(b"identity");
+    let coded = headers.get_all(CONTENT_ENCODING).iter().any(is_coded);
     let declared: Vec<_> = headers.get_all(CONTENT_TYPE).iter().collect();
     let form = match declared.as_slice() {
-        [only] if is_form(only) => Form::parse(&body).map_err(|_| Reason::MalformedRequest)?,
+        [only] if is_form(only) && !coded => Form::parse(&body).map_err(|_| Reason::MalformedRequest)?,
         _ => return Err(Reason::MalformedRequest),
     };
     let authorizations: Vec<_> = headers.get_all(AUTHORIZATION).iter().collect();

@@ -229,6 +229,29 @@ async fn a_form_is_a_form() {
 }
 
 #[tokio::test]
+async fn a_body_in_a_coding_is_no_form_and_nothing_is_decoded() {
+    // DOS-023
+    let narrows = Installation::start().await;
+    let pairs: Vec<_> = narrows.form().into_iter().collect();
+    let good = encode(&pairs);
+    for coding in ["gzip", "deflate", "br", "zstd", "x-gzip", "gzip, identity", "identity, gzip", ""] {
+        let reply = narrows.post(&good, &[("content-encoding", coding)]).await;
+        told(coding, &reply, 400, "invalid_request", "malformed_request");
+    }
+    assert_eq!(narrows.post(&good, &[("content-encoding", "Identity")]).await.status, 200);
+    // A thousand to one: a gzip member whose one stored block says that more follows than the limit lets in.
+    let bomb = "\u{1f}\u{8}\0".repeat(1000);
+    told(
+        "bomb",
+        &narrows.post(&bomb, &[("content-encoding", "gzip")]).await,
+        400,
+        "invalid_request",
+        "malformed_request",
+    );
+    narrows.stop().await;
+}
+
+#[tokio::test]
 async fn tokens_out_of_time_or_out_of_place_are_told_apart() {
     let narrows = Installation::start().await;
     let with = |name: &str, value: Value| {
