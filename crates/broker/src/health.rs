@@ -21,7 +21,8 @@ pub(crate) async fn healthz() -> &'static str {
 
 /// `GET /readyz`: 200 when requests can be decided, 503 otherwise. Peers on loopback are told why, and what is in force.
 pub(crate) async fn readyz(State(broker): State<Arc<Broker>>, Extension(peer): Extension<SocketAddr>) -> Response {
-    let store = broker.store().is_reachable().await;
+    // A store that reads and does not write decides nothing: every decision is a record first.
+    let store = broker.journal().writes() && broker.store().is_reachable().await;
     let status = if store { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     if !peer.ip().is_loopback() {
         return (status, if store { "ready" } else { "not ready" }).into_response();

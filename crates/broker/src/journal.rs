@@ -5,6 +5,8 @@
 
 mod uses;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use issuance::audit::{CommitError, Entry, Journal, Record};
@@ -22,6 +24,8 @@ const LINGER: Duration = Duration::from_millis(1);
 const WAITING: usize = 4096;
 /// A commit that takes longer has an unknown outcome: behind a broken network it would never end.
 const DEADLINE: Duration = Duration::from_secs(10);
+/// After a commit that failed, so long passes between two looks at whether the next one would succeed.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How many expired rows are forgotten at a time.
 const FORGET: i64 = 512;
 
@@ -33,6 +37,8 @@ pub struct StoreJournal {
     entries: mpsc::Sender<(Entry, Answer)>,
     writer: Mutex<Option<JoinHandle<()>>>,
     closing: tokio_util::sync::CancellationToken,
+    /// Whether the last commit, or the last look at whether one would succeed, went well.
+    writes: Arc<AtomicBool>,
 }
 
 impl StoreJournal {
@@ -40,12 +46,19 @@ impl StoreJournal {
     pub fn start(store: &Store) -> Self {
         let (entries, waiting) = mpsc::channel(WAITING);
         let closing = tokio_util::sync::CancellationToken::new();
-        let writer = tokio::spawn(write(store.clone(), waiting, closing.clone()));
+        let writes = Arc::new(AtomicBool::new(true));
+        let writer = tokio::spawn(write(store.clone(), waiting, closing.clone(), Arc::clone(&writes)));
         Self {
             entries,
             writer: Mutex::new(Some(writer)),
             closing,
+            writes,
         }
+    }
+
+    /// Whether entries are being written, as far as is known.
+    pub(crate) fn writes(&self) -> bool {
+        self.writes.load(Ordering::Relaxed)
     }
 
     /// Writes what waits, then stops. Entries that come later are `Unavailable`.
@@ -78,7 +91,12 @@ impl Journal for StoreJournal {
     }
 }
 
-async fn write(store: Store, mut waiting: mpsc::Receiver<(Entry, Answer)>, closing: tokio_util::sync::CancellationToken) {
+async fn write(
+    store: Store,
+    mut waiting: mpsc::Receiver<(Entry, Answer)>,
+    closing: tokio_util::sync::CancellationToken,
+    writes: Arc<AtomicBool>,
+) {
     let mut connection = None;
     let mut gathered = Vec::with_capacity(BATCH);
     loop {
@@ -89,6 +107,16 @@ async fn write(store: Store, mut waiting: mpsc::Receiver<(Entry, Answer)>, closi
             () = closing.cancelled() => {
                 waiting.close();
                 waiting.recv_many(&mut gathered, BATCH).await
+            }
+            // Nobody may ask for anything while we say that we are not ready: we find out by ourselves when we are.
+            () = tokio::time::sleep(LOOK_AGAIN), if !writes.load(Ordering::Relaxed) => {
+                let looked = tokio::time::timeout(DEADLINE, look(&store, &mut connection)).await;
+                let works = matches!(looked, Ok(Ok(())));
+                writes.store(works, Ordering::Relaxed);
+                if !works {
+                    connection = None;
+                }
+                continue;
             }
         };
         if count == 0 {
@@ -106,6 +134,7 @@ async fn write(store: Store, mut waiting: mpsc::Receiver<(Entry, Answer)>, closi
         let (entries, answers): (Vec<_>, Vec<_>) = gathered.drain(..).unzip();
         let committed = tokio::time::timeout(DEADLINE, batch(&store, &mut connection, &entries)).await;
         let committed = committed.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())));
+        writes.store(committed.is_ok(), Ordering::Relaxed);
         if let Err(error) = &committed {
             // Unknown: the commit may have happened. The connection is not trusted again.
             tracing::error!(%error, entries = entries.len(), "the journal could not commit");
@@ -123,6 +152,18 @@ async fn write(store: Store, mut waiting: mpsc::Receiver<(Entry, Answer)>, closi
             let _ = answer.send(outcome);
         }
     }
+}
+
+/// Takes what a writer takes, and writes nothing.
+async fn look(store: &Store, connection: &mut Option<Connection>) -> Result<(), sqlx::Error> {
+    let connection = match connection {
+        Some(connection) => connection,
+        none => none.insert(store.connect().await.map_err(|error| error.0)?),
+    };
+    let mut transaction = connection.begin(Purpose::Write).await?;
+    transaction.execute(sql("DELETE FROM records WHERE idx < 0")).await?;
+    hold(&mut transaction).await?;
+    transaction.commit().await
 }
 
 /// Commits `entries` together. One whose use was used before loses alone.

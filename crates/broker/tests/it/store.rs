@@ -6,6 +6,7 @@ use delegation::identity::{AttributeValue, Attributes, Subject, SubjectKind};
 use delegation::oauth::ClientId;
 use delegation::time::Timestamp;
 use issuance::audit::{Entry, Journal, Kind, Record, Transaction};
+use sqlx::Connection as _;
 use testkit::{PostgresDatabase, PostgresServer};
 
 use crate::engine::{Engine, on_both_engines};
@@ -211,6 +212,62 @@ async fn while_the_database_is_away_nothing_is_issued_and_afterwards_it_is_witho
     let allowed = narrows.records().await.iter().filter(|record| record["decision"] == "allow").count();
     assert_eq!(allowed, 2);
     narrows.stop().await;
+}
+
+#[tokio::test]
+async fn a_store_that_reads_and_does_not_write_refuses_in_time_says_so_and_recovers() {
+    // DOS-019: somebody else holds the table of records, for as long as it takes.
+    let narrows = Installation::on(Engine::postgres()).await;
+    let Engine::Postgres(database) = &narrows.engine else { return };
+    assert_eq!(narrows.exchange(&[]).await.status, 200);
+    let mut other = sqlx::PgConnection::connect(&database.address()).await.unwrap();
+    let mut held = other.begin().await.unwrap();
+    sqlx::raw_sql("LOCK TABLE records IN ACCESS EXCLUSIVE MODE").execute(&mut *held).await.unwrap();
+
+    let asked: Vec<_> = (0..20).map(|_| narrows.exchange(&[])).collect();
+    for reply in at_once(asked).await {
+        assert!(is_away(&reply), "{reply:?}");
+        assert!(!reply.body.to_string().contains("access_token"));
+    }
+    let (status, _, ready) = narrows.get("/readyz").await;
+    assert_eq!(status, 503, "{ready}");
+    assert!(ready.contains("\"store\":\"unavailable\""), "{ready}");
+    // What needs no record is not held up.
+    for path in ["/healthz", "/oauth2/jwks", "/metrics"] {
+        assert_eq!(narrows.get(path).await.0, 200, "{path}");
+    }
+
+    held.rollback().await.unwrap();
+    while narrows.get("/readyz").await.0 != 200 {}
+    assert_eq!(narrows.exchange(&[]).await.status, 200);
+    let records = narrows.records().await;
+    assert!(records.iter().enumerate().all(|(at, record)| record["index"] == at), "no gap");
+    assert_eq!(
+        records.iter().filter(|record| record["decision"] == "allow").count(),
+        2,
+        "and no record without a token"
+    );
+    narrows.stop().await;
+}
+
+/// All of them at once, in the order in which they were given.
+async fn at_once<F: Future<Output = Reply>>(asked: Vec<F>) -> Vec<Reply> {
+    let mut asked: Vec<_> = asked.into_iter().map(|each| (Box::pin(each), None)).collect();
+    std::future::poll_fn(|context| {
+        for (future, reply) in &mut asked {
+            if reply.is_none()
+                && let std::task::Poll::Ready(ready) = future.as_mut().poll(context)
+            {
+                *reply = Some(ready);
+            }
+        }
+        if asked.iter().all(|(_, reply)| reply.is_some()) {
+            return std::task::Poll::Ready(());
+        }
+        std::task::Poll::Pending
+    })
+    .await;
+    asked.into_iter().filter_map(|(_, reply)| reply).collect()
 }
 
 #[tokio::test]
