@@ -38,6 +38,18 @@ impl CertificateAuthority {
         self.issue(&["127.0.0.1", "localhost"], ExtendedKeyUsagePurpose::ServerAuth)
     }
 
+    /// A certificate for a listener that is somewhere else.
+    pub fn server_elsewhere(&self) -> Issued {
+        self.issue(&["elsewhere.example"], ExtendedKeyUsagePurpose::ServerAuth)
+    }
+
+    /// A certificate for listeners on loopback that was right until the end of 2020.
+    pub fn expired_server(&self) -> Issued {
+        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(2020, 12, 31);
+        self.issue_as(params, ExtendedKeyUsagePurpose::ServerAuth)
+    }
+
     /// A certificate for the client `name`.
     pub fn client(&self, name: &str) -> Issued {
         self.issue(&[name], ExtendedKeyUsagePurpose::ClientAuth)

@@ -2,6 +2,8 @@
 
 use std::num::NonZeroU32;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::installation::{ASSERTION_TYPE, Installation, RULES, Reply};
@@ -58,6 +60,43 @@ async fn a_flood_of_strangers_is_cut_off_and_an_honest_client_at_the_same_addres
     assert!(sum("rate_limited") > limited, "every refusal is on record");
     let (_, _, metrics) = narrows.get("/metrics").await;
     assert!(metrics.contains(r#"narrows_refusals_total{reason="rate_limited"}"#), "{metrics}");
+    narrows.stop().await;
+}
+
+#[tokio::test]
+async fn guesses_of_a_secret_without_number_find_nothing_and_lock_nobody_out() {
+    // CLI-016: ten thousand with the long run; by every method that takes a secret, so that none is a way around the count of the other.
+    let narrows = Installation::start().await;
+    narrows.swap(RULES, rates(10_000, 5), narrows.entries()).await;
+    let (mut refused, mut limited) = (0, 0);
+    let guesses = std::env::var("NARROWS_GUESSES").map_or(2_000, |text| text.parse().unwrap());
+    for guess in 0..guesses {
+        let reply = if guess % 2 == 0 {
+            let body = format!("grant_type=client_credentials&client_id=edge&client_secret=edge-secre{guess}");
+            narrows.post(&body, &[]).await
+        } else {
+            let basic = STANDARD.encode(format!("edge:edge-secre{guess}"));
+            let header = format!("Basic {basic}");
+            narrows.post("grant_type=client_credentials", &[("authorization", &header)]).await
+        };
+        match reply.status {
+            401 => refused += 1,
+            _ => {
+                assert_limited(&reply);
+                limited += 1;
+            }
+        }
+        if guess % 500 == 0 {
+            assert_eq!(
+                narrows.exchange(&[]).await.status,
+                200,
+                "the one who knows it, from the same address"
+            );
+        }
+    }
+    assert_eq!(refused + limited, guesses);
+    assert!(refused < limited, "{refused} were looked at and {limited} cut off");
+    assert_eq!(narrows.exchange(&[]).await.status, 200);
     narrows.stop().await;
 }
 

@@ -185,6 +185,88 @@ async fn a_peer_that_does_not_shake_hands_holds_up_nobody_and_is_cut_off() {
     secured.stop().await;
 }
 
+/// The first bytes of a right handshake.
+fn client_hello() -> Vec<u8> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
+    let mut client = rustls::ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap();
+    let mut bytes = Vec::new();
+    client.write_tls(&mut bytes).unwrap();
+    bytes
+}
+
+/// Sends `bytes` and no more; what the broker sent until it closed.
+async fn sent_alone(address: &str, bytes: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let mut reply = Vec::new();
+    // The broker may close before it has all of it.
+    let _ = stream.write_all(bytes).await;
+    let _ = stream.shutdown().await;
+    let _ = stream.read_to_end(&mut reply).await;
+    reply
+}
+
+#[tokio::test]
+async fn no_malformed_handshake_holds_up_or_hurts_anybody() {
+    // DOS-010
+    let secured = Secured::start(|_| {}).await;
+    let open = async || {
+        let (_, _, metrics) = secured.narrows.get("/metrics").await;
+        metrics.lines().find(|line| line.starts_with("narrows_connections ")).unwrap().to_owned()
+    };
+    let (before, hello) = (open().await, client_hello());
+    let mut malformed: Vec<Vec<u8>> = vec![
+        b"GET / HTTP/1.1\r\n\r\n".to_vec(),
+        vec![0x80, 0x2e, 1, 3, 1, 0, 0x15, 0, 0, 0, 0x10], // the hello of SSL 2
+        vec![21, 3, 1, 0, 2, 1, 0],                        // close_notify before anything
+        [21, 3, 1, 0, 2, 1, 0].repeat(1000),
+        [22, 3, 1, 0, 0].repeat(1000),             // records without a byte
+        vec![22, 3, 1, 0xff, 0xff],                // a record that is too long
+        vec![22, 3, 1, 0, 4, 1, 0xff, 0xff, 0xff], // a hello that is too long
+        [20, 3, 3, 0, 1, 1].repeat(1000),          // change of cipher, without end
+        [&hello[..hello.len() / 2], &[21, 3, 1, 0, 2, 1, 0]].concat(),
+        [hello.clone(), vec![21, 3, 3, 0, 2, 1, 0]].concat(),
+        hello.repeat(3),
+    ];
+    // Cut off at each place of the first record, and one bit wrong at each of it.
+    for at in (0..hello.len()).step_by(4) {
+        malformed.push(hello[..at].to_vec());
+        let mut flipped = hello.clone();
+        flipped[at] ^= 1 << (at % 8);
+        malformed.push(flipped);
+    }
+    for (number, bytes) in malformed.iter().enumerate() {
+        let reply = sent_alone(&secured.address, bytes).await;
+        assert!(!reply.windows(4).any(|word| word == b"HTTP"), "{bytes:?}");
+        if number % 50 == 0 {
+            secured.healthy(&secured.client().build().unwrap()).await.unwrap();
+        }
+    }
+    // A right one that comes byte by byte is still right.
+    let mut slow = TcpStream::connect(&secured.address).await.unwrap();
+    slow.set_nodelay(true).unwrap();
+    for byte in &hello {
+        slow.write_all(&[*byte]).await.unwrap();
+    }
+    let mut first = [0; 6];
+    slow.read_exact(&mut first).await.unwrap();
+    assert_eq!((first[0], first[5]), (22, 2), "the broker's own hello");
+    drop(slow);
+    // Every connection is over: none of its tasks spins, and none ended in a panic, which would not have counted it out.
+    for _ in 0..100_000 {
+        if open().await == before {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(open().await, before);
+    secured.stop().await;
+}
+
 #[tokio::test]
 async fn a_peer_that_begins_no_version_of_http_is_cut_off() {
     let narrows = Installation::start().await;

@@ -1,11 +1,11 @@
 //! `tls` of a running broker: what `check` says about it, and how its files are followed.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use testkit::{CertificateAuthority, Issued};
+use testkit::{CertificateAuthority, FakeIssuer, Issued};
 
 use crate::run::narrows;
 
@@ -144,6 +144,93 @@ async fn a_hangup_presents_a_renewal_that_no_stamp_shows() {
     assert!(hangup.success());
     served.told("\"in force\"");
     assert!(ready(&address, &successor).await.is_some() && ready(&address, &authority).await.is_none());
+}
+
+/// What `inspect` says of a token whose keys are at `address`, on a machine that trusts `authority` and nobody else.
+fn inspected(folder: &Path, address: &str, authority: &CertificateAuthority) -> String {
+    std::fs::write(folder.join("trusted.pem"), &authority.pem).unwrap();
+    let issuer = format!("https://{address}");
+    let claims = serde_json::json!({ "iss": issuer, "sub": "alice", "aud": "a", "iat": 1, "exp": 4_000_000_000_u32 });
+    let mut child = Command::new(env!("CARGO_BIN_EXE_narrows"))
+        .arg("inspect")
+        .current_dir(folder)
+        .env_remove("NARROWS_CONFIG")
+        .env_remove("SSL_CERT_DIR")
+        .env("SSL_CERT_FILE", folder.join("trusted.pem"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let token = FakeIssuer::es256(&issuer).sign("at+jwt", &claims);
+    child.stdin.take().unwrap().write_all(token.as_bytes()).unwrap();
+    String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
+}
+
+/// An installation at a free address, which is its issuer identifier too.
+fn at_its_own_address(pair: &Issued) -> (tempfile::TempDir, String) {
+    let address = free_address();
+    let folder = installation(&address, pair);
+    let config = folder.path().join("narrows.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("https://127.0.0.1:8420", &format!("https://{address}"))).unwrap();
+    (folder, address)
+}
+
+#[test]
+fn keys_are_fetched_from_nobody_whose_certificate_is_not_right() {
+    // SSRF-014. A chain with SHA-1 cannot be made here; the library knows no such signature.
+    let (authority, other) = (CertificateAuthority::new("trusted"), CertificateAuthority::new("another"));
+    let cases = [
+        ("right", authority.server(), ""),
+        ("of an authority that is not trusted", other.server(), "UnknownIssuer"),
+        ("for another host", authority.server_elsewhere(), "elsewhere.example"),
+        ("expired", authority.expired_server(), "expired"),
+        ("a client's", authority.client("localhost"), "certificate"),
+    ];
+    for (what, pair, why) in cases {
+        let (folder, address) = at_its_own_address(&pair);
+        let mut served = Served::start(folder.path());
+        served.told("\"serving\"");
+        let said = inspected(folder.path(), &address, &authority);
+        assert!(said.contains("NOT VERIFIED: "), "{what}: {said}");
+        // From the right one the keys are had, and the token's is not among them.
+        assert_eq!(said.contains("/oauth2/jwks"), !why.is_empty(), "{what}: {said}");
+        assert!(said.contains(why), "{what}: {said}");
+    }
+}
+
+#[test]
+fn keys_are_fetched_from_nobody_who_speaks_an_old_version_of_tls() {
+    // SSRF-014
+    let authority = CertificateAuthority::new("trusted");
+    for version in [0, 1, 2] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (folder, _) = at_its_own_address(&authority.server());
+        let config = folder.path().join("narrows.toml");
+        let mut table: toml::Table = std::fs::read_to_string(&config).unwrap().parse().unwrap();
+        table.insert("issuer".to_owned(), format!("https://{address}").into());
+        std::fs::write(&config, toml::to_string(&table).unwrap()).unwrap();
+        let old = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut record = [0; 5];
+            stream.read_exact(&mut record).unwrap();
+            let mut hello = vec![0; usize::from(u16::from_be_bytes([record[3], record[4]]))];
+            stream.read_exact(&mut hello).unwrap();
+            // A hello of that version: random, no session, AES-128-CBC with SHA-1, no compression.
+            let body = [vec![3, version], vec![7; 32], vec![0, 0, 0x2f, 0]].concat();
+            let handshake = [vec![2, 0, 0, u8::try_from(body.len()).unwrap()], body].concat();
+            let reply = [vec![22, 3, version, 0, u8::try_from(handshake.len()).unwrap()], handshake].concat();
+            stream.write_all(&reply).unwrap();
+            let mut alert = [0; 7];
+            stream.read_exact(&mut alert).unwrap();
+            alert
+        });
+        let said = inspected(folder.path(), &address, &authority);
+        assert!(said.contains("NOT VERIFIED: ") && said.contains("/oauth2/jwks"), "{said}");
+        let alert = old.join().unwrap();
+        assert_eq!((alert[0], alert[5]), (21, 2), "a fatal alert, and not a byte of a request");
+    }
 }
 
 #[test]
