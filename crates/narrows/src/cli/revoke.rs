@@ -93,7 +93,7 @@ pub(super) async fn run(args: &RevokeArgs, paths: &[PathBuf]) -> Outcome {
 }
 
 /// What is to be revoked: its kind, its key, and its name for people.
-fn named(what: &What, loaded: &Loaded) -> Result<(MarkKind, Key, String), Box<dyn std::error::Error>> {
+fn named(what: &What, loaded: &Loaded) -> Result<(MarkKind, Key, String), Box<dyn std::error::Error + Send + Sync>> {
     if what.token_stdin {
         let mut token = String::new();
         std::io::stdin().read_to_string(&mut token)?;
@@ -135,7 +135,7 @@ fn named(what: &What, loaded: &Loaded) -> Result<(MarkKind, Key, String), Box<dy
 }
 
 /// The token by what it says; its signature is not asked, since whoever runs this could name the `jti` too.
-fn of_token(token: &str, loaded: &Loaded) -> Result<(MarkKind, Key, String), Box<dyn std::error::Error>> {
+fn of_token(token: &str, loaded: &Loaded) -> Result<(MarkKind, Key, String), Box<dyn std::error::Error + Send + Sync>> {
     let claims = claims_of(token).ok_or("expected a JWT on standard input; name an opaque token's `jti`, task or client instead")?;
     let text = |name: &str| claims.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
     let iss = text("iss").ok_or("the token does not say who issued it")?;

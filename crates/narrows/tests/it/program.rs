@@ -26,6 +26,43 @@ fn keys_and_clients_are_listed_and_changed_on_the_machine_of_the_store() {
 }
 
 #[test]
+fn exactly_one_thing_is_revoked_on_the_machine_of_the_store_and_it_must_be_known() {
+    let folder = tempfile::tempdir().unwrap();
+    narrows(folder.path(), &["init", "."], "");
+    let would = narrows(folder.path(), &["revoke", "--client", "edge", "--dry-run"], "");
+    assert!(would.code == 0 && would.out.contains("would revoke client `edge`"), "{}", would.out);
+    let revoked = narrows(folder.path(), &["revoke", "--jti", "j-1", "--reason", "pasted", "--json"], "");
+    assert!(
+        revoked.code == 0 && revoked.out.contains("\"seq\":0"),
+        "{} {}",
+        revoked.out,
+        revoked.err
+    );
+    let next = narrows(folder.path(), &["revoke", "--subject", "corp|alice", "--json"], "");
+    assert!(
+        next.code == 0 && next.out.contains("\"seq\":1"),
+        "a rehearsal writes nothing: {}",
+        next.out
+    );
+    for unknown in [
+        ["--client", "gone"],
+        ["--issuer", "gone"],
+        ["--subject", "gone|alice"],
+        ["--subject", "alice"],
+    ] {
+        assert_eq!(
+            narrows(folder.path(), &["revoke", unknown[0], unknown[1]], "").code,
+            1,
+            "{unknown:?}"
+        );
+    }
+    assert_eq!(narrows(folder.path(), &["revoke", "--token-stdin"], "no token").code, 1);
+    for wrong in [["revoke", "--jti", "a", "--task", "b"].as_slice(), &["revoke"]] {
+        assert_eq!(narrows(folder.path(), wrong, "").code, 2, "{wrong:?}");
+    }
+}
+
+#[test]
 fn a_new_client_gets_a_key_pair_and_an_entry_that_is_right() {
     let folder = tempfile::tempdir().unwrap();
     narrows(folder.path(), &["init", "."], "");
