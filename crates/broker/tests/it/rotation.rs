@@ -23,7 +23,7 @@ fn rotations() -> i64 {
 
 /// Whose tokens are shown again.
 const ORDERS: &str = "https://orders.internal";
-const WORKERS: usize = 3;
+const WORKERS: usize = 2;
 /// Keys sign for so long, are published so long before, and are looked at once in a step.
 const ROTATE_EVERY: i64 = 300;
 const PUBLISH_BEFORE: i64 = 100;
