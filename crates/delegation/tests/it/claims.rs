@@ -1,7 +1,7 @@
 //! Hostile claims. Each row names the attack that it tries.
 
 use delegation::oauth::TokenType;
-use delegation::registry::{Moment, Snapshot};
+use delegation::registry::{Moment, Profile, Snapshot};
 use delegation::token::{SubjectToken, TokenError, Unverified};
 use serde_json::{Value, json};
 use testkit::{BROKER, CORP, FakeIssuer, moment, now, snapshot, user_claims};
@@ -139,7 +139,16 @@ fn audiences_and_issuers_compare_byte_for_byte() {
     ] {
         invalid("CLM-014 CLM-016", access(&with("iss", json!(iss))));
     }
-    for aud in [json!([]), json!(""), json!([""]), json!(7), json!({}), json!([7]), Value::Null] {
+    for aud in [
+        json!([]),
+        json!(""),
+        json!([""]),
+        json!(7),
+        json!({}),
+        json!([7]),
+        json!([testkit::EDGE_AUDIENCE, 7]),
+        Value::Null,
+    ] {
         invalid("CLM-010", access(&with("aud", aud)));
     }
 }
@@ -208,6 +217,41 @@ fn the_declared_type_binds() {
 }
 
 #[test]
+fn an_issuer_uses_the_typ_that_its_entry_names_and_no_other() {
+    let issuer = FakeIssuer::es256(CORP);
+    let nameless = serde_json::json!({ "alg": "ES256", "kid": "k1" }).to_string();
+    let tokens = [
+        issuer.sign("at+jwt", &user_claims()),
+        issuer.sign("JWT", &user_claims()),
+        issuer.sign_raw(nameless.as_bytes(), user_claims().to_string().as_bytes()),
+    ];
+    for named in 0..3 {
+        let moment = changed(|snapshot| {
+            let typ = &mut snapshot.issuers.get_mut(CORP).unwrap().typ;
+            (typ.at_jwt, typ.jwt, typ.absent) = (named == 0, named == 1, named == 2);
+        });
+        for (shown, token) in tokens.iter().enumerate() {
+            let token = Unverified::<SubjectToken>::parse(token).unwrap().authenticate(&issuer.key_set()).unwrap();
+            assert_eq!(
+                token.at(&moment, TokenType::AccessToken).is_ok(),
+                shown == named,
+                "{shown} where {named} is named"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_payload_is_as_deep_as_the_longest_chain_and_what_hangs_on_it() {
+    // `max_chain` is 8 here, and the claims set itself is one level.
+    let nested = |levels: usize| (1..levels).fold(json!([]), |inner, _| json!([inner]));
+    assert!(access(&with("extra", nested(15))).is_ok());
+    invalid("JWS-024", access(&with("extra", nested(16))));
+    let read = |levels| Unverified::<SubjectToken>::parse(&FakeIssuer::es256(CORP).sign("at+jwt", &with("extra", nested(levels)))).is_ok();
+    assert!(read(63) && !read(64), "deeper ones are not even read");
+}
+
+#[test]
 fn typ_is_compared_as_a_media_type_and_other_kinds_are_refused() {
     for typ in ["at+jwt", "AT+JWT", "application/at+jwt"] {
         assert!(
@@ -262,9 +306,28 @@ fn an_application_is_no_person() {
 }
 
 #[test]
+fn the_marks_of_vendors_stand_each_for_itself() {
+    let by = |profile, marks: &[(&str, Value)]| {
+        let moment = changed(|snapshot| snapshot.issuers.get_mut(CORP).unwrap().profile = Some(profile));
+        let mut claims = user_claims();
+        for (name, value) in marks {
+            claims[*name] = value.clone();
+        }
+        at(&moment, "at+jwt", &claims, TokenType::AccessToken)
+    };
+    let (azp, sid) = (("azp", json!("web")), ("sid", json!("s-1")));
+    let named = |name: &str| by(Profile::Keycloak, &[azp.clone(), sid.clone(), ("preferred_username", json!(name))]);
+    assert!(named("alice").is_ok());
+    invalid("a service account by its name alone", named("service-account-web"));
+    assert!(by(Profile::Auth0, &[("gty", json!(["password", "refresh_token"]))]).is_ok());
+    invalid("a grant that is no string", by(Profile::Auth0, &[("gty", json!(["password", 7]))]));
+}
+
+#[test]
 fn step_up_claims_of_the_wrong_type_are_invalid() {
     invalid("CLM-034", access(&with("acr", json!(["phr"]))));
     invalid("CLM-034", access(&with("amr", json!("pwd"))));
+    invalid("CLM-034", access(&with("amr", json!(["pwd", 7]))));
 }
 
 #[test]
@@ -279,6 +342,7 @@ fn a_key_bound_token_needs_its_proof() {
 fn mapped_claims_are_there_and_right_or_the_token_is_not() {
     invalid("wrong type", access(&with("groups", json!("support"))));
     invalid("left out", access(&with("_claim_names", json!({ "groups": "src1" }))));
+    invalid("left out", access(&with("_claim_names", json!([]))));
     invalid("left out", access(&with("hasgroups", json!(true))));
     invalid("left out", access(&with("groups:src1", json!("x"))));
     let required = changed(|snapshot| snapshot.issuers.get_mut(CORP).unwrap().attributes.get_mut("groups").unwrap().optional = false);

@@ -59,6 +59,7 @@ fn an_assertion_is_for_us_alone_short_and_once() {
         ("jti", json!(7)),
         ("jti", json!("")),
         ("jti", json!("j".repeat(256))),
+        ("extra", (0..16).fold(json!(1), |inner, _| json!([inner]))),
     ];
     for (name, value) in rows {
         let mut claims = assertion_claims();
@@ -119,6 +120,27 @@ fn a_workload_is_exactly_one_client() {
     let mut long = claims("u1");
     long["exp"] = json!(now().seconds() + 24 * 3600 + 1);
     assert!(try_it(&moment, &long).is_err());
+    let mut deep = claims("u1");
+    deep["extra"] = (0..16).fold(json!(1), |inner, _| json!([inner]));
+    assert!(try_it(&moment, &deep).is_err());
+    let mut others = snapshot();
+    others.clients.get_mut(&edge()).unwrap().auth = vec![ClientAuth {
+        method: AuthMethod::WorkloadJwt(WorkloadMatch {
+            issuer_name: "cluster".to_owned(),
+            ..wanted("u1")
+        }),
+        until: None,
+    }];
+    assert!(
+        try_it(&testkit::moment(others), &claims("u1")).is_err(),
+        "another issuer's workload of that name"
+    );
+    let mut ended = snapshot();
+    ended.clients.get_mut(&edge()).unwrap().auth = vec![ClientAuth {
+        method: AuthMethod::WorkloadJwt(wanted("u1")),
+        until: Some(now()),
+    }];
+    assert!(try_it(&testkit::moment(ended), &claims("u1")).is_err(), "past `until`");
     let mut elsewhere = claims("u1");
     elsewhere["aud"] = json!([BROKER, "https://other.example"]);
     assert!(try_it(&moment, &elsewhere).is_err());

@@ -137,6 +137,15 @@ fn a_key_name_is_only_ever_a_name() {
         &keys,
     );
     refused("JWS-013", &with_header(&issuer, |header| header["kid"] = json!(["k1"])), &keys);
+    for (length, taken) in [(512, true), (513, false)] {
+        let long = FakeIssuer::new(CORP, &"k".repeat(length), Algorithm::Es256);
+        let token = long.sign("at+jwt", &user_claims());
+        assert_eq!(
+            authentic(&token, &long.key_set()).is_ok(),
+            taken,
+            "JWS-013: {length} bytes, and there is such a key"
+        );
+    }
 }
 
 #[test]
@@ -148,8 +157,15 @@ fn a_named_key_verifies_alone() {
     let both = json!({ "keys": [x.jwk(), y.jwk()] });
     let keys = KeySet::parse(CORP, both.to_string().as_bytes(), &[Algorithm::Es256]).unwrap();
     refused("JWS-014", &with_header(&y, |header| header["kid"] = json!("x")), &keys);
-    let unnamed = with_header(&y, |header| drop(header.as_object_mut().unwrap().remove("kid")));
+    let without_name = |issuer| with_header(issuer, |header| drop(header.as_object_mut().unwrap().remove("kid")));
+    let unnamed = without_name(&y);
     refused("JWS-014", &unnamed, &keys);
+    refused("JWS-014", &without_name(&x), &keys);
+    assert_eq!(
+        authentic(&y.sign("at+jwt", &user_claims()), &keys),
+        Ok(()),
+        "a name tells them apart"
+    );
     assert_eq!(authentic(&unnamed, &y.key_set()), Ok(()), "with one key no name is needed");
     let twice = json!({ "keys": [x.jwk(), FakeIssuer::new(CORP, "x", Algorithm::Es256).jwk()] });
     assert!(
@@ -375,6 +391,13 @@ fn unfit_keys_are_left_out_of_a_set() {
     weak["n"] = json!(URL_SAFE_NO_PAD.encode([&[0xc1][..], &[7; 127]].concat()));
     let mut exponent = rsa;
     exponent["e"] = json!(URL_SAFE_NO_PAD.encode([3]));
+    let mut padded = rsa_padded(&FakeIssuer::new(CORP, "k1", Algorithm::Rs256).jwk());
+    padded["kid"] = json!("k1");
+    // The same 64 bytes, cut elsewhere.
+    let mut uneven = good.clone();
+    let point = ["x", "y"].map(|name| URL_SAFE_NO_PAD.decode(good[name].as_str().unwrap()).unwrap()).concat();
+    uneven["x"] = json!(URL_SAFE_NO_PAD.encode(&point[..31]));
+    uneven["y"] = json!(URL_SAFE_NO_PAD.encode(&point[31..]));
     let small_order = |y: [u8; 32]| json!({ "kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode(y), "kid": "k1", "alg": "EdDSA" });
     let mut one = [0; 32];
     one[0] = 1;
@@ -390,6 +413,8 @@ fn unfit_keys_are_left_out_of_a_set() {
         number,
         weak,
         exponent,
+        padded,
+        uneven,
         small_order([0; 32]),
         small_order(one),
     ];
@@ -403,6 +428,47 @@ fn unfit_keys_are_left_out_of_a_set() {
     // One bad key does not take the good ones with it.
     let set = json!({ "keys": [{ "kty": "EC" }, good] }).to_string();
     assert_eq!(KeySet::parse(CORP, set.as_bytes(), &all).unwrap().len(), 1);
+}
+
+/// An RSA key whose modulus has a zero before it.
+fn rsa_padded(jwk: &Value) -> Value {
+    let modulus = URL_SAFE_NO_PAD.decode(jwk["n"].as_str().unwrap()).unwrap();
+    let mut padded = jwk.clone();
+    padded["n"] = json!(URL_SAFE_NO_PAD.encode([&[0][..], &modulus].concat()));
+    padded
+}
+
+#[test]
+fn a_token_counts_again_only_under_the_very_set_that_verified_it() {
+    let (issuer, both) = (FakeIssuer::es256(CORP), [Algorithm::Es256, Algorithm::EdDsa]);
+    let set = |issuer_name: &str, jwks: &Value, algorithms: &[Algorithm]| {
+        KeySet::parse(issuer_name, jwks.to_string().as_bytes(), algorithms).unwrap()
+    };
+    let first = set(CORP, &issuer.jwks(), &both[..1]);
+    let token = Unverified::<SubjectToken>::parse(&issuer.sign("at+jwt", &user_claims())).unwrap();
+    let token = token.authenticate(&first).unwrap();
+    assert!(token.was_verified_with(&set(CORP, &issuer.jwks(), &both[..1])));
+    let more = json!({ "keys": [issuer.jwk(), FakeIssuer::new(CORP, "k2", Algorithm::Es256).jwk()] });
+    for (what, other) in [
+        ("another issuer's", set("https://t2.example", &issuer.jwks(), &both[..1])),
+        ("one key more", set(CORP, &more, &both[..1])),
+        ("one algorithm more", set(CORP, &issuer.jwks(), &both)),
+    ] {
+        assert!(!token.was_verified_with(&other), "{what}");
+    }
+}
+
+#[test]
+fn no_more_than_a_hundred_keys_of_a_set_are_looked_at() {
+    let last = FakeIssuer::new(CORP, "last", Algorithm::Es256);
+    let set_after = |others: usize| {
+        let mut keys: Vec<_> = (0..others).map(|at| FakeIssuer::new(CORP, &format!("k{at}"), Algorithm::Es256).jwk()).collect();
+        keys.push(last.jwk());
+        KeySet::parse(CORP, json!({ "keys": keys }).to_string().as_bytes(), &[Algorithm::Es256]).unwrap()
+    };
+    let token = last.sign("at+jwt", &user_claims());
+    assert_eq!(authentic(&token, &set_after(99)), Ok(()));
+    assert_eq!(authentic(&token, &set_after(100)), Err(AuthenticateError::UnknownKey));
 }
 
 #[test]

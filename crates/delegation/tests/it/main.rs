@@ -8,6 +8,7 @@
     reason = "a test may panic"
 )]
 
+mod actors;
 mod claims;
 mod details;
 mod forgeries;
@@ -16,6 +17,7 @@ mod id_jag;
 mod identities;
 mod jws;
 mod mutants;
+mod opaque;
 mod order;
 mod own_tokens;
 mod revocation;

@@ -57,6 +57,8 @@ fn every_claim_that_we_wrote_is_still_checked() {
         ("txn", json!(7)),
         ("sub_id", json!({ "iss": "https://gone.example", "sub": "alice" })),
         ("sub_id", json!("alice")),
+        ("sub_id", json!({ "iss": CORP, "sub": "" })),
+        ("sub_id", json!({ "iss": CORP, "sub": "a\u{7}" })),
         ("authorization_details", json!([{ "type": "gone", "actions": ["x"] }])),
         ("authorization_details", json!({})),
         ("scope", json!(["a"])),

@@ -109,6 +109,17 @@ async fn four_fifths_of_its_life_are_the_end_and_a_clock_that_went_back_gives_no
         let again = Asked::at(millis).again(&first, &key);
         assert_eq!(again.is_some(), handed_out, "{millis} ms after it was minted");
     }
+    // Bound by its evidence a new token would end when the first does, so only the clock itself tells.
+    let bound = |millis| {
+        let mut asked = Asked::at(millis);
+        asked.claims["exp"] = json!(now().seconds() + 60);
+        asked
+    };
+    let (ends_with_it, its_key) = minted(&bound(0)).await;
+    for (millis, handed_out) in [(0, true), (48_000, true), (48_001, false), (-1, false)] {
+        let again = bound(millis).again(&ends_with_it, &its_key);
+        assert_eq!(again.is_some(), handed_out, "{millis} ms, of a life of a minute");
+    }
     let again = Asked::at(79_999).again(&first, &key).unwrap();
     assert_eq!(again.minted.expires_in, 21, "what is left of its life, not its whole");
     assert!(again.entry.begins.is_none(), "its transaction goes on");
