@@ -49,7 +49,6 @@ fn is_special_v4(address: Ipv4Addr) -> bool {
     let [a, b, c, _] = address.octets();
     address.is_private()
         || address.is_link_local()
-        || address.is_broadcast()
         || address.is_documentation()
         || matches!((a, b), (0, _) | (100, 64..=127) | (198, 18..=19))
         || (a, b, c) == (192, 0, 0)
@@ -102,6 +101,12 @@ mod tests {
             "0.0.0.0",
             "224.0.0.1",
             "255.255.255.255",
+            "192.0.0.8",
+            "192.0.2.1",
+            "198.18.0.1",
+            "198.51.100.1",
+            "203.0.113.1",
+            "240.0.0.1",
             "::",
             "::ffff:10.0.0.1",
             "fe80::1",

@@ -115,4 +115,9 @@ fn a_workloads_token_denotes_its_client_if_it_is_what_it_was_declared_as() {
         shown(&cluster, "JWT", &nameless, TokenType::Jwt).is_err(),
         "an account without `uid`"
     );
+    for (namespace, name) in [("other", "edge"), ("shop", "other")] {
+        let described = json!({ "namespace": namespace, "serviceaccount": { "name": name, "uid": "u1" } });
+        let differs = with(nameless.clone(), "kubernetes.io", described);
+        assert!(shown(&cluster, "JWT", &differs, TokenType::Jwt).is_err(), "{namespace} {name}");
+    }
 }

@@ -1,6 +1,6 @@
 //! Forms and requests.
 
-use delegation::oauth::{ClientCredentialsRequest, Form, FormError, Reason, TokenExchangeRequest};
+use delegation::oauth::{AudienceId, ClientCredentialsRequest, ClientId, Form, FormError, Reason, TokenExchangeRequest};
 
 const TYPE: &str = "urn:ietf:params:oauth:token-type:";
 
@@ -26,8 +26,33 @@ fn a_form_is_utf_8_and_hides_nothing() {
     for body in [&b"a=%"[..], b"a=%zz", b"a=%ff", b"a=\xff", b"audience=a%00b", b"a=%1b"] {
         assert_eq!(Form::parse(body).unwrap_err(), FormError::Malformed, "TEX-056: {body:?}");
     }
-    let many = vec!["a=1"; 65].join("&");
-    assert!(Form::parse(many.as_bytes()).is_err());
+    let many = |count: usize| (0..count).map(|at| format!("p{at}=1")).collect::<Vec<_>>().join("&");
+    assert!(Form::parse(many(64).as_bytes()).is_ok());
+    assert_eq!(Form::parse(many(65).as_bytes()).unwrap_err(), FormError::Malformed);
+}
+
+#[test]
+fn names_of_clients_and_audiences_have_a_length_and_characters() {
+    for (good, text) in [
+        (true, "edge".to_owned()),
+        (true, "c".repeat(255)),
+        (false, "c".repeat(256)),
+        (false, String::new()),
+        (false, "two words".to_owned()),
+        (false, "\u{435}dge".to_owned()),
+        (false, "a\u{7f}".to_owned()),
+    ] {
+        assert_eq!(ClientId::parse(&text).is_ok(), good, "{text:?}");
+    }
+    for (good, text) in [
+        (true, "https://orders.internal/caf\u{e9}".to_owned()),
+        (true, "a".repeat(1024)),
+        (false, "a".repeat(1025)),
+        (false, String::new()),
+        (false, "a\nb".to_owned()),
+    ] {
+        assert_eq!(AudienceId::parse(&text).is_ok(), good, "{text:?}");
+    }
 }
 
 #[test]

@@ -44,6 +44,19 @@ fn a_right_assertion_is_a_client() {
 }
 
 #[test]
+fn an_assertion_counts_under_the_keys_that_the_client_names_alone() {
+    let key = FakeIssuer::es256("edge");
+    let moment = with_method(AuthMethod::PrivateKeyJwt {
+        keys: "client/edge/0".to_owned(),
+    });
+    let token = Unverified::<ClientAssertion>::parse(&key.sign("JWT", &assertion_claims())).unwrap();
+    let verified = token.authenticate(&key.key_set()).unwrap();
+    let verified = verified.at(&moment).unwrap();
+    assert!(AuthenticatedClient::by_assertion(&moment, &verified, "client/edge/0").is_ok());
+    assert!(AuthenticatedClient::by_assertion(&moment, &verified, "client/orders/0").is_err());
+}
+
+#[test]
 fn an_assertion_is_for_us_alone_short_and_once() {
     let now = now().seconds();
     let rows = [

@@ -1,7 +1,7 @@
 //! The order between authorities.
 
 use delegation::authority::Authority;
-use delegation::details::{Detail, DetailTypes, Standing};
+use delegation::details::{ConstraintOrder, Detail, DetailType, DetailTypes, Standing};
 use delegation::oauth::Scope;
 use proptest::prelude::*;
 use testkit::snapshot;
@@ -68,6 +68,31 @@ fn identifiers_types_and_actions_compare_whole() {
     compare(&["refund:create/1"], &["ticket:read"], false);
     compare(&["ticket:read/1?locations=a"], &["ticket:read/1?locations=a,b"], true);
     compare(&["ticket:read/1"], &["ticket:read/1?locations=a"], false);
+}
+
+#[test]
+fn one_action_of_two_types_is_two() {
+    let read = types().get("ticket").unwrap().actions["read"].clone();
+    let declared = |name: &str| DetailType {
+        name: name.to_owned(),
+        entity: name.to_owned(),
+        actions: [("read".to_owned(), read.clone())].into(),
+        constraints: [("tenant".to_owned(), ConstraintOrder::Equal)].into(),
+    };
+    let both: DetailTypes = [declared("invoice"), declared("letter")].into_iter().collect();
+    let held = |text: &str| Authority {
+        details: vec![Detail::parse_short(text, &both, Standing::Ceiling).unwrap()],
+        ..Authority::default()
+    };
+    assert!(held("invoice:read/1").is_within(&held("invoice:read/1"), &both).is_ok());
+    assert!(held("invoice:read/1").is_within(&held("letter:read/1"), &both).is_err());
+    // What is declared no longer is within nothing, not even itself.
+    let letters: DetailTypes = [declared("letter")].into_iter().collect();
+    assert!(held("invoice:read/1").is_within(&held("invoice:read/1"), &letters).is_err());
+    let mut silent = declared("invoice");
+    silent.actions.clear();
+    let silent: DetailTypes = [silent].into_iter().collect();
+    assert!(held("invoice:read/1").is_within(&held("invoice:read/1"), &silent).is_err());
 }
 
 #[test]

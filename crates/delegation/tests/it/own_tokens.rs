@@ -52,6 +52,8 @@ fn every_claim_that_we_wrote_is_still_checked() {
         ("act", deep),
         ("act", json!("edge")),
         ("act", json!({ "sub": "edge" })),
+        ("act", json!({ "iss": "", "sub": "edge" })),
+        ("act", json!({ "iss": BROKER, "sub": "" })),
         ("act", json!({ "iss": BROKER, "sub": "edge", "exp": 1 })),
         ("chain", json!("o_1")),
         ("txn", json!(7)),

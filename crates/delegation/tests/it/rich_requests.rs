@@ -46,6 +46,38 @@ fn details_are_a_bounded_array_of_objects() {
     refused("RAR-004", &"[".repeat(100_000), DetailsError::Malformed);
 }
 
+#[test]
+fn each_part_of_a_detail_has_its_bound() {
+    for (longest, name) in [(1024, "identifier"), (1024, "locations")] {
+        let text = |length: usize| match name {
+            "identifier" => json!("x".repeat(length)),
+            _ => json!(["x".repeat(length)]),
+        };
+        assert!(parse(&ticket(name, text(longest))).is_ok());
+        refused("RAR-004", &ticket(name, text(longest + 1)), DetailsError::Malformed);
+    }
+    for identifier in [json!(1), json!(["1"]), json!(null), json!("a\u{7}b"), json!("")] {
+        refused("RAR-004", &ticket("identifier", identifier), DetailsError::Malformed);
+    }
+    // The array and the detail are two levels; whatever a member's own rule would say, deeper than eight is not read.
+    let deep = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!([inner]));
+    refused("RAR-004", &ticket("surprise", deep(6)), DetailsError::UnknownMember);
+    refused("RAR-004", &ticket("surprise", deep(7)), DetailsError::Malformed);
+    let mut types = snapshot().types.get("ticket").unwrap().clone();
+    let rule = types.actions["read"].clone();
+    types.actions = (0..40).map(|at| (format!("a{at}"), rule.clone())).collect();
+    let types = std::iter::once(types).collect();
+    let many = |count: usize| {
+        let actions: Vec<_> = (0..count).map(|at| format!("a{at}")).collect();
+        Detail::parse_array(
+            &json!([{ "type": "ticket", "actions": actions, "identifier": "1" }]).to_string(),
+            &types,
+        )
+    };
+    assert!(many(32).is_ok());
+    assert_eq!(many(33), Err(DetailsError::Malformed));
+}
+
 /// Whether what `asked` says is within what `ceiling` says.
 fn within(asked: &str, ceiling: &str) -> bool {
     let authority = |text: &str| Authority {

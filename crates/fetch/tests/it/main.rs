@@ -11,7 +11,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use delegation::token::Algorithm;
-use fetch::{FetchSettings, Fetcher, IssuerEntry, IssuerKeys, KeySource};
+use fetch::{FetchError, FetchSettings, Fetcher, IssuerEntry, IssuerKeys, KeySource};
 use testkit::FakeIssuer;
 
 /// A server whose answers a test writes, and which counts the requests for keys.
@@ -87,6 +87,23 @@ fn fetcher() -> Fetcher {
     Fetcher::new(FetchSettings::default()).unwrap()
 }
 
+#[tokio::test]
+async fn nothing_is_sent_to_an_address_inside_or_in_the_clear() {
+    // SSRF-001: a POST carries a credential, and goes nowhere that a GET would not.
+    for url in [
+        "https://10.0.0.1/introspect",
+        "https://169.254.169.254/",
+        "http://idp.example/",
+        "ftp://127.0.0.1/",
+    ] {
+        let url = url.parse().unwrap();
+        let (got, sent) = (fetcher().get(&url).await, fetcher().post_form(&url, "Basic x", String::new()).await);
+        for outcome in [got, sent] {
+            assert!(matches!(outcome, Err(FetchError::Refused { .. })), "{url}: {outcome:?}");
+        }
+    }
+}
+
 /// Time passes, for the keys alone.
 async fn later(duration: Duration) {
     tokio::time::pause();
@@ -126,7 +143,7 @@ async fn redirects_large_bodies_and_plain_http_are_refused() {
         "http://192.168.1.1/",
     ] {
         let refused = fetcher().get(&url.parse().unwrap()).await.unwrap_err();
-        assert!(matches!(refused, fetch::FetchError::Refused { .. }), "{url}: {refused}");
+        assert!(matches!(refused, FetchError::Refused { .. }), "{url}: {refused}");
     }
 }
 
@@ -237,6 +254,15 @@ async fn a_changed_configuration_keeps_what_did_not_change() {
     assert_eq!(site.asked(), 1, "what did not change was not fetched again");
     changed.keys("other").await.unwrap();
     assert_eq!(site.asked(), 2);
+    let stricter = IssuerEntry {
+        algorithms: vec![Algorithm::EdDsa],
+        ..site.entry(site.at("/jwks"))
+    };
+    let changed = changed.with_entries(vec![stricter]);
+    assert!(
+        changed.keys("corp").await.is_err(),
+        "keys of an algorithm that is allowed no longer"
+    );
 }
 
 #[tokio::test]

@@ -1,11 +1,14 @@
 //! What may be asked, by whom, from which token.
 
-use delegation::oauth::{Reason, TokenType};
-use delegation::registry::{Ceiling, Receives};
-use issuance::audit::{Kind, Record};
+use delegation::identity::{Subject, SubjectKind};
+use delegation::oauth::{ClientId, Reason, TokenType};
+use delegation::registry::{AuthMethod, AuthenticatedClient, Ceiling, ClientAuth, Receives};
+use delegation::revocation::View;
+use delegation::token::{Authentic, ClientAssertion, SubjectToken, Unverified};
+use issuance::audit::{Kind, Record, Transaction};
 use issuance::exchange::Exchange;
 use serde_json::{Value, json};
-use testkit::{BROKER, CORP, moment, now, snapshot, user_claims};
+use testkit::{BROKER, CORP, FakeIssuer, moment, now, snapshot, user_claims};
 
 use crate::road::{asked, client, corp_token, fresh, propose};
 
@@ -68,7 +71,7 @@ fn an_audience_bound_to_an_issuer_binds() {
             audience: "https://edge.example".to_owned(),
         }]
     };
-    let id = delegation::oauth::ClientId::parse("stranger").unwrap();
+    let id = ClientId::parse("stranger").unwrap();
     snapshot.clients.get_mut(&id).unwrap().receives = receives("corp");
     let bound = moment(snapshot.clone());
     assert!(propose(&bound, "stranger", &corp_token(&user_claims()), None, &read("1")).0.is_ok());
@@ -142,11 +145,8 @@ fn a_token_whose_scopes_are_not_mapped_says_so() {
 fn an_id_token_has_no_authority_of_its_own() {
     let mut claims = user_claims();
     claims["aud"] = json!("https://edge.example");
-    let issuer = testkit::FakeIssuer::es256(CORP);
-    let token = delegation::token::Unverified::parse(&issuer.sign("JWT", &claims))
-        .unwrap()
-        .authenticate(&issuer.key_set())
-        .unwrap();
+    let issuer = FakeIssuer::es256(CORP);
+    let token = Unverified::parse(&issuer.sign("JWT", &claims)).unwrap().authenticate(&issuer.key_set()).unwrap();
     let mut under_policy = snapshot();
     let scope = moment(snapshot());
     assert_eq!(
@@ -184,7 +184,7 @@ fn there_is_exactly_one_known_open_audience() {
     }
     let mut closed = snapshot();
     for audience in closed.audiences.values_mut() {
-        audience.clients = Some([delegation::oauth::ClientId::parse("orders").unwrap()].into());
+        audience.clients = Some([ClientId::parse("orders").unwrap()].into());
     }
     let closed = moment(closed);
     assert_eq!(
@@ -265,13 +265,13 @@ fn a_client_asks_for_itself_without_an_actor() {
 
 #[test]
 fn one_of_our_own_tokens_needs_what_was_kept_of_its_transaction() {
-    let issuer = testkit::FakeIssuer::es256(BROKER);
+    let issuer = FakeIssuer::es256(BROKER);
     let now = now().seconds();
     let claims = json!({
         "iss": BROKER, "sub": "alice", "aud": "https://orders.internal", "iat": now, "exp": now + 60, "jti": "t", "client_id": "edge",
         "sub_id": { "iss": CORP, "sub": "alice" }, "txn": "x", "authorization_details": [{ "type": "ticket", "actions": ["read"], "identifier": "1" }],
     });
-    let token = delegation::token::Unverified::<delegation::token::SubjectToken>::parse(&issuer.sign("at+jwt", &claims));
+    let token = Unverified::<SubjectToken>::parse(&issuer.sign("at+jwt", &claims));
     let token = token.unwrap().authenticate(&issuer.key_set()).unwrap();
     let moment = moment(snapshot());
     assert!(token.at(&moment, TokenType::AccessToken).is_ok());
@@ -280,4 +280,103 @@ fn one_of_our_own_tokens_needs_what_was_kept_of_its_transaction() {
         Err(Reason::StoreUnavailable),
         "unknown is never nothing"
     );
+}
+
+/// The token that the edge got for the order service, and the transaction that was kept.
+fn for_orders() -> (Value, Transaction) {
+    let now = now().seconds();
+    let claims = json!({
+        "iss": BROKER, "sub": "alice", "aud": "https://orders.internal", "iat": now, "exp": now + 60, "jti": "t-1", "client_id": "edge",
+        "sub_id": { "format": "iss_sub", "iss": CORP, "sub": "alice" }, "act": { "iss": BROKER, "sub": "edge" }, "txn": "x", "chain": ["o_1"],
+        "authorization_details": [{ "type": "ticket", "actions": ["read"], "identifier": "1" }],
+    });
+    let kept = Transaction {
+        txn: "x".to_owned(),
+        subject: Subject {
+            issuer_name: "corp".to_owned(),
+            iss: CORP.to_owned(),
+            sub: "alice".to_owned(),
+        },
+        kind: SubjectKind::User,
+        attributes: Default::default(),
+        requested_by: None,
+        began: delegation::time::Timestamp::from_seconds(now - 5),
+        forget_at: delegation::time::Timestamp::from_seconds(now + 60),
+    };
+    (claims, kept)
+}
+
+fn own_token(claims: &Value) -> Authentic<SubjectToken> {
+    let issuer = FakeIssuer::es256(BROKER);
+    Unverified::parse(&issuer.sign("at+jwt", claims)).unwrap().authenticate(&issuer.key_set()).unwrap()
+}
+
+#[test]
+fn our_own_token_is_exchanged_by_the_service_that_it_is_for_and_by_nobody_else() {
+    // TEX-016
+    let (claims, kept) = for_orders();
+    let moment = moment(snapshot());
+    let by = |id: &str| propose(&moment, id, &own_token(&claims), Some(&kept), &read("1")).0.map(drop);
+    assert_eq!(by("orders"), Ok(()));
+    for other in ["edge", "stranger"] {
+        assert_eq!(by(other), Err(Reason::SubjectTokenNotForClient), "{other}");
+    }
+}
+
+#[test]
+fn a_transaction_that_is_kept_for_somebody_else_is_none() {
+    let (claims, mut kept) = for_orders();
+    kept.subject.sub = "bob".to_owned();
+    let moment = moment(snapshot());
+    let (proposed, _) = propose(&moment, "orders", &own_token(&claims), Some(&kept), &read("1"));
+    assert_eq!(proposed.map(drop), Err(Reason::StoreUnavailable));
+}
+
+#[test]
+fn a_workloads_credential_is_no_subject_token_whomever_else_it_is_addressed_to() {
+    let addressed = |audiences: Value, authenticates_workloads| {
+        let mut snapshot = snapshot();
+        snapshot.issuers.get_mut(CORP).unwrap().authenticates_workloads = authenticates_workloads;
+        let mut claims = user_claims();
+        claims["aud"] = audiences;
+        propose(&moment(snapshot), "edge", &corp_token(&claims), None, &read("1")).0.map(drop)
+    };
+    let both = json!([testkit::EDGE_AUDIENCE, BROKER]);
+    assert_eq!(addressed(both.clone(), false), Ok(()));
+    assert_eq!(addressed(both, true), Err(Reason::SubjectTokenNotForClient));
+    assert_eq!(addressed(json!([testkit::EDGE_AUDIENCE]), true), Ok(()));
+}
+
+#[test]
+fn a_client_that_is_disabled_as_a_subject_gets_nothing_for_itself() {
+    let mut disabled = moment(snapshot());
+    disabled.revocations = std::sync::Arc::new(View::new([], [("narrows".to_owned(), "edge".to_owned())]));
+    let mut record = Record::new("d".to_owned(), now(), Kind::Exchange);
+    let edge = client(&disabled, "edge");
+    let proposed = Exchange::propose_for_itself(&disabled, &edge, &asked(&read("1")), fresh("x"), &mut record);
+    assert_eq!(proposed.map(drop), Err(Reason::SubjectDisabled));
+}
+
+#[test]
+fn an_assertion_is_used_up_under_its_own_client_and_kept_past_its_expiry() {
+    let mut snapshot = snapshot();
+    let edge = ClientId::parse("edge").unwrap();
+    snapshot.clients.get_mut(&edge).unwrap().auth = vec![ClientAuth {
+        method: AuthMethod::PrivateKeyJwt { keys: "k".to_owned() },
+        until: None,
+    }];
+    let moment = moment(snapshot);
+    let issuer = FakeIssuer::es256("edge");
+    let exp = now().seconds() + 60;
+    let claims = json!({ "iss": "edge", "sub": "edge", "aud": BROKER, "iat": now().seconds(), "exp": exp, "jti": "a-1" });
+    let token = Unverified::<ClientAssertion>::parse(&issuer.sign("JWT", &claims)).unwrap();
+    let authentic = token.authenticate(&issuer.key_set()).unwrap();
+    let verified = authentic.at(&moment).unwrap();
+    let client = AuthenticatedClient::by_assertion(&moment, &verified, "k").unwrap();
+    let uses = issuance::exchange::uses(&client);
+    let [used] = uses.as_slice() else {
+        unreachable!("one assertion is used")
+    };
+    assert_eq!((used.issuer.as_str(), used.id.as_str()), ("edge", "a-1"));
+    assert!(used.forget_at.seconds() >= exp + 60, "clocks of two nodes differ");
 }
