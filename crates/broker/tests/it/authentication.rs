@@ -2,6 +2,8 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use delegation::oauth::ClientId;
+use delegation::registry::AuthMethod;
 use serde_json::json;
 
 use crate::installation::{ASSERTION_TYPE, Installation, encode, seconds};
@@ -224,5 +226,58 @@ async fn a_secret_in_the_query_is_not_read() {
     let response = request.header("content-type", "application/x-www-form-urlencoded").send().await.unwrap();
     assert_eq!(response.status().as_u16(), 401, "CLI-013");
     assert!(narrows.records().await.iter().all(|record| !record.to_string().contains("edge-secret")));
+    narrows.stop().await;
+}
+
+#[tokio::test]
+async fn what_stands_beside_a_good_credential_must_agree_with_it() {
+    let narrows = Installation::start().await;
+    let shown = async |kind: &str, client: &str| {
+        let assertion = narrows.assertion(&[]);
+        let changes = [
+            ("client_id", client),
+            ("client_secret", ""),
+            ("client_assertion", assertion.as_str()),
+            ("client_assertion_type", kind),
+        ];
+        let reply = narrows.exchange(&changes).await;
+        (reply.status, reply.text("error").to_owned())
+    };
+    let failed = (401, "invalid_client".to_owned());
+    assert_eq!(shown(ASSERTION_TYPE, "edge").await.0, 200);
+    assert_eq!(shown(ASSERTION_TYPE, "orders").await, failed, "another client's name");
+    let saml = "urn:ietf:params:oauth:client-assertion-type:saml2-bearer";
+    assert_eq!(shown(saml, "edge").await, failed, "declared as what it is not");
+    assert_eq!(shown("", "edge").await, failed, "not declared");
+    narrows.stop().await;
+}
+
+#[tokio::test]
+async fn the_right_secret_counts_in_the_scheme_and_header_that_it_belongs_to() {
+    let narrows = Installation::with(crate::installation::RULES, |snapshot| {
+        let edge = snapshot.clients.get_mut(&ClientId::parse("edge").unwrap()).unwrap();
+        let AuthMethod::SecretPost(secret) = edge.auth[0].method.clone() else {
+            return;
+        };
+        edge.auth[0].method = AuthMethod::SecretBasic(secret);
+    })
+    .await;
+    let credentials = STANDARD.encode("edge:edge-secret");
+    assert_eq!(basic(&narrows, &format!("Basic {credentials}")).await.status, 200);
+    for scheme in ["Bearer", "Digest", "Basic2"] {
+        assert_eq!(basic(&narrows, &format!("{scheme} {credentials}")).await.status, 401, "{scheme}");
+    }
+    let mut form = narrows.form();
+    form.remove("client_id");
+    form.remove("client_secret");
+    let body = encode(&form.into_iter().collect::<Vec<_>>());
+    let right = format!("Basic {credentials}");
+    let (wrong, twice) = (
+        "Basic eDp5",
+        narrows.post(&body, &[("authorization", &right), ("authorization", &right)]).await,
+    );
+    assert_eq!((twice.status, twice.text("error")), (400, "invalid_request"));
+    let other = narrows.post(&body, &[("authorization", &right), ("authorization", wrong)]).await;
+    assert_eq!((other.status, other.text("error")), (400, "invalid_request"));
     narrows.stop().await;
 }

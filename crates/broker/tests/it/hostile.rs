@@ -421,3 +421,34 @@ fn many_scopes() -> String {
     let scope = |at: u32| String::from_iter([letter(at / 676), letter(at / 26), letter(at)]);
     (0..10_000).map(scope).collect::<Vec<_>>().join(" ")
 }
+
+#[tokio::test]
+async fn a_grant_is_one_that_the_client_may_use() {
+    let narrows = Installation::with(crate::installation::RULES, |snapshot| {
+        use delegation::oauth::{ClientId, GrantType};
+        snapshot.clients.get_mut(&ClientId::parse("edge").unwrap()).unwrap().grants = [GrantType::TokenExchange].into();
+    })
+    .await;
+    assert_eq!(narrows.exchange(&[]).await.status, 200);
+    let alone = [
+        ("grant_type", "client_credentials"),
+        ("subject_token", ""),
+        ("subject_token_type", ""),
+    ];
+    let reply = narrows.exchange(&alone).await;
+    told("grant", &reply, 400, "unauthorized_client", "unauthorized_client");
+    narrows.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_says_once_what_it_is() {
+    let narrows = Installation::start().await;
+    let body = encode(&narrows.form().into_iter().collect::<Vec<_>>());
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    assert_eq!(narrows.post(&body, &[form]).await.status, 200);
+    for second in [form, ("content-type", "application/json")] {
+        let reply = narrows.post(&body, &[form, second]).await;
+        assert_eq!((reply.status, reply.text("error")), (400, "invalid_request"));
+    }
+    narrows.stop().await;
+}

@@ -59,6 +59,10 @@ fn each_part_of_a_detail_has_its_bound() {
     for identifier in [json!(1), json!(["1"]), json!(null), json!("a\u{7}b"), json!("")] {
         refused("RAR-004", &ticket("identifier", identifier), DetailsError::Malformed);
     }
+    for identifier in [json!(1), json!(["1"]), json!(null)] {
+        let search = json!([{ "type": "ticket", "actions": ["search"], "identifier": identifier }]).to_string();
+        refused("RAR-004: optional, and still a string", &search, DetailsError::Malformed);
+    }
     // The array and the detail are two levels; whatever a member's own rule would say, deeper than eight is not read.
     let deep = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!([inner]));
     refused("RAR-004", &ticket("surprise", deep(6)), DetailsError::UnknownMember);
