@@ -56,6 +56,8 @@ fn what_only_looks_like_a_guard_is_refused() {
         reads.to_owned(),
         format!("resource.unbounded.contains(\"tenant\") || {reads}"),
         format!("resource.unbounded.containsAll([\"limit\", \"path\"]) || {reads}"),
+        // Another set that holds the word says nothing of what is absent.
+        format!("[\"limit\", \"path\"].contains(\"limit\") && {reads}"),
         "resource has limit && (if context.onward then resource else resource).limit > 5".to_owned(),
         "resource == Detail::Ticket::\"13\"".to_owned(),
         "[Detail::Ticket::\"13\", Detail::Ticket::\"14\"].contains(resource)".to_owned(),
