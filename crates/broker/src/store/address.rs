@@ -142,6 +142,14 @@ mod tests {
     }
 
     #[test]
+    fn a_server_elsewhere_that_nobody_checks_is_warned_of() {
+        let warns = |url: &str| url.parse::<StoreAddress>().unwrap().warning().is_some();
+        assert!(warns("postgres://n@db.internal/n?sslmode=require") && warns("postgres://n@db.internal/n?sslmode=disable"));
+        assert!(!warns("postgres://n@db.internal/n") && !warns("postgres://n@db.internal/n?sslmode=verify-ca"));
+        assert!(!warns("postgres://n@127.0.0.1/n?sslmode=disable") && !warns("sqlite:narrows.db"));
+    }
+
+    #[test]
     fn an_address_is_never_shown_with_its_password() {
         let address: StoreAddress = "postgres://n:hunter2@db.internal/n".parse().unwrap();
         assert!(!format!("{address:?}").contains("hunter2"));

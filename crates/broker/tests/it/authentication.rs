@@ -46,6 +46,20 @@ async fn an_assertion_works_once() {
         .await;
     assert_eq!(refused.status, 400);
     assert_eq!(assert(&narrows, &denied).await, 401, "a refusal uses it up too");
+    let again = narrows
+        .exchange(&[
+            ("client_id", ""),
+            ("client_secret", ""),
+            ("client_assertion", &denied),
+            ("client_assertion_type", ASSERTION_TYPE),
+            ("audience", "gone"),
+        ])
+        .await;
+    assert_eq!(
+        (again.status, again.text("error")),
+        (401, "invalid_client"),
+        "and is not told twice why"
+    );
     narrows.stop().await;
 }
 
@@ -128,7 +142,7 @@ async fn the_header_is_form_encoded_and_challenged() {
     let narrows = Installation::with(crate::installation::RULES, |snapshot| {
         let edge = snapshot.clients.values_mut().find(|client| client.id.as_str() == "edge").unwrap();
         let digest = delegation::token::sha256("a:b+c %".as_bytes());
-        let method = delegation::registry::AuthMethod::SecretBasic(delegation::registry::SecretDigest::from_bytes(digest));
+        let method = AuthMethod::SecretBasic(delegation::registry::SecretDigest::from_bytes(digest));
         edge.auth = vec![delegation::registry::ClientAuth { method, until: None }];
     })
     .await;

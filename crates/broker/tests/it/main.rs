@@ -12,6 +12,7 @@ mod authentication;
 mod backup;
 mod endpoints;
 mod engine;
+mod heads;
 mod hostile;
 mod http2;
 mod id_jag;

@@ -205,6 +205,11 @@ async fn while_the_database_is_away_nothing_is_issued_and_afterwards_it_is_witho
         assert!(is_away(&reply), "{reply:?}");
         assert!(!reply.body.to_string().contains("access_token"));
     }
+    // A refusal that cannot be put on record is not told either, whoever it is about.
+    for (name, value) in [("audience", "gone"), ("client_secret", "wrong")] {
+        let reply = narrows.exchange(&[(name, value)]).await;
+        assert!(is_away(&reply), "{name}: {reply:?}");
+    }
     let (status, _, body) = narrows.get("/readyz").await;
     assert_eq!(status, 503, "{body}");
     database.open();
@@ -374,5 +379,20 @@ async fn what_has_expired_is_found_by_an_index() {
         // An empty table is read whole in any case, unless that is made dear.
         let plan = database.run(&format!("SET enable_seqscan = off; EXPLAIN {}", find(table)));
         assert!(plan.contains(&index), "{plan}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_is_made_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let engine = Engine::sqlite();
+    drop(engine.open().await);
+    let Engine::Sqlite(folder) = &engine else { return };
+    for name in std::fs::read_dir(folder.path()).unwrap() {
+        let (mode, name) = (
+            name.as_ref().unwrap().metadata().unwrap().permissions().mode() & 0o777,
+            name.unwrap().file_name(),
+        );
+        assert_eq!(mode, 0o600, "{name:?}");
     }
 }
