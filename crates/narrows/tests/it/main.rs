@@ -18,6 +18,7 @@ mod program;
 mod reload;
 mod run;
 mod secured;
+mod security_checks;
 mod served;
 mod shown;
 mod store_address;
