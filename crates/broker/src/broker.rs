@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use delegation::oauth::Reason;
 use delegation::registry::{Moment, Snapshot};
-use delegation::revocation::{Key, MarkKind, Revocation, View};
+use delegation::revocation::View;
 use delegation::time::Timestamp;
 use delegation::token::{Algorithm, KeySet, KeySetError};
 use fetch::{Fetcher, Introspection, IssuerEntry, IssuerKeys};
@@ -277,11 +277,6 @@ impl Broker {
             snapshot: Arc::clone(&in_force.snapshot),
             revocations: self.view(),
         }
-    }
-
-    /// A revocation at this moment.
-    pub(crate) fn revocation(&self, kind: MarkKind, key: Key, at: Timestamp) -> Revocation {
-        Revocation::new(kind, key, at, self.in_force().snapshot.lifetimes.max)
     }
 
     pub(crate) fn view(&self) -> Arc<View> {

@@ -5,17 +5,19 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::response::Response;
-use delegation::oauth::{Form, Reason};
+use delegation::oauth::{Form, Manner, Reason};
 use delegation::registry::{AuthenticatedClient, Moment};
+use delegation::token::{Authentic, SubjectToken, Unverified};
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, Request};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use issuance::audit::{Kind, Record};
+use issuance::audit::{CommitError, Entry, Journal, Kind, Record};
 use issuance::policy::Policy;
 
 use crate::broker::{Broker, InForce};
 use crate::client_auth;
 use crate::denied::Denied;
+use crate::keys::OURS;
 use crate::limits::OverLimit;
 use crate::reply::{self, Refusal};
 
@@ -57,6 +59,22 @@ pub(crate) async fn receive(broker: &Broker, headers: &HeaderMap, request: Reque
         _ => return Err(Reason::MalformedRequest),
     };
     Ok(Received { form, authorization })
+}
+
+/// `token`, if it is one of ours. An outside token, one that nobody signed and one that is no token are all unknown.
+pub(crate) async fn ours(broker: &Broker, token: &str) -> Option<Authentic<SubjectToken>> {
+    let token = Unverified::<SubjectToken>::parse(token).ok()?;
+    broker.keys().authenticate(OURS, &token).await.ok()?.ok()
+}
+
+/// Makes `entry` durable, or gives the refusal of the client's request that it belongs to.
+pub(crate) async fn commit(broker: &Broker, entry: Entry, record: &mut Record) -> Result<(), Denied> {
+    let reason = match broker.journal().commit(entry).await {
+        Ok(_) => return Ok(()),
+        Err(CommitError::AlreadyUsed) => Reason::ClientAuthenticationFailed,
+        Err(CommitError::Unavailable) => Reason::StoreUnavailable,
+    };
+    Err(Denied::recorded_anew(reason, Manner::default(), record))
 }
 
 /// Answers a refusal, which is on record before.

@@ -12,10 +12,10 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use delegation::oauth::{Manner, Reason};
 use delegation::registry::AuthenticatedClient;
-use delegation::token::{Active, SubjectToken, Unverified};
+use delegation::token::Active;
 use http::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Request};
-use issuance::audit::{CommitError, Decision, Entry, Journal, Kind, Record};
+use issuance::audit::{Decision, Entry, Kind, Record};
 use issuance::exchange;
 use issuance::mint::Signer;
 use serde_json::{Map, Value, json};
@@ -24,7 +24,6 @@ use crate::broker::Broker;
 use crate::denied::Denied;
 use crate::endpoint::{self, ClientRate, Received};
 use crate::ids;
-use crate::keys::OURS;
 use crate::overload::Overloaded;
 
 /// The media type of a signed answer (RFC 9701 §4).
@@ -89,13 +88,7 @@ async fn answer(broker: &Broker, received: &Received, record: &mut Record) -> Re
     let token = received.form.get("token").ok_or(Reason::MalformedRequest).map_err(denied)?;
 
     // 2. The token: alive, and the caller's to see.
-    let parsed = Unverified::<SubjectToken>::parse(token)
-        .ok()
-        .filter(|token| token.claimed_issuer() == moment.snapshot.issuer);
-    let authentic = match parsed {
-        None => None,
-        Some(token) => broker.keys().authenticate(OURS, &token).await.ok().and_then(Result::ok),
-    };
+    let authentic = endpoint::ours(broker, token).await;
     let active = authentic
         .as_ref()
         .and_then(|token| token.active_at(&moment))
@@ -111,20 +104,17 @@ async fn answer(broker: &Broker, received: &Received, record: &mut Record) -> Re
         record.txn.clone_from(&token.txn);
     }
     let entry = Entry {
-        uses: uses.clone(),
+        uses,
         ..Entry::of(record.clone())
     };
-    match broker.journal().commit(entry).await {
-        Ok(_) => Ok((client.id().to_string(), said)),
-        Err(CommitError::AlreadyUsed) => Err(Denied::recorded_anew(Reason::ClientAuthenticationFailed, Manner::default(), record)),
-        Err(CommitError::Unavailable) => Err(Denied::recorded_anew(Reason::StoreUnavailable, Manner::default(), record)),
-    }
+    endpoint::commit(broker, entry, record).await?;
+    Ok((client.id().to_string(), said))
 }
 
 /// Whether the caller may see the token: it is addressed to the caller, or was issued to it.
 fn is_callers(active: &Active<'_, '_>, client: &AuthenticatedClient<'_>) -> bool {
     let token = &active.token;
-    let receives = |audience: &String| client.client().receives.iter().any(|each| each.audience == *audience && each.issuer_name.is_none());
+    let receives = |audience: &String| client.client().receives.iter().any(|each| each.means(audience, None));
     token.client_id.as_ref() == Some(client.id()) || token.audiences.iter().any(receives)
 }
 

@@ -279,12 +279,7 @@ mod tests {
     use crate::store::{Store, StoreAddress};
 
     fn entry(id: usize, kind: Kind) -> Entry {
-        Entry {
-            record: Record::new(format!("d-{id}"), Timestamp::from_seconds(1), kind),
-            uses: Vec::new(),
-            begins: None,
-            revokes: None,
-        }
+        Entry::of(Record::new(format!("d-{id}"), Timestamp::from_seconds(1), kind))
     }
 
     /// One thread, and nothing is waited for until the line is full: so the writer has taken nothing out of it.

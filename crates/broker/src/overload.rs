@@ -1,7 +1,7 @@
 //! Overload: what cannot be worked on soon is refused at once, so that what is worked on gets done.
 //!
-//! The token endpoint passes through one [`Gate`]; `/healthz`, `/readyz` and `/metrics` do not, and neither will
-//! revocation: what must always get through stands beside the gate, not in it. The journal keeps places for such
+//! The token endpoint and introspection pass through one [`Gate`]; `/healthz`, `/readyz` and `/metrics` do not, and neither
+//! does revocation: what must always get through stands beside the gate, not in it. The journal keeps places for such
 //! entries too; see [`must_leave_free`].
 
 use std::time::Duration;

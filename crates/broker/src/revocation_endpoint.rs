@@ -8,19 +8,17 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use delegation::oauth::{Manner, Reason};
-use delegation::revocation::{Key, MarkKind};
-use delegation::token::{SubjectToken, Unverified};
+use delegation::oauth::Reason;
+use delegation::revocation::{Key, MarkKind, Revocation};
 use http::header::{AUTHORIZATION, CACHE_CONTROL};
 use http::{HeaderValue, Request, StatusCode};
-use issuance::audit::{CommitError, Decision, Entry, Journal, Kind, Record};
+use issuance::audit::{Decision, Entry, Kind, Record};
 use issuance::exchange;
 
 use crate::broker::Broker;
 use crate::denied::Denied;
 use crate::endpoint::{self, ClientRate, Received};
 use crate::ids;
-use crate::keys::OURS;
 
 /// Serves one request: 200 once what was named is dead for good, also if there was nothing to end.
 ///
@@ -61,21 +59,20 @@ async fn end(broker: &Broker, received: &Received, record: &mut Record) -> Resul
     let denied = |reason| Denied::of_client(reason, uses.clone());
     let token = received.form.get("token").ok_or(Reason::MalformedRequest).map_err(denied)?;
 
-    // 2. What it names. An outside token, one that nobody signed and one that is no token are all unknown.
-    let parsed = Unverified::<SubjectToken>::parse(token)
-        .ok()
-        .filter(|token| token.claimed_issuer() == moment.snapshot.issuer);
-    let authentic = match parsed {
-        None => None,
-        Some(token) => broker.keys().authenticate(OURS, &token).await.ok().and_then(Result::ok),
-    };
+    // 2. What it names.
+    let authentic = endpoint::ours(broker, token).await;
     let named = authentic.as_ref().and_then(|token| token.issued_to(&moment));
     let revokes = match named {
         None => None,
         Some((_, holder)) if holder != *client.id() => return Err(denied(Reason::NotYours)),
         Some((jti, _)) => {
             record.jti = Some(jti.to_owned());
-            Some(broker.revocation(MarkKind::Jti, Key::of(jti), moment.now))
+            Some(Revocation::new(
+                MarkKind::Jti,
+                Key::of(jti),
+                moment.now,
+                moment.snapshot.lifetimes.max,
+            ))
         }
     };
 
@@ -87,9 +84,5 @@ async fn end(broker: &Broker, received: &Received, record: &mut Record) -> Resul
         revokes,
         ..Entry::of(record.clone())
     };
-    match broker.journal().commit(entry).await {
-        Ok(_) => Ok(()),
-        Err(CommitError::AlreadyUsed) => Err(Denied::recorded_anew(Reason::ClientAuthenticationFailed, Manner::default(), record)),
-        Err(CommitError::Unavailable) => Err(Denied::recorded_anew(Reason::StoreUnavailable, Manner::default(), record)),
-    }
+    endpoint::commit(broker, entry, record).await
 }

@@ -158,10 +158,9 @@ pub async fn commit<J: Journal>(
     record.reason = "permitted".to_owned();
     record.jti = Some(exchange.jti.clone());
     let entry = Entry {
-        revokes: None,
-        record,
         uses: exchange.uses.clone(),
         begins: exchange.begins.clone(),
+        ..Entry::of(record)
     };
     let index = journal.commit(entry).await?;
     Ok(Recorded { value: permit, index })

@@ -138,7 +138,6 @@ impl Store {
 }
 
 /// Raises the epoch past this store's own and past `other`. The one place where it changes.
-///
 async fn raise_epoch(transaction: &mut StoreTransaction<'_>, other: i64) -> Result<i64, sqlx::Error> {
     let past = "UPDATE log_head SET epoch = CASE WHEN epoch > $1 THEN epoch ELSE $2 END + 1 WHERE one = 1 RETURNING epoch";
     let rows = transaction.fetch(sql(past).bind(other).bind(other)).await?;

@@ -35,6 +35,13 @@ pub struct Receives {
     pub audience: String,
 }
 
+impl Receives {
+    /// Whether `audience`, in a token of the issuer of this name (`None` for our own), means the client.
+    pub fn means(&self, audience: &str, from: Option<&str>) -> bool {
+        self.audience == audience && self.issuer_name.as_deref().is_none_or(|name| Some(name) == from)
+    }
+}
+
 /// A label of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LabelValue {

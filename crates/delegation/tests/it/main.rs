@@ -21,4 +21,5 @@ mod opaque;
 mod order;
 mod own_tokens;
 mod revocation;
+mod revoked;
 mod rich_requests;

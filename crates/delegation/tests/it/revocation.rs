@@ -29,6 +29,19 @@ fn alice() -> Subject {
     }
 }
 
+/// The line of a token that says no more than this.
+fn line<'t>(chain: &'t [String], subject: &'t Subject, iat: Timestamp) -> Line<'t> {
+    Line {
+        chain,
+        txn: None,
+        task: None,
+        subject,
+        client: None,
+        act: None,
+        iat,
+    }
+}
+
 fn view(revocations: &[Revocation]) -> View {
     let revoked = Arc::new(Revoked::default());
     revocations.iter().for_each(|each| revoked.add(each));
@@ -93,15 +106,7 @@ fn a_token_dies_of_whatever_its_line_names_and_of_nothing_else() {
 #[test]
 fn an_epoch_ends_what_was_issued_in_its_second_and_nothing_later() {
     let subject = alice();
-    let line = |iat| Line {
-        chain: &[],
-        txn: None,
-        task: None,
-        subject: &subject,
-        client: None,
-        act: None,
-        iat,
-    };
+    let line = |iat| line(&[], &subject, iat);
     let at = now();
     for kind in [MarkKind::Subject, MarkKind::Restore] {
         let key = if kind == MarkKind::Subject {
@@ -129,15 +134,7 @@ fn what_is_added_is_seen_by_a_view_that_was_there_before() {
     let revoked = Arc::new(Revoked::default());
     let view = View::new([], []).beside(Arc::clone(&revoked));
     let (subject, chain) = (alice(), ["j".to_owned()]);
-    let line = Line {
-        chain: &chain,
-        txn: None,
-        task: None,
-        subject: &subject,
-        client: None,
-        act: None,
-        iat: now(),
-    };
+    let line = line(&chain, &subject, now());
     assert_eq!(view.kills(&line), None);
     revoked.add(&revocation(MarkKind::Jti, Key::of("j")));
     assert_eq!(view.kills(&line), Some(MarkKind::Jti));
@@ -150,16 +147,7 @@ fn the_set_holds_what_a_plain_set_would_and_forgets_only_what_is_past() {
     let view = View::new([], []).beside(Arc::clone(&revoked));
     let is_dead = |id: &str| {
         let chain = [id.to_owned()];
-        let line = Line {
-            chain: &chain,
-            txn: None,
-            task: None,
-            subject: &subject,
-            client: None,
-            act: None,
-            iat: now(),
-        };
-        view.kills(&line).is_some()
+        view.kills(&line(&chain, &subject, now())).is_some()
     };
     let mut model = BTreeSet::new();
     let count = 60_000;

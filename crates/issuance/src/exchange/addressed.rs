@@ -11,10 +11,7 @@ pub(super) fn check<'m>(
     subject: &Verified<'m, SubjectToken>,
     actor: Option<&Verified<'m, ActorToken>>,
 ) -> Result<(), Reason> {
-    let receives = |receives: &Receives, from: Option<&str>| {
-        let bound = receives.issuer_name.as_deref().is_none_or(|name| Some(name) == from);
-        bound && subject.audiences.contains(&receives.audience)
-    };
+    let receives = |receives: &Receives, from: Option<&str>| subject.audiences.iter().any(|audience| receives.means(audience, from));
     let addressed = match &subject.origin {
         Origin::Own => client.client().receives.iter().any(|each| receives(each, None)),
         Origin::Outside { issuer_name } => {

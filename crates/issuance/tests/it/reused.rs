@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use delegation::oauth::ClientId;
 use delegation::registry::{LabelValue, Moment, Snapshot};
-use delegation::revocation::View;
+use delegation::revocation::{Key, MarkKind, Revocation, Revoked, View};
 use delegation::time::Timestamp;
 use issuance::audit::{self, Kind, Record};
 use issuance::exchange::Exchange;
@@ -230,8 +230,18 @@ async fn other_rules_another_key_and_the_dead_get_nothing() {
     assert!(other_rules.again(&first, &key).is_none(), "allowed by other rules");
     let edge = ClientId::parse("edge").unwrap();
     let alice = ("corp".to_owned(), "alice".to_owned());
+    let revoked = |kind, key| {
+        let revoked = Arc::new(Revoked::default());
+        revoked.add(&Revocation::new(kind, key, now(), Duration::from_secs(600)));
+        View::new([], []).beside(revoked)
+    };
     // The view of now, against permits that were given before it changed.
-    for view in [View::new([edge], []), View::new([], [alice])] {
+    for view in [
+        View::new([edge], []),
+        View::new([], [alice]),
+        revoked(MarkKind::Outside, Key::of_pair(CORP, "j-1")),
+        revoked(MarkKind::Client, Key::of("edge")),
+    ] {
         let (permit, record) = Asked::first().permit();
         let later = Moment {
             revocations: Arc::new(view),

@@ -6,3 +6,4 @@ CREATE TABLE IF NOT EXISTS revocations (
     at BIGINT NOT NULL,
     forget_at BIGINT NOT NULL
 );
+CREATE INDEX revocations_by_end ON revocations (forget_at);
