@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgRow};
 use sqlx::sqlite::{
@@ -17,6 +17,10 @@ use super::statement::Statement;
 const CONNECT: Duration = Duration::from_secs(2);
 /// How long reading may take: a server behind a broken network never answers, and nobody waits for ever.
 const READ: Duration = Duration::from_secs(5);
+/// How long SQLite waits for another process's lock.
+const BUSY: Duration = Duration::from_secs(5);
+/// Where it does not wait by itself, so long passes between two tries.
+const TRY_AGAIN: Duration = Duration::from_millis(10);
 /// How many connections read.
 const READERS: u32 = 8;
 /// How many prepared statements a connection keeps: one for each size of a batch, of three kinds.
@@ -69,8 +73,7 @@ impl Engine {
         match at.place() {
             Place::Sqlite(path) => {
                 keep_private(path)?;
-                // Made by a connection that may write: readers may not.
-                sqlite(path)?.connect().await?.close().await?;
+                make(path).await?;
                 let readers = SqlitePoolOptions::new().max_connections(READERS).acquire_timeout(CONNECT);
                 Ok(Self::Sqlite {
                     path: path.clone(),
@@ -196,13 +199,34 @@ fn rows<R>(rows: Vec<R>, wrap: fn(R) -> Row) -> Vec<Row> {
     rows.into_iter().map(wrap).collect()
 }
 
+/// Makes the file, by a connection that may write: readers may not.
+///
+/// To turn a new file to its write-ahead log SQLite takes a lock for which it never waits, so that of two processes that
+/// make one file at once one would be refused: it tries again.
+async fn make(path: &Path) -> Result<(), sqlx::Error> {
+    let began = Instant::now();
+    loop {
+        match sqlite(path)?.connect().await {
+            Ok(connection) => return connection.close().await,
+            Err(error) if is_busy(&error) && began.elapsed() < BUSY => tokio::time::sleep(TRY_AGAIN).await,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Whether another process held a lock (`SQLITE_BUSY`).
+fn is_busy(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| code == "5")
+}
+
 fn sqlite(path: &Path) -> Result<SqliteConnectOptions, sqlx::Error> {
     let options = SqliteConnectOptions::from_str("sqlite:")?.filename(path);
     Ok(options
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
-        .busy_timeout(Duration::from_secs(5))
+        .busy_timeout(BUSY)
         .foreign_keys(true)
         .statement_cache_capacity(STATEMENTS)
         .disable_statement_logging())

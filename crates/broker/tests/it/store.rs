@@ -1,12 +1,14 @@
 //! What the store promises besides the journal, on both engines.
 
+use std::time::Duration;
+
 use broker::StoreJournal;
 use broker::store::{Party, Standing, Store, StoreAddress, StoreError};
 use delegation::identity::{AttributeValue, Attributes, Subject, SubjectKind};
 use delegation::oauth::ClientId;
 use delegation::time::Timestamp;
 use issuance::audit::{Entry, Journal, Kind, Record, Transaction};
-use sqlx::Connection as _;
+use sqlx::{ConnectOptions as _, Connection as _};
 use testkit::{PostgresDatabase, PostgresServer};
 
 use crate::engine::{Engine, on_both_engines};
@@ -126,6 +128,23 @@ async fn many_nodes_may_open_an_empty_store_at_once(engine: Engine) {
     for each in opened.collect::<Vec<_>>() {
         each.await.unwrap().unwrap();
     }
+    assert!(engine.open().await.is_reachable().await);
+}
+
+/// SQLite waits for no lock where it turns a new file to its write-ahead log, as whoever opens it first does.
+#[tokio::test]
+async fn whoever_opens_a_new_file_waits_for_another_that_is_making_it() {
+    let engine = Engine::sqlite();
+    let Engine::Sqlite(folder) = &engine else { unreachable!() };
+    let file = sqlx::sqlite::SqliteConnectOptions::new().filename(folder.path().join("narrows.db"));
+    let mut other = file.create_if_missing(true).connect().await.unwrap();
+    let making = other.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    let address = engine.address();
+    let mut opening = tokio::spawn(async move { Store::open(&address).await.map(drop) });
+    let refused = tokio::time::timeout(Duration::from_millis(200), &mut opening).await;
+    assert!(refused.is_err(), "{refused:?}");
+    making.commit().await.unwrap();
+    tokio::time::timeout(Duration::from_secs(30), opening).await.unwrap().unwrap().unwrap();
     assert!(engine.open().await.is_reachable().await);
 }
 
