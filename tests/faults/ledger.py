@@ -105,6 +105,8 @@ listen   = "127.0.0.1:{self.ports[0]}"
 store    = "{store}"
 policies = ["rules.cedar"]
 key_file = "narrows.key"
+[limits]
+requests_per_second = {{ per_client = 100000, per_address = 100000 }}
 [[clients]]
 id   = "job"
 auth = {{ method = "client_secret_post", secret_sha256 = "{hashlib.sha256(b"secret").hexdigest()}" }}
