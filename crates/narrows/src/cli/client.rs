@@ -4,13 +4,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use aws_lc_rs::rand;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use broker::store::{Party, Standing, Store};
 use clap::{Subcommand, ValueEnum};
 use delegation::identity::OUR_NAME;
 use delegation::oauth::ClientId;
 use delegation::time::Timestamp;
+use delegation::token::{OpaqueForm, OpaqueKind};
 use issuance::audit::{Decision, Kind, Record};
 
 use super::output::{say, table};
@@ -156,12 +155,12 @@ fn add(id: &str, method: Method, dry_run: bool, paths: &[PathBuf]) -> Outcome {
     };
     let mut secret = [0; 32];
     rand::fill(&mut secret).map_err(|_| "no randomness to be had")?;
-    let secret = URL_SAFE_NO_PAD.encode(secret);
-    let digest: String = delegation::token::sha256(secret.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let secret = OpaqueForm::make(OpaqueKind::ClientSecret, &secret);
+    let digest: String = secret.digest().iter().map(|byte| format!("{byte:02x}")).collect();
     let told = if dry_run {
         "# the secret would be shown here, this once".to_owned()
     } else {
-        format!("# the secret, shown this once: {secret}")
+        format!("# the secret, shown this once: {}", secret.expose())
     };
     let digest = if dry_run { "…".to_owned() } else { digest };
     say(format!(

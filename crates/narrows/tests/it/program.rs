@@ -76,6 +76,20 @@ fn a_new_client_gets_a_key_pair_and_an_entry_that_is_right() {
 }
 
 #[test]
+fn a_new_secret_has_our_form_is_shown_once_and_only_its_digest_is_in_the_entry() {
+    let folder = tempfile::tempdir().unwrap();
+    narrows(folder.path(), &["init", "."], "");
+    let added = narrows(folder.path(), &["client", "add", "billing", "--method", "client-secret-basic"], "");
+    assert_eq!(added.code, 0, "{}", added.err);
+    let secret = added.out.lines().next().unwrap().rsplit_once(": ").unwrap().1;
+    let form = delegation::token::OpaqueForm::parse(secret).unwrap();
+    assert_eq!(form.kind(), delegation::token::OpaqueKind::ClientSecret);
+    let digest: String = form.digest().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert!(added.out.contains(&format!("secret_sha256 = \"{digest}\"")), "{}", added.out);
+    assert_eq!(added.out.matches(secret).count(), 1);
+}
+
+#[test]
 fn explain_answers_by_rule_and_names_the_near_miss() {
     let folder = tempfile::tempdir().unwrap();
     narrows(folder.path(), &["init", "."], "");
