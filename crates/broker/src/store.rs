@@ -5,6 +5,7 @@ mod backup;
 mod decisions;
 mod engine;
 mod migrations;
+mod operators;
 mod restore;
 mod revocations;
 mod standing;

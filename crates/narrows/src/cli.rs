@@ -8,6 +8,7 @@ mod explain;
 pub(crate) mod init;
 pub(crate) mod inspect;
 mod key;
+mod operator;
 pub(crate) mod output;
 mod policy;
 mod revoke;
@@ -78,6 +79,11 @@ enum Verb {
     Key {
         #[command(subcommand)]
         what: key::KeyVerb,
+    },
+    /// Let people in who may look or decide.
+    Operator {
+        #[command(subcommand)]
+        what: operator::OperatorVerb,
     },
     /// Copy the whole store into one file, while the broker runs.
     Backup(backup::BackupArgs),
@@ -159,6 +165,7 @@ async fn run(cli: Cli) -> Outcome {
         Verb::Policy { what } => policy::run(what, &paths),
         Verb::Revoke(args) => revoke::run(&args, &paths).await,
         Verb::Key { what } => key::run(what, &paths).await,
+        Verb::Operator { what } => operator::run(what, &paths).await,
         Verb::Backup(args) => backup::run(&args, &paths).await,
         Verb::Restore(args) => backup::run_restore(&args, &paths).await,
         Verb::Completions { shell } => {

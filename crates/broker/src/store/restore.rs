@@ -120,14 +120,15 @@ impl Store {
         let read = reader.await.map_err(|error| BackupError::File(std::io::Error::other(error)))?;
         let backup = read.map_err(RestoreError::Backup)?;
 
+        // Whoever was removed after the backup was made would be let in again by their old token: all are added anew.
+        let operators = transaction.execute(sql("DELETE FROM operators")).await?;
         let size = sql("UPDATE log_head SET size = $1 WHERE one = 1").bind(backup.head.log_size);
         transaction.execute(size).await?;
         let epoch = raise_epoch(&mut transaction, backup.head.epoch).await?;
         let mut record = Record::new(ids::decision(), now, Kind::Operator);
         record.decision = Decision::Done;
         "store_restored".clone_into(&mut record.reason);
-        record.inputs =
-            json!({ "sha256": backup.end.sha256, "made_at": backup.head.made_at, "log_size": backup.head.log_size, "epoch": epoch });
+        record.inputs = json!({ "sha256": backup.end.sha256, "made_at": backup.head.made_at, "log_size": backup.head.log_size, "epoch": epoch, "operators_removed": operators });
         let index = append(&mut transaction, &[&record]).await?;
         // What ended since the backup is not known here any more: whatever was issued before now is dead.
         let restored = Revocation::new(MarkKind::Restore, Key::of(""), now, Duration::ZERO);

@@ -23,7 +23,7 @@ use Column::{Bytes, Integer, MaybeText, Text};
 ///
 /// Every table but `log_head` and `store_version`, whose values the head of a backup holds. A test compares it with what
 /// the migrations make, so that no table can be forgotten.
-pub(super) const TABLES: [Table; 7] = [
+pub(super) const TABLES: [Table; 9] = [
     Table {
         name: "records",
         key: 1,
@@ -83,6 +83,23 @@ pub(super) const TABLES: [Table; 7] = [
             ("at", Integer),
             ("forget_at", Integer),
         ],
+    },
+    Table {
+        name: "operators",
+        key: 1,
+        columns: &[
+            ("name", Text),
+            ("token", Bytes),
+            ("roles", Text),
+            ("iss", MaybeText),
+            ("sub", MaybeText),
+            ("added_at", Integer),
+        ],
+    },
+    Table {
+        name: "standing_risks",
+        key: 2,
+        columns: &[("issuer_name", Text), ("sub", Text), ("risk", Text), ("said_at", Integer)],
     },
 ];
 

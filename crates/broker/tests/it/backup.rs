@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use base64::Engine as _;
-use broker::StoreJournal;
 use broker::signer::KeyRing;
 use broker::store::{BackupError, Existing, Party, RestoreError, Standing, Store, verify};
+use broker::{Operator, OperatorName, Role, StoreJournal};
 use delegation::identity::{Attributes, Subject, SubjectKind};
 use delegation::oauth::ClientId;
 use delegation::revocation::{Key, Line, MarkKind, Revocation};
@@ -25,6 +25,7 @@ on_both_engines!(
     a_store_that_is_not_empty_is_left_alone_unless_it_may_go,
     a_restore_that_is_killed_leaves_the_store_as_it_was,
     a_damaged_backup_changes_nothing,
+    an_operator_is_added_anew_after_a_restore,
 );
 
 fn now() -> Timestamp {
@@ -152,6 +153,32 @@ async fn a_backup_restores_into_either_engine_and_is_the_same_there(engine: Engi
         assert!(restored.standing().await.unwrap().is_client_disabled(&ClientId::parse("edge").unwrap()));
         assert_eq!(restored.transaction("e7").await.unwrap(), entry("e7").begins);
     }
+}
+
+/// STO-020: an operator who was removed after the backup must not come back with it.
+async fn an_operator_is_added_anew_after_a_restore(engine: Engine) {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = filled(&engine, &folder, 1).await;
+    let operator = Operator {
+        name: OperatorName::parse("ann").unwrap(),
+        roles: [Role::Admin].into(),
+        subject: None,
+        added_at: now(),
+    };
+    let record = Record::new("added".to_owned(), now(), Kind::Operator);
+    assert!(store.add_operator(&operator, &[1; 32], &record).await.unwrap());
+    assert!(
+        !store.add_operator(&operator, &[2; 32], &record).await.unwrap(),
+        "a name is one person's"
+    );
+    let path = folder.path().join("backup");
+    back_up(&store, &path).await;
+    assert!(store.remove_operator(&operator.name, &record).await.unwrap());
+    assert!(!store.remove_operator(&operator.name, &record).await.unwrap());
+    store.restore(&path, Existing::Replace, now(), |_| ()).await.unwrap();
+    assert_eq!(store.operators().await.unwrap(), []);
+    let records = store.records(0, 100).await.unwrap();
+    assert!(records.last().unwrap().contains("\"operators_removed\":1"));
 }
 
 async fn each_kind_of_key_is_restored_and_signs_again(engine: Engine) {

@@ -63,6 +63,71 @@ fn exactly_one_thing_is_revoked_on_the_machine_of_the_store_and_it_must_be_known
 }
 
 #[test]
+fn an_operator_is_let_in_by_a_token_that_is_shown_once_and_kept_as_its_digest() {
+    let folder = tempfile::tempdir().unwrap();
+    narrows(folder.path(), &["init", "."], "");
+    let add = |name: &str, more: &[&str]| {
+        let arguments = [&["operator", "add", name, "--role", "admin", "--role", "auditor"], more].concat();
+        narrows(folder.path(), &arguments, "")
+    };
+    let listed = || {
+        let listed = narrows(folder.path(), &["operator", "list", "--json"], "").out;
+        serde_json::from_str::<serde_json::Value>(&listed).unwrap()
+    };
+    let dry = add("ann", &["--dry-run"]);
+    assert!(
+        dry.code == 0 && !dry.out.contains("nrwo_") && listed() == serde_json::json!([]),
+        "{}",
+        dry.out
+    );
+
+    let added = add("ann", &["--subject", "corp", "ann@corp", "--json"]);
+    assert_eq!(added.code, 0, "{}", added.err);
+    let added: serde_json::Value = serde_json::from_str(&added.out).unwrap();
+    let token = added["token"].as_str().unwrap();
+    let form = delegation::token::OpaqueForm::parse(token).unwrap();
+    assert_eq!(form.kind(), delegation::token::OpaqueKind::Operator);
+    let people = listed();
+    assert_eq!(people[0]["name"], "ann");
+    assert_eq!(people[0]["roles"], serde_json::json!(["auditor", "admin"]));
+    assert_eq!(people[0]["subject"]["sub"], "ann@corp");
+    assert!(people[0].get("token").is_none());
+    let held = ["narrows.db", "narrows.db-wal"]
+        .map(|name| std::fs::read(folder.path().join(name)).unwrap_or_default())
+        .concat();
+    assert!(
+        !held.windows(token.len()).any(|bytes| bytes == token.as_bytes()),
+        "the store keeps no token"
+    );
+    assert!(held.windows(32).any(|bytes| bytes == form.digest()), "but its digest");
+
+    let again = add("ann", &[]);
+    assert!(again.code == 1 && again.err.contains("already"), "{}", again.err);
+    assert_eq!(add("anna", &[]).code, 0);
+    for (wrong, why) in [("a", "begins more than one"), ("bob", "there is no operator")] {
+        let refused = narrows(folder.path(), &["operator", "remove", wrong], "");
+        assert!(refused.code == 1 && refused.err.contains(why), "{}", refused.err);
+    }
+    for wrong in [["bob", "--subject", "nobody", "x"].as_slice(), &["b/b"]] {
+        assert_eq!(add(wrong[0], &wrong[1..]).code, 1, "{wrong:?}");
+    }
+    assert_eq!(narrows(folder.path(), &["operator", "add", "bob", "--role", "king"], "").code, 2);
+    assert_eq!(
+        narrows(folder.path(), &["operator", "add", "bob"], "").code,
+        2,
+        "somebody who may do nothing"
+    );
+    assert_eq!(narrows(folder.path(), &["operator", "remove", "anna", "--dry-run"], "").code, 0);
+    assert_eq!(listed().as_array().unwrap().len(), 2);
+    assert_eq!(
+        narrows(folder.path(), &["operator", "remove", "ann"], "").code,
+        0,
+        "a whole name is not a beginning"
+    );
+    assert_eq!(listed()[0]["name"], "anna");
+}
+
+#[test]
 fn a_new_client_gets_a_key_pair_and_an_entry_that_is_right() {
     let folder = tempfile::tempdir().unwrap();
     narrows(folder.path(), &["init", "."], "");

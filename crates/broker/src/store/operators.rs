@@ -1,0 +1,64 @@
+//! Operators: added and removed with their record, known by the digest of their token.
+
+use std::collections::BTreeSet;
+
+use delegation::time::Timestamp;
+use issuance::audit::Record;
+
+use super::{Purpose, Row, Store, StoreUnavailable, sql};
+use crate::journal::append;
+use crate::operator::{Operator, OperatorName, Role};
+
+impl Store {
+    /// Adds `operator`, whose token has this digest, with the record of it; `false` if the name is taken, and nothing happened.
+    pub async fn add_operator(&self, operator: &Operator, token: &[u8; 32], record: &Record) -> Result<bool, StoreUnavailable> {
+        let roles: Vec<_> = operator.roles.iter().map(|role| role.as_str()).collect();
+        let (iss, sub) = operator.subject.clone().unzip();
+        let insert = sql("INSERT INTO operators (name, token, roles, iss, sub, added_at)").row([
+            operator.name.as_str().into(),
+            token.to_vec().into(),
+            roles.join(" ").into(),
+            iss.into(),
+            sub.into(),
+            operator.added_at.millis().into(),
+        ]);
+        self.change_operators(insert.then(" ON CONFLICT DO NOTHING"), record).await
+    }
+
+    /// Removes the operator of this name, with the record of it; `false` if there is none, and nothing happened.
+    pub async fn remove_operator(&self, name: &OperatorName, record: &Record) -> Result<bool, StoreUnavailable> {
+        let delete = sql("DELETE FROM operators WHERE name = $1").bind(name.as_str());
+        self.change_operators(delete, record).await
+    }
+
+    async fn change_operators(&self, change: super::Statement<'_>, record: &Record) -> Result<bool, StoreUnavailable> {
+        let mut connection = self.connect().await?;
+        let mut transaction = connection.begin(Purpose::Write).await?;
+        if transaction.execute(change).await? == 0 {
+            return Ok(false);
+        }
+        append(&mut transaction, &[record]).await?;
+        transaction.commit().await?;
+        Ok(true)
+    }
+
+    /// Every operator, by name.
+    pub async fn operators(&self) -> Result<Vec<Operator>, StoreUnavailable> {
+        let all = "SELECT name, roles, iss, sub, added_at FROM operators ORDER BY name";
+        let rows = self.fetch(sql(all)).await?;
+        Ok(rows.iter().map(operator).collect::<Result<_, _>>()?)
+    }
+}
+
+fn operator(row: &Row) -> Result<Operator, sqlx::Error> {
+    let decode = |error: &str| sqlx::Error::Decode(error.into());
+    let name: String = row.get("name")?;
+    let (roles, iss, sub): (String, Option<String>, Option<String>) = (row.get("roles")?, row.get("iss")?, row.get("sub")?);
+    let roles: Option<BTreeSet<_>> = roles.split_whitespace().map(Role::parse).collect();
+    Ok(Operator {
+        name: OperatorName::parse(&name).map_err(|_| decode("malformed name of an operator"))?,
+        roles: roles.ok_or_else(|| decode("unknown role of an operator"))?,
+        subject: iss.zip(sub),
+        added_at: Timestamp::from_millis(row.get("added_at")?),
+    })
+}
