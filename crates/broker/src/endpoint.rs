@@ -72,6 +72,7 @@ pub(crate) async fn commit(broker: &Broker, entry: Entry, record: &mut Record) -
     let reason = match broker.journal().commit(entry).await {
         Ok(_) => return Ok(()),
         Err(CommitError::AlreadyUsed) => Reason::ClientAuthenticationFailed,
+        Err(CommitError::Over(over)) => over.reason(),
         Err(CommitError::Unavailable) => Reason::StoreUnavailable,
     };
     Err(Denied::recorded_anew(reason, Manner::default(), record))

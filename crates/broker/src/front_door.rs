@@ -10,7 +10,7 @@ use issuance::mint::Minted;
 use crate::broker::Broker;
 use crate::ids;
 use crate::reuse::Door;
-use crate::token_endpoint::decide;
+use crate::token_endpoint::{Answer, decide};
 
 /// A refusal, on record under `decision_id`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +35,12 @@ pub async fn exchange(
     let mut record = Record::new(ids::decision(), broker.now(), Kind::Exchange);
     record.client_ip = Some(from);
     match decide(broker, Door::Boundary(boundary), form, authorization, &mut record).await {
-        Ok(minted) => Ok(minted),
+        Ok(Answer::Token(minted)) => Ok(minted),
+        // No request of a boundary opens a task: `decide` refuses it.
+        Ok(Answer::Task(_)) => Err(Refused {
+            reason: Reason::UnsupportedTokenType,
+            decision_id: record.id,
+        }),
         Err(denied) => {
             let (reason, decision_id) = broker.record_denial(denied.reason, record, denied.uses).await;
             broker.telemetry().refused(reason.as_str());

@@ -5,7 +5,7 @@ use delegation::registry::Moment;
 use delegation::token::{IdJag, Unverified, Verified};
 
 use crate::broker::Broker;
-use crate::token_endpoint::{SUBJECT, refusal};
+use crate::evidence::{SUBJECT, refusal};
 
 /// Verifies `assertion`. It is shown once, so nothing of it is remembered but its id.
 pub(crate) async fn verified<'m>(broker: &Broker, moment: &'m Moment, assertion: &str) -> Result<Verified<'m, IdJag>, Reason> {

@@ -3,6 +3,8 @@
 use aws_lc_rs::rand;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use delegation::token::{OpaqueForm, OpaqueKind};
+use issuance::task::FreshTask;
 
 /// The id of a decision.
 pub(crate) fn decision() -> String {
@@ -17,6 +19,17 @@ pub(crate) fn jti() -> String {
 /// The id of a transaction. In the order of time, so that those which begin together lie together in the store.
 pub(crate) fn txn() -> String {
     uuid::Uuid::now_v7().to_string()
+}
+
+/// A task and its token, in the transaction `txn`; `None` if there is no randomness, without which nothing is a secret.
+pub(crate) fn task(txn: String) -> Option<FreshTask> {
+    let mut randomness = [0; 32];
+    rand::fill(&mut randomness).ok()?;
+    Some(FreshTask {
+        id: uuid::Uuid::now_v7().to_string(),
+        token: OpaqueForm::make(OpaqueKind::Task, &randomness),
+        txn,
+    })
 }
 
 /// 128 random bits.

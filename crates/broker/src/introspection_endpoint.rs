@@ -11,18 +11,20 @@ use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use delegation::oauth::{Manner, Reason};
-use delegation::registry::AuthenticatedClient;
+use delegation::registry::{AuthenticatedClient, Moment};
 use delegation::token::Active;
 use http::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Request};
 use issuance::audit::{Decision, Entry, Kind, Record};
 use issuance::exchange;
 use issuance::mint::Signer;
+use issuance::task::KeptTask;
 use serde_json::{Map, Value, json};
 
 use crate::broker::Broker;
 use crate::denied::Denied;
 use crate::endpoint::{self, ClientRate, Received};
+use crate::evidence;
 use crate::ids;
 use crate::overload::Overloaded;
 
@@ -88,21 +90,20 @@ async fn answer(broker: &Broker, received: &Received, record: &mut Record) -> Re
     let token = received.form.get("token").ok_or(Reason::MalformedRequest).map_err(denied)?;
 
     // 2. The token: alive, and the caller's to see.
-    let authentic = endpoint::ours(broker, token).await;
-    let active = authentic
-        .as_ref()
-        .and_then(|token| token.active_at(&moment))
-        .filter(|active| is_callers(active, &client));
-    let said = active.as_ref().map_or_else(|| json!({ "active": false }), said_of);
+    let said = match evidence::task(broker, token).await {
+        Ok(task) => said_of_task(&task, &client, &moment, record),
+        Err(Reason::StoreUnavailable) => return Err(denied(Reason::StoreUnavailable)),
+        Err(_) => {
+            let authentic = endpoint::ours(broker, token).await;
+            let active = authentic.as_ref().and_then(|token| token.active_at(&moment));
+            active.filter(|active| is_callers(active, &client)).map(|active| said_of(&active, record))
+        }
+    };
 
     // 3. The record, before the answer.
-    record.decision = if active.is_some() { Decision::Allow } else { Decision::Deny };
-    record.reason = if active.is_some() { "active" } else { "inactive" }.to_owned();
-    if let Some(Active { token, .. }) = &active {
-        record.subject = Some(token.subject.clone());
-        record.jti.clone_from(&token.jti);
-        record.txn.clone_from(&token.txn);
-    }
+    record.decision = if said.is_some() { Decision::Allow } else { Decision::Deny };
+    record.reason = if said.is_some() { "active" } else { "inactive" }.to_owned();
+    let said = said.unwrap_or_else(|| json!({ "active": false }));
     let entry = Entry {
         uses,
         ..Entry::of(record.clone())
@@ -118,12 +119,29 @@ fn is_callers(active: &Active<'_, '_>, client: &AuthenticatedClient<'_>) -> bool
     token.client_id.as_ref() == Some(client.id()) || token.audiences.iter().any(receives)
 }
 
-fn said_of(active: &Active<'_, '_>) -> Value {
-    let mut said = Map::new();
-    said.insert("active".to_owned(), Value::Bool(true));
-    said.insert("token_type".to_owned(), Value::from("Bearer"));
-    said.extend(active.claims.iter().map(|(name, value)| (name.clone(), value.clone())));
-    Value::Object(said)
+fn said_of(active: &Active<'_, '_>, record: &mut Record) -> Value {
+    record.subject = Some(active.token.subject.clone());
+    record.jti.clone_from(&active.token.jti);
+    record.txn.clone_from(&active.token.txn);
+    record.task.clone_from(&active.token.task);
+    said("Bearer", active.claims.clone())
+}
+
+/// What is said of a task, to the client that opened it and the one that redeems it.
+fn said_of_task(task: &KeptTask, client: &AuthenticatedClient<'_>, moment: &Moment, record: &mut Record) -> Option<Value> {
+    if task.creator != *client.id() && task.actor != *client.id() {
+        return None;
+    }
+    let claims = task.said_at(moment)?;
+    record.task = Some(task.id.clone());
+    record.txn = task.txn();
+    Some(said("N_A", claims))
+}
+
+fn said(token_type: &str, claims: Map<String, Value>) -> Value {
+    let own = [("active", Value::Bool(true)), ("token_type", Value::from(token_type))];
+    let own = own.into_iter().map(|(name, value)| (name.to_owned(), value));
+    Value::Object(own.chain(claims).collect())
 }
 
 /// Whether a signed answer is asked for by name; `*/*` takes JSON.

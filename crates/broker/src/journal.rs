@@ -3,13 +3,15 @@
 //! On PostgreSQL several nodes write at once. Each takes what it uses up in one global order, and the row `log_head` last,
 //! so that none waits for another in a circle; that row is the order of the log, without gap or fork.
 
+mod tasks;
 mod uses;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use issuance::audit::{CommitError, Entry, Journal, Record};
+use issuance::audit::{CommitError, Entry, Journal, Record, Transaction};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -75,7 +77,7 @@ impl StoreJournal {
     ///
     /// A line without room is `Unavailable` at once; nothing of the entry happens then.
     pub(crate) fn submit(&self, entry: Entry) -> Result<oneshot::Receiver<Result<u64, CommitError>>, CommitError> {
-        if self.entries.capacity() <= overload::must_leave_free(entry.record.kind) {
+        if self.entries.capacity() <= overload::must_leave_free(&entry) {
             return Err(CommitError::Unavailable);
         }
         let (answer, answered) = oneshot::channel();
@@ -179,11 +181,21 @@ async fn batch(
     let mut transaction = connection.begin(Purpose::Write).await?;
 
     // 1. Uses, in one global order, so that two writers never wait for each other in a circle.
-    let lost = uses::take(&mut transaction, entries).await?;
+    let mut lost = uses::take(&mut transaction, entries).await?;
 
-    // 2. Transactions that begin, and the records in their order.
-    let won: Vec<_> = entries.iter().zip(&lost).filter(|(_, lost)| !**lost).map(|(entry, _)| entry).collect();
-    let begins: Vec<_> = won.iter().filter_map(|entry| entry.begins.as_ref()).collect();
+    // 2. Tasks that are opened, redeemed and ended, in one global order too.
+    tasks::change(&mut transaction, entries, &mut lost).await?;
+
+    // 3. Transactions that begin, or are needed for longer, and the records in their order.
+    let won: Vec<_> = entries.iter().zip(&lost).filter(|(_, lost)| lost.is_none()).map(|(entry, _)| entry).collect();
+    let mut begins = BTreeMap::<_, &Transaction>::new();
+    for each in won.iter().filter_map(|entry| entry.begins.as_ref()) {
+        let longest = begins.entry(&each.txn).or_insert(each);
+        if each.forget_at > longest.forget_at {
+            *longest = each;
+        }
+    }
+    let begins: Vec<_> = begins.into_values().collect();
     for chunk in begins.chunks(64) {
         let mut statement = sql("INSERT INTO transactions (txn, issuer_name, iss, sub, kind, attributes, requested_by, began, forget_at)");
         for begins in chunk {
@@ -200,7 +212,8 @@ async fn batch(
                 begins.forget_at.millis().into(),
             ]);
         }
-        transaction.execute(statement).await?;
+        let longer = " ON CONFLICT (txn) DO UPDATE SET forget_at = excluded.forget_at WHERE excluded.forget_at > transactions.forget_at";
+        transaction.execute(statement.then(longer)).await?;
     }
     let records: Vec<_> = won.iter().map(|entry| &entry.record).collect();
     let mut next = append(&mut transaction, &records).await?;
@@ -211,7 +224,7 @@ async fn batch(
         }
     }
 
-    // 3. What no living token can need is forgotten, a little at a time.
+    // 4. What no living token can need is forgotten, a little at a time.
     let now = records.first().map_or(0, |record| record.time.millis());
     if next % 64 < records.len() as u64 {
         forget(&mut transaction, now).await?;
@@ -219,21 +232,23 @@ async fn batch(
 
     // The point of no return: after this commit the records are durable, and only then may anything be signed.
     transaction.commit().await?;
-    let outcome = |lost: &bool| {
-        if *lost {
-            return Err(CommitError::AlreadyUsed);
+    let outcome = |lost: Option<CommitError>| {
+        if let Some(why) = lost {
+            return Err(why);
         }
         let index = next;
         next += 1;
         Ok(index)
     };
-    Ok(lost.iter().map(outcome).collect())
+    Ok(lost.into_iter().map(outcome).collect())
 }
 
 async fn forget(transaction: &mut StoreTransaction<'_>, now: i64) -> Result<(), sqlx::Error> {
     for expired in [
         "DELETE FROM uses WHERE (kind, issuer, id) IN (SELECT kind, issuer, id FROM uses WHERE forget_at < $1 LIMIT $2)",
         "DELETE FROM transactions WHERE txn IN (SELECT txn FROM transactions WHERE forget_at < $1 LIMIT $2)",
+        "DELETE FROM task_attempts WHERE (task, attempt) IN (SELECT task, attempt FROM task_attempts WHERE forget_at < $1 LIMIT $2)",
+        "DELETE FROM tasks WHERE id IN (SELECT id FROM tasks WHERE forget_at < $1 LIMIT $2)",
         "DELETE FROM revocations WHERE seq IN (SELECT seq FROM revocations WHERE forget_at < $1 LIMIT $2)",
     ] {
         transaction.execute(sql(expired).bind(now).bind(FORGET)).await?;

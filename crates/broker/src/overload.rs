@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use issuance::audit::Kind;
+use issuance::audit::{Entry, Kind};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Requests that are worked on at a time. Most of each one's time is the wait for its commit, which many share.
@@ -58,9 +58,11 @@ impl Gate {
 
 /// How many places of the queue an entry must find free. Requests for tokens leave some to everything else: a change of
 /// keys, configuration or standing, and a revocation, are written when tokens are refused for want of room.
-pub(crate) fn must_leave_free(kind: Kind) -> usize {
-    match kind {
-        Kind::Exchange | Kind::ClientAuth | Kind::Introspection => RESERVED,
+pub(crate) fn must_leave_free(entry: &Entry) -> usize {
+    match entry.record.kind {
+        // Whatever else it is, it ends something.
+        _ if entry.revokes.is_some() => 0,
+        Kind::Exchange | Kind::Task | Kind::ClientAuth | Kind::Introspection => RESERVED,
         Kind::Config | Kind::Key | Kind::Operator | Kind::Revocation => 0,
     }
 }

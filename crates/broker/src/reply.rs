@@ -2,11 +2,13 @@
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
+use delegation::authority::Authority;
 use delegation::details::Detail;
 use delegation::oauth::{ErrorCode, Manner, Reason, TokenType};
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use issuance::mint::Minted;
+use issuance::task::Opened;
 use serde_json::{Map, Value, json};
 
 /// A refusal, ready to be written.
@@ -22,17 +24,35 @@ pub(crate) struct Refusal {
 
 /// The reply that carries a token (RFC 6749 §5.1, RFC 8693 §2.2.1).
 pub(crate) fn issued(minted: &Minted) -> Response {
-    let mut members = Map::new();
-    members.insert("access_token".to_owned(), json!(minted.token));
-    members.insert("issued_token_type".to_owned(), json!(TokenType::AccessToken.as_str()));
-    members.insert("token_type".to_owned(), json!("Bearer"));
-    members.insert("expires_in".to_owned(), json!(minted.expires_in));
-    let scopes: Vec<_> = minted.authority.scopes.iter().map(|scope| scope.as_str()).collect();
+    let own = [
+        ("access_token", json!(minted.token)),
+        ("issued_token_type", json!(TokenType::AccessToken.as_str())),
+        ("token_type", json!("Bearer")),
+        ("expires_in", json!(minted.expires_in)),
+    ];
+    with_authority(own, &minted.authority)
+}
+
+/// The reply that carries a task token, which is no access token (RFC 8693 §2.2.1).
+pub(crate) fn opened(opened: &Opened) -> Response {
+    let own = [
+        ("access_token", json!(opened.token.expose())),
+        ("issued_token_type", json!(TokenType::Task.as_str())),
+        ("token_type", json!("N_A")),
+        ("expires_in", json!(opened.expires_in)),
+        ("task_id", json!(opened.id)),
+    ];
+    with_authority(own, &opened.authority)
+}
+
+fn with_authority<const N: usize>(own: [(&str, Value); N], authority: &Authority) -> Response {
+    let mut members: Map<String, Value> = own.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let scopes: Vec<_> = authority.scopes.iter().map(|scope| scope.as_str()).collect();
     if !scopes.is_empty() {
         members.insert("scope".to_owned(), json!(scopes.join(" ")));
     }
-    if !minted.authority.details.is_empty() {
-        let details = minted.authority.details.iter().map(Detail::to_json);
+    if !authority.details.is_empty() {
+        let details = authority.details.iter().map(Detail::to_json);
         members.insert("authorization_details".to_owned(), Value::from_iter(details));
     }
     json_reply(StatusCode::OK, &Value::Object(members))

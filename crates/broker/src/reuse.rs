@@ -135,7 +135,8 @@ pub(crate) async fn again(
         Ok(again) => match write(broker, again.entry).await {
             Ok(()) => Ok(again.minted),
             Err(CommitError::AlreadyUsed) => Err(NotAgain::Used),
-            Err(CommitError::Unavailable) => Err(NotAgain::Refused(Reason::StoreUnavailable)),
+            // A reuse changes no task.
+            Err(CommitError::Over(_) | CommitError::Unavailable) => Err(NotAgain::Refused(Reason::StoreUnavailable)),
         },
     }
 }

@@ -14,11 +14,12 @@ use http::header::{AUTHORIZATION, CACHE_CONTROL};
 use http::{HeaderValue, Request, StatusCode};
 use issuance::audit::{Decision, Entry, Kind, Record};
 use issuance::exchange;
+use issuance::task::Status;
 
 use crate::broker::Broker;
 use crate::denied::Denied;
 use crate::endpoint::{self, ClientRate, Received};
-use crate::ids;
+use crate::{evidence, ids, task_end};
 
 /// Serves one request: 200 once what was named is dead for good, also if there was nothing to end.
 ///
@@ -59,7 +60,17 @@ async fn end(broker: &Broker, received: &Received, record: &mut Record) -> Resul
     let denied = |reason| Denied::of_client(reason, uses.clone());
     let token = received.form.get("token").ok_or(Reason::MalformedRequest).map_err(denied)?;
 
-    // 2. What it names.
+    // 2. What it names: a task, whose creator and actor may end it,
+    match evidence::task(broker, token).await {
+        Ok(task) if task.creator == *client.id() || task.actor == *client.id() => {
+            record.kind = Kind::Task;
+            return task_end::end(broker, &task, Status::Cancelled, uses, &moment, record).await;
+        }
+        Ok(_) => return Err(denied(Reason::NotYours)),
+        Err(Reason::StoreUnavailable) => return Err(denied(Reason::StoreUnavailable)),
+        Err(_) => {}
+    }
+    // or a token.
     let authentic = endpoint::ours(broker, token).await;
     let named = authentic.as_ref().and_then(|token| token.issued_to(&moment));
     let revokes = match named {

@@ -11,6 +11,7 @@ mod revocations;
 mod standing;
 mod statement;
 mod tables;
+mod tasks;
 
 pub use address::{AddressError, StoreAddress};
 pub use backup::{Backup, BackupEnd, BackupError, BackupHead};

@@ -10,27 +10,22 @@ use axum::extract::State;
 use axum::response::Response;
 use delegation::oauth::{ClientCredentialsRequest, Form, GrantType, JwtBearerRequest, Manner, Reason, TokenExchangeRequest, TokenType};
 use delegation::registry::{AuthenticatedClient, Moment};
-use delegation::revocation::Line;
-use delegation::token::{
-    Authentic, AuthenticateError, IdJag, Introspected, OpaqueToken, SubjectToken, TokenError, TokenKind, Unverified, Verified,
-};
+use delegation::revocation::{Line, MarkKind};
+use delegation::token::{IdJag, SubjectToken, Verified};
 use http::Request;
 use http::header::AUTHORIZATION;
-use issuance::audit::{self, CommitError, Kind, Record, Transaction};
-use issuance::exchange::{self, Exchange};
-use issuance::mint::{self, Minted};
+use issuance::audit::{self, CommitError, Kind, Record};
+use issuance::exchange::{self, Exchange, Fresh};
+use issuance::mint::{self, MintError, Minted};
 use issuance::policy;
+use issuance::task::{OpenTask, Opened, Opening, mint_task};
 
 use crate::broker::{Broker, InForce};
 use crate::denied::{Denied, Shown};
 use crate::endpoint::{self, ClientRate, Received};
-use crate::id_jag;
-use crate::ids;
-use crate::keys::OURS;
 use crate::overload::Overloaded;
-use crate::remembered::{Digest, Memory};
-use crate::reply;
 use crate::reuse::{self, Door, NotAgain};
+use crate::{evidence, id_jag, ids, reply};
 
 /// Serves one request: a token, or why not.
 pub(crate) async fn token(State(broker): State<Arc<Broker>>, Extension(peer): Extension<SocketAddr>, request: Request<Body>) -> Response {
@@ -50,7 +45,8 @@ pub(crate) async fn token(State(broker): State<Arc<Broker>>, Extension(peer): Ex
 
     // 9. Reply. A refusal is on record before it is answered, and a credential that was shown is used up by it.
     let response = match answered {
-        Ok(minted) => reply::issued(&minted),
+        Ok(Answer::Token(minted)) => reply::issued(&minted),
+        Ok(Answer::Task(opened)) => reply::opened(&opened),
         Err(denied) => endpoint::refuse(&broker, peer, header_used, denied, record).await,
     };
     broker.telemetry().answered(response.status().as_u16(), started.elapsed());
@@ -64,7 +60,7 @@ pub(crate) async fn decide(
     form: &Form,
     authorization: Option<&str>,
     record: &mut Record,
-) -> Result<Minted, Denied> {
+) -> Result<Answer, Denied> {
     // 2. Moment, once; client.
     let in_force = broker.in_force();
     let moment = broker.moment(&in_force);
@@ -80,17 +76,19 @@ pub(crate) async fn decide(
     if !client.client().grants.contains(&grant) {
         return Err(shown.denied(Reason::UnauthorizedClient));
     }
-    let fresh = exchange::Fresh {
+    let fresh = Fresh {
         jti: ids::jti(),
         txn: ids::txn(),
     };
     // 4. Tokens; 5. proposal.
-    let (held, proposed) = match grant {
+    let proposed = match grant {
         GrantType::TokenExchange => {
             let request = TokenExchangeRequest::parse(form).map_err(|reason| shown.denied(reason))?;
+            if request.opens.is_some() && matches!(door, Door::Boundary(_)) {
+                return Err(shown.denied(Reason::UnsupportedTokenType));
+            }
             let proposed = propose(broker, &in_force, &moment, &client, &request, fresh, record).await;
-            let (subject, proposed) = proposed.map_err(|reason| shown.denied(reason))?;
-            (Some(Held::Subject(subject)), Ok(proposed))
+            proposed.map_err(|reason| shown.denied(reason))?
         }
         GrantType::JwtBearer => {
             let request = JwtBearerRequest::parse(form).map_err(|reason| shown.denied(reason))?;
@@ -99,75 +97,88 @@ pub(crate) async fn decide(
             // From here on a refusal uses the grant up too.
             shown.uses = exchange::uses_by_grant(&client, &id_jag);
             let proposed = Exchange::propose_by_grant(&moment, &client, &id_jag, &request.asked, fresh, record);
-            (Some(Held::Grant(id_jag)), proposed)
+            Proposed::Token(
+                Some(Held::Grant(id_jag)),
+                Box::new(proposed.map_err(|reason| shown.denied(reason))?),
+            )
         }
         GrantType::ClientCredentials => {
             let request = ClientCredentialsRequest::parse(form).map_err(|reason| shown.denied(reason))?;
-            (None, Exchange::propose_for_itself(&moment, &client, &request.asked, fresh, record))
+            let proposed = Exchange::propose_for_itself(&moment, &client, &request.asked, fresh, record);
+            Proposed::Token(None, Box::new(proposed.map_err(|reason| shown.denied(reason))?))
         }
     };
-    let proposed = proposed.map_err(|reason| shown.denied(reason))?;
 
-    // 6. Policy.
-    let permit = policy::decide(&in_force.policy, proposed, record).map_err(|reason| shown.denied(reason))?;
+    let finisher = Arc::clone(broker);
+    match proposed {
+        Proposed::Task(held, opening) => {
+            // 6. Policy, and the view again.
+            let permit = policy::decide(&in_force.policy, *opening, record).map_err(|reason| shown.denied(reason))?;
+            ended(broker, &client, Some(&held), record).map_err(|reason| shown.denied(reason))?;
 
-    // The view again, right before the commit: what was revoked meanwhile is not issued.
-    if held.is_some_and(|held| broker.view().kills(&held.line()).is_some()) {
-        return Err(shown.denied(Reason::SubjectTokenRevoked));
-    }
-    if broker.view().is_client_disabled(client.id()) {
-        return Err(shown.denied(Reason::ClientAuthenticationFailed));
-    }
-    if record.subject.as_ref().is_some_and(|subject| broker.view().is_subject_disabled(subject)) {
-        return Err(shown.denied(Reason::SubjectDisabled));
-    }
+            // 7. Commit; 8. the task's token.
+            let entry = record.clone();
+            let finish = async move {
+                let recorded = audit::commit(finisher.journal(), permit, entry).await?;
+                Ok(Answer::Task(mint_task(recorded)))
+            };
+            finished(finish, shown, record).await
+        }
+        Proposed::Token(held, exchange) => {
+            // 6. Policy, and the view again.
+            let permit = policy::decide(&in_force.policy, *exchange, record).map_err(|reason| shown.denied(reason))?;
+            ended(broker, &client, held.as_ref(), record).map_err(|reason| shown.denied(reason))?;
 
-    // A front door may get what was minted before, if this permit is that one again.
-    let request = reuse::Request::at(door, client.id(), form, record);
-    let permit = match request {
-        None => permit,
-        Some(request) => match reuse::again(broker, request, permit, &moment, record).await {
-            Ok(minted) => return Ok(minted),
-            Err(NotAgain::Mint(permit)) => *permit,
-            Err(NotAgain::Used) => return Err(shown.denied_as_used(record)),
-            Err(NotAgain::Refused(reason)) => return Err(Denied::recorded_anew(reason, shown.manner, record)),
-        },
-    };
+            // A front door may get what was minted before, if this permit is that one again.
+            let request = reuse::Request::at(door, client.id(), form, record);
+            let permit = match request {
+                None => permit,
+                Some(request) => match reuse::again(broker, request, permit, &moment, record).await {
+                    Ok(minted) => return Ok(Answer::Token(minted)),
+                    Err(NotAgain::Mint(permit)) => *permit,
+                    Err(NotAgain::Used) => return Err(shown.denied_as_used(record)),
+                    Err(NotAgain::Refused(reason)) => return Err(Denied::recorded_anew(reason, shown.manner, record)),
+                },
+            };
 
-    // 7. Commit; 8. mint. In a task of their own: a client that hangs up cannot come between the two.
-    let (finisher, entry) = (Arc::clone(broker), record.clone());
-    let finish = async move {
-        let recorded = audit::commit(finisher.journal(), permit, entry).await.map_err(|error| match error {
-            CommitError::AlreadyUsed => Unminted::Used,
-            CommitError::Unavailable => Unminted::Refused(Reason::StoreUnavailable),
-        })?;
-        finisher.telemetry().recorded();
-        let minted = match request {
-            None => mint::mint(finisher.signer(), recorded, finisher.now()).await,
-            Some(request) => issuance::reuse::mint_reusable(finisher.signer(), recorded, finisher.now())
-                .await
-                .map(|(minted, reusable)| {
-                    finisher.reuse().keep(request, reusable);
-                    minted
-                }),
-        };
-        minted.map_err(|error| match error {
-            mint::MintError::Expired => Unminted::Refused(Reason::SubjectTokenExpired),
-            mint::MintError::Signer(_) => Unminted::Refused(Reason::StoreUnavailable),
-        })
-    };
-    match tokio::spawn(finish).await {
-        Ok(Ok(minted)) => Ok(minted),
-        Ok(Err(Unminted::Used)) => Err(shown.denied_as_used(record)),
-        Ok(Err(Unminted::Refused(reason))) => Err(Denied::recorded_anew(reason, shown.manner, record)),
-        Err(_) => Err(Denied::recorded_anew(Reason::StoreUnavailable, shown.manner, record)),
+            // 7. Commit; 8. mint.
+            let entry = record.clone();
+            let finish = async move {
+                let recorded = audit::commit(finisher.journal(), permit, entry).await?;
+                finisher.telemetry().recorded();
+                let minted = match request {
+                    None => mint::mint(finisher.signer(), recorded, finisher.now()).await?,
+                    Some(request) => {
+                        let (minted, reusable) = issuance::reuse::mint_reusable(finisher.signer(), recorded, finisher.now()).await?;
+                        finisher.reuse().keep(request, reusable);
+                        minted
+                    }
+                };
+                Ok(Answer::Token(minted))
+            };
+            finished(finish, shown, record).await
+        }
     }
+}
+
+/// What a request is answered with.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Token(Minted),
+    Task(Opened),
+}
+
+/// What is proposed, with what the client has shown for it.
+enum Proposed<'m> {
+    Token(Option<Held<'m>>, Box<Exchange>),
+    Task(Held<'m>, Box<Opening>),
 }
 
 /// What a client has shown for its subject.
 enum Held<'m> {
     Subject(Verified<'m, SubjectToken>),
     Grant(Verified<'m, IdJag>),
+    Task(OpenTask<'m>),
 }
 
 impl Held<'_> {
@@ -176,153 +187,107 @@ impl Held<'_> {
         match self {
             Self::Subject(token) => token.line(),
             Self::Grant(grant) => grant.subject.line(),
+            Self::Task(task) => task.line(),
         }
     }
 }
 
+/// The view again, right before the commit: for what ended meanwhile nothing is issued.
+fn ended(broker: &Broker, client: &AuthenticatedClient<'_>, held: Option<&Held<'_>>, record: &Record) -> Result<(), Reason> {
+    let view = broker.view();
+    match held.and_then(|held| view.kills(&held.line())) {
+        Some(MarkKind::Task) if matches!(held, Some(Held::Task(_))) => return Err(Reason::TaskCancelled),
+        Some(_) => return Err(Reason::SubjectTokenRevoked),
+        None => {}
+    }
+    if view.is_client_disabled(client.id()) {
+        return Err(Reason::ClientAuthenticationFailed);
+    }
+    if record.subject.as_ref().is_some_and(|subject| view.is_subject_disabled(subject)) {
+        return Err(Reason::SubjectDisabled);
+    }
+    Ok(())
+}
+
 /// Why a permit ended without a token.
 enum Unminted {
-    /// Something that it uses up had been used before: nothing happened.
-    Used,
+    /// Nothing of it happened.
+    Lost(CommitError),
     /// Whatever it uses up is used, or may be.
     Refused(Reason),
 }
 
-/// Steps 4 and 5: from the tokens' bytes to a proposal.
+impl From<CommitError> for Unminted {
+    fn from(error: CommitError) -> Self {
+        Self::Lost(error)
+    }
+}
+
+impl From<MintError> for Unminted {
+    fn from(error: MintError) -> Self {
+        Self::Refused(match error {
+            MintError::Expired => Reason::SubjectTokenExpired,
+            MintError::Signer(_) => Reason::StoreUnavailable,
+        })
+    }
+}
+
+/// Runs `finish`, from the commit to the answer, in a task of its own: a client that hangs up cannot come between the two.
+async fn finished(
+    finish: impl Future<Output = Result<Answer, Unminted>> + Send + 'static,
+    shown: Shown,
+    record: &mut Record,
+) -> Result<Answer, Denied> {
+    match tokio::spawn(finish).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(Unminted::Lost(CommitError::AlreadyUsed))) => Err(shown.denied_as_used(record)),
+        Ok(Err(Unminted::Lost(CommitError::Over(over)))) => {
+            record.id = ids::decision();
+            Err(shown.denied(over.reason()))
+        }
+        Ok(Err(Unminted::Refused(reason))) => Err(Denied::recorded_anew(reason, shown.manner, record)),
+        Ok(Err(Unminted::Lost(CommitError::Unavailable))) | Err(_) => {
+            Err(Denied::recorded_anew(Reason::StoreUnavailable, shown.manner, record))
+        }
+    }
+}
+
+/// Steps 4 and 5 of an exchange: from the tokens' bytes to a proposal.
 async fn propose<'m>(
     broker: &Broker,
     in_force: &InForce,
     moment: &'m Moment,
     client: &AuthenticatedClient<'m>,
     request: &TokenExchangeRequest,
-    fresh: exchange::Fresh,
+    fresh: Fresh,
     record: &mut Record,
-) -> Result<(Verified<'m, SubjectToken>, Exchange), Reason> {
-    let subject = subject(broker, in_force, moment, &request.subject.token, request.subject.declared).await?;
-    let actors = &broker.remembered().actors;
-    let acting = match &request.actor {
-        None => None,
-        Some(actor) => {
-            let shown = Digest::of(&actor.token);
-            let token = authentic(broker, actors, moment, &actor.token, &shown, ACTOR).await?;
-            Some((shown, token, actor))
-        }
-    };
-    let actor = match &acting {
-        None => None,
-        Some((shown, token, shown_as)) => {
-            let actor = token.at(moment, shown_as.declared).map_err(|error| refusal(error, ACTOR))?;
-            actors.keep(*shown, token, actor.exp, shown_as.token.len());
-            Some(actor)
-        }
-    };
-    let kept = match &subject.txn {
-        None => None,
-        Some(txn) => Some(kept(broker, txn).await?),
-    };
-    let proposed = Exchange::propose(
-        moment,
-        client,
-        &subject,
-        actor.as_ref(),
-        kept.as_ref(),
-        &request.asked,
-        fresh,
-        record,
-    )?;
-    Ok((subject, proposed))
-}
+) -> Result<Proposed<'m>, Reason> {
+    let (asked, subject) = (&request.asked, &request.subject);
 
-/// The subject token: signed by its issuer, or opaque and vouched for by the one issuer that is asked about such.
-async fn subject<'m>(
-    broker: &Broker,
-    in_force: &InForce,
-    moment: &'m Moment,
-    token: &str,
-    declared: TokenType,
-) -> Result<Verified<'m, SubjectToken>, Reason> {
-    let verified = match (&in_force.introspection, OpaqueToken::parse(token)) {
-        (Some(issuer), Some(opaque)) if declared == TokenType::AccessToken => {
-            let reply = issuer.ask(broker.fetcher(), &opaque).await.map_err(|_| Reason::IssuerUnavailable)?;
-            Introspected::read(&issuer.issuer, opaque, &reply).and_then(|reply| reply.at(moment, declared))
-        }
-        _ => {
-            let (subjects, shown) = (&broker.remembered().subjects, Digest::of(token));
-            let authentic = authentic(broker, subjects, moment, token, &shown, SUBJECT).await?;
-            let verified = authentic.at(moment, declared);
-            if let Ok(subject) = &verified {
-                subjects.keep(shown, &authentic, subject.exp, token.len());
-            }
-            verified
-        }
-    };
-    verified.map_err(|error| refusal(error, SUBJECT))
-}
-
-/// What was kept when the transaction began; if it cannot be had, nothing is decided without it.
-async fn kept(broker: &Broker, txn: &str) -> Result<Transaction, Reason> {
-    match broker.store().transaction(txn).await {
-        Ok(Some(transaction)) => Ok(transaction),
-        Ok(None) | Err(_) => Err(Reason::StoreUnavailable),
+    // A task is redeemed: everything is decided again.
+    if subject.declared == TokenType::Task {
+        let task = evidence::task(broker, &subject.token).await?;
+        let task = task.shown_by(moment, client, &request.attempt)?;
+        let actor = evidence::actor(broker, moment, request.actor.as_ref()).await?;
+        let kept = evidence::transaction(broker, task.txn().unwrap_or_default()).await?;
+        let exchange = Exchange::propose_by_task(moment, client, &task, actor.as_ref(), &kept, asked, fresh, record)?;
+        return Ok(Proposed::Token(Some(Held::Task(task)), Box::new(exchange)));
     }
-}
 
-/// The reasons of one of the two tokens.
-#[derive(Clone, Copy)]
-pub(crate) struct Reasons {
-    invalid: Reason,
-    expired: Reason,
-    revoked: Reason,
-}
-
-pub(crate) const SUBJECT: Reasons = Reasons {
-    invalid: Reason::SubjectTokenInvalid,
-    expired: Reason::SubjectTokenExpired,
-    revoked: Reason::SubjectTokenRevoked,
-};
-const ACTOR: Reasons = Reasons {
-    invalid: Reason::ActorTokenInvalid,
-    expired: Reason::ActorTokenExpired,
-    revoked: Reason::ActorTokenRevoked,
-};
-
-/// A token that was verified before under the keys of now is not verified again.
-async fn authentic<K: TokenKind>(
-    broker: &Broker,
-    memory: &Memory<K>,
-    moment: &Moment,
-    token: &str,
-    shown: &Digest,
-    reasons: Reasons,
-) -> Result<Arc<Authentic<K>>, Reason> {
-    let bad = |error: AuthenticateError| {
-        tracing::debug!(%error, "token refused");
-        reasons.invalid
-    };
-    let keys_of = |issuer: &str| match moment.snapshot.issuers.get(issuer) {
-        _ if issuer == moment.snapshot.issuer => Ok(OURS),
-        Some(issuer) => Ok(issuer.name.as_str()),
-        None => Err(reasons.invalid),
-    };
-    if let Some(known) = memory.find(shown, moment.now) {
-        let keys = broker.keys().current(keys_of(known.issuer())?).await.map_err(|_| Reason::IssuerUnavailable)?;
-        if let Some(authentic) = known.under(&keys) {
-            return Ok(authentic);
+    let subject = evidence::subject(broker, in_force, moment, subject).await?;
+    let actor = evidence::actor(broker, moment, request.actor.as_ref()).await?;
+    let kept = evidence::kept(broker, &subject).await?;
+    match &request.opens {
+        None => {
+            let exchange = Exchange::propose(moment, client, &subject, actor.as_ref(), &kept, asked, fresh, record)?;
+            Ok(Proposed::Token(Some(Held::Subject(subject)), Box::new(exchange)))
         }
-    }
-    let token = Unverified::<K>::parse(token).map_err(bad)?;
-    let name = keys_of(token.claimed_issuer())?;
-    let authenticated = broker.keys().authenticate(name, &token).await.map_err(|_| Reason::IssuerUnavailable)?;
-    authenticated.map(Arc::new).map_err(bad)
-}
-
-pub(crate) fn refusal(error: TokenError, reasons: Reasons) -> Reason {
-    tracing::debug!(%error, "token refused");
-    match error {
-        TokenError::Invalid(_) => reasons.invalid,
-        TokenError::Expired => reasons.expired,
-        TokenError::Revoked => reasons.revoked,
-        TokenError::SubjectDisabled => Reason::SubjectDisabled,
-        TokenError::ProofMissing => Reason::InvalidDpopProof,
+        Some(wanted) => {
+            record.kind = Kind::Task;
+            let fresh = ids::task(fresh.txn).ok_or(Reason::StoreUnavailable)?;
+            let kept = kept.transaction.as_ref();
+            let opening = Opening::propose(moment, client, &subject, actor.as_ref(), kept, asked, wanted, fresh, record)?;
+            Ok(Proposed::Task(Held::Subject(subject), Box::new(opening)))
+        }
     }
 }

@@ -8,4 +8,7 @@ mod request;
 pub use form::{Form, FormError, decode_credential};
 pub use names::{AudienceId, ClientId, GrantType, InvalidName, Scope, TokenType, parse_scope};
 pub use reason::{ErrorCode, Manner, Reason};
-pub use request::{ActorPart, AskedPart, ClientCredentialsRequest, JwtBearerRequest, RequestError, SubjectPart, TokenExchangeRequest};
+pub use request::{
+    ActorPart, AskedPart, AttemptPart, ClientCredentialsRequest, JwtBearerRequest, RequestError, SubjectPart, TaskPart,
+    TokenExchangeRequest,
+};

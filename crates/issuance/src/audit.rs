@@ -11,14 +11,14 @@ use delegation::oauth::Reason;
 use delegation::revocation::Revocation;
 use delegation::time::Timestamp;
 
-use crate::exchange::Exchange;
-use crate::policy::Permit;
+use crate::policy::{Permit, Proposal};
+use crate::task::{Over, TaskChange};
 
 /// A durable, append-only list of records, and the memory of what has been used up.
 ///
 /// Contract. `Ok`: the entry's record has its place in the order, survives a crash of this process and of this
-/// machine, every use in it was unused and is now used, and its transaction is kept, all in one commit.
-/// `AlreadyUsed`: nothing of this entry happened. `Unavailable`: unknown; the caller must not act on it.
+/// machine, every use in it was unused and is now used, its transaction is kept, and its task is changed as it says, all in
+/// one commit. `AlreadyUsed` and `Over`: nothing of this entry happened. `Unavailable`: unknown; the caller must not act on it.
 /// Calls may overlap; entries that overlap may share one commit, and one that loses leaves the others alone.
 /// A call whose future is dropped may or may not have happened.
 pub trait Journal: Send + Sync {
@@ -37,6 +37,8 @@ pub struct Entry {
     pub begins: Option<Transaction>,
     /// What this decision ends: whoever looks after the commit finds it dead.
     pub revokes: Option<Revocation>,
+    /// What this decision changes about a task.
+    pub task: Option<TaskChange>,
 }
 
 impl Entry {
@@ -47,6 +49,7 @@ impl Entry {
             uses: Vec::new(),
             begins: None,
             revokes: None,
+            task: None,
         }
     }
 }
@@ -108,6 +111,9 @@ pub enum CommitError {
     /// Something in it had been used before; nothing of the entry happened.
     #[error("already used")]
     AlreadyUsed,
+    /// The task that it would change is over; nothing of the entry happened.
+    #[error("the task is over")]
+    Over(Over),
     /// Whether it happened is not known.
     #[error("the journal is not available")]
     Unavailable,
@@ -147,22 +153,15 @@ impl<T> Recorded<T> {
     }
 }
 
-/// Makes the record of a permitted exchange durable, with all that it uses up and begins.
-pub async fn commit<J: Journal>(
+/// Makes the record of what is permitted durable, with all that it uses up, begins and changes.
+pub async fn commit<J: Journal, T: Proposal>(
     journal: &J,
-    permit: Permit<Exchange>,
+    permit: Permit<T>,
     mut record: Record,
-) -> Result<Recorded<Permit<Exchange>>, CommitError> {
-    let exchange = &permit.permitted;
+) -> Result<Recorded<Permit<T>>, CommitError> {
     record.decision = Decision::Allow;
     record.reason = "permitted".to_owned();
-    record.jti = Some(exchange.jti.clone());
-    let entry = Entry {
-        uses: exchange.uses.clone(),
-        begins: exchange.begins.clone(),
-        ..Entry::of(record)
-    };
-    let index = journal.commit(entry).await?;
+    let index = journal.commit(permit.permitted.entry(record)).await?;
     Ok(Recorded { value: permit, index })
 }
 

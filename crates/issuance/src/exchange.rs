@@ -1,30 +1,32 @@
 //! A proposed exchange: never wider than its evidence, and not allowed yet.
 
-mod addressed;
-mod asked;
+pub(crate) mod addressed;
+pub(crate) mod asked;
+pub(crate) mod ceiling;
 mod lifetime;
 
-use delegation::authority::{Authority, Uncovered, atoms};
+use delegation::authority::{Authority, atoms};
 use delegation::chain::{Actor, ActorChain};
 use delegation::details::Detail;
 use delegation::identity::{AttributeValue, OUR_NAME, Subject, SubjectKind};
 use delegation::oauth::{AskedPart, AudienceId, ClientId, Reason};
-use delegation::registry::{AuthenticatedClient, Ceiling, Moment};
+use delegation::registry::{AuthenticatedClient, Moment};
 use delegation::revocation::Line;
 use delegation::time::Timestamp;
 use delegation::token::{ActorToken, GrantEvidence, IdJag, SubjectEvidence, SubjectToken, Verified};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::audit::{Record, Transaction, Use, UseKind};
-use crate::policy::{ClientFacts, Inquiry, Question, SubjectFacts};
+use crate::audit::{Entry, Record, Transaction, Use, UseKind};
+use crate::policy::{ClientFacts, Inquiry, Proposal, Question, SubjectFacts, TaskFacts};
+use crate::task::{KeptTask, OpenTask, Slot, TaskChange};
 
 /// No more questions than this are put to policy for one exchange.
-const MOST_QUESTIONS: usize = 64;
+pub(crate) const MOST_QUESTIONS: usize = 64;
 
 /// One exchange, proposed: what would be issued if policy allows it and the journal keeps it.
 ///
-/// Made only by [`propose`](Self::propose), [`propose_by_grant`](Self::propose_by_grant) and
-/// [`propose_for_itself`](Self::propose_for_itself), so its authority is within the subject token's, its expiry is no later, it has exactly one audience, and its chain is whole.
+/// Made only by [`propose`](Self::propose), [`propose_by_task`](Self::propose_by_task),
+/// [`propose_by_grant`](Self::propose_by_grant) and [`propose_for_itself`](Self::propose_for_itself), so its authority is within the subject token's, its expiry is no later, it has exactly one audience, and its chain is whole.
 #[derive(Clone, Debug)]
 pub struct Exchange {
     pub(crate) issuer: String,
@@ -42,6 +44,10 @@ pub struct Exchange {
     pub(crate) chain: Vec<String>,
     pub(crate) jti: String,
     pub(crate) txn: String,
+    /// The task that it hangs from.
+    pub(crate) task: Option<String>,
+    /// The place in that task's count that it takes; only a token that is made of the task itself takes one.
+    pub(crate) slot: Option<Slot>,
     pub(crate) auth_time: Option<Timestamp>,
     pub(crate) acr: Option<String>,
     pub(crate) amr: Option<Vec<String>>,
@@ -63,7 +69,7 @@ pub struct Fresh {
 impl Exchange {
     /// Proposes an exchange of `subject` for a token toward the audience that `asked` names.
     ///
-    /// `kept` is the transaction of one of our own tokens. What becomes known goes into `record`, so that a refusal
+    /// `kept` is what is kept of one of our own tokens: its transaction, and its task. What becomes known goes into `record`, so that a refusal
     /// at any step says as much as was known. Nothing is allowed yet; see [`decide`](crate::policy::decide).
     ///
     /// RFC 8693 §2.1, RFC 8707 §2; the rules are those of the contract, *An exchange*.
@@ -76,18 +82,50 @@ impl Exchange {
         client: &AuthenticatedClient<'m>,
         subject: &Verified<'m, SubjectToken>,
         actor: Option<&Verified<'m, ActorToken>>,
-        kept: Option<&Transaction>,
+        kept: &Kept,
         asked: &AskedPart,
         fresh: Fresh,
         record: &mut Record,
     ) -> Result<Self, Reason> {
         // 1. Who may exchange it.
         note(subject, record);
-        addressed::check(moment, client, subject, actor)?;
+        addressed::check(moment, client, subject, actor, client.id())?;
         let evidence = Evidence {
             subject,
             not_after: actor.map_or(subject.exp, |actor| subject.exp.min(actor.exp)),
-            kept,
+            kept: kept.transaction.as_ref(),
+            task: kept.task_of(subject, moment)?,
+            redeems: None,
+            uses: uses(client),
+        };
+        Self::from_evidence(moment, client, evidence, asked, fresh, record)
+    }
+
+    /// Proposes a token of `task`, which takes the place of a subject token; `kept` is its transaction.
+    ///
+    /// Everything is decided again, with what is known now; the token takes a place in the task's count.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is a separate piece of evidence, and a struct of them would be made here only"
+    )]
+    pub fn propose_by_task<'m>(
+        moment: &'m Moment,
+        client: &AuthenticatedClient<'m>,
+        task: &OpenTask<'m>,
+        actor: Option<&Verified<'m, ActorToken>>,
+        kept: &Transaction,
+        asked: &AskedPart,
+        fresh: Fresh,
+        record: &mut Record,
+    ) -> Result<Self, Reason> {
+        note(&task.evidence, record);
+        addressed::check_actor(client, actor)?;
+        let evidence = Evidence {
+            subject: &task.evidence,
+            not_after: actor.map_or(task.evidence.exp, |actor| task.evidence.exp.min(actor.exp)),
+            kept: Some(kept),
+            task: Some(task.facts.clone()),
+            redeems: Some(task.attempt.clone()),
             uses: uses(client),
         };
         Self::from_evidence(moment, client, evidence, asked, fresh, record)
@@ -110,6 +148,8 @@ impl Exchange {
             subject: &grant.subject,
             not_after: grant.subject.exp,
             kept: None,
+            task: None,
+            redeems: None,
             uses: uses_by_grant(client, grant),
         };
         Self::from_evidence(moment, client, evidence, asked, fresh, record)
@@ -128,22 +168,12 @@ impl Exchange {
             subject,
             not_after,
             kept,
+            task,
+            redeems,
             uses,
         } = evidence;
         // 2. What was read of the subject when the transaction began.
-        let began = match (&subject.facts, kept) {
-            (Some(facts), _) => Transaction {
-                txn: fresh.txn,
-                subject: subject.subject.clone(),
-                kind: facts.kind,
-                attributes: facts.attributes.clone(),
-                requested_by: facts.requested_by.clone(),
-                began: moment.now,
-                forget_at: subject.exp,
-            },
-            (None, Some(kept)) if kept.subject == subject.subject => kept.clone(),
-            (None, _) => return Err(Reason::StoreUnavailable),
-        };
+        let (began, is_new) = transaction(moment, subject, kept, fresh.txn)?;
         record.txn = Some(began.txn.clone());
         record.requested_by = began.requested_by.clone();
 
@@ -158,28 +188,11 @@ impl Exchange {
         }
 
         // 4. Authority: covered whole, or refused whole.
-        let ceiling = (subject.ceiling == Ceiling::Scope).then(|| Authority {
-            details: [subject.authority.details.as_slice(), &subject.onward].concat(),
-            scopes: subject.authority.scopes.clone(),
-        });
-        if let Some(ceiling) = &ceiling {
-            let asked_onward = Authority {
-                details: onward.clone(),
-                ..Authority::default()
-            };
-            let within = authority.is_within(ceiling, &moment.snapshot.types);
-            if let Err(uncovered) = within.and_then(|()| asked_onward.is_within(ceiling, &moment.snapshot.types)) {
-                record.inputs = why_uncovered(&uncovered, ceiling, &subject.unmapped_scopes);
-                return Err(if subject.unmapped_scopes.is_empty() {
-                    Reason::WiderThanSubject
-                } else {
-                    Reason::ScopeNotMapped
-                });
-            }
-        }
+        ceiling::check(moment, subject, &authority, &onward, record)?;
 
         // 5. Lifetime and chain.
-        let expires_at = lifetime::expiry(moment, audience, asked.expires_in, Some(not_after));
+        let later = task.as_ref().is_some_and(|task| task.deferred);
+        let expires_at = lifetime::expiry(moment, audience, asked.expires_in, Some(not_after), later);
         let us = Actor {
             iss: moment.snapshot.issuer.clone(),
             sub: client.id().to_string(),
@@ -201,7 +214,6 @@ impl Exchange {
             };
             Some((name.clone(), value))
         };
-        let us_before = |actor: &Actor| (actor.iss == moment.snapshot.issuer).then(|| ClientId::parse(&actor.sub).ok()).flatten();
         let inquiry = Inquiry {
             client: ClientFacts::from(client.client()),
             subject: SubjectFacts {
@@ -214,15 +226,22 @@ impl Exchange {
             expires_in: expires_at.seconds() - moment.now.seconds(),
             subject_age_seconds: moment.now.seconds() - began.began.seconds(),
             requested_by: began.requested_by.clone(),
-            chain: subject.act.iter().flat_map(ActorChain::iter).filter_map(us_before).collect(),
+            chain: clients_of(moment, subject.act.as_ref()),
             client_ip: record.client_ip,
             sender_constrained: false,
             auth_age_seconds: subject.auth_time.map(|at| moment.now.seconds() - at.seconds()),
             acr: subject.acr.clone(),
+            task,
             questions: questions(&authority, &onward)?,
         };
         record.expires_in = Some(inquiry.expires_in);
-        record.inputs = under(ceiling.as_ref(), &inquiry);
+        record.inputs = under(ceiling::of(subject).as_ref(), std::slice::from_ref(&inquiry));
+        let slot = redeems.zip(subject.task.clone()).map(|(attempt, task)| Slot {
+            task,
+            attempt,
+            now: moment.now,
+            until: expires_at,
+        });
         Ok(Self {
             issuer: moment.snapshot.issuer.clone(),
             client: client.id().clone(),
@@ -238,13 +257,15 @@ impl Exchange {
             chain: subject.chain.clone(),
             jti: fresh.jti,
             txn: began.txn.clone(),
+            task: subject.task.clone(),
+            slot,
             auth_time: subject.auth_time,
             acr: subject.acr.clone(),
             amr: subject.amr.clone(),
             claims: audience.claims.iter().filter_map(carried).collect(),
             inquiry,
             uses,
-            begins: subject.facts.is_some().then_some(began),
+            begins: is_new.then_some(began),
         })
     }
 
@@ -267,7 +288,7 @@ impl Exchange {
             return Err(Reason::SubjectDisabled);
         }
         let (audience, authority, onward) = asked::understand(moment, client, asked, record)?;
-        let expires_at = lifetime::expiry(moment, audience, asked.expires_in, None);
+        let expires_at = lifetime::expiry(moment, audience, asked.expires_in, None, false);
         let began = Transaction {
             txn: fresh.txn,
             subject: subject.clone(),
@@ -294,10 +315,11 @@ impl Exchange {
             sender_constrained: false,
             auth_age_seconds: None,
             acr: None,
+            task: None,
             questions: questions(&authority, &onward)?,
         };
         record.expires_in = Some(inquiry.expires_in);
-        record.inputs = under(None, &inquiry);
+        record.inputs = under(None, std::slice::from_ref(&inquiry));
         Ok(Self {
             issuer: moment.snapshot.issuer.clone(),
             client: client.id().clone(),
@@ -313,6 +335,8 @@ impl Exchange {
             chain: Vec::new(),
             jti: fresh.jti,
             txn: began.txn.clone(),
+            task: None,
+            slot: None,
             auth_time: None,
             acr: None,
             amr: None,
@@ -328,7 +352,7 @@ impl Exchange {
         Line {
             chain,
             txn: Some(&self.txn),
-            task: None,
+            task: self.task.as_deref(),
             subject: &self.subject,
             client: Some(self.client.as_str()),
             act: self.act.as_ref(),
@@ -342,19 +366,94 @@ impl Exchange {
     }
 }
 
+impl Proposal for Exchange {
+    fn inquiries(&self) -> &[Inquiry] {
+        std::slice::from_ref(&self.inquiry)
+    }
+
+    fn entry(&self, mut record: Record) -> Entry {
+        record.jti = Some(self.jti.clone());
+        Entry {
+            uses: self.uses.clone(),
+            begins: self.begins.clone(),
+            task: self.slot.clone().map(TaskChange::Takes),
+            ..Entry::of(record)
+        }
+    }
+}
+
+/// What is kept of one of our own tokens, beside what it says itself.
+#[derive(Clone, Debug, Default)]
+pub struct Kept {
+    /// Its transaction.
+    pub transaction: Option<Transaction>,
+    /// Its task, if it hangs from one.
+    pub task: Option<KeptTask>,
+}
+
+impl Kept {
+    /// What policy may read of the task that `subject` hangs from. One that cannot be read, or is over, is no task's token.
+    fn task_of(&self, subject: &SubjectEvidence, moment: &Moment) -> Result<Option<TaskFacts>, Reason> {
+        match (&subject.task, &self.task) {
+            (None, _) => Ok(None),
+            (Some(id), Some(task)) if *id == task.id => match task.over(moment.now) {
+                Some(_) => Err(Reason::SubjectTokenRevoked),
+                None => task.facts(moment.now).map(Some).ok_or(Reason::StoreUnavailable),
+            },
+            (Some(_), _) => Err(Reason::StoreUnavailable),
+        }
+    }
+}
+
 /// Evidence that a client may show, whichever way it came.
 struct Evidence<'e> {
     subject: &'e SubjectEvidence,
     not_after: Timestamp,
     kept: Option<&'e Transaction>,
+    /// The task that the token will hang from.
+    task: Option<TaskFacts>,
+    /// The attempt, if it is the task itself that is shown.
+    redeems: Option<Option<String>>,
     uses: Vec<Use>,
 }
 
+/// What was read of the subject when the transaction began, and whether it begins now.
+pub(crate) fn transaction(
+    moment: &Moment,
+    subject: &SubjectEvidence,
+    kept: Option<&Transaction>,
+    txn: String,
+) -> Result<(Transaction, bool), Reason> {
+    match (&subject.facts, kept) {
+        (Some(facts), _) => Ok((
+            Transaction {
+                txn,
+                subject: subject.subject.clone(),
+                kind: facts.kind,
+                attributes: facts.attributes.clone(),
+                requested_by: facts.requested_by.clone(),
+                began: moment.now,
+                forget_at: subject.exp,
+            },
+            true,
+        )),
+        (None, Some(kept)) if kept.subject == subject.subject => Ok((kept.clone(), false)),
+        (None, _) => Err(Reason::StoreUnavailable),
+    }
+}
+
+/// The clients of this broker among those that acted before, newest first.
+pub(crate) fn clients_of(moment: &Moment, act: Option<&ActorChain>) -> Vec<ClientId> {
+    let ours = |actor: &Actor| (actor.iss == moment.snapshot.issuer).then(|| ClientId::parse(&actor.sub).ok()).flatten();
+    act.into_iter().flat_map(ActorChain::iter).filter_map(ours).collect()
+}
+
 /// Puts on record what the evidence says, so that a refusal says it too.
-fn note(subject: &SubjectEvidence, record: &mut Record) {
+pub(crate) fn note(subject: &SubjectEvidence, record: &mut Record) {
     record.subject = Some(subject.subject.clone());
     record.parent_jti = subject.jti.clone();
     record.txn = subject.txn.clone();
+    record.task = subject.task.clone();
     record.chain = subject.chain.clone();
 }
 
@@ -405,26 +504,22 @@ fn questions(authority: &Authority, onward: &[Detail]) -> Result<Vec<Question>, 
 }
 
 /// What policy saw, with the ceiling that it was asked under; without one, policy is the ceiling.
-fn under(ceiling: Option<&Authority>, inquiry: &Inquiry) -> Value {
-    let mut inputs = inquiry.to_json();
+///
+/// A task may be for several audiences: what was asked about the others stands under `also`.
+pub(crate) fn under(ceiling: Option<&Authority>, inquiries: &[Inquiry]) -> Value {
+    let mut all = inquiries.iter().map(Inquiry::to_json);
+    let mut inputs = all.next().unwrap_or_default();
     if let Some(members) = inputs.as_object_mut() {
-        members.insert("ceiling".to_owned(), ceiling.map_or_else(|| Value::from("policy"), in_short));
+        members.insert(
+            "ceiling".to_owned(),
+            ceiling.map_or_else(|| Value::from("policy"), ceiling::in_short),
+        );
+        let also: Vec<_> = all.collect();
+        if !also.is_empty() {
+            members.insert("also".to_owned(), Value::from(also));
+        }
     }
     inputs
-}
-
-fn why_uncovered(uncovered: &Uncovered, ceiling: &Authority, unmapped: &[String]) -> Value {
-    let uncovered = match uncovered {
-        Uncovered::Detail(short) => short.clone(),
-        Uncovered::Scope(scope) => format!("scope {scope}"),
-    };
-    json!({ "uncovered": uncovered, "ceiling": in_short(ceiling), "unmapped_scopes": unmapped })
-}
-
-fn in_short(authority: &Authority) -> Value {
-    let details: Vec<_> = authority.details.iter().map(ToString::to_string).collect();
-    let scopes: Vec<_> = authority.scopes.iter().map(ToString::to_string).collect();
-    json!({ "details": details, "scopes": scopes })
 }
 
 fn attribute(value: &AttributeValue) -> Value {

@@ -11,3 +11,4 @@ pub mod exchange;
 pub mod mint;
 pub mod policy;
 pub mod reuse;
+pub mod task;

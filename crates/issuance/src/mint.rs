@@ -172,6 +172,7 @@ fn claims(exchange: &Exchange) -> Map<String, Value> {
     put("chain", json!(exchange.chain));
     let scope: Vec<_> = exchange.authority.scopes.iter().map(|scope| scope.as_str()).collect();
     let optional = [
+        ("task", exchange.task.as_ref().map(|task| json!(task))),
         ("act", exchange.act.as_ref().map(ActorChain::to_claim)),
         ("scope", (!scope.is_empty()).then(|| json!(scope.join(" ")))),
         (

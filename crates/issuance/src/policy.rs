@@ -2,12 +2,11 @@
 
 mod inquiry;
 
-pub use inquiry::{ClientFacts, Inquiry, Question, SubjectFacts};
+pub use inquiry::{ClientFacts, Inquiry, Question, SubjectFacts, TaskFacts};
 
 use delegation::oauth::Reason;
 
-use crate::audit::Record;
-use crate::exchange::Exchange;
+use crate::audit::{Entry, Record};
 
 /// A policy engine.
 ///
@@ -89,16 +88,36 @@ impl<T> Permit<T> {
     }
 }
 
-/// Asks `policy` about `exchange`. What it answered goes into `record`.
-pub fn decide<P: Policy>(policy: &P, exchange: Exchange, record: &mut Record) -> Result<Permit<Exchange>, Reason> {
-    let verdict = policy.ask(&exchange.inquiry);
-    record.rules.clone_from(&verdict.rules);
-    match verdict.answer {
-        Answer::Allow => Ok(Permit {
-            permitted: exchange,
-            rules: verdict.rules,
-        }),
+/// Something that policy decides about and the journal keeps: what it asks, and what its record does.
+pub trait Proposal {
+    /// Everything that policy is asked; never empty, and all of it must be allowed.
+    fn inquiries(&self) -> &[Inquiry];
+
+    /// `record` with what it says of this, and all that happens with it.
+    fn entry(&self, record: Record) -> Entry;
+}
+
+/// Asks `policy` about `proposed`. What it answered goes into `record`.
+pub fn decide<P: Policy, T: Proposal>(policy: &P, proposed: T, record: &mut Record) -> Result<Permit<T>, Reason> {
+    let mut rules = Vec::new();
+    let mut allowed = !proposed.inquiries().is_empty();
+    for inquiry in proposed.inquiries() {
+        let verdict = policy.ask(inquiry);
+        let news: Vec<_> = verdict.rules.into_iter().filter(|rule| !rules.contains(rule)).collect();
+        rules.extend(news);
         // A hold waits for a person; until approvals are served nobody can be asked.
-        Answer::Deny { .. } => Err(Reason::PolicyDenied),
+        allowed = verdict.answer == Answer::Allow;
+        if !allowed {
+            break;
+        }
+    }
+    record.rules.clone_from(&rules);
+    if allowed {
+        Ok(Permit {
+            permitted: proposed,
+            rules,
+        })
+    } else {
+        Err(Reason::PolicyDenied)
     }
 }

@@ -15,8 +15,9 @@ const SHARE_OF_LIFE: i64 = 80;
 
 /// A token that was minted, with the permit that it was minted for.
 ///
-/// Single-use and deferred tokens, and those with an approval or an exception, must never become one; there are none yet,
-/// and the comparison takes exchanges apart by name so that whoever adds one comes by here.
+/// Single-use tokens, and those with an approval or an exception, must never become one; there are none yet, and the
+/// comparison takes exchanges apart by name so that whoever adds one comes by here. A token that took a place in a task's
+/// count, or is for later work, never is one again: the second would have to be decided and counted too.
 pub struct Reusable {
     token: String,
     key: KeyName,
@@ -128,6 +129,8 @@ fn equal_but_for_time(first: &Exchange, asked: &Exchange) -> bool {
         chain,
         jti: _,
         txn,
+        task,
+        slot,
         auth_time,
         acr,
         amr,
@@ -142,7 +145,10 @@ fn equal_but_for_time(first: &Exchange, asked: &Exchange) -> bool {
         (None, None) => *txn == asked.txn,
         _ => false,
     };
+    let counted = slot.is_some() || asked.slot.is_some() || inquiry.task.as_ref().is_some_and(|task| task.deferred);
     same_transaction
+        && !counted
+        && *task == asked.task
         && *issuer == asked.issuer
         && *client == asked.client
         && *audience == asked.audience

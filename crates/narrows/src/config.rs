@@ -101,6 +101,7 @@ pub(crate) fn load(paths: &[PathBuf]) -> Result<Loaded, Problems> {
     let tls = tls_files.as_ref().and_then(|files| tls::load(files, "tls", &mut problems));
     warnings.extend(tls::doubts(&issuer, listen, tls_files.as_ref(), &problems));
     let tokens = file.tokens.clone().unwrap_or_default();
+    let tasks = file.tasks.clone().unwrap_or_default();
     let limits = file.limits.clone().unwrap_or_default();
     let key_times = file.keys.clone().unwrap_or_default();
     let mut time = |text: &Option<String>, path: &str, default: &str| {
@@ -113,6 +114,9 @@ pub(crate) fn load(paths: &[PathBuf]) -> Result<Loaded, Problems> {
     let lifetimes = Lifetimes {
         default: time(&tokens.lifetime, "tokens.lifetime", "5m"),
         max: time(&tokens.max_lifetime, "tokens.max_lifetime", "10m"),
+        task: time(&tasks.max_lifetime, "tasks.max_lifetime", "1h"),
+        deferred_task: time(&tasks.deferred_max_lifetime, "tasks.deferred_max_lifetime", "24h"),
+        deferred_token: time(&tasks.deferred_token_lifetime, "tasks.deferred_token_lifetime", "60s"),
     };
     let rotate_every = time(&key_times.rotate_every, "keys.rotate_every", "30d");
     let publish_before = time(&key_times.publish_before, "keys.publish_before", "1h");

@@ -120,6 +120,7 @@ fn an_inquiry() -> impl Strategy<Value = Inquiry> {
                 sender_constrained: false,
                 auth_age_seconds: None,
                 acr: None,
+                task: None,
                 questions: vec![Question::Detail { detail, action, onward }],
             }
         })

@@ -132,5 +132,7 @@ fn name(question: &Question) -> String {
             format!("{}:{action}{rest}{}", detail.kind(), if *onward { " (onward)" } else { "" })
         }
         Question::Scope(scope) => format!("scope {scope}"),
+        Question::Task => "task".to_owned(),
+        Question::Defer => "task for later".to_owned(),
     }
 }

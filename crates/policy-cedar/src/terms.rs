@@ -7,7 +7,7 @@ use cedar_policy::{Context, Entities, Entity, EntityId, EntityTypeName, EntityUi
 use delegation::details::{Detail, DetailTypes};
 use delegation::identity::AttributeValue;
 use delegation::registry::{LabelValue, Snapshot};
-use issuance::policy::{Inquiry, Question};
+use issuance::policy::{Inquiry, Question, TaskFacts};
 use jiff::tz::TimeZone;
 
 use crate::members;
@@ -35,6 +35,8 @@ pub(crate) struct Circumstances {
     direct: Context,
     /// There if a question asks for onward authority.
     onward: Option<Context>,
+    /// There if a question asks for a task: `expires_in` is the task's.
+    task: Option<Context>,
     entities: Vec<Entity>,
     keys: Vec<(Position, String)>,
 }
@@ -97,16 +99,23 @@ impl Terms {
         entities.push(self.entity(principal.clone(), labels(inquiry), HashSet::new())?);
         entities.push(Entity::new_no_attrs(audience.clone(), HashSet::new()));
         let pairs = self.context(inquiry, subject, audience.clone())?;
-        let context = |onward: bool| {
-            let member = ("onward".to_owned(), RestrictedExpression::new_bool(onward));
-            Context::from_pairs(pairs.iter().cloned().chain([member])).map_err(|_| Unaskable)
+        let context = |onward: bool, expires_in: i64| {
+            let onward = ("onward", RestrictedExpression::new_bool(onward));
+            let expires_in = ("expires_in", RestrictedExpression::new_long(expires_in));
+            let own = [onward, expires_in].into_iter().filter(|(name, _)| self.reads.could_read(name));
+            let own = own.map(|(name, value)| (name.to_owned(), value));
+            Context::from_pairs(pairs.iter().cloned().chain(own)).map_err(|_| Unaskable)
         };
-        let asks_onward = inquiry.questions.iter().any(|question| matches!(question, Question::Detail { onward: true, .. }));
+        let asks = |which: fn(&Question) -> bool| inquiry.questions.iter().any(which);
+        let asks_onward = asks(|question| matches!(question, Question::Detail { onward: true, .. }));
+        let asks_task = asks(|question| matches!(question, Question::Task | Question::Defer));
+        let task = inquiry.task.as_ref().filter(|_| asks_task);
         Ok(Circumstances {
             principal,
             audience,
-            direct: context(false)?,
-            onward: asks_onward.then(|| context(true)).transpose()?,
+            direct: context(false, inquiry.expires_in)?,
+            onward: asks_onward.then(|| context(true, inquiry.expires_in)).transpose()?,
+            task: task.map(|task| context(false, task.expires_in)).transpose()?,
             entities,
             keys,
         })
@@ -149,10 +158,22 @@ impl Terms {
                     &circumstances.direct,
                 )
             }
+            Question::Task | Question::Defer => {
+                let named = if *question == Question::Task { "task" } else { "defer" };
+                keys.push((Position::Action, scope::name("Action", named)));
+                keys.push((Position::ResourceType, "Audience".to_owned()));
+                (
+                    Entity::new_no_attrs(uid(&self.action, named), HashSet::new()),
+                    Entity::new_no_attrs(circumstances.audience.clone(), HashSet::new()),
+                    circumstances.task.as_ref().ok_or(Unaskable)?,
+                )
+            }
         };
         let principal = circumstances.principal.clone();
         let request = Request::new(principal, action.uid(), resource.uid(), context.clone(), None).map_err(|_| Unaskable)?;
-        let entities = circumstances.entities.iter().cloned().chain([action, resource]);
+        // The audience stands among the circumstances already.
+        let resource = Some(resource).filter(|resource| resource.uid() != circumstances.audience);
+        let entities = circumstances.entities.iter().cloned().chain([action]).chain(resource);
         let entities = Entities::from_entities(entities, None).map_err(|_| Unaskable)?;
         Ok(Asked {
             request,
@@ -176,8 +197,8 @@ impl Terms {
         members::of(detail, action, self.types.get(detail.kind()).ok_or(Unaskable)?).ok_or(Unaskable)
     }
 
-    /// The context, all but `onward`, which is a matter of the question, and but what no policy reads: a date and an
-    /// address cost the engine a call of its parser each.
+    /// The context, all but `onward` and `expires_in`, which are matters of the question, and but what no policy reads: a date
+    /// and an address cost the engine a call of its parser each.
     fn context(
         &self,
         inquiry: &Inquiry,
@@ -202,7 +223,6 @@ impl Terms {
             ("subject_age_seconds", number(inquiry.subject_age_seconds)),
             ("risk", text(risk(inquiry))),
             ("chain", RestrictedExpression::new_set(chain)),
-            ("expires_in", number(inquiry.expires_in)),
             ("hour", number(i64::from(local.hour()))),
             ("weekday", number(i64::from(local.weekday().to_monday_one_offset()))),
             ("sender_constrained", RestrictedExpression::new_bool(inquiry.sender_constrained)),
@@ -216,8 +236,26 @@ impl Terms {
         }));
         pairs.extend(inquiry.auth_age_seconds.map(|age| ("auth_age_seconds", number(age))));
         pairs.extend(inquiry.acr.as_deref().map(|acr| ("acr", text(acr))));
+        if let Some(task) = inquiry.task.as_ref().filter(|_| read(&"task")) {
+            pairs.push(("task", self.task(task)?));
+        }
         let read = pairs.into_iter().filter(|(name, _)| read(name));
         Ok(read.map(|(name, value)| (name.to_owned(), value)).collect())
+    }
+}
+
+impl Terms {
+    fn task(&self, task: &TaskFacts) -> Result<RestrictedExpression, Unaskable> {
+        let members = [
+            ("id", text(&task.id)),
+            ("age_seconds", RestrictedExpression::new_long(task.age_seconds)),
+            ("tokens", RestrictedExpression::new_long(task.tokens)),
+            ("deferred", RestrictedExpression::new_bool(task.deferred)),
+            ("actor", RestrictedExpression::new_entity_uid(uid(&self.workload, &task.actor))),
+        ];
+        let purpose = task.purpose.as_deref().map(|purpose| ("purpose", text(purpose)));
+        let members = members.into_iter().chain(purpose).map(|(name, value)| (name.to_owned(), value));
+        RestrictedExpression::new_record(members).map_err(|_| Unaskable)
     }
 }
 

@@ -1,9 +1,10 @@
 //! A journal in memory that fails on command.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 use issuance::audit::{CommitError, Entry, Journal, Record, Use};
+use issuance::task::{KeptTask, Over, Status, TaskChange};
 
 /// When a call fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,7 @@ pub enum Fails {
 pub struct MemoryJournal {
     fails: Fails,
     kept: Mutex<(Vec<Record>, BTreeSet<Use>)>,
+    tasks: Mutex<BTreeMap<String, KeptTask>>,
 }
 
 impl MemoryJournal {
@@ -29,12 +31,41 @@ impl MemoryJournal {
         Self {
             fails,
             kept: Mutex::default(),
+            tasks: Mutex::default(),
         }
     }
 
     /// What was committed.
     pub fn records(&self) -> Vec<Record> {
         self.kept.lock().unwrap().0.clone()
+    }
+
+    /// The task with this id, as it is kept.
+    pub fn task(&self, id: &str) -> Option<KeptTask> {
+        self.tasks.lock().unwrap().get(id).cloned()
+    }
+
+    /// Changes a task, or says why it is over. It knows no attempts: each redemption takes a place.
+    fn change(&self, change: Option<TaskChange>) -> Result<(), Over> {
+        let mut tasks = self.tasks.lock().unwrap();
+        let (id, ends) = match change {
+            None => return Ok(()),
+            Some(TaskChange::Opens { task, .. }) => {
+                tasks.insert(task.id.clone(), *task);
+                return Ok(());
+            }
+            Some(TaskChange::Takes(slot)) => (slot.task, None),
+            Some(TaskChange::Ends { id, status }) => (id, Some(status)),
+        };
+        let task = tasks.get_mut(&id).ok_or(Over::Expired)?;
+        match (task.status, ends) {
+            (Status::Completed, _) => return Err(Over::Completed),
+            (Status::Cancelled, _) => return Err(Over::Cancelled),
+            (Status::Open, Some(status)) => task.status = status,
+            (Status::Open, None) if task.tokens >= task.max_tokens => return Err(Over::Exhausted),
+            (Status::Open, None) => task.tokens += 1,
+        }
+        Ok(())
     }
 }
 
@@ -47,6 +78,7 @@ impl Journal for MemoryJournal {
         if entry.uses.iter().any(|key| kept.1.contains(key)) {
             return Err(CommitError::AlreadyUsed);
         }
+        self.change(entry.task).map_err(CommitError::Over)?;
         kept.1.extend(entry.uses);
         kept.0.push(entry.record);
         if self.fails == Fails::After {

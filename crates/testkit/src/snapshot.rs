@@ -161,6 +161,9 @@ pub fn snapshot() -> Snapshot {
         lifetimes: Lifetimes {
             default: Duration::from_secs(300),
             max: Duration::from_secs(600),
+            task: Duration::from_secs(3600),
+            deferred_task: Duration::from_secs(24 * 3600),
+            deferred_token: Duration::from_secs(60),
         },
         max_chain: 8,
         config_version: "c-test".to_owned(),

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use delegation::token::sha256;
-use issuance::audit::Entry;
+use issuance::audit::{CommitError, Entry};
 
-use crate::store::{StoreTransaction, sql};
+use crate::store::{Statement, StoreTransaction, sql};
 
 /// A longer id is kept as its digest: it may come from anybody, and an index of PostgreSQL takes 2,704 bytes.
 const LONGEST: usize = 256;
@@ -14,11 +14,11 @@ const LONGEST: usize = 256;
 /// (kind, issuer, id), in whose order keys are taken by every node.
 type Key<'e> = (&'static str, Cow<'e, str>, Cow<'e, str>);
 
-/// Takes the uses of `entries`, and says of each entry whether it lost: something in it had been used before, here or by an
-/// entry before it. Of an entry that lost nothing is taken.
+/// Takes the uses of `entries`, and says of each entry whether and why it lost: something in it had been used before, here or
+/// by an entry before it. Of an entry that lost nothing is taken.
 ///
 /// Found by what an insert did, never by an error, so that one loser leaves the others alone.
-pub(super) async fn take(transaction: &mut StoreTransaction<'_>, entries: &[Entry]) -> Result<Vec<bool>, sqlx::Error> {
+pub(super) async fn take(transaction: &mut StoreTransaction<'_>, entries: &[Entry]) -> Result<Vec<Option<CommitError>>, sqlx::Error> {
     // 1. Every key once, in one global order, to be forgotten when the last that asks for it may.
     let mut asked = BTreeMap::<Key<'_>, i64>::new();
     for key in entries.iter().flat_map(|entry| &entry.uses) {
@@ -54,15 +54,26 @@ pub(super) async fn take(transaction: &mut StoreTransaction<'_>, entries: &[Entr
                 unused.remove(key);
             }
         }
-        lost.push(!wins);
+        lost.push((!wins).then_some(CommitError::AlreadyUsed));
     }
 
     // 4. What was taken for an entry that lost is given back: nothing of it happened.
     for (kind, issuer, id) in &unused {
-        let back = sql("DELETE FROM uses WHERE kind = $1 AND issuer = $2 AND id = $3");
-        transaction.execute(back.bind(kind).bind(issuer).bind(id)).await?;
+        transaction.execute(back().bind(kind).bind(issuer).bind(id)).await?;
     }
     Ok(lost)
+}
+
+/// Gives back what was taken for `entry`, which lost after all.
+pub(super) async fn give_back(transaction: &mut StoreTransaction<'_>, entry: &Entry) -> Result<(), sqlx::Error> {
+    for (kind, issuer, id) in entry.uses.iter().map(name) {
+        transaction.execute(back().bind(kind).bind(&*issuer).bind(&*id)).await?;
+    }
+    Ok(())
+}
+
+fn back<'v>() -> Statement<'v> {
+    sql("DELETE FROM uses WHERE kind = $1 AND issuer = $2 AND id = $3")
 }
 
 fn name(key: &issuance::audit::Use) -> Key<'_> {

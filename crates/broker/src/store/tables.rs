@@ -23,7 +23,7 @@ use Column::{Bytes, Integer, MaybeText, Text};
 ///
 /// Every table but `log_head` and `store_version`, whose values the head of a backup holds. A test compares it with what
 /// the migrations make, so that no table can be forgotten.
-pub(super) const TABLES: [Table; 9] = [
+pub(super) const TABLES: [Table; 11] = [
     Table {
         name: "records",
         key: 1,
@@ -100,6 +100,28 @@ pub(super) const TABLES: [Table; 9] = [
         name: "standing_risks",
         key: 2,
         columns: &[("issuer_name", Text), ("sub", Text), ("risk", Text), ("said_at", Integer)],
+    },
+    Table {
+        name: "tasks",
+        key: 1,
+        columns: &[
+            ("id", Text),
+            ("token", Bytes),
+            ("creator", Text),
+            ("actor", Text),
+            ("status", Text),
+            ("tokens", Integer),
+            ("max_tokens", Integer),
+            ("created_at", Integer),
+            ("expires_at", Integer),
+            ("terms", Text),
+            ("forget_at", Integer),
+        ],
+    },
+    Table {
+        name: "task_attempts",
+        key: 2,
+        columns: &[("task", Text), ("attempt", Text), ("until", Integer), ("forget_at", Integer)],
     },
 ];
 

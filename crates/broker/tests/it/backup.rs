@@ -14,6 +14,7 @@ use delegation::time::Timestamp;
 use delegation::token::Algorithm;
 use issuance::audit::{CommitError, Entry, Journal, Kind, Record, Transaction, Use, UseKind};
 use issuance::mint::Signer;
+use issuance::task::{KeptTask, Status, TaskChange};
 use tempfile::TempDir;
 
 use crate::engine::{Engine, on_both_engines};
@@ -35,6 +36,20 @@ fn now() -> Timestamp {
 fn entry(id: &str) -> Entry {
     let odd = format!("{id} \0 \" \\ \u{1f642}\n");
     Entry {
+        task: Some(TaskChange::Opens {
+            task: Box::new(KeptTask {
+                id: id.to_owned(),
+                creator: ClientId::parse("edge").unwrap(),
+                actor: ClientId::parse("edge").unwrap(),
+                status: Status::Open,
+                tokens: 0,
+                max_tokens: 3,
+                created_at: now(),
+                expires_at: Timestamp::from_seconds(1_790_000_000),
+                terms: odd.replace('\0', ""),
+            }),
+            token: delegation::token::sha256(id.as_bytes()),
+        }),
         record: Record::new(id.to_owned(), now(), Kind::Exchange),
         uses: vec![Use {
             kind: UseKind::ClientAssertion,

@@ -35,6 +35,7 @@ fn entry(id: &str, uses: &[&str]) -> Entry {
         uses: uses.iter().map(key).collect(),
         begins: None,
         revokes: None,
+        task: None,
     }
 }
 

@@ -30,6 +30,7 @@ mod revoke;
 mod rotation;
 mod same_kid;
 mod store;
+mod tasks;
 mod tls;
 mod to_the_letter;
 mod unknown_keys;

@@ -55,6 +55,7 @@ async fn a_transaction_is_read_back_as_it_was_kept_whatever_an_outside_token_sai
             uses: Vec::new(),
             begins: Some(transaction.clone()),
             revokes: None,
+            task: None,
         };
         assert!(journal.commit(entry).await.is_ok());
         // Another node, which remembers nothing.
@@ -103,6 +104,7 @@ async fn a_decision_is_found_by_the_beginning_of_its_id_and_by_nothing_else(engi
                     uses: Vec::new(),
                     begins: None,
                     revokes: None,
+                    task: None,
                 })
                 .await
                 .is_ok()

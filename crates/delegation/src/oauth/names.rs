@@ -142,13 +142,17 @@ pub enum TokenType {
     Jwt,
     /// `…:id-jag`: comes as the assertion of its own grant, and never as a subject or actor token.
     IdJag,
+    /// `urn:narrows:params:oauth:token-type:task`: a task that this broker keeps, by its opaque token.
+    Task,
 }
 
 impl TokenType {
     /// The type that a token is declared as or asked for, by its URI; types that no request may name are `None` like unknown
     /// ones.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::AccessToken, Self::IdToken, Self::Jwt].into_iter().find(|kind| kind.as_str() == text)
+        [Self::AccessToken, Self::IdToken, Self::Jwt, Self::Task]
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
     }
 
     /// The URI on the wire.
@@ -158,6 +162,7 @@ impl TokenType {
             Self::IdToken => "urn:ietf:params:oauth:token-type:id_token",
             Self::Jwt => "urn:ietf:params:oauth:token-type:jwt",
             Self::IdJag => "urn:ietf:params:oauth:token-type:id-jag",
+            Self::Task => "urn:narrows:params:oauth:token-type:task",
         }
     }
 
@@ -168,6 +173,7 @@ impl TokenType {
             Self::IdToken => "id_token",
             Self::Jwt => "jwt",
             Self::IdJag => "id_jag",
+            Self::Task => "task",
         }
     }
 }

@@ -73,6 +73,11 @@ pub enum Reason {
     MayActMismatch,
     ChainTooLong,
     SubjectDisabled,
+    TaskPayloadMismatch,
+    TaskCompleted,
+    TaskCancelled,
+    TaskExpired,
+    TaskExhausted,
     UnknownAudience,
     SeveralAudiences,
     AudienceClosed,
@@ -113,6 +118,11 @@ impl Reason {
             Self::MayActMismatch => "may_act_mismatch",
             Self::ChainTooLong => "chain_too_long",
             Self::SubjectDisabled => "subject_disabled",
+            Self::TaskPayloadMismatch => "task_payload_mismatch",
+            Self::TaskCompleted => "task_completed",
+            Self::TaskCancelled => "task_cancelled",
+            Self::TaskExpired => "task_expired",
+            Self::TaskExhausted => "task_exhausted",
             Self::UnknownAudience => "unknown_audience",
             Self::SeveralAudiences => "several_audiences",
             Self::AudienceClosed => "audience_closed",
@@ -165,7 +175,12 @@ impl Reason {
             | Self::ActorTokenNotForClient
             | Self::MayActMismatch
             | Self::ChainTooLong
-            | Self::SubjectDisabled => ErrorCode::InvalidRequest,
+            | Self::SubjectDisabled
+            | Self::TaskPayloadMismatch
+            | Self::TaskCompleted
+            | Self::TaskCancelled
+            | Self::TaskExpired
+            | Self::TaskExhausted => ErrorCode::InvalidRequest,
             Self::UnknownAudience | Self::SeveralAudiences | Self::AudienceClosed => ErrorCode::InvalidTarget,
             Self::WiderThanSubject | Self::ScopeNotMapped | Self::PolicyDenied if manner.asks_details => {
                 ErrorCode::InvalidAuthorizationDetails
@@ -204,6 +219,11 @@ impl Reason {
             Self::MayActMismatch => "the subject token names another actor in may_act",
             Self::ChainTooLong => "the chain of actors would be too long",
             Self::SubjectDisabled => "the subject is disabled",
+            Self::TaskPayloadMismatch => "the task was opened for another payload; send its SHA-256 as payload_sha256",
+            Self::TaskCompleted => "the task has been completed",
+            Self::TaskCancelled => "the task has been cancelled",
+            Self::TaskExpired => "the task has expired",
+            Self::TaskExhausted => "the task has given as many tokens as it may",
             Self::UnknownAudience => "this audience is not known",
             Self::SeveralAudiences => "exactly one audience or resource may be named",
             Self::AudienceClosed => "this audience is not available to this client",

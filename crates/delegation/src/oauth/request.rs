@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::form::Form;
-use super::names::{GrantType, Scope, TokenType, parse_scope};
+use super::names::{ClientId, GrantType, Scope, TokenType, parse_scope};
 use super::reason::{Manner, Reason};
 
 /// A request that is not one.
@@ -18,6 +18,34 @@ pub struct TokenExchangeRequest {
     pub actor: Option<ActorPart>,
     /// What is asked for.
     pub asked: AskedPart,
+    /// What is asked of a task that is to be opened; `None` where an access token is asked for.
+    pub opens: Option<TaskPart>,
+    /// What is said of the attempt in which a task is redeemed.
+    pub attempt: AttemptPart,
+}
+
+/// What is asked of a task beside its authority.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TaskPart {
+    /// What it is for, in at most 200 characters.
+    pub purpose: Option<String>,
+    /// Who may redeem it; the client that asks, where this is absent.
+    pub actor: Option<ClientId>,
+    /// How many times it may be redeemed.
+    pub max_tokens: Option<u32>,
+    /// Whether it is for work that is done later.
+    pub deferred: bool,
+    /// The payload that it is for, as a SHA-256 in lower-case hexadecimal.
+    pub payload_sha256: Option<String>,
+}
+
+/// What a redemption of a task says beside what it asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AttemptPart {
+    /// The same for every delivery of one piece of work, in at most 64 characters.
+    pub id: Option<String>,
+    /// The payload at hand, as a SHA-256 in lower-case hexadecimal.
+    pub payload_sha256: Option<String>,
 }
 
 /// An assertion that is an authorization grant, as it came (RFC 7523 §2.1).
@@ -83,16 +111,95 @@ impl TokenExchangeRequest {
             }),
             _ => return Err(Reason::MalformedRequest),
         };
-        match form.get("requested_token_type").map(TokenType::parse) {
-            None | Some(Some(TokenType::AccessToken | TokenType::Jwt)) => {}
-            _ => return Err(Reason::UnsupportedTokenType),
+        // A task says for whom; it is nobody who acts.
+        if actor.as_ref().is_some_and(|actor| actor.declared == TokenType::Task) {
+            return Err(Reason::UnsupportedTokenType);
         }
+        let redeems = subject.declared == TokenType::Task;
+        let opens = match form.get("requested_token_type").map(TokenType::parse) {
+            None | Some(Some(TokenType::AccessToken | TokenType::Jwt)) => None,
+            // A task is not made of a task: its end would not be the other's.
+            Some(Some(TokenType::Task)) if !redeems => Some(TaskPart::parse(form)?),
+            _ => return Err(Reason::UnsupportedTokenType),
+        };
         Ok(Self {
             subject,
             actor,
             asked: AskedPart::parse(form)?,
+            opens,
+            attempt: if redeems {
+                AttemptPart::parse(form)?
+            } else {
+                AttemptPart::default()
+            },
         })
     }
+}
+
+/// The most characters of a task's purpose.
+const LONGEST_PURPOSE: usize = 200;
+/// The most characters of the name of an attempt.
+const LONGEST_ATTEMPT: usize = 64;
+
+impl TaskPart {
+    fn parse(form: &Form) -> Result<Self, RequestError> {
+        let deferred = match form.get("deferred") {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(_) => return Err(Reason::MalformedRequest),
+        };
+        let max_tokens = match form.get("max_tokens") {
+            None => None,
+            Some(digits) => Some(whole(digits)?),
+        };
+        let actor = match form.get("actor") {
+            None => None,
+            Some(id) => Some(ClientId::parse(id).map_err(|_| Reason::UnauthorizedClient)?),
+        };
+        Ok(Self {
+            purpose: short(form, "purpose", LONGEST_PURPOSE)?,
+            actor,
+            max_tokens,
+            deferred,
+            payload_sha256: payload(form)?,
+        })
+    }
+}
+
+impl AttemptPart {
+    fn parse(form: &Form) -> Result<Self, RequestError> {
+        Ok(Self {
+            id: short(form, "attempt_id", LONGEST_ATTEMPT)?,
+            payload_sha256: payload(form)?,
+        })
+    }
+}
+
+/// A parameter of at most `most` characters, none of which a terminal would obey.
+fn short(form: &Form, name: &str, most: usize) -> Result<Option<String>, RequestError> {
+    match form.get(name) {
+        Some(text) if text.chars().count() > most || text.chars().any(char::is_control) => Err(Reason::MalformedRequest),
+        text => Ok(text.map(str::to_owned)),
+    }
+}
+
+/// The SHA-256 of a payload: 64 digits in lower case, so that two spellings are not two payloads.
+fn payload(form: &Form) -> Result<Option<String>, RequestError> {
+    let is_digest = |text: &str| text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    match form.get("payload_sha256") {
+        Some(text) if !is_digest(text) => Err(Reason::MalformedRequest),
+        text => Ok(text.map(str::to_owned)),
+    }
+}
+
+/// A whole number from one on. Digits alone, so one that does not parse is a large one: capped like any other.
+fn whole(digits: &str) -> Result<u32, RequestError> {
+    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(Reason::MalformedRequest);
+    }
+    Some(digits.parse::<u32>().unwrap_or(u32::MAX))
+        .filter(|number| *number >= 1)
+        .ok_or(Reason::MalformedRequest)
 }
 
 impl JwtBearerRequest {
@@ -144,12 +251,7 @@ impl AskedPart {
         };
         let expires_in = match form.get("expires_in") {
             None => None,
-            // Digits alone, so a number that does not parse is a long one: capped like any other.
-            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-                let seconds = digits.parse::<u32>().unwrap_or(u32::MAX);
-                Some(u64::from(seconds)).filter(|seconds| *seconds >= 1).map(Some).ok_or(Reason::MalformedRequest)?
-            }
-            Some(_) => return Err(Reason::MalformedRequest),
+            Some(digits) => Some(u64::from(whole(digits)?)),
         };
         let targets: Vec<String> = [form.all("audience"), form.all("resource")].concat();
         if targets.is_empty() {

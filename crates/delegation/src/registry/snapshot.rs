@@ -49,6 +49,12 @@ pub struct Lifetimes {
     pub default: Duration,
     /// No token lives longer, whatever an audience says.
     pub max: Duration,
+    /// No task lives longer.
+    pub task: Duration,
+    /// No task for later work lives longer.
+    pub deferred_task: Duration,
+    /// No token of a task for later work lives longer.
+    pub deferred_token: Duration,
 }
 
 /// The one point in time, configuration and view of revocations that a request is decided at.

@@ -90,6 +90,7 @@ pub(super) fn judge(statement: &Statement<'_>, moment: &Moment, issuer: &Trusted
         unmapped_scopes,
         act: None,
         txn: None,
+        task: None,
         auth_time: claims.date("auth_time")?,
         acr: claims.text("acr")?.map(str::to_owned),
         amr: claims.texts("amr")?,

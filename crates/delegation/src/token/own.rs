@@ -39,6 +39,7 @@ pub(super) fn evidence(token: &Authentic<SubjectToken>, moment: &Moment, declare
             Some(ActorChain::from_claim(act, snapshot.max_chain).map_err(|_| TokenError::Invalid("`act` is malformed or too long"))?)
         }
     };
+    let task = claims.text("task")?.map(str::to_owned);
     let jti = claims.required_text("jti")?.to_owned();
     let mut chain = claims.texts("chain")?.unwrap_or_default();
     chain.push(jti.clone());
@@ -62,6 +63,7 @@ pub(super) fn evidence(token: &Authentic<SubjectToken>, moment: &Moment, declare
         unmapped_scopes: Vec::new(),
         act,
         txn: Some(claims.required_text("txn")?.to_owned()),
+        task,
         auth_time: claims.date("auth_time")?,
         acr: claims.text("acr")?.map(str::to_owned),
         amr: claims.texts("amr")?,

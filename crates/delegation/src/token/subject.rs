@@ -61,6 +61,8 @@ pub struct SubjectEvidence {
     pub act: Option<ActorChain>,
     /// The transaction that it belongs to; an outside token begins one.
     pub txn: Option<String>,
+    /// The task that it hangs from.
+    pub task: Option<String>,
     /// When the subject authenticated.
     pub auth_time: Option<Timestamp>,
     /// How the subject authenticated.
@@ -123,7 +125,7 @@ impl SubjectEvidence {
         Line {
             chain: &self.chain,
             txn: self.txn.as_deref(),
-            task: None,
+            task: self.task.as_deref(),
             subject: &self.subject,
             client: self.client_id.as_ref().map(ClientId::as_str),
             act: self.act.as_ref(),

@@ -22,6 +22,8 @@ pub enum Kind {
     Introspection,
     /// Something was ended before its time.
     Revocation,
+    /// A task was opened, or ended.
+    Task,
     /// The configuration or the policies changed.
     Config,
     /// A signing key was made, rotated or retired.
@@ -38,6 +40,7 @@ impl Kind {
             Self::ClientAuth => "client_auth",
             Self::Introspection => "introspection",
             Self::Revocation => "revocation",
+            Self::Task => "task",
             Self::Config => "config",
             Self::Key => "key",
             Self::Operator => "operator",
@@ -87,6 +90,7 @@ pub struct Record {
     pub client: Option<ClientId>,
     pub requested_by: Option<String>,
     pub audience: Option<AudienceId>,
+    pub task: Option<String>,
     pub txn: Option<String>,
     pub jti: Option<String>,
     pub parent_jti: Option<String>,
@@ -116,6 +120,7 @@ impl Record {
             client: None,
             requested_by: None,
             audience: None,
+            task: None,
             txn: None,
             jti: None,
             parent_jti: None,
@@ -160,6 +165,7 @@ impl Record {
             client: self.client.as_ref().map(ClientId::as_str),
             requested_by: self.requested_by.as_deref(),
             audience: self.audience.as_ref().map(AudienceId::as_str),
+            task: self.task.as_deref(),
             txn: self.txn.as_deref(),
             jti: self.jti.as_deref(),
             parent_jti: self.parent_jti.as_deref(),
@@ -201,6 +207,8 @@ struct Line<'r> {
     requested_by: Option<&'r str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     audience: Option<&'r str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    task: Option<&'r str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     txn: Option<&'r str>,
     #[serde(skip_serializing_if = "Option::is_none")]

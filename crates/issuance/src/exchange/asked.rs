@@ -28,12 +28,7 @@ pub(super) fn understand<'m>(
         return Err(Reason::AudienceClosed);
     }
 
-    let parse = |text: &Option<String>| match text {
-        None => Ok(Vec::new()),
-        Some(text) => Detail::parse_array(text, &moment.snapshot.types).map_err(reason),
-    };
-    let mut details = parse(&asked.details)?;
-    let onward = parse(&asked.onward)?;
+    let (mut details, onward) = details(moment, asked)?;
     if details.is_empty() && onward.is_empty() && asked.scopes.is_empty() {
         details.clone_from(&audience.defaults);
     }
@@ -62,6 +57,15 @@ pub(super) fn understand<'m>(
         return Err(Reason::WiderThanSubject);
     }
     Ok((audience, record.asked.clone(), record.onward.clone()))
+}
+
+/// Reads details and `onward` by the declared types.
+pub(crate) fn details(moment: &Moment, asked: &AskedPart) -> Result<(Vec<Detail>, Vec<Detail>), Reason> {
+    let parse = |text: &Option<String>| match text {
+        None => Ok(Vec::new()),
+        Some(text) => Detail::parse_array(text, &moment.snapshot.types).map_err(reason),
+    };
+    Ok((parse(&asked.details)?, parse(&asked.onward)?))
 }
 
 fn details_missing(asked: &Authority, onward: &[Detail]) -> bool {

@@ -37,7 +37,9 @@ pub struct Inquiry {
     pub auth_age_seconds: Option<i64>,
     /// How the subject authenticated.
     pub acr: Option<String>,
-    /// What is asked, in the order of the request: details, `onward`, scopes.
+    /// The task that the token will hang from, or that is to be opened.
+    pub task: Option<TaskFacts>,
+    /// What is asked, in the order of the request: the task, details, `onward`, scopes.
     pub questions: Vec<Question>,
 }
 
@@ -73,6 +75,42 @@ pub struct SubjectFacts {
     pub attributes: Attributes,
 }
 
+/// What policy may read about a task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskFacts {
+    /// Its id.
+    pub id: String,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purpose: Option<String>,
+    /// Seconds since it was opened.
+    pub age_seconds: i64,
+    /// How often it was redeemed before.
+    pub tokens: i64,
+    /// Whether it is for later work.
+    pub deferred: bool,
+    /// The client that may redeem it.
+    pub actor: String,
+    /// What is left of its life, in seconds.
+    pub expires_in: i64,
+}
+
+impl TaskFacts {
+    /// Whether it is the same task, but for what time and redemptions alone change.
+    fn is_same(&self, other: &Self) -> bool {
+        let Self {
+            id,
+            purpose,
+            age_seconds: _,
+            tokens: _,
+            deferred,
+            actor,
+            expires_in: _,
+        } = self;
+        *id == other.id && *purpose == other.purpose && *deferred == other.deferred && *actor == other.actor
+    }
+}
+
 /// One question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
@@ -87,6 +125,10 @@ pub enum Question {
     },
     /// May the token carry this scope?
     Scope(Scope),
+    /// May there be such a task?
+    Task,
+    /// May its work be done later?
+    Defer,
 }
 
 /// The JSON form of an inquiry: the `inputs` of a record.
@@ -116,6 +158,8 @@ struct Inputs {
     auth_age_seconds: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     acr: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    task: Option<TaskFacts>,
     questions: Vec<AskedAs>,
 }
 
@@ -131,6 +175,16 @@ enum AskedAs {
     Scope {
         scope: String,
     },
+    Task {
+        action: TaskAction,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum TaskAction {
+    Task,
+    Defer,
 }
 
 impl Inquiry {
@@ -148,6 +202,8 @@ impl Inquiry {
                 onward: *onward,
             },
             Question::Scope(scope) => AskedAs::Scope { scope: scope.to_string() },
+            Question::Task => AskedAs::Task { action: TaskAction::Task },
+            Question::Defer => AskedAs::Task { action: TaskAction::Defer },
         };
         let inputs = Inputs {
             client: self.client.id.to_string(),
@@ -168,6 +224,7 @@ impl Inquiry {
             sender_constrained: self.sender_constrained,
             auth_age_seconds: self.auth_age_seconds,
             acr: self.acr.clone(),
+            task: self.task.clone(),
             questions: self.questions.iter().map(asked).collect(),
         };
         serde_json::to_value(inputs).unwrap_or_default()
@@ -189,8 +246,14 @@ impl Inquiry {
             sender_constrained,
             auth_age_seconds: _,
             acr,
+            task,
             questions,
         } = self;
+        let same_task = match (task, &other.task) {
+            (None, None) => true,
+            (Some(task), Some(other)) => task.is_same(other),
+            _ => false,
+        };
         *client == other.client
             && *subject == other.subject
             && *audience == other.audience
@@ -199,6 +262,7 @@ impl Inquiry {
             && *client_ip == other.client_ip
             && *sender_constrained == other.sender_constrained
             && *acr == other.acr
+            && same_task
             && *questions == other.questions
     }
 
@@ -217,6 +281,8 @@ impl Inquiry {
                 Some(Question::Detail { detail, action, onward })
             }
             AskedAs::Scope { scope } => Scope::parse(&scope).ok().map(Question::Scope),
+            AskedAs::Task { action: TaskAction::Task } => Some(Question::Task),
+            AskedAs::Task { action: TaskAction::Defer } => Some(Question::Defer),
         };
         let labels = inputs.labels.into_iter().map(|(name, value)| Some((name, label(value)?)));
         Some(Self {
@@ -244,6 +310,7 @@ impl Inquiry {
             sender_constrained: inputs.sender_constrained,
             auth_age_seconds: inputs.auth_age_seconds,
             acr: inputs.acr,
+            task: inputs.task,
             questions: inputs.questions.into_iter().map(question).collect::<Option<_>>()?,
         })
     }

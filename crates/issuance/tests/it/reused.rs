@@ -9,7 +9,7 @@ use delegation::registry::{LabelValue, Moment, Snapshot};
 use delegation::revocation::{Key, MarkKind, Revocation, Revoked, View};
 use delegation::time::Timestamp;
 use issuance::audit::{self, Kind, Record};
-use issuance::exchange::Exchange;
+use issuance::exchange::{Exchange, Kept};
 use issuance::mint::{KeyName, Signer};
 use issuance::policy::{self, Permit};
 use issuance::reuse::{Again, Reusable, mint_reusable};
@@ -72,7 +72,7 @@ impl Asked {
             &client(&self.moment, "edge"),
             &subject,
             None,
-            None,
+            &Kept::default(),
             &asked(&self.form),
             fresh("edge"),
             &mut record,

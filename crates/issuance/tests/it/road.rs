@@ -5,7 +5,7 @@ use delegation::registry::{AuthenticatedClient, Moment};
 use delegation::time::Timestamp;
 use delegation::token::{Authentic, SubjectToken, Unverified};
 use issuance::audit::{self, CommitError, Decision, Kind, Record, Transaction};
-use issuance::exchange::{Exchange, Fresh};
+use issuance::exchange::{Exchange, Fresh, Kept};
 use issuance::mint::{self, MintError, Minted};
 use issuance::policy;
 use serde_json::{Value, json};
@@ -48,7 +48,10 @@ pub(crate) fn propose(
         &client(moment, id),
         &subject,
         None,
-        kept,
+        &Kept {
+            transaction: kept.cloned(),
+            task: None,
+        },
         &asked(form),
         fresh(id),
         &mut record,
@@ -201,7 +204,7 @@ async fn a_mapped_claim_never_stands_for_a_claim_of_the_protocol() {
         &client(&moment, "edge"),
         &subject,
         None,
-        None,
+        &Kept::default(),
         &asked(READ),
         fresh("x"),
         &mut record,

@@ -182,6 +182,7 @@ fn inquiry(args: &ExplainArgs, loaded: &Loaded) -> Result<Inquiry, Box<dyn std::
         sender_constrained: false,
         auth_age_seconds: None,
         acr: None,
+        task: None,
         questions,
     })
 }

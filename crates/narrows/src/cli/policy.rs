@@ -220,6 +220,7 @@ impl Case {
             sender_constrained: false,
             auth_age_seconds: None,
             acr: None,
+            task: None,
             questions,
         })
     }

@@ -66,9 +66,6 @@ on_duplicate = "report"
 defaults     = []
 "#;
 
-/// Defaults of work that is not built yet: nothing keeps to them.
-const UNBUILT: [&str; 2] = ["tasks", "limits.requests_per_second"];
-
 /// A default that was filled in: its key, and where it comes from.
 pub(super) type Filled = (Vec<Segment>, String);
 
@@ -121,13 +118,7 @@ fn complete(here: &mut Value, path: &[Segment], defaults: &Value, filled: &mut V
             complete(inner, &path, default, filled, place);
         } else if !here.contains_key(key) {
             here.insert(key.clone(), default.clone());
-            let inert = UNBUILT.iter().any(|name| super::place::written(&path).starts_with(name));
-            let place = if inert {
-                format!("{place}, does nothing yet")
-            } else {
-                place.to_owned()
-            };
-            filled.push((path, place));
+            filled.push((path, place.to_owned()));
         }
     }
 }

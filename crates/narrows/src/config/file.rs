@@ -84,8 +84,11 @@ pub(crate) struct Tokens {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Tasks {
+    /// No task lives longer; 1h.
     pub(crate) max_lifetime: Option<String>,
+    /// No task for later work lives longer; 24h.
     pub(crate) deferred_max_lifetime: Option<String>,
+    /// No token of a task for later work lives longer; 60s.
     pub(crate) deferred_token_lifetime: Option<String>,
 }
 

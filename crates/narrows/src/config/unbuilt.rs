@@ -23,21 +23,7 @@ pub(super) fn check(file: &File, types: &DetailTypes, problems: &mut Problems) -
             problems.add(&format!("{path}.on_duplicate"), "expected report or revoke".to_owned());
         }
     }
-    let durations = [
-        (
-            "tasks.max_lifetime",
-            file.tasks.as_ref().and_then(|tasks| tasks.max_lifetime.clone()),
-        ),
-        (
-            "tasks.deferred_max_lifetime",
-            file.tasks.as_ref().and_then(|tasks| tasks.deferred_max_lifetime.clone()),
-        ),
-        (
-            "tasks.deferred_token_lifetime",
-            file.tasks.as_ref().and_then(|tasks| tasks.deferred_token_lifetime.clone()),
-        ),
-        ("broker.deadline", file.broker.as_ref().and_then(|broker| broker.deadline.clone())),
-    ];
+    let durations = [("broker.deadline", file.broker.as_ref().and_then(|broker| broker.deadline.clone()))];
     for (key, text) in durations {
         if let Some(text) = text.filter(|text| duration::parse(text).is_none()) {
             problems.add(key, format!("expected a duration such as `90s` or `150ms`, found `{text}`"));

@@ -75,12 +75,12 @@ fn effective_holds_every_default_in_the_notation_of_the_contract() {
     for table in [
         "[keys]\npublish_before = \"1h\"  # default\nrotate_every = \"30d\"  # default\n",
         "[limits]\nbody = \"64KiB\"  # default\nconnections = 10000  # default\n\
-         requests_per_second.per_address = 200  # default, does nothing yet\n\
-         requests_per_second.per_client = 500  # default, does nothing yet\n",
+         requests_per_second.per_address = 200  # default\n\
+         requests_per_second.per_client = 500  # default\n",
         "[policy]\ntimezone = \"UTC\"  # default\n",
         "[revocation]\nmax_age = \"5s\"  # default\n",
-        "[tasks]\ndeferred_max_lifetime = \"24h\"  # default, does nothing yet\n\
-         deferred_token_lifetime = \"60s\"  # default, does nothing yet\nmax_lifetime = \"1h\"  # default, does nothing yet\n",
+        "[tasks]\ndeferred_max_lifetime = \"24h\"  # default\n\
+         deferred_token_lifetime = \"60s\"  # default\nmax_lifetime = \"1h\"  # default\n",
         "[tokens]\nalgorithm = \"ES256\"  # default\nlifetime = \"5m\"  # default\nmax_chain = 8  # default\nmax_lifetime = \"10m\"  # default\n",
         "\nleeway = \"30s\"  # default\n",
         "\ngrants = [\"token_exchange\", \"client_credentials\"]  # default\n",

@@ -60,6 +60,7 @@ fn inquiry(details: &[&str]) -> Inquiry {
         sender_constrained: false,
         auth_age_seconds: None,
         acr: None,
+        task: None,
         questions: details.iter().map(question).collect(),
     }
 }

@@ -1,0 +1,150 @@
+//! What a request shows for its subject and for who acts: from bytes to tokens that hold.
+
+use std::sync::Arc;
+
+use delegation::oauth::TokenType;
+use delegation::oauth::{ActorPart, Reason, SubjectPart};
+use delegation::registry::Moment;
+use delegation::token::{
+    ActorToken, Authentic, AuthenticateError, Introspected, OpaqueForm, OpaqueKind, OpaqueToken, SubjectEvidence, SubjectToken, TokenError,
+    TokenKind, Unverified, Verified,
+};
+use issuance::audit::Transaction;
+use issuance::exchange::Kept;
+use issuance::task::KeptTask;
+
+use crate::broker::{Broker, InForce};
+use crate::keys::OURS;
+use crate::remembered::{Digest, Memory};
+
+/// The subject token: signed by its issuer, or opaque and vouched for by the one issuer that is asked about such.
+pub(crate) async fn subject<'m>(
+    broker: &Broker,
+    in_force: &InForce,
+    moment: &'m Moment,
+    shown: &SubjectPart,
+) -> Result<Verified<'m, SubjectToken>, Reason> {
+    let (token, declared) = (shown.token.as_str(), shown.declared);
+    let verified = match (&in_force.introspection, OpaqueToken::parse(token)) {
+        (Some(issuer), Some(opaque)) if declared == TokenType::AccessToken => {
+            let reply = issuer.ask(broker.fetcher(), &opaque).await.map_err(|_| Reason::IssuerUnavailable)?;
+            Introspected::read(&issuer.issuer, opaque, &reply).and_then(|reply| reply.at(moment, declared))
+        }
+        _ => {
+            let (subjects, shown) = (&broker.remembered().subjects, Digest::of(token));
+            let authentic = authentic(broker, subjects, moment, token, &shown, SUBJECT).await?;
+            let verified = authentic.at(moment, declared);
+            if let Ok(subject) = &verified {
+                subjects.keep(shown, &authentic, subject.exp, token.len());
+            }
+            verified
+        }
+    };
+    verified.map_err(|error| refusal(error, SUBJECT))
+}
+
+/// The actor token.
+pub(crate) async fn actor<'m>(
+    broker: &Broker,
+    moment: &'m Moment,
+    shown: Option<&ActorPart>,
+) -> Result<Option<Verified<'m, ActorToken>>, Reason> {
+    let Some(part) = shown else { return Ok(None) };
+    let (actors, digest) = (&broker.remembered().actors, Digest::of(&part.token));
+    let token = authentic(broker, actors, moment, &part.token, &digest, ACTOR).await?;
+    let actor = token.at(moment, part.declared).map_err(|error| refusal(error, ACTOR))?;
+    actors.keep(digest, &token, actor.exp, part.token.len());
+    Ok(Some(actor))
+}
+
+/// The task that has this token.
+pub(crate) async fn task(broker: &Broker, token: &str) -> Result<KeptTask, Reason> {
+    let form = OpaqueForm::parse(token).ok().filter(|form| form.kind() == OpaqueKind::Task);
+    let form = form.ok_or(Reason::SubjectTokenInvalid)?;
+    let kept = broker.store().task_of_token(&form.digest()).await.map_err(|_| Reason::StoreUnavailable)?;
+    kept.ok_or(Reason::SubjectTokenInvalid)
+}
+
+/// What is kept of a token's transaction and task; if it cannot be had, nothing is decided without it.
+pub(crate) async fn kept(broker: &Broker, subject: &SubjectEvidence) -> Result<Kept, Reason> {
+    let transaction = match &subject.txn {
+        None => None,
+        Some(txn) => Some(transaction(broker, txn).await?),
+    };
+    let task = match &subject.task {
+        None => None,
+        Some(id) => match broker.store().task(id).await {
+            Ok(Some(task)) => Some(task),
+            Ok(None) | Err(_) => return Err(Reason::StoreUnavailable),
+        },
+    };
+    Ok(Kept { transaction, task })
+}
+
+/// What was kept when the transaction began.
+pub(crate) async fn transaction(broker: &Broker, txn: &str) -> Result<Transaction, Reason> {
+    match broker.store().transaction(txn).await {
+        Ok(Some(transaction)) => Ok(transaction),
+        Ok(None) | Err(_) => Err(Reason::StoreUnavailable),
+    }
+}
+
+/// The reasons of one of the two tokens.
+#[derive(Clone, Copy)]
+pub(crate) struct Reasons {
+    invalid: Reason,
+    expired: Reason,
+    revoked: Reason,
+}
+
+pub(crate) const SUBJECT: Reasons = Reasons {
+    invalid: Reason::SubjectTokenInvalid,
+    expired: Reason::SubjectTokenExpired,
+    revoked: Reason::SubjectTokenRevoked,
+};
+const ACTOR: Reasons = Reasons {
+    invalid: Reason::ActorTokenInvalid,
+    expired: Reason::ActorTokenExpired,
+    revoked: Reason::ActorTokenRevoked,
+};
+
+/// A token that was verified before under the keys of now is not verified again.
+async fn authentic<K: TokenKind>(
+    broker: &Broker,
+    memory: &Memory<K>,
+    moment: &Moment,
+    token: &str,
+    shown: &Digest,
+    reasons: Reasons,
+) -> Result<Arc<Authentic<K>>, Reason> {
+    let bad = |error: AuthenticateError| {
+        tracing::debug!(%error, "token refused");
+        reasons.invalid
+    };
+    let keys_of = |issuer: &str| match moment.snapshot.issuers.get(issuer) {
+        _ if issuer == moment.snapshot.issuer => Ok(OURS),
+        Some(issuer) => Ok(issuer.name.as_str()),
+        None => Err(reasons.invalid),
+    };
+    if let Some(known) = memory.find(shown, moment.now) {
+        let keys = broker.keys().current(keys_of(known.issuer())?).await.map_err(|_| Reason::IssuerUnavailable)?;
+        if let Some(authentic) = known.under(&keys) {
+            return Ok(authentic);
+        }
+    }
+    let token = Unverified::<K>::parse(token).map_err(bad)?;
+    let name = keys_of(token.claimed_issuer())?;
+    let authenticated = broker.keys().authenticate(name, &token).await.map_err(|_| Reason::IssuerUnavailable)?;
+    authenticated.map(Arc::new).map_err(bad)
+}
+
+pub(crate) fn refusal(error: TokenError, reasons: Reasons) -> Reason {
+    tracing::debug!(%error, "token refused");
+    match error {
+        TokenError::Invalid(_) => reasons.invalid,
+        TokenError::Expired => reasons.expired,
+        TokenError::Revoked => reasons.revoked,
+        TokenError::SubjectDisabled => Reason::SubjectDisabled,
+        TokenError::ProofMissing => Reason::InvalidDpopProof,
+    }
+}

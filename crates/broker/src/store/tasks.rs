@@ -1,0 +1,49 @@
+//! Tasks, as they are kept; the journal changes them.
+
+use delegation::oauth::ClientId;
+use delegation::time::Timestamp;
+use issuance::task::{KeptTask, Status};
+
+use super::{Row, Store, StoreUnavailable, sql};
+
+impl Store {
+    /// The task whose token has this SHA-256.
+    pub(crate) async fn task_of_token(&self, token: &[u8; 32]) -> Result<Option<KeptTask>, StoreUnavailable> {
+        let of_token = "SELECT id, creator, actor, status, tokens, max_tokens, created_at, expires_at, terms FROM tasks WHERE token = $1";
+        let rows = self.fetch(sql(of_token).bind(token.to_vec())).await?;
+        Ok(rows.first().map(task).transpose()?)
+    }
+
+    /// The task with this id.
+    pub async fn task(&self, id: &str) -> Result<Option<KeptTask>, StoreUnavailable> {
+        let by_id = "SELECT id, creator, actor, status, tokens, max_tokens, created_at, expires_at, terms FROM tasks WHERE id = $1";
+        let rows = self.fetch(sql(by_id).bind(id)).await?;
+        Ok(rows.first().map(task).transpose()?)
+    }
+
+    /// Tasks after the one with the id `after`, in the order in which they were opened, at most `limit`.
+    pub async fn tasks(&self, after: &str, limit: i64) -> Result<Vec<KeptTask>, StoreUnavailable> {
+        let page = "SELECT id, creator, actor, status, tokens, max_tokens, created_at, expires_at, terms FROM tasks \
+                    WHERE id > $1 ORDER BY id LIMIT $2";
+        let rows = self.fetch(sql(page).bind(after).bind(limit)).await?;
+        Ok(rows.iter().map(task).collect::<Result<_, _>>()?)
+    }
+}
+
+fn task(row: &Row) -> Result<KeptTask, sqlx::Error> {
+    let decode = |error: &str| sqlx::Error::Decode(error.into());
+    let client = |column: &str| ClientId::parse(&row.get::<String>(column)?).map_err(|_| decode("malformed client of a task"));
+    let count = |column: &str| u32::try_from(row.get::<i64>(column)?).map_err(|_| decode("malformed count of a task"));
+    let status: String = row.get("status")?;
+    Ok(KeptTask {
+        id: row.get("id")?,
+        creator: client("creator")?,
+        actor: client("actor")?,
+        status: Status::parse(&status).ok_or_else(|| decode("unknown status of a task"))?,
+        tokens: count("tokens")?,
+        max_tokens: count("max_tokens")?,
+        created_at: Timestamp::from_millis(row.get("created_at")?),
+        expires_at: Timestamp::from_millis(row.get("expires_at")?),
+        terms: row.get("terms")?,
+    })
+}
