@@ -70,6 +70,8 @@ pub(crate) fn must_leave_free(entry: &Entry) -> usize {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
+    use std::time::Duration;
+
     use super::{Gate, Overloaded};
 
     #[tokio::test]
@@ -80,9 +82,12 @@ mod tests {
             let gate = std::sync::Arc::clone(&gate);
             async move { gate.enter().await.is_ok() }
         });
-        while gate.waiting.available_permits() > 0 {
-            tokio::task::yield_now().await;
-        }
+        let takes_its_place = async {
+            while gate.waiting.available_permits() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), takes_its_place).await.unwrap();
         assert_eq!(gate.enter().await.err(), Some(Overloaded), "no place to wait");
         drop(turn);
         assert!(waits.await.unwrap(), "the one that waited");
