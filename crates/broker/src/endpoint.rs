@@ -92,13 +92,13 @@ pub(crate) async fn refuse(broker: &Broker, peer: SocketAddr, header_used: bool,
     })
 }
 
-/// Whether a client's own rate is asked before it is served.
+/// What a request waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ClientRate {
-    /// It is.
-    Bounded,
-    /// What ends something must always get through.
-    Unbounded,
+pub(crate) enum Urgency {
+    /// For a fresh view, and for the client's own rate.
+    Usual,
+    /// For nothing: what ends something must always get through, and there is no view by which it would be refused.
+    Ending,
 }
 
 /// Finds out who asks, at `moment`; the record learns what becomes known.
@@ -108,13 +108,13 @@ pub(crate) async fn client<'m>(
     moment: &'m Moment,
     form: &Form,
     authorization: Option<&str>,
-    rate: ClientRate,
+    urgency: Urgency,
     record: &mut Record,
 ) -> Result<AuthenticatedClient<'m>, Denied> {
     record.time = moment.now;
     record.config_version.clone_from(&moment.snapshot.config_version);
     record.policy_version = in_force.policy.version().to_owned();
-    if broker.view_age() > broker.settings().max_view_age {
+    if urgency == Urgency::Usual && broker.view_age() > broker.settings().max_view_age {
         return Err(Denied::uncounted(Reason::RevocationViewStale));
     }
     if let Some(from) = record.client_ip {
@@ -131,7 +131,7 @@ pub(crate) async fn client<'m>(
         }
     })?;
     record.client = Some(client.id().clone());
-    if rate == ClientRate::Bounded {
+    if urgency == Urgency::Usual {
         // Nothing of the request is used up: the same assertion may come again when there is room.
         let allowed = broker.limits().client(client.id(), &in_force.rates, Instant::now());
         allowed.map_err(|OverLimit| Denied::uncounted(Reason::RateLimited))?;

@@ -23,7 +23,7 @@ use serde_json::{Map, Value, json};
 
 use crate::broker::Broker;
 use crate::denied::Denied;
-use crate::endpoint::{self, ClientRate, Received};
+use crate::endpoint::{self, Received, Urgency};
 use crate::evidence;
 use crate::ids;
 use crate::overload::Overloaded;
@@ -75,16 +75,7 @@ async fn answer(broker: &Broker, received: &Received, record: &mut Record) -> Re
     let in_force = broker.in_force();
     let moment = broker.moment(&in_force);
     let authorization = received.authorization.as_deref();
-    let client = endpoint::client(
-        broker,
-        &in_force,
-        &moment,
-        &received.form,
-        authorization,
-        ClientRate::Bounded,
-        record,
-    )
-    .await?;
+    let client = endpoint::client(broker, &in_force, &moment, &received.form, authorization, Urgency::Usual, record).await?;
     let uses = exchange::uses(&client);
     let denied = |reason| Denied::of_client(reason, uses.clone());
     let token = received.form.get("token").ok_or(Reason::MalformedRequest).map_err(denied)?;

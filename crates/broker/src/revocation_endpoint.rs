@@ -18,12 +18,12 @@ use issuance::task::Status;
 
 use crate::broker::Broker;
 use crate::denied::Denied;
-use crate::endpoint::{self, ClientRate, Received};
+use crate::endpoint::{self, Received, Urgency};
 use crate::{evidence, ids, task_end};
 
 /// Serves one request: 200 once what was named is dead for good, also if there was nothing to end.
 ///
-/// It does not pass the gate and has no rate of its own: what ends something must always get through.
+/// It passes no gate, has no rate of its own and needs no fresh view: what ends something must always get through.
 pub(crate) async fn revoke(State(broker): State<Arc<Broker>>, Extension(peer): Extension<SocketAddr>, request: Request<Body>) -> Response {
     let headers = request.headers().clone();
     let started = Instant::now();
@@ -46,16 +46,7 @@ async fn end(broker: &Broker, received: &Received, record: &mut Record) -> Resul
     let in_force = broker.in_force();
     let moment = broker.moment(&in_force);
     let authorization = received.authorization.as_deref();
-    let client = endpoint::client(
-        broker,
-        &in_force,
-        &moment,
-        &received.form,
-        authorization,
-        ClientRate::Unbounded,
-        record,
-    )
-    .await?;
+    let client = endpoint::client(broker, &in_force, &moment, &received.form, authorization, Urgency::Ending, record).await?;
     let uses = exchange::uses(&client);
     let denied = |reason| Denied::of_client(reason, uses.clone());
     let token = received.form.get("token").ok_or(Reason::MalformedRequest).map_err(denied)?;

@@ -22,7 +22,7 @@ use issuance::task::{OpenTask, Opened, Opening, mint_task};
 
 use crate::broker::{Broker, InForce};
 use crate::denied::{Denied, Shown};
-use crate::endpoint::{self, ClientRate, Received};
+use crate::endpoint::{self, Received, Urgency};
 use crate::overload::Overloaded;
 use crate::reuse::{self, Door, NotAgain};
 use crate::{evidence, id_jag, ids, reply};
@@ -64,7 +64,7 @@ pub(crate) async fn decide(
     // 2. Moment, once; client.
     let in_force = broker.in_force();
     let moment = broker.moment(&in_force);
-    let client = endpoint::client(broker, &in_force, &moment, form, authorization, ClientRate::Bounded, record).await?;
+    let client = endpoint::client(broker, &in_force, &moment, form, authorization, Urgency::Usual, record).await?;
     let mut shown = Shown {
         manner: Manner::of(form),
         uses: exchange::uses(&client),

@@ -1,9 +1,16 @@
 //! `POST /oauth2/revoke`, and what it ends.
 
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use broker::{Rates, Settings};
+use delegation::revocation::MarkKind;
+use delegation::time::Timestamp;
 use serde_json::{Value, json};
 
 use crate::engine::{Engine, on_both_engines};
-use crate::installation::{Installation, encode, seconds};
+use crate::installation::{Installation, RULES, encode, seconds};
 
 const REVOKE: &str = "/oauth2/revoke";
 
@@ -22,6 +29,12 @@ async fn onward(narrows: &Installation, token: &str) -> crate::installation::Rep
         ("subject_token", token),
     ];
     narrows.exchange(&orders).await
+}
+
+fn jti(token: &str) -> String {
+    let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
+    let claims: Value = serde_json::from_slice(&payload).unwrap();
+    claims["jti"].as_str().unwrap().to_owned()
 }
 
 async fn is_active(narrows: &Installation, client: &str, token: &str) -> bool {
@@ -50,24 +63,42 @@ async fn a_revoked_token_takes_with_it_all_that_came_from_it(engine: Engine) {
     for_orders(&narrows, &outside).await;
     // It is as dead for a broker that starts on the same store.
     let view = narrows.engine.open().await.standing().await.unwrap();
-    let payload = parent.split('.').nth(1).unwrap();
-    let claims: Value =
-        serde_json::from_slice(&base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, payload).unwrap()).unwrap();
     let subject = delegation::identity::Subject {
         issuer_name: "corp".to_owned(),
         iss: testkit::CORP.to_owned(),
         sub: "alice".to_owned(),
     };
     let line = delegation::revocation::Line {
-        chain: &[claims["jti"].as_str().unwrap().to_owned()],
+        chain: &[jti(&parent)],
         txn: None,
         task: None,
         subject: &subject,
         client: None,
         act: None,
-        iat: delegation::time::Timestamp::from_seconds(seconds()),
+        iat: Timestamp::from_seconds(seconds()),
     };
-    assert_eq!(view.kills(&line), Some(delegation::revocation::MarkKind::Jti));
+    assert_eq!(view.kills(&line), Some(MarkKind::Jti));
+    narrows.stop().await;
+}
+
+#[tokio::test]
+async fn a_revocation_needs_no_fresh_view() {
+    let narrows = Installation::start().await;
+    let token = for_orders(&narrows, &narrows.user_token()).await;
+    let with_age = async |max_view_age| {
+        let settings = Settings {
+            max_view_age,
+            ..Settings::clone(&narrows.broker.settings())
+        };
+        let in_force = narrows.in_force(RULES, Rates::default());
+        narrows.broker.swap(settings, in_force, narrows.entries()).await.unwrap();
+    };
+    with_age(Duration::ZERO).await;
+    let asked = narrows.about("/oauth2/introspect", "edge", &token).await;
+    assert_eq!((asked.status, asked.text("reason")), (503, "revocation_view_stale"));
+    assert_eq!(narrows.about(REVOKE, "edge", &token).await.status, 200);
+    with_age(Duration::from_secs(3600)).await;
+    assert!(!is_active(&narrows, "edge", &token).await);
     narrows.stop().await;
 }
 
