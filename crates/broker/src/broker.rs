@@ -201,6 +201,8 @@ impl Broker {
             Ok(_) => {}
             Err(error) => tracing::error!(%error, "standing could not be read; keeping the last view"),
         }
+        // 3. What ended too long ago to matter: a part each second, all of it in some four minutes.
+        self.store.revoked().forget(self.now());
         self.flush_refusals().await;
     }
 

@@ -105,7 +105,12 @@ impl Revoked {
         }
     }
 
-    /// Forgets what can touch nothing that is alive at `now`.
+    /// So many calls of [`forget`](Self::forget) go once through all that is dead.
+    pub const PARTS: usize = dead::SHARDS;
+
+    /// Forgets, in the next part of what is dead, what can touch nothing that is alive at `now`.
+    ///
+    /// A part at a time, so that whoever looks meanwhile waits for little, however much there is.
     pub fn forget(&self, now: Timestamp) {
         self.dead.forget(now);
     }

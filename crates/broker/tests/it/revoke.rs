@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use broker::{Rates, Settings};
-use delegation::revocation::MarkKind;
+use broker::{Clock, Rates, Settings};
+use delegation::revocation::{Key, MarkKind, Revocation, Revoked};
 use delegation::time::Timestamp;
+use issuance::audit::{Kind, Record};
 use serde_json::{Value, json};
 
 use crate::engine::{Engine, on_both_engines};
-use crate::installation::{Installation, RULES, encode, seconds};
+use crate::installation::{Installation, Plan, RULES, encode, seconds};
 
 const REVOKE: &str = "/oauth2/revoke";
 
@@ -78,6 +79,41 @@ async fn a_revoked_token_takes_with_it_all_that_came_from_it(engine: Engine) {
         iat: Timestamp::from_seconds(seconds()),
     };
     assert_eq!(view.kills(&line), Some(MarkKind::Jti));
+    narrows.stop().await;
+}
+
+#[tokio::test]
+async fn a_revocation_is_forgotten_once_it_can_touch_nothing_and_not_before() {
+    let clock = Clock::standing(Timestamp::from_seconds(seconds()));
+    let narrows = Installation::of(Plan {
+        clock: clock.clone(),
+        ..Plan::default()
+    })
+    .await;
+    let (token, other) = (
+        for_orders(&narrows, &narrows.user_token()).await,
+        for_orders(&narrows, &narrows.user_token()).await,
+    );
+    // One that is to be forgotten while the token lives: no revocation of ours is, so that the token comes back is seen here alone.
+    let store = narrows.engine.open().await;
+    let short = Revocation {
+        kind: MarkKind::Jti,
+        key: Key::of(jti(&token).as_str()),
+        at: clock.now(),
+        forget_at: clock.now(),
+    };
+    let record = Record::new("d-revoke".to_owned(), clock.now(), Kind::Operator);
+    store.revoke(&short, &record).await.unwrap();
+    assert_eq!(narrows.about(REVOKE, "edge", &other).await.status, 200);
+    let tended = async || {
+        for _ in 0..Revoked::PARTS {
+            narrows.broker.tend().await;
+        }
+        (is_active(&narrows, "edge", &token).await, is_active(&narrows, "edge", &other).await)
+    };
+    assert_eq!(tended().await, (false, false));
+    clock.set(clock.now().plus(Duration::from_secs(60)));
+    assert_eq!(tended().await, (true, false));
     narrows.stop().await;
 }
 

@@ -8,7 +8,7 @@ use super::mark::{Key, MarkKind};
 use crate::time::Timestamp;
 
 /// How many parts the set has, each with a lock of its own.
-const SHARDS: usize = 256;
+pub(super) const SHARDS: usize = 256;
 /// A part's new entries are sorted in when they are more than so many, and more than one in so many of it.
 const UNSORTED: usize = 64;
 
@@ -20,6 +20,8 @@ type Head = [u8; 12];
 pub(super) struct Dead {
     shards: Vec<RwLock<Shard>>,
     len: AtomicUsize,
+    /// The part whose turn to forget is next.
+    forgets: AtomicUsize,
 }
 
 /// New entries lie in a table; many are sorted into a list, which takes half the room.
@@ -34,6 +36,7 @@ impl Default for Dead {
         Self {
             shards: std::iter::repeat_with(RwLock::default).take(SHARDS).collect(),
             len: AtomicUsize::new(0),
+            forgets: AtomicUsize::new(0),
         }
     }
 }
@@ -54,16 +57,17 @@ impl Dead {
         shard.read().unwrap_or_else(PoisonError::into_inner).find(&head(kind, key)).is_some()
     }
 
-    /// Drops what is to be forgotten before `now`.
+    /// Drops what is to be forgotten before `now` from the next part, with the room that it took.
     pub(super) fn forget(&self, now: Timestamp) {
         let minute = u32::try_from(now.seconds() / 60).unwrap_or(0);
-        for shard in &self.shards {
-            let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
-            let before = shard.len();
-            shard.sorted.retain(|(_, forget_at)| *forget_at > minute);
-            shard.new.retain(|_, forget_at| *forget_at > minute);
-            self.len.fetch_sub(before - shard.len(), Ordering::AcqRel);
-        }
+        let turn = self.forgets.fetch_add(1, Ordering::AcqRel);
+        let Some(shard) = self.shards.get(turn % SHARDS) else { return };
+        let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
+        let before = shard.len();
+        shard.sorted.retain(|(_, forget_at)| *forget_at > minute);
+        shard.sorted.shrink_to_fit();
+        shard.new.retain(|_, forget_at| *forget_at > minute);
+        self.len.fetch_sub(before - shard.len(), Ordering::AcqRel);
     }
 
     pub(super) fn len(&self) -> usize {

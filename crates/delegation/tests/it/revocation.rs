@@ -42,6 +42,11 @@ fn line<'t>(chain: &'t [String], subject: &'t Subject, iat: Timestamp) -> Line<'
     }
 }
 
+/// In every part.
+fn forget(revoked: &Revoked, now: Timestamp) {
+    (0..Revoked::PARTS).for_each(|_| revoked.forget(now));
+}
+
 fn view(revocations: &[Revocation]) -> View {
     let revoked = Arc::new(Revoked::default());
     revocations.iter().for_each(|each| revoked.add(each));
@@ -117,16 +122,56 @@ fn an_epoch_ends_what_was_issued_in_its_second_and_nothing_later() {
         let mut epoch = revocation(kind, key);
         // In the middle of a second: dates of tokens are whole ones.
         epoch.at = at.plus(Duration::from_millis(400));
-        let view = view(&[epoch]);
-        assert_eq!(view.kills(&line(Timestamp::from_seconds(at.seconds() - 1))), Some(kind));
-        assert_eq!(view.kills(&line(at)), Some(kind));
-        assert_eq!(view.kills(&line(Timestamp::from_seconds(at.seconds() + 1))), None);
+        let alone = view(&[epoch]);
+        assert_eq!(alone.kills(&line(Timestamp::from_seconds(at.seconds() - 1))), Some(kind));
+        assert_eq!(alone.kills(&line(at)), Some(kind));
+        assert_eq!(alone.kills(&line(Timestamp::from_seconds(at.seconds() + 1))), None);
+        // An earlier one that comes later takes nothing back.
+        let later = revocation(kind, key);
+        let earlier = Revocation {
+            at: Timestamp::from_seconds(at.seconds() - 100),
+            ..later.clone()
+        };
+        assert_eq!(view(&[later, earlier]).kills(&line(at)), Some(kind));
     }
-    // An earlier one that comes later takes nothing back.
-    let mut earlier = revocation(MarkKind::Subject, Key::of_pair(CORP, "alice"));
-    let later = earlier.clone();
-    earlier.at = Timestamp::from_seconds(at.seconds() - 100);
-    assert_eq!(view(&[later, earlier]).kills(&line(at)), Some(MarkKind::Subject));
+}
+
+#[test]
+fn a_revocation_is_kept_for_as_long_as_anything_it_touches_could_live() {
+    let day = Duration::from_secs(24 * 3600);
+    let kept = |kind, longest_life| Revocation::new(kind, Key::of("x"), now(), longest_life).forget_at;
+    for kind in [MarkKind::Jti, MarkKind::Txn, MarkKind::Task] {
+        assert_eq!(kept(kind, Duration::from_secs(600)), now().plus(14 * day), "{kind:?}");
+        assert_eq!(kept(kind, 30 * day), now().plus(37 * day), "{kind:?}");
+    }
+    // Whatever another issuer gave out may live for ever, and so may what came of it.
+    for kind in [
+        MarkKind::Outside,
+        MarkKind::Subject,
+        MarkKind::Client,
+        MarkKind::Issuer,
+        MarkKind::Restore,
+    ] {
+        assert!(kept(kind, Duration::from_secs(600)) > now().plus(36_500 * day), "{kind:?}");
+    }
+}
+
+#[test]
+fn of_two_times_to_forget_the_later_counts_whichever_came_first() {
+    let subject = alice();
+    let times = [60, 600];
+    for [first, second] in [[0, 1], [1, 0]] {
+        let revoked = Arc::new(Revoked::default());
+        for at in [first, second] {
+            let mut each = revocation(MarkKind::Jti, Key::of("j"));
+            each.forget_at = now().plus(Duration::from_secs(times[at]));
+            revoked.add(&each);
+        }
+        forget(&revoked, now().plus(Duration::from_secs(300)));
+        let chain = ["j".to_owned()];
+        let view = View::new([], []).beside(revoked);
+        assert_eq!(view.kills(&line(&chain, &subject, now())), Some(MarkKind::Jti));
+    }
 }
 
 #[test]
@@ -162,7 +207,8 @@ fn the_set_holds_what_a_plain_set_would_and_forgets_only_what_is_past() {
     assert!(model.iter().all(|id| is_dead(id)));
     assert!((0..10_000).all(|number| !is_dead(&format!("other-{number}"))));
     // Of an id that came twice the later time counts.
-    revoked.forget(now().plus(Duration::from_secs(4 * 60)));
+    forget(&revoked, now().plus(Duration::from_secs(4 * 60)));
+    assert!(revoked.len() < model.len());
     for number in 0..50_000u64 {
         let last = if number < 10_000 {
             (number % 7).max((number + 50_000) % 7)
