@@ -25,7 +25,7 @@ use crate::refusals::Refusals;
 use crate::remembered::Remembered;
 use crate::reuse::Reuse;
 use crate::signer::{KeyRing, KeyRingError, Schedule};
-use crate::store::{Store, StoreAddress, StoreError};
+use crate::store::{OperatorsByToken, Store, StoreAddress, StoreError};
 use crate::telemetry::Telemetry;
 
 /// What a running broker needs beside parties and policies.
@@ -101,6 +101,8 @@ pub struct Broker {
     gate: Gate,
     refusals: Refusals,
     telemetry: Telemetry,
+    /// Who may look and decide, as of the last tending.
+    operators: ArcSwap<OperatorsByToken>,
 }
 
 impl Broker {
@@ -129,6 +131,7 @@ impl Broker {
         let signer = KeyRing::open(&store, &settings.key_files, settings.algorithm, now).await?;
         let ours = own_keys(&in_force.snapshot.issuer, &signer)?;
         let view = store.standing().await.map_err(StoreError::from)?;
+        let operators = store.operators_by_token().await.map_err(StoreError::from)?;
         let broker = Arc::new(Self {
             clock,
             keys: VerificationKeys::new(IssuerKeys::new(Arc::clone(&fetcher), issuers), Some(ours)),
@@ -141,6 +144,7 @@ impl Broker {
             gate: Gate::default(),
             refusals: Refusals::default(),
             telemetry: Telemetry::new(),
+            operators: ArcSwap::from_pointee(operators),
             settings: ArcSwap::from_pointee(settings),
             fetcher,
             store,
@@ -203,6 +207,10 @@ impl Broker {
         }
         // 3. What ended too long ago to matter: a part each second, all of it in some four minutes.
         self.store.revoked().forget(self.now());
+        match self.store.operators_by_token().await {
+            Ok(operators) => self.operators.store(Arc::new(operators)),
+            Err(error) => tracing::error!(%error, "operators could not be read; keeping those that were known"),
+        }
         self.flush_refusals().await;
     }
 
@@ -236,13 +244,9 @@ impl Broker {
     pub(crate) async fn record_denial(&self, reason: Reason, record: Record, uses: Option<Vec<Use>>) -> (Reason, String) {
         let id = record.id.clone();
         let Some(uses) = uses else {
-            let (id, first) = self.refusals.count(record.denied(reason));
-            return match first {
-                None => (reason, id),
-                Some(first) => match self.journal.commit(Entry::of(first)).await {
-                    Ok(_) => (reason, id),
-                    Err(_) => (Reason::StoreUnavailable, id),
-                },
+            return match self.record_stranger(record.denied(reason)).await {
+                Ok(id) => (reason, id),
+                Err(_) => (Reason::StoreUnavailable, id),
             };
         };
         let (mut reason, mut uses) = (reason, uses);
@@ -254,6 +258,15 @@ impl Broker {
                 Err(_) => return (Reason::StoreUnavailable, id),
             }
         }
+    }
+
+    /// Counts the refusal of a stranger, or of nobody in particular; gives the id of the record that it is in.
+    pub(crate) async fn record_stranger(&self, record: Record) -> Result<String, CommitError> {
+        let (id, first) = self.refusals.count(record);
+        if let Some(first) = first {
+            self.journal.commit(Entry::of(first)).await?;
+        }
+        Ok(id)
     }
 
     async fn flush_refusals(&self) {
@@ -296,6 +309,10 @@ impl Broker {
 
     pub(crate) fn keys(&self) -> &VerificationKeys {
         &self.keys
+    }
+
+    pub(crate) fn operators(&self) -> Arc<OperatorsByToken> {
+        self.operators.load_full()
     }
 
     pub(crate) fn remembered(&self) -> &Remembered {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::response::Response;
 use delegation::oauth::{Form, Manner, Reason};
 use delegation::registry::{AuthenticatedClient, Moment};
@@ -34,12 +34,7 @@ pub(crate) struct Received {
 
 /// Reads a request: bounded in bytes and time before anything is parsed.
 pub(crate) async fn receive(broker: &Broker, headers: &HeaderMap, request: Request<Body>) -> Result<Received, Reason> {
-    let limited = Limited::new(request.into_body(), broker.body_limit()).collect();
-    let body = match tokio::time::timeout(BODY_TIMEOUT, limited).await {
-        Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(Reason::TooLarge),
-        _ => return Err(Reason::MalformedRequest),
-    };
+    let body = bounded(request.into_body(), broker.body_limit()).await?;
     let is_form = |value: &http::HeaderValue| {
         let media = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default();
         media.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
@@ -59,6 +54,16 @@ pub(crate) async fn receive(broker: &Broker, headers: &HeaderMap, request: Reque
         _ => return Err(Reason::MalformedRequest),
     };
     Ok(Received { form, authorization })
+}
+
+/// The whole of `body`, if it has at most `limit` bytes and arrives in time.
+pub(crate) async fn bounded(body: Body, limit: usize) -> Result<Bytes, Reason> {
+    let limited = Limited::new(body, limit).collect();
+    match tokio::time::timeout(BODY_TIMEOUT, limited).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Reason::TooLarge),
+        _ => Err(Reason::MalformedRequest),
+    }
 }
 
 /// `token`, if it is one of ours. An outside token, one that nobody signed and one that is no token are all unknown.

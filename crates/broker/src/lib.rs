@@ -2,6 +2,7 @@
 //!
 //! One request reads top to bottom in `token_endpoint`.
 
+mod api;
 mod broker;
 mod client_auth;
 mod clock;

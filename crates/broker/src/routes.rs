@@ -6,7 +6,7 @@ use axum::Router;
 use axum::routing::{get, post};
 
 use crate::broker::Broker;
-use crate::{health, introspection_endpoint, metadata, reply, revocation_endpoint, token_endpoint};
+use crate::{api, health, introspection_endpoint, metadata, reply, revocation_endpoint, token_endpoint};
 
 /// Everything that is served on `listen`. OAuth's paths stand under the path of our issuer identifier, and the
 /// well-known one has that path inserted (RFC 8414 §3.1). `with_metrics` is off where `metrics_listen` is set.
@@ -31,6 +31,7 @@ pub fn routes(broker: &Arc<Broker>, with_metrics: bool) -> Router {
             post(revocation_endpoint::revoke).fallback(reply::post_only),
         )
         .route(&format!("{path}/oauth2/jwks"), get(metadata::jwks))
+        .nest(&format!("{path}/v1"), api::routes())
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz));
     if with_metrics {

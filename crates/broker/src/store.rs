@@ -16,8 +16,9 @@ mod tasks;
 pub use address::{AddressError, StoreAddress};
 pub use backup::{Backup, BackupEnd, BackupError, BackupHead};
 pub(crate) use engine::{Connection, Purpose, Row, Transaction as StoreTransaction};
+pub(crate) use operators::OperatorsByToken;
 pub use restore::{Existing, RestoreError, verify};
-pub(crate) use revocations::insert as insert_revocation;
+pub(crate) use revocations::{Placed, insert as insert_revocation};
 pub use standing::{Party, Standing};
 pub(crate) use statement::{Statement, Value, sql};
 

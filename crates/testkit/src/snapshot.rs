@@ -111,6 +111,7 @@ pub fn snapshot() -> Snapshot {
             .collect(),
         grants: BTreeSet::from([GrantType::TokenExchange, GrantType::ClientCredentials]),
         delegates: BTreeSet::new(),
+        data_plane: false,
         labels: BTreeMap::new(),
         owner: None,
         ends: None,

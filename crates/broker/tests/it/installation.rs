@@ -385,6 +385,32 @@ impl Installation {
         }
     }
 
+    /// Asks `/v1` with a bearer token.
+    pub(crate) async fn ask(&self, method: &str, path: &str, token: &str, body: Option<&Value>) -> Reply {
+        let bearer = format!("Bearer {token}");
+        let mut headers = vec![("authorization", bearer.as_str())];
+        headers.extend(body.map(|_| ("content-type", "application/json")));
+        self.ask_with(method, path, &headers, body.map(|body| body.to_string().into_bytes())).await
+    }
+
+    /// The same with these headers alone.
+    pub(crate) async fn ask_with(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<Vec<u8>>) -> Reply {
+        let mut request = self.http.request(method.parse().unwrap(), format!("{}{path}", self.url));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(body) = body {
+            request = request.body(body);
+        }
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Reply {
+            status,
+            headers,
+            body: serde_json::from_slice(&response.bytes().await.unwrap()).unwrap_or_default(),
+        }
+    }
+
     /// Posts a form and gives the media type and text of the reply.
     pub(crate) async fn post_for_text(&self, path: &str, form: &str, headers: &[(&str, &str)]) -> (String, String) {
         let media = "application/x-www-form-urlencoded";

@@ -8,8 +8,10 @@
 )]
 
 mod algorithms;
+mod api;
 mod authentication;
 mod backup;
+mod ended;
 mod endpoints;
 mod engine;
 mod heads;

@@ -16,6 +16,8 @@ pub struct Client {
     pub grants: BTreeSet<GrantType>,
     /// Clients that may be named actor of a task that this client creates.
     pub delegates: BTreeSet<ClientId>,
+    /// Whether it may read the feed of revocations and report what its guards see.
+    pub data_plane: bool,
     /// What policy may read about it.
     pub labels: BTreeMap<String, LabelValue>,
     /// Who answers for it.

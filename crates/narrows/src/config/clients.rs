@@ -157,6 +157,7 @@ pub(super) fn build(file: &File, problems: &mut Problems) -> (Vec<Client>, Vec<I
             receives,
             grants,
             delegates: client.delegates.iter().filter_map(|name| ClientId::parse(name).ok()).collect(),
+            data_plane: client.data_plane || fronts(file, &client.id),
             labels,
             owner: client.owner.clone(),
             ends: client.ends.as_deref().and_then(|text| end_of_day(text, &format!("{path}.ends"), problems)),
@@ -165,6 +166,13 @@ pub(super) fn build(file: &File, problems: &mut Problems) -> (Vec<Client>, Vec<I
         });
     }
     (built, keys)
+}
+
+/// Whether a boundary or a guard acts as this client, which makes it a data plane without saying so.
+fn fronts(file: &File, id: &str) -> bool {
+    let boundaries = file.boundaries.iter().map(|boundary| &boundary.client);
+    let guards = file.guards.iter().map(|guard| &guard.client);
+    boundaries.chain(guards).flatten().any(|client| client == id)
 }
 
 /// Whether there can be a token that matches both: no claim tells them apart.

@@ -32,10 +32,7 @@ pub(super) fn check(file: &File, types: &DetailTypes, problems: &mut Problems) -
     data_plane::check(file, problems);
     services::check(file, types, problems);
 
-    let data_plane = file.clients.iter().position(|client| client.data_plane);
-    let data_plane = data_plane.map(|at| format!("clients[{at}].data_plane"));
     let inert = [
-        (data_plane.as_deref().unwrap_or_default(), data_plane.is_some()),
         ("services", !file.services.is_empty()),
         ("boundaries", !file.boundaries.is_empty()),
         ("guards", !file.guards.is_empty()),

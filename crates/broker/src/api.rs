@@ -1,0 +1,45 @@
+//! `/v1`: what operators, clients and data planes ask in JSON.
+//!
+//! Errors are problem details with a `reason`, lists are `{items, next}`, and what changes anything is on record
+//! before it is answered.
+
+mod call;
+mod caller;
+mod page;
+mod problem;
+mod revocations;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::response::IntoResponse;
+use axum::routing::{MethodRouter, get, post};
+
+use crate::broker::Broker;
+use problem::Problem;
+
+/// Every endpoint: its method, its path, what serves it.
+fn endpoints() -> Vec<(&'static str, &'static str, MethodRouter<Arc<Broker>>)> {
+    vec![
+        ("POST", "/revocations", post(revocations::add)),
+        ("GET", "/revocations", get(revocations::list)),
+    ]
+}
+
+/// All of them, to be put under `/v1`.
+pub(crate) fn routes() -> Router<Arc<Broker>> {
+    let together = |router: Router<Arc<Broker>>, (_, path, serves): (_, &str, _)| router.route(path, serves);
+    endpoints()
+        .into_iter()
+        .fold(Router::new(), together)
+        .fallback(nothing)
+        .method_not_allowed_fallback(other_method)
+}
+
+async fn nothing() -> impl IntoResponse {
+    Problem::NotFound.reply(None)
+}
+
+async fn other_method() -> impl IntoResponse {
+    Problem::MethodNotAllowed.reply(None)
+}

@@ -1,0 +1,182 @@
+//! One request to `/v1`: what every endpoint does before and after its own work.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::MatchedPath;
+use axum::response::Response;
+use delegation::json;
+use delegation::oauth::Reason;
+use delegation::registry::Moment;
+use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE};
+use http::request::Parts;
+use http::{HeaderValue, Request, StatusCode};
+use issuance::audit::{Decision, Entry, Journal, Kind, Record};
+use issuance::policy::Policy;
+use serde_json::{Map, Value};
+
+use super::caller::{Caller, Credential};
+use super::problem::Problem;
+use crate::broker::{Broker, InForce};
+use crate::limits::OverLimit;
+use crate::{endpoint, ids};
+
+/// The largest body.
+const LARGEST: usize = 16 * 1024;
+/// How deep it may be nested.
+const DEPTH: usize = 8;
+
+/// A request on its way to an answer, with the record that will tell of it.
+pub(crate) struct Call {
+    pub(crate) broker: Arc<Broker>,
+    pub(crate) in_force: Arc<InForce>,
+    pub(crate) moment: Moment,
+    pub(crate) record: Record,
+    parts: Parts,
+    body: Body,
+    known: bool,
+}
+
+impl Call {
+    /// Begins with a request that came from `peer`; the moment of its decision is now.
+    pub(crate) fn new(broker: Arc<Broker>, peer: SocketAddr, request: Request<Body>) -> Self {
+        let in_force = broker.in_force();
+        let moment = broker.moment(&in_force);
+        let mut record = Record::new(ids::decision(), moment.now, Kind::ClientAuth);
+        record.client_ip = Some(peer.ip());
+        record.config_version.clone_from(&moment.snapshot.config_version);
+        record.policy_version = in_force.policy.version().to_owned();
+        let (parts, body) = request.into_parts();
+        Self {
+            broker,
+            in_force,
+            moment,
+            record,
+            parts,
+            body,
+            known: false,
+        }
+    }
+
+    /// Finds out who asks; the record learns it.
+    pub(crate) async fn caller(&mut self) -> Result<Caller, Problem> {
+        let broker = &self.broker;
+        let from = self.record.client_ip.ok_or(Problem::Unauthenticated)?;
+        let credential = Credential::shown(broker, &self.in_force, &self.parts.headers, from).await?;
+        let caller = credential.caller(broker, &self.moment).await?;
+        match &caller {
+            Caller::Operator(operator) => {
+                self.record.kind = Kind::Operator;
+                self.note("operator", operator.name.as_str());
+            }
+            Caller::Client(id) => {
+                self.record.client = Some(id.clone());
+                let allowed = broker.limits().client(id, &self.in_force.rates, Instant::now());
+                allowed.map_err(|OverLimit| Problem::RateLimited)?;
+            }
+        }
+        self.known = true;
+        Ok(caller)
+    }
+
+    /// Puts a member into the record's `inputs`.
+    pub(crate) fn note(&mut self, name: &str, value: impl Into<Value>) {
+        if !self.record.inputs.is_object() {
+            self.record.inputs = Value::Object(Map::new());
+        }
+        if let Some(inputs) = self.record.inputs.as_object_mut() {
+            inputs.insert(name.to_owned(), value.into());
+        }
+    }
+
+    /// The body, an object; absent is empty. Bounded in bytes, time and depth before it means anything.
+    pub(crate) async fn body(&mut self) -> Result<Map<String, Value>, Problem> {
+        let bytes = endpoint::bounded(std::mem::take(&mut self.body), LARGEST).await.map_err(|reason| match reason {
+            Reason::TooLarge => Problem::TooLarge,
+            _ => Problem::Malformed("the body did not arrive"),
+        })?;
+        if bytes.is_empty() {
+            return Ok(Map::new());
+        }
+        let headers = &self.parts.headers;
+        let is_json = |value: &HeaderValue| {
+            let media = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default();
+            media.trim().eq_ignore_ascii_case("application/json")
+        };
+        let declared: Vec<_> = headers.get_all(CONTENT_TYPE).iter().collect();
+        let coded = headers
+            .get_all(CONTENT_ENCODING)
+            .iter()
+            .any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
+        if !matches!(declared.as_slice(), [only] if is_json(only)) || coded {
+            return Err(Problem::Malformed("the body must be declared as application/json, in no coding"));
+        }
+        json::parse_object(&bytes, DEPTH).map_err(|_| Problem::Malformed("the body must be one JSON object, no member twice"))
+    }
+
+    /// The parameters of the query.
+    pub(crate) fn query(&self) -> Result<Vec<(String, String)>, Problem> {
+        let pairs = url::form_urlencoded::parse(self.parts.uri.query().unwrap_or_default().as_bytes());
+        let mut seen: Vec<(String, String)> = Vec::new();
+        for (name, value) in pairs {
+            if seen.iter().any(|(known, _)| *known == name) {
+                return Err(Problem::Malformed("a parameter of the query is repeated"));
+            }
+            seen.push((name.into_owned(), value.into_owned()));
+        }
+        Ok(seen)
+    }
+
+    /// Makes what is done durable, and gives the place of its record.
+    pub(crate) async fn commit(&mut self, entry: Entry) -> Result<u64, Problem> {
+        self.broker.journal().commit(entry).await.map_err(|_| Problem::StoreUnavailable)
+    }
+
+    /// The reply. A refusal is on record before it is answered.
+    pub(crate) async fn answer(self, answered: Result<Response, Problem>) -> Response {
+        match answered {
+            Ok(response) => response,
+            Err(problem) => self.refuse(problem).await,
+        }
+    }
+
+    async fn refuse(mut self, problem: Problem) -> Response {
+        let mut problem = problem;
+        if let (false, Some(from)) = (self.known, self.record.client_ip)
+            && matches!(problem, Problem::Unauthenticated | Problem::Malformed(_))
+            && self.broker.limits().stranger(from, &self.in_force.rates, Instant::now()) == Err(OverLimit)
+        {
+            problem = Problem::RateLimited;
+        }
+        self.record.decision = Decision::Deny;
+        problem.reason().clone_into(&mut self.record.reason);
+        if self.known {
+            let path = self.parts.extensions.get::<MatchedPath>().map(|path| path.as_str().to_owned());
+            self.note("asked", format!("{} {}", self.parts.method, path.unwrap_or_default()));
+            // Whatever it was to be recorded as did not happen; a refusal is a record of its own.
+            self.record.id = ids::decision();
+        }
+        let id = self.record.id.clone();
+        let recorded = if self.known {
+            self.broker.journal().commit(Entry::of(self.record)).await.map(|_| id)
+        } else {
+            self.broker.record_stranger(self.record).await
+        };
+        match recorded {
+            Ok(id) => problem.reply(Some(&id)),
+            Err(_) => Problem::StoreUnavailable.reply(None),
+        }
+    }
+}
+
+/// A reply in JSON, which no cache keeps.
+pub(crate) fn reply(status: StatusCode, body: &Value) -> Response {
+    let mut response = Response::new(Body::from(body.to_string()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

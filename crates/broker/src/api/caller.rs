@@ -1,0 +1,115 @@
+//! Who asks `/v1`: an operator by their token, or a client by an access token of its own that is addressed to us.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use delegation::oauth::ClientId;
+use delegation::registry::Moment;
+use delegation::token::{Active, Authentic, OpaqueForm, OpaqueFormError, OpaqueKind, SubjectToken};
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+
+use super::problem::Problem;
+use crate::broker::{Broker, InForce};
+use crate::endpoint;
+use crate::keys::OURS;
+use crate::limits::{Claim, OverLimit, Proof};
+use crate::operator::{Operator, Role};
+
+/// What a caller has shown. It can be asked again later, for a reply that goes on.
+#[derive(Debug)]
+pub(crate) enum Credential {
+    /// The digest of an operator token.
+    Operator([u8; 32]),
+    /// One of our own access tokens.
+    Token(Box<Authentic<SubjectToken>>),
+}
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub(crate) enum Caller {
+    /// A person.
+    Operator(Operator),
+    /// A client, for itself.
+    Client(ClientId),
+}
+
+impl Credential {
+    /// Reads the one `Authorization` header and looks at what is in it, if a look from this address is worth it.
+    pub(crate) async fn shown(broker: &Broker, in_force: &InForce, headers: &HeaderMap, from: IpAddr) -> Result<Self, Problem> {
+        let all: Vec<_> = headers.get_all(AUTHORIZATION).iter().collect();
+        let header = match all.as_slice() {
+            [] => return Err(Problem::Unauthenticated),
+            [only] => only.to_str().map_err(|_| Problem::Unauthenticated)?,
+            _ => return Err(Problem::Malformed("there is more than one `Authorization` header")),
+        };
+        let (scheme, token) = header.split_once(' ').ok_or(Problem::Unauthenticated)?;
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return Err(Problem::Unauthenticated);
+        }
+        let worth_a_look = |known: Option<String>, proof| {
+            let looked_at = broker.limits().before_check(from, &Claim { known, proof }, &in_force.rates, Instant::now());
+            looked_at.map_err(|OverLimit| Problem::RateLimited)
+        };
+        match OpaqueForm::parse(token) {
+            Ok(form) if form.kind() == OpaqueKind::Operator => {
+                let digest = form.digest();
+                let known = broker.operators().get(&digest).map(|operator| operator.name.to_string());
+                worth_a_look(known, Proof::Secret)?;
+                Ok(Self::Operator(digest))
+            }
+            Ok(_) | Err(OpaqueFormError::Malformed) => Err(Problem::Unauthenticated),
+            Err(OpaqueFormError::Unknown) => {
+                worth_a_look(Some(OURS.to_owned()), Proof::Signature)?;
+                let token = endpoint::ours(broker, token).await.ok_or(Problem::Unauthenticated)?;
+                Ok(Self::Token(Box::new(token)))
+            }
+        }
+    }
+
+    /// Whom it shows at `moment`.
+    pub(crate) async fn caller(&self, broker: &Broker, moment: &Moment) -> Result<Caller, Problem> {
+        let view_is_stale = broker.view_age() > broker.settings().max_view_age;
+        match self {
+            Self::Operator(digest) => {
+                let known = broker.operators().get(digest).cloned();
+                let operator = match known.filter(|_| !view_is_stale) {
+                    Some(operator) => Some(operator),
+                    // Added meanwhile, or what is known is too old: a person who ends something must not wait for that.
+                    None => broker.store().operator(digest).await?,
+                };
+                operator.map(Caller::Operator).ok_or(Problem::Unauthenticated)
+            }
+            Self::Token(_) if view_is_stale => Err(Problem::ViewStale),
+            Self::Token(token) => {
+                let keys = broker.keys().current(OURS).await.map_err(|_| Problem::Unauthenticated)?;
+                let active = token.active_at(moment).filter(|_| token.was_verified_with(&keys));
+                client(&active.ok_or(Problem::Unauthenticated)?, moment).ok_or(Problem::Unauthenticated)
+            }
+        }
+    }
+}
+
+/// The client whose own token this is: issued to it, about it, with nobody else in it, and for us alone.
+fn client(active: &Active<'_, '_>, moment: &Moment) -> Option<Caller> {
+    let (token, snapshot) = (&active.token, &moment.snapshot);
+    let id = token.client_id.as_ref()?;
+    let is_own = token.subject.iss == snapshot.issuer && token.subject.sub == id.as_str() && token.act.is_none();
+    let is_for_us = token.audiences.iter().eq([&snapshot.issuer]);
+    let client = snapshot.clients.get(id)?;
+    let has_ended = client.ends.is_some_and(|end| end <= moment.now);
+    if !is_own || !is_for_us || has_ended || moment.revocations.is_client_disabled(id) {
+        return None;
+    }
+    Some(Caller::Client(id.clone()))
+}
+
+impl Caller {
+    /// Refuses everybody but operators with this role.
+    pub(crate) fn must_be(&self, role: Role) -> Result<(), Problem> {
+        match self {
+            Self::Operator(operator) if operator.roles.contains(&role) => Ok(()),
+            _ => Err(Problem::NotPermitted),
+        }
+    }
+}
