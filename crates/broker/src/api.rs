@@ -5,6 +5,7 @@
 
 mod call;
 mod caller;
+mod feed;
 mod page;
 mod problem;
 mod revocations;
@@ -16,6 +17,7 @@ use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, get, post};
 
 use crate::broker::Broker;
+pub(crate) use feed::Streams;
 use problem::Problem;
 
 /// Every endpoint: its method, its path, what serves it.
@@ -23,6 +25,7 @@ fn endpoints() -> Vec<(&'static str, &'static str, MethodRouter<Arc<Broker>>)> {
     vec![
         ("POST", "/revocations", post(revocations::add)),
         ("GET", "/revocations", get(revocations::list)),
+        ("GET", "/revocations/stream", get(feed::stream)),
     ]
 }
 

@@ -14,6 +14,7 @@ use fetch::{Fetcher, Introspection, IssuerEntry, IssuerKeys};
 use issuance::audit::{CommitError, Decision, Entry, Journal, Kind, Record, Use, commit_denial};
 use policy_cedar::CedarPolicy;
 
+use crate::api::Streams;
 use crate::clock::Clock;
 use crate::denied::give_up_last;
 use crate::ids;
@@ -103,6 +104,7 @@ pub struct Broker {
     telemetry: Telemetry,
     /// Who may look and decide, as of the last tending.
     operators: ArcSwap<OperatorsByToken>,
+    streams: Streams,
 }
 
 impl Broker {
@@ -145,6 +147,7 @@ impl Broker {
             refusals: Refusals::default(),
             telemetry: Telemetry::new(),
             operators: ArcSwap::from_pointee(operators),
+            streams: Streams::default(),
             settings: ArcSwap::from_pointee(settings),
             fetcher,
             store,
@@ -313,6 +316,10 @@ impl Broker {
 
     pub(crate) fn operators(&self) -> Arc<OperatorsByToken> {
         self.operators.load_full()
+    }
+
+    pub(crate) fn streams(&self) -> &Streams {
+        &self.streams
     }
 
     pub(crate) fn remembered(&self) -> &Remembered {

@@ -149,7 +149,7 @@ async fn write(
             }
             // Known here before it is acknowledged; other nodes read it from the store.
             if let (Some(revocation), Ok(_)) = (entry.revokes, &outcome) {
-                store.revoked().add(&revocation);
+                store.learn(&revocation);
             }
             let _ = answer.send(outcome);
         }

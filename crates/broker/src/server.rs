@@ -125,6 +125,7 @@ pub async fn serve(broker: Arc<Broker>, listener: Listener, routes: Router, stop
     }
     drop(socket);
     stopping.cancel();
+    broker.streams().end();
     if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
         tracing::warn!("open requests did not finish in time");
     }

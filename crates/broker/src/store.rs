@@ -31,6 +31,7 @@ use issuance::audit::Transaction;
 
 use engine::Engine;
 use revocations::Followed;
+use tokio::sync::watch;
 
 /// How many transactions are remembered, so that a later hop need not read the disk.
 const REMEMBERED: usize = 50_000;
@@ -71,6 +72,8 @@ pub struct Store {
     recent: Arc<Mutex<Recent>>,
     revoked: Arc<Revoked>,
     followed: Arc<Followed>,
+    /// Tells those who wait that something was revoked.
+    news: Arc<watch::Sender<()>>,
 }
 
 #[derive(Debug, Default)]
@@ -90,6 +93,7 @@ impl Store {
             recent: Arc::default(),
             revoked: Arc::default(),
             followed: Arc::default(),
+            news: Arc::default(),
         })
     }
 

@@ -30,6 +30,7 @@ pub(crate) struct Telemetry {
     seconds: Histogram,
     change_refused: Gauge,
     connections: Gauge,
+    streams: Gauge,
     handshakes_failed: Counter,
 }
 
@@ -43,6 +44,7 @@ impl Telemetry {
             seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 14)),
             change_refused: Gauge::default(),
             connections: Gauge::default(),
+            streams: Gauge::default(),
             handshakes_failed: Counter::default(),
         };
         let registry = &mut telemetry.registry;
@@ -64,6 +66,7 @@ impl Telemetry {
             telemetry.change_refused.clone(),
         );
         registry.register("connections", "Open connections", telemetry.connections.clone());
+        registry.register("streams", "Readers of the feed of revocations", telemetry.streams.clone());
         registry.register(
             "tls_handshakes_failed",
             "Connections that ended before their TLS handshake did",
@@ -95,6 +98,10 @@ impl Telemetry {
 
     pub(crate) fn connections(&self) -> &Gauge {
         &self.connections
+    }
+
+    pub(crate) fn streams(&self) -> &Gauge {
+        &self.streams
     }
 
     /// All of them as OpenMetrics text.

@@ -17,6 +17,7 @@ use crate::chain::ActorChain;
 use crate::identity::Subject;
 use crate::oauth::ClientId;
 use crate::time::Timestamp;
+use crate::token::sha256;
 use dead::Dead;
 use epochs::Epochs;
 
@@ -28,15 +29,18 @@ use epochs::Epochs;
 pub struct View {
     clients: BTreeSet<ClientId>,
     subjects: BTreeSet<(String, String)>,
+    version: [u8; 32],
     revoked: Arc<Revoked>,
 }
 
 impl View {
     /// A view in which these clients and these subjects, as (issuer name, `sub`), are disabled, and nothing is revoked.
     pub fn new(clients: impl IntoIterator<Item = ClientId>, subjects: impl IntoIterator<Item = (String, String)>) -> Self {
+        let (clients, subjects): (BTreeSet<_>, BTreeSet<_>) = (clients.into_iter().collect(), subjects.into_iter().collect());
         Self {
-            clients: clients.into_iter().collect(),
-            subjects: subjects.into_iter().collect(),
+            version: version(&clients, &subjects),
+            clients,
+            subjects,
             revoked: Arc::default(),
         }
     }
@@ -45,6 +49,11 @@ impl View {
     #[must_use]
     pub fn beside(self, revoked: Arc<Revoked>) -> Self {
         Self { revoked, ..self }
+    }
+
+    /// The version of this standing: another one says that somebody's changed. Revocations are not in it.
+    pub fn version(&self) -> &[u8; 32] {
+        &self.version
     }
 
     /// Whether `client` is disabled.
@@ -61,6 +70,12 @@ impl View {
     pub fn kills(&self, line: &Line<'_>) -> Option<MarkKind> {
         self.revoked.kills(line)
     }
+}
+
+/// A digest of everybody's standing; no two say the same in the same bytes, since JSON tells where each text ends.
+fn version(clients: &BTreeSet<ClientId>, subjects: &BTreeSet<(String, String)>) -> [u8; 32] {
+    let clients: Vec<_> = clients.iter().map(ClientId::as_str).collect();
+    sha256(serde_json::json!([clients, subjects]).to_string().as_bytes())
 }
 
 /// What a token says of where it comes from and whom it is for: all that revocation can name.

@@ -62,6 +62,11 @@ impl Call {
 
     /// Finds out who asks; the record learns it.
     pub(crate) async fn caller(&mut self) -> Result<Caller, Problem> {
+        Ok(self.credential().await?.1)
+    }
+
+    /// The same, with what was shown.
+    pub(crate) async fn credential(&mut self) -> Result<(Credential, Caller), Problem> {
         let broker = &self.broker;
         let from = self.record.client_ip.ok_or(Problem::Unauthenticated)?;
         let credential = Credential::shown(broker, &self.in_force, &self.parts.headers, from).await?;
@@ -71,14 +76,14 @@ impl Call {
                 self.record.kind = Kind::Operator;
                 self.note("operator", operator.name.as_str());
             }
-            Caller::Client(id) => {
+            Caller::Client { id, .. } => {
                 self.record.client = Some(id.clone());
                 let allowed = broker.limits().client(id, &self.in_force.rates, Instant::now());
                 allowed.map_err(|OverLimit| Problem::RateLimited)?;
             }
         }
         self.known = true;
-        Ok(caller)
+        Ok((credential, caller))
     }
 
     /// Puts a member into the record's `inputs`.
@@ -127,6 +132,16 @@ impl Call {
             seen.push((name.into_owned(), value.into_owned()));
         }
         Ok(seen)
+    }
+
+    /// A header that may be there once.
+    pub(crate) fn header(&self, name: &'static str) -> Result<Option<&str>, Problem> {
+        let all: Vec<_> = self.parts.headers.get_all(name).iter().collect();
+        match all.as_slice() {
+            [] => Ok(None),
+            [only] => only.to_str().map(Some).map_err(|_| Problem::Malformed("a header is no text")),
+            _ => Err(Problem::Malformed("a header is repeated")),
+        }
     }
 
     /// Makes what is done durable, and gives the place of its record.

@@ -1,9 +1,10 @@
 //! Who asks `/v1`: an operator by their token, or a client by an access token of its own that is addressed to us.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use delegation::oauth::ClientId;
+use delegation::oauth::{ClientId, Scope};
 use delegation::registry::Moment;
 use delegation::token::{Active, Authentic, OpaqueForm, OpaqueFormError, OpaqueKind, SubjectToken};
 use http::HeaderMap;
@@ -15,6 +16,9 @@ use crate::endpoint;
 use crate::keys::OURS;
 use crate::limits::{Claim, OverLimit, Proof};
 use crate::operator::{Operator, Role};
+
+/// The scope of a client's token that reads the feed.
+const DATA_PLANE: &str = "narrows.data_plane";
 
 /// What a caller has shown. It can be asked again later, for a reply that goes on.
 #[derive(Debug)]
@@ -31,7 +35,12 @@ pub(crate) enum Caller {
     /// A person.
     Operator(Operator),
     /// A client, for itself.
-    Client(ClientId),
+    Client {
+        /// Which.
+        id: ClientId,
+        /// Whether it runs data planes by its entry and by its token.
+        is_data_plane: bool,
+    },
 }
 
 impl Credential {
@@ -101,7 +110,11 @@ fn client(active: &Active<'_, '_>, moment: &Moment) -> Option<Caller> {
     if !is_own || !is_for_us || has_ended || moment.revocations.is_client_disabled(id) {
         return None;
     }
-    Some(Caller::Client(id.clone()))
+    let scopes: &BTreeSet<Scope> = &token.authority.scopes;
+    Some(Caller::Client {
+        id: id.clone(),
+        is_data_plane: client.data_plane && scopes.iter().any(|scope| scope.as_str() == DATA_PLANE),
+    })
 }
 
 impl Caller {
@@ -110,6 +123,14 @@ impl Caller {
         match self {
             Self::Operator(operator) if operator.roles.contains(&role) => Ok(()),
             _ => Err(Problem::NotPermitted),
+        }
+    }
+
+    /// Refuses everybody but data planes, and auditors, who read everything.
+    pub(crate) fn must_follow_revocations(&self) -> Result<(), Problem> {
+        match self {
+            Self::Client { is_data_plane: true, .. } => Ok(()),
+            _ => self.must_be(Role::Auditor),
         }
     }
 }

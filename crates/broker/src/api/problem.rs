@@ -23,6 +23,8 @@ pub(crate) enum Problem {
     NotFound,
     /// The path is served, by other methods.
     MethodNotAllowed,
+    /// What the caller has is not continued here: read everything anew.
+    Gap,
     /// The body is larger than is taken.
     TooLarge,
     /// Too much, or too many.
@@ -42,6 +44,7 @@ impl Problem {
             Self::NotPermitted => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Gap => StatusCode::GONE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::StoreUnavailable | Self::ViewStale => StatusCode::SERVICE_UNAVAILABLE,
@@ -57,6 +60,7 @@ impl Problem {
             Self::NotPermitted => "not_permitted",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
+            Self::Gap => "gap",
             Self::TooLarge => "too_large",
             Self::RateLimited => "rate_limited",
             Self::StoreUnavailable => "store_unavailable",
@@ -73,6 +77,7 @@ impl Problem {
             Self::NotPermitted => "the role or scope that this takes is missing",
             Self::NotFound => "there is nothing here, or nothing that is yours to see",
             Self::MethodNotAllowed => "this path is served by other methods",
+            Self::Gap => "what follows this place is not known any more; begin again without it",
             Self::TooLarge => "the body is larger than this broker takes",
             Self::RateLimited => "too many requests; try again later",
             Self::StoreUnavailable => "the store is not available; try again",

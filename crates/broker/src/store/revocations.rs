@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use delegation::revocation::{Key, MarkKind, Revocation, Revoked};
 use delegation::time::Timestamp;
 use issuance::audit::Record;
+use tokio::sync::watch;
 
 use super::{Purpose, Row, Statement, Store, StoreTransaction, StoreUnavailable, sql};
 use crate::journal::append;
@@ -46,8 +47,7 @@ impl Store {
     ///
     /// A place in the log is taken under a lock that is held until the commit, so none before one that was read can come later.
     pub(crate) async fn follow_revocations(&self) -> Result<(), StoreUnavailable> {
-        let head = self.fetch(sql("SELECT epoch FROM log_head WHERE one = 1")).await?;
-        let epoch: i64 = head.first().ok_or(sqlx::Error::RowNotFound)?.get("epoch")?;
+        let epoch = self.epoch().await?;
         if self.followed.epoch.swap(epoch, Ordering::AcqRel) != epoch {
             self.followed.seq.store(-1, Ordering::Release);
         }
@@ -55,7 +55,7 @@ impl Store {
             let page = self.revocations_after(self.followed.seq.load(Ordering::Acquire), PAGE).await?;
             let Some(last) = page.last() else { return Ok(()) };
             for each in &page {
-                self.revoked.add(&each.revocation);
+                self.learn(&each.revocation);
             }
             self.followed.seq.store(last.seq, Ordering::Release);
         }
@@ -68,8 +68,31 @@ impl Store {
         let index = append(&mut transaction, &[record]).await?;
         insert(&mut transaction, i64::try_from(index).unwrap_or(i64::MAX), revocation).await?;
         transaction.commit().await?;
-        self.revoked.add(revocation);
+        self.learn(revocation);
         Ok(index)
+    }
+
+    /// Takes note of a revocation that is durable, and wakes whoever waits for one.
+    pub(crate) fn learn(&self, revocation: &Revocation) {
+        self.revoked.add(revocation);
+        self.news.send_replace(());
+    }
+
+    /// Changes whenever this process learns of a revocation.
+    pub(crate) fn news(&self) -> watch::Receiver<()> {
+        self.news.subscribe()
+    }
+
+    /// The epoch of the store: another one says that it was set back.
+    pub(crate) async fn epoch(&self) -> Result<i64, StoreUnavailable> {
+        let head = self.fetch(sql("SELECT epoch FROM log_head WHERE one = 1")).await?;
+        Ok(head.first().ok_or(sqlx::Error::RowNotFound)?.get("epoch")?)
+    }
+
+    /// Whether there is a revocation at the place `seq` that is not forgotten.
+    pub(crate) async fn holds_revocation(&self, seq: i64) -> Result<bool, StoreUnavailable> {
+        let one = self.fetch(sql("SELECT seq FROM revocations WHERE seq = $1").bind(seq)).await?;
+        Ok(!one.is_empty())
     }
 
     /// Revocations after the place `seq`, in order, at most `limit`.

@@ -411,6 +411,15 @@ impl Installation {
         }
     }
 
+    /// Asks and gives the reply as it begins.
+    pub(crate) async fn open(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> reqwest::Response {
+        let mut request = self.http.request(method.parse().unwrap(), format!("{}{path}", self.url));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.send().await.unwrap()
+    }
+
     /// Posts a form and gives the media type and text of the reply.
     pub(crate) async fn post_for_text(&self, path: &str, form: &str, headers: &[(&str, &str)]) -> (String, String) {
         let media = "application/x-www-form-urlencoded";

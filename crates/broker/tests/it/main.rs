@@ -14,6 +14,7 @@ mod backup;
 mod ended;
 mod endpoints;
 mod engine;
+mod feed;
 mod heads;
 mod hostile;
 mod http2;

@@ -1,0 +1,267 @@
+//! `/v1/revocations/stream`: everything in order, nothing twice, and an end where the truth cannot be told.
+
+use std::time::Duration;
+
+use broker::Role;
+use broker::store::{Party, Standing};
+use delegation::oauth::ClientId;
+use delegation::revocation::{Key, MarkKind, Revocation};
+use delegation::time::Timestamp;
+use issuance::audit::{Kind, Record};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::api::{operator, own_token, plan};
+use crate::engine::{Engine, on_both_engines};
+use crate::installation::{Installation, Plan, seconds};
+
+const PATH: &str = "/v1/revocations/stream";
+/// No wait of a test is longer.
+const BOUND: Duration = Duration::from_secs(20);
+
+on_both_engines!(
+    every_revocation_of_every_node_is_told_in_order_and_a_reader_comes_back_where_it_was,
+    a_place_that_is_not_known_is_a_gap,
+    a_store_that_was_set_back_ends_the_stream,
+);
+
+/// One event.
+#[derive(Debug, PartialEq)]
+struct Event {
+    id: Option<i64>,
+    name: String,
+    data: Value,
+}
+
+/// A reader of the feed.
+struct Reader {
+    response: reqwest::Response,
+    rest: String,
+}
+
+impl Reader {
+    async fn open(narrows: &Installation, path: &str, token: &str, headers: &[(&str, &str)]) -> Self {
+        let bearer = format!("Bearer {token}");
+        let mut all = vec![("authorization", bearer.as_str())];
+        all.extend(headers);
+        let response = narrows.open("GET", path, &all).await;
+        assert_eq!(response.status().as_u16(), 200, "{path}");
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        assert_eq!(response.headers()["cache-control"], "no-store");
+        Self {
+            response,
+            rest: String::new(),
+        }
+    }
+
+    /// The next event; none when the stream has ended.
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some((event, rest)) = self.rest.split_once("\n\n") {
+                let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")));
+                let event = Event {
+                    id: field("id").map(|id| id.parse().unwrap()),
+                    name: field("event").unwrap().to_owned(),
+                    data: serde_json::from_str(field("data").unwrap()).unwrap(),
+                };
+                self.rest = rest.to_owned();
+                return Some(event);
+            }
+            let chunk = tokio::time::timeout(BOUND, self.response.chunk()).await.expect("the feed is silent").unwrap()?;
+            self.rest.push_str(std::str::from_utf8(&chunk).unwrap());
+        }
+    }
+
+    async fn of(&mut self, name: &str) -> Event {
+        loop {
+            let event = self.next().await.expect("the stream ended");
+            if event.name == name {
+                return event;
+            }
+        }
+    }
+
+    /// Reads until the stream ends.
+    async fn end(mut self) {
+        tokio::time::timeout(BOUND, async { while self.next().await.is_some() {} })
+            .await
+            .expect("the stream goes on");
+    }
+}
+
+async fn revoke(narrows: &Installation, admin: &str, jti: &str) -> i64 {
+    let reply = narrows.ask("POST", "/v1/revocations", admin, Some(&json!({ "jti": jti }))).await;
+    assert_eq!(reply.status, 201);
+    reply.body["seq"].as_i64().unwrap()
+}
+
+/// What another node, or the command line, revokes on the same store.
+async fn revoke_elsewhere(narrows: &Installation, jti: &str) -> i64 {
+    let now = Timestamp::from_seconds(seconds());
+    let revocation = Revocation::new(MarkKind::Jti, Key::of(jti), now, Duration::from_secs(600));
+    let record = Record::new(format!("elsewhere-{jti}"), now, Kind::Revocation);
+    let seq = narrows.engine.open().await.revoke(&revocation, &record).await.unwrap();
+    i64::try_from(seq).unwrap()
+}
+
+async fn every_revocation_of_every_node_is_told_in_order_and_a_reader_comes_back_where_it_was(engine: Engine) {
+    let narrows = Installation::of(Plan { engine, ..plan() }).await;
+    let admin = operator(&narrows, "ann", &[Role::Admin]).await;
+    let plane = own_token(&narrows, "orders", "narrows.data_plane").await;
+    let first = revoke(&narrows, &admin, "a").await;
+    let mut reader = Reader::open(&narrows, PATH, &plane, &[]).await;
+    let told = reader.next().await.unwrap();
+    let key: String = delegation::token::sha256(b"a").iter().map(|byte| format!("{byte:02x}")).collect();
+    let at = told.data["at"].as_i64().unwrap();
+    assert!((seconds() - 10..=seconds()).contains(&at));
+    let expected = json!({ "seq": first, "kind": "jti", "key": key, "at": at });
+    assert_eq!((told.id, told.name.as_str(), told.data), (Some(first), "revoked", expected));
+    // A heartbeat tells the versions, and up to where everything is told.
+    let beat = reader.of("heartbeat").await;
+    assert_eq!(beat.id, None);
+    assert_eq!(
+        (&beat.data["policy_version"], &beat.data["config_version"]),
+        (&json!("p-1"), &json!("c-test"))
+    );
+    assert_eq!(beat.data["seq"], first);
+
+    let (second, third) = (revoke(&narrows, &admin, "b").await, revoke_elsewhere(&narrows, "c").await);
+    assert_eq!(
+        (reader.of("revoked").await.id, reader.of("revoked").await.id),
+        (Some(second), Some(third))
+    );
+    drop(reader);
+
+    // Coming back, by the query or by the header that a browser would send; the header is the later word.
+    let mut again = Reader::open(&narrows, &format!("{PATH}?after={first}"), &plane, &[]).await;
+    assert_eq!(
+        (again.next().await.unwrap().id, again.next().await.unwrap().id),
+        (Some(second), Some(third))
+    );
+    let last = second.to_string();
+    let mut again = Reader::open(&narrows, &format!("{PATH}?after={first}"), &plane, &[("last-event-id", &last)]).await;
+    assert_eq!(again.next().await.unwrap().id, Some(third));
+    assert_eq!(again.next().await.unwrap().name, "heartbeat", "and nothing twice");
+    let mut anew = Reader::open(&narrows, &format!("{PATH}?after=0"), &plane, &[]).await;
+    assert_eq!(anew.next().await.unwrap().id, Some(first));
+
+    // Somebody's standing is another version of it.
+    let edge = Party::Client(ClientId::parse("edge").unwrap());
+    let record = Record::new("off".to_owned(), Timestamp::from_seconds(seconds()), Kind::Operator);
+    narrows.engine.open().await.set_standing(&edge, Standing::Disabled, record).await.unwrap();
+    narrows.broker.tend().await;
+    let changed = async { while again.of("heartbeat").await.data["standing_version"] == beat.data["standing_version"] {} };
+    tokio::time::timeout(BOUND, changed).await.expect("the version of standing stays");
+    narrows.stop().await;
+}
+
+/// INT-020.
+async fn a_place_that_is_not_known_is_a_gap(engine: Engine) {
+    let narrows = Installation::of(Plan { engine, ..plan() }).await;
+    let admin = operator(&narrows, "ann", &[Role::Admin, Role::Auditor]).await;
+    let (first, second) = (revoke(&narrows, &admin, "a").await, revoke(&narrows, &admin, "b").await);
+    for unknown in [second + 1, second + 1000, i64::MAX] {
+        let reply = narrows.ask("GET", &format!("{PATH}?after={unknown}"), &admin, None).await;
+        assert_eq!((reply.status, reply.text("reason")), (410, "gap"), "{unknown}");
+    }
+    // Forgotten: whatever followed may be, too.
+    narrows.engine.run(&format!("DELETE FROM revocations WHERE seq = {first}")).await;
+    let reply = narrows.ask("GET", &format!("{PATH}?after={first}"), &admin, None).await;
+    assert_eq!((reply.status, reply.text("reason")), (410, "gap"));
+    for wrong in ["after=x", "after=-1", "after=", "after=1&after=2"] {
+        let reply = narrows.ask("GET", &format!("{PATH}?{wrong}"), &admin, None).await;
+        assert_eq!((reply.status, reply.text("reason")), (400, "malformed_request"), "{wrong}");
+    }
+    let mut reader = Reader::open(&narrows, &format!("{PATH}?after={second}"), &admin, &[]).await;
+    assert_eq!(reader.next().await.unwrap().name, "heartbeat");
+    narrows.stop().await;
+}
+
+/// Under another epoch a place means something else: nobody is told that they know everything.
+async fn a_store_that_was_set_back_ends_the_stream(engine: Engine) {
+    let narrows = Installation::of(Plan { engine, ..plan() }).await;
+    let auditor = operator(&narrows, "ann", &[Role::Auditor]).await;
+    let mut reader = Reader::open(&narrows, PATH, &auditor, &[]).await;
+    reader.of("heartbeat").await;
+    narrows.engine.run("UPDATE log_head SET epoch = epoch + 1").await;
+    reader.end().await;
+    narrows.stop().await;
+}
+
+#[tokio::test]
+async fn only_data_planes_and_auditors_read_it_and_only_for_as_long_as_they_may() {
+    let narrows = Installation::of(plan()).await;
+    let admin = operator(&narrows, "ann", &[Role::Admin, Role::Approver, Role::Responder]).await;
+    // Orders without the scope; the edge with it, though its entry says nothing of data planes.
+    let (bare, edge) = (
+        own_token(&narrows, "orders", "profile").await,
+        own_token(&narrows, "edge", "narrows.data_plane").await,
+    );
+    for token in [&admin, &bare, &edge] {
+        let reply = narrows.ask("GET", PATH, token, None).await;
+        assert_eq!((reply.status, reply.text("reason")), (403, "not_permitted"));
+    }
+    assert_eq!(narrows.ask("GET", PATH, "nrwo_", None).await.status, 401);
+
+    // A token that is revoked, and a client that is disabled, end what they opened.
+    let (one, other) = (
+        own_token(&narrows, "orders", "narrows.data_plane").await,
+        own_token(&narrows, "orders", "narrows.data_plane").await,
+    );
+    let (mut first, mut second) = (
+        Reader::open(&narrows, PATH, &one, &[]).await,
+        Reader::open(&narrows, PATH, &other, &[]).await,
+    );
+    first.of("heartbeat").await;
+    second.of("heartbeat").await;
+    assert_eq!(narrows.about("/oauth2/revoke", "orders", &one).await.status, 200);
+    first.end().await;
+    second.of("heartbeat").await;
+    let orders = Party::Client(ClientId::parse("orders").unwrap());
+    let record = Record::new("off".to_owned(), Timestamp::from_seconds(seconds()), Kind::Operator);
+    narrows.engine.open().await.set_standing(&orders, Standing::Disabled, record).await.unwrap();
+    narrows.broker.tend().await;
+    second.end().await;
+    narrows.stop().await;
+}
+
+#[tokio::test]
+async fn a_broker_that_stops_ends_its_streams_and_does_not_wait_for_readers() {
+    let narrows = Installation::of(plan()).await;
+    let plane = own_token(&narrows, "orders", "narrows.data_plane").await;
+    let mut reader = Reader::open(&narrows, PATH, &plane, &[]).await;
+    reader.of("heartbeat").await;
+    narrows.stop().await;
+    reader.end().await;
+}
+
+#[tokio::test]
+async fn a_reader_that_does_not_read_is_dropped_and_nothing_is_kept_for_it() {
+    let narrows = Installation::of(plan()).await;
+    let auditor = operator(&narrows, "ann", &[Role::Auditor]).await;
+    // More than sockets hold.
+    let many = "INSERT INTO revocations (seq, kind, name, at, forget_at) \
+                WITH RECURSIVE n(i) AS (SELECT 1000 UNION ALL SELECT i + 1 FROM n WHERE i < 200000) \
+                SELECT i, 'jti', randomblob(32), 1, 253402300799000 FROM n";
+    narrows.engine.run(many).await;
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut slow = socket.connect(narrows.url.strip_prefix("http://").unwrap().parse().unwrap()).await.unwrap();
+    let request = format!("GET {PATH} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {auditor}\r\n\r\n");
+    slow.write_all(request.as_bytes()).await.unwrap();
+    let mut head = [0; 64];
+    slow.read_exact(&mut head).await.unwrap();
+    assert!(head.starts_with(b"HTTP/1.1 200"));
+    let streams = async |open: &str| {
+        let wanted = format!("narrows_streams {open}");
+        while !narrows.get("/metrics").await.2.lines().any(|line| line == wanted) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(BOUND, streams("1")).await.expect("the stream is not open");
+    tokio::time::timeout(BOUND, streams("0")).await.expect("the slow reader is kept");
+    // Others read on meanwhile, to the end.
+    let mut reader = Reader::open(&narrows, &format!("{PATH}?after=199000"), &auditor, &[]).await;
+    assert_eq!(reader.of("heartbeat").await.data["seq"], 200_000);
+    narrows.stop().await;
+}
