@@ -9,6 +9,7 @@ mod feed;
 mod page;
 mod problem;
 mod revocations;
+mod tasks;
 
 use std::sync::Arc;
 
@@ -26,6 +27,10 @@ fn endpoints() -> Vec<(&'static str, &'static str, MethodRouter<Arc<Broker>>)> {
         ("POST", "/revocations", post(revocations::add)),
         ("GET", "/revocations", get(revocations::list)),
         ("GET", "/revocations/stream", get(feed::stream)),
+        ("GET", "/tasks", get(tasks::list)),
+        ("GET", "/tasks/{id}", get(tasks::show)),
+        ("POST", "/tasks/{id}/complete", post(tasks::complete)),
+        ("POST", "/tasks/{id}/cancel", post(tasks::cancel)),
     ]
 }
 

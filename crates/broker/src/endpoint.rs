@@ -74,13 +74,17 @@ pub(crate) async fn ours(broker: &Broker, token: &str) -> Option<Authentic<Subje
 
 /// Makes `entry` durable, or gives the refusal of the client's request that it belongs to.
 pub(crate) async fn commit(broker: &Broker, entry: Entry, record: &mut Record) -> Result<(), Denied> {
-    let reason = match broker.journal().commit(entry).await {
-        Ok(_) => return Ok(()),
-        Err(CommitError::AlreadyUsed) => Reason::ClientAuthenticationFailed,
-        Err(CommitError::Over(over)) => over.reason(),
-        Err(CommitError::Unavailable) => Reason::StoreUnavailable,
+    broker.journal().commit(entry).await.map(drop).map_err(|error| not_committed(error, record))
+}
+
+/// The refusal of a client's request whose entry was not committed.
+pub(crate) fn not_committed(error: CommitError, record: &mut Record) -> Denied {
+    let reason = match error {
+        CommitError::AlreadyUsed => Reason::ClientAuthenticationFailed,
+        CommitError::Over(over) => over.reason(),
+        CommitError::Unavailable => Reason::StoreUnavailable,
     };
-    Err(Denied::recorded_anew(reason, Manner::default(), record))
+    Denied::recorded_anew(reason, Manner::default(), record)
 }
 
 /// Answers a refusal, which is on record before.

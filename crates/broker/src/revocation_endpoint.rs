@@ -55,7 +55,11 @@ async fn end(broker: &Broker, received: &Received, record: &mut Record) -> Resul
     match evidence::task(broker, token).await {
         Ok(task) if task.creator == *client.id() || task.actor == *client.id() => {
             record.kind = Kind::Task;
-            return task_end::end(broker, &task, Status::Cancelled, uses, &moment, record).await;
+            let entry = task_end::entry(&task, Status::Cancelled, uses, &moment, record);
+            return match task_end::commit(broker, entry).await {
+                Ok(_) => Ok(()),
+                Err(error) => Err(endpoint::not_committed(error, record)),
+            };
         }
         Ok(_) => return Err(denied(Reason::NotYours)),
         Err(Reason::StoreUnavailable) => return Err(denied(Reason::StoreUnavailable)),

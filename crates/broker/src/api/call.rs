@@ -15,13 +15,14 @@ use http::request::Parts;
 use http::{HeaderValue, Request, StatusCode};
 use issuance::audit::{Decision, Entry, Journal, Kind, Record};
 use issuance::policy::Policy;
+use issuance::task::KeptTask;
 use serde_json::{Map, Value};
 
-use super::caller::{Caller, Credential};
+use super::caller::{Caller, Credential, bearer};
 use super::problem::Problem;
 use crate::broker::{Broker, InForce};
-use crate::limits::OverLimit;
-use crate::{endpoint, ids};
+use crate::limits::{Claim, OverLimit, Proof};
+use crate::{endpoint, evidence, ids};
 
 /// The largest body.
 const LARGEST: usize = 16 * 1024;
@@ -84,6 +85,25 @@ impl Call {
         }
         self.known = true;
         Ok((credential, caller))
+    }
+
+    /// The task whose token is shown; whoever holds it may say that its work is done, and nothing else here.
+    pub(crate) async fn task(&mut self) -> Result<KeptTask, Problem> {
+        let token = bearer(&self.parts.headers)?;
+        let from = self.record.client_ip.ok_or(Problem::Unauthenticated)?;
+        let claim = Claim {
+            known: None,
+            proof: Proof::Secret,
+        };
+        let looked_at = self.broker.limits().before_check(from, &claim, &self.in_force.rates, Instant::now());
+        looked_at.map_err(|OverLimit| Problem::RateLimited)?;
+        let task = evidence::task(&self.broker, token).await.map_err(|reason| match reason {
+            Reason::StoreUnavailable => Problem::StoreUnavailable,
+            _ => Problem::Unauthenticated,
+        })?;
+        self.record.task = Some(task.id.clone());
+        self.known = true;
+        Ok(task)
     }
 
     /// Puts a member into the record's `inputs`.

@@ -46,16 +46,7 @@ pub(crate) enum Caller {
 impl Credential {
     /// Reads the one `Authorization` header and looks at what is in it, if a look from this address is worth it.
     pub(crate) async fn shown(broker: &Broker, in_force: &InForce, headers: &HeaderMap, from: IpAddr) -> Result<Self, Problem> {
-        let all: Vec<_> = headers.get_all(AUTHORIZATION).iter().collect();
-        let header = match all.as_slice() {
-            [] => return Err(Problem::Unauthenticated),
-            [only] => only.to_str().map_err(|_| Problem::Unauthenticated)?,
-            _ => return Err(Problem::Malformed("there is more than one `Authorization` header")),
-        };
-        let (scheme, token) = header.split_once(' ').ok_or(Problem::Unauthenticated)?;
-        if !scheme.eq_ignore_ascii_case("bearer") {
-            return Err(Problem::Unauthenticated);
-        }
+        let token = bearer(headers)?;
         let worth_a_look = |known: Option<String>, proof| {
             let looked_at = broker.limits().before_check(from, &Claim { known, proof }, &in_force.rates, Instant::now());
             looked_at.map_err(|OverLimit| Problem::RateLimited)
@@ -99,6 +90,22 @@ impl Credential {
     }
 }
 
+/// The one bearer token of a request.
+pub(super) fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
+    let all: Vec<_> = headers.get_all(AUTHORIZATION).iter().collect();
+    let header = match all.as_slice() {
+        [] => return Err(Problem::Unauthenticated),
+        [only] => only.to_str().map_err(|_| Problem::Unauthenticated)?,
+        _ => return Err(Problem::Malformed("there is more than one `Authorization` header")),
+    };
+    let (scheme, token) = header.split_once(' ').ok_or(Problem::Unauthenticated)?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        Ok(token)
+    } else {
+        Err(Problem::Unauthenticated)
+    }
+}
+
 /// The client whose own token this is: issued to it, about it, with nobody else in it, and for us alone.
 fn client(active: &Active<'_, '_>, moment: &Moment) -> Option<Caller> {
     let (token, snapshot) = (&active.token, &moment.snapshot);
@@ -124,6 +131,12 @@ impl Caller {
             Self::Operator(operator) if operator.roles.contains(&role) => Ok(()),
             _ => Err(Problem::NotPermitted),
         }
+    }
+
+    /// Refuses everybody but operators with one of these roles.
+    pub(crate) fn must_be_one_of(&self, roles: [Role; 2]) -> Result<(), Problem> {
+        let [one, other] = roles;
+        self.must_be(one).or_else(|_| self.must_be(other))
     }
 
     /// Refuses everybody but data planes, and auditors, who read everything.

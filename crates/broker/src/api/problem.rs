@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::response::Response;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
+use issuance::task::Over;
 use serde_json::{Map, Value};
 
 use crate::store::StoreUnavailable;
@@ -23,6 +24,8 @@ pub(crate) enum Problem {
     NotFound,
     /// The path is served, by other methods.
     MethodNotAllowed,
+    /// The task ended before, in another way.
+    TaskOver(Over),
     /// What the caller has is not continued here: read everything anew.
     Gap,
     /// The body is larger than is taken.
@@ -44,6 +47,7 @@ impl Problem {
             Self::NotPermitted => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TaskOver(_) => StatusCode::CONFLICT,
             Self::Gap => StatusCode::GONE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
@@ -60,6 +64,7 @@ impl Problem {
             Self::NotPermitted => "not_permitted",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
+            Self::TaskOver(over) => over.reason().as_str(),
             Self::Gap => "gap",
             Self::TooLarge => "too_large",
             Self::RateLimited => "rate_limited",
@@ -77,6 +82,7 @@ impl Problem {
             Self::NotPermitted => "the role or scope that this takes is missing",
             Self::NotFound => "there is nothing here, or nothing that is yours to see",
             Self::MethodNotAllowed => "this path is served by other methods",
+            Self::TaskOver(over) => over.reason().description(),
             Self::Gap => "what follows this place is not known any more; begin again without it",
             Self::TooLarge => "the body is larger than this broker takes",
             Self::RateLimited => "too many requests; try again later",

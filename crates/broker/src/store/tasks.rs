@@ -28,6 +28,14 @@ impl Store {
         let rows = self.fetch(sql(page).bind(after).bind(limit)).await?;
         Ok(rows.iter().map(task).collect::<Result<_, _>>()?)
     }
+
+    /// The same of those that `client` opened or redeems.
+    pub(crate) async fn tasks_of(&self, client: &ClientId, after: &str, limit: i64) -> Result<Vec<KeptTask>, StoreUnavailable> {
+        let page = "SELECT id, creator, actor, status, tokens, max_tokens, created_at, expires_at, terms FROM tasks \
+                    WHERE id > $1 AND (creator = $2 OR actor = $2) ORDER BY id LIMIT $3";
+        let rows = self.fetch(sql(page).bind(after).bind(client.as_str()).bind(limit)).await?;
+        Ok(rows.iter().map(task).collect::<Result<_, _>>()?)
+    }
 }
 
 fn task(row: &Row) -> Result<KeptTask, sqlx::Error> {

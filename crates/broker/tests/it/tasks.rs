@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::store::{Party, Standing};
-use broker::{Clock, Rates};
+use broker::{Clock, Rates, Role};
 use delegation::oauth::ClientId;
 use delegation::revocation::{Key, Revocation};
 use delegation::time::Timestamp;
@@ -13,6 +13,7 @@ use issuance::task::Status;
 use serde_json::json;
 use tokio::task::JoinSet;
 
+use crate::api;
 use crate::engine::{Engine, on_both_engines};
 use crate::installation::{ASSERTION_TYPE, Installation, Plan, RULES, Reply, encode, seconds};
 
@@ -459,4 +460,122 @@ async fn root(narrows: &Installation) -> String {
     let records = narrows.records().await;
     let opened = records.iter().rfind(|record| record["kind"] == "task" && record["decision"] == "allow").unwrap();
     opened["parent_jti"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn whoever_holds_the_token_of_a_task_says_when_its_work_is_done() {
+    let narrows = installation(Engine::sqlite()).await;
+    let (token, id) = opened(&narrows, &[]).await;
+    let (other, _) = opened(&narrows, &[]).await;
+    let redeemed = redeem(&narrows, &token, &[FOR_ORDERS]).await.text("access_token").to_owned();
+    let complete = async |id: &str, token: &str| narrows.ask("POST", &format!("/v1/tasks/{id}/complete"), token, None).await;
+    assert_eq!(outcome(&complete(&id, &other).await), (404, "not_found"), "another task's token");
+    let operator = api::operator(&narrows, "ann", &[Role::Admin]).await;
+    for wrong in [redeemed.as_str(), &narrows.user_token(), &operator, "nrwt_", "x"] {
+        assert_eq!(outcome(&complete(&id, wrong).await), (401, "unauthenticated"));
+    }
+    // It is a bearer there and nowhere else.
+    for (method, path) in [
+        ("GET", "/v1/tasks".to_owned()),
+        ("GET", format!("/v1/tasks/{id}")),
+        ("POST", format!("/v1/tasks/{id}/cancel")),
+        ("POST", "/v1/revocations".to_owned()),
+    ] {
+        assert_eq!(
+            outcome(&narrows.ask(method, &path, &token, None).await),
+            (401, "unauthenticated"),
+            "{path}"
+        );
+    }
+    assert!(is_active(&narrows, "orders", &redeemed).await);
+
+    for _ in 0..2 {
+        let done = complete(&id, &token).await;
+        assert_eq!(
+            (done.status, &done.body),
+            (200, &json!({ "id": id, "status": "completed" })),
+            "twice is once"
+        );
+    }
+    assert!(!is_active(&narrows, "orders", &redeemed).await);
+    assert_eq!(outcome(&redeem(&narrows, &token, &[]).await), (400, "task_completed"));
+    assert_eq!(narrows.about(REVOKE, "edge", &token).await.status, 200, "ending what has ended");
+    assert_eq!(
+        outcome(&redeem(&narrows, &token, &[]).await),
+        (400, "task_completed"),
+        "it stays as it ended"
+    );
+    assert_eq!(narrows.about(REVOKE, "edge", &other).await.status, 200);
+    let other_id = narrows.ask("GET", "/v1/tasks", &api::operator(&narrows, "bea", &[Role::Auditor]).await, None).await;
+    let other_id = other_id.body["items"][1]["id"].as_str().unwrap().to_owned();
+    assert_eq!(outcome(&complete(&other_id, &other).await), (409, "task_cancelled"));
+    let records = narrows.records().await;
+    let ended: Vec<_> = records.iter().filter(|record| record["kind"] == "task" && record["decision"] == "done").collect();
+    let reasons: Vec<_> = ended.iter().map(|record| record["reason"].as_str().unwrap()).collect();
+    assert_eq!(reasons, ["completed", "ended_before", "ended_before", "cancelled", "ended_before"]);
+    narrows.stop().await;
+}
+
+#[tokio::test]
+async fn tasks_are_listed_shown_and_cancelled_by_those_who_may() {
+    let narrows = Installation::of(Plan {
+        rules: format!(
+            "{}\n@id(\"own\") permit (principal, action == Action::\"scope:narrows.data_plane\", resource);",
+            rules()
+        ),
+        ..api::plan()
+    })
+    .await;
+    let (token, first) = opened(&narrows, &[("purpose", "answer 42")]).await;
+    let (_, second) = opened(&narrows, &[]).await;
+    let [auditor, approver, admin] = [("bea", Role::Auditor), ("cid", Role::Approver), ("ann", Role::Admin)];
+    let auditor = api::operator(&narrows, auditor.0, &[auditor.1]).await;
+    let approver = api::operator(&narrows, approver.0, &[approver.1]).await;
+    let admin = api::operator(&narrows, admin.0, &[admin.1]).await;
+    let list = async |token: &str, query: &str| narrows.ask("GET", &format!("/v1/tasks{query}"), token, None).await;
+    let ids = |reply: &Reply| -> Vec<String> {
+        let items = reply.body["items"].as_array().unwrap();
+        items.iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(ids(&list(&auditor, "").await), [first.clone(), second.clone()]);
+    let page = list(&approver, "?limit=1").await;
+    assert_eq!((ids(&page), &page.body["next"]), (vec![first.clone()], &json!(first)));
+    assert_eq!(ids(&list(&auditor, &format!("?after={first}")).await), [second.clone()]);
+    assert_eq!(outcome(&list(&admin, "").await), (403, "not_permitted"));
+    assert_eq!(outcome(&list(&auditor, "?limit=0").await), (400, "malformed_request"));
+
+    let shown = narrows.ask("GET", &format!("/v1/tasks/{first}"), &auditor, None).await.body;
+    let said = (
+        &shown["status"],
+        &shown["purpose"],
+        &shown["subject"]["sub"],
+        &shown["creator"],
+        &shown["tokens"],
+    );
+    assert_eq!(
+        said,
+        (&json!("open"), &json!("answer 42"), &json!("alice"), &json!("edge"), &json!(0))
+    );
+    assert!(!shown.to_string().contains("nrwt_"));
+    // A client sees its own and nobody else's.
+    let orders = api::own_token(&narrows, "orders", "narrows.data_plane").await;
+    assert_eq!(ids(&list(&orders, "").await), Vec::<String>::new());
+    assert_eq!(
+        outcome(&narrows.ask("GET", &format!("/v1/tasks/{first}"), &orders, None).await),
+        (404, "not_found")
+    );
+
+    let cancel = async |id: &str, token: &str| narrows.ask("POST", &format!("/v1/tasks/{id}/cancel"), token, None).await;
+    for who in [&auditor, &orders] {
+        assert_eq!(outcome(&cancel(&first, who).await), (403, "not_permitted"));
+    }
+    assert_eq!(outcome(&cancel("none", &admin).await), (404, "not_found"));
+    assert_eq!(cancel(&first, &approver).await.body, json!({ "id": first, "status": "cancelled" }));
+    assert_eq!(outcome(&redeem(&narrows, &token, &[]).await), (400, "task_cancelled"));
+    // One that was revoked by its name is no longer open, either.
+    let named = narrows.ask("POST", "/v1/revocations", &admin, Some(&json!({ "task": second }))).await;
+    assert_eq!(named.status, 201);
+    let shown = narrows.ask("GET", &format!("/v1/tasks/{second}"), &auditor, None).await.body;
+    assert_eq!(shown["status"], "revoked");
+    narrows.stop().await;
 }

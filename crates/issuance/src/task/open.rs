@@ -10,7 +10,7 @@ use delegation::revocation::{Line, MarkKind};
 use delegation::token::{Origin, SubjectEvidence};
 use serde_json::{Map, Value, json};
 
-use super::kept::{KeptTask, Terms};
+use super::kept::{KeptTask, Over, Terms};
 use crate::policy::TaskFacts;
 
 /// Proof that a task is open at one [`Moment`], and that the client is the one that may redeem it, with the right payload.
@@ -48,6 +48,39 @@ impl KeptTask {
             attempt: attempt.id.clone(),
             ..task
         })
+    }
+
+    /// The task as people are shown it, over or not, whatever the configuration of the day declares.
+    ///
+    /// `status` is `open`, `completed`, `cancelled`, `expired`, or `revoked` where what it came from, or the task by its
+    /// name, has been.
+    pub fn shown(&self, moment: &Moment) -> Value {
+        let mut shown: Map<String, Value> = serde_json::from_str(&self.terms).unwrap_or_default();
+        let status = match self.over(moment.now) {
+            Some(Over::Expired) => "expired",
+            Some(_) => self.status.as_str(),
+            None => match self.at(moment) {
+                Err(Reason::TaskCancelled | Reason::SubjectTokenRevoked) => "revoked",
+                _ => self.status.as_str(),
+            },
+        };
+        let subject = json!({ "iss": shown.remove("iss"), "sub": shown.remove("sub") });
+        for inner in ["issuer_name", "issued_sub", "chain"] {
+            shown.remove(inner);
+        }
+        let own = [
+            ("subject", subject),
+            ("id", json!(self.id)),
+            ("status", json!(status)),
+            ("creator", json!(self.creator.as_str())),
+            ("actor", json!(self.actor.as_str())),
+            ("tokens", json!(self.tokens)),
+            ("max_tokens", json!(self.max_tokens)),
+            ("created_at", json!(self.created_at.seconds())),
+            ("expires_at", json!(self.expires_at.seconds())),
+        ];
+        shown.extend(own.into_iter().map(|(name, value)| (name.to_owned(), value)));
+        Value::Object(shown)
     }
 
     /// All that the task says, if it is not over at `moment`: what introspection shows to those whose task it is.
