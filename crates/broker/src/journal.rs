@@ -6,6 +6,8 @@
 mod tasks;
 mod uses;
 
+pub(crate) use tasks::end as end_task;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,9 +1,10 @@
 //! The command line: verbs, and what they exit with.
 
+pub(crate) mod as_client;
 mod backup;
 mod check;
 mod client;
-pub(crate) mod exchange;
+mod exchange;
 mod explain;
 pub(crate) mod init;
 pub(crate) mod inspect;
@@ -12,6 +13,7 @@ mod operator;
 pub(crate) mod output;
 mod policy;
 mod revoke;
+mod task;
 pub(crate) mod why;
 
 use std::path::PathBuf;
@@ -72,6 +74,11 @@ enum Verb {
     Policy {
         #[command(subcommand)]
         what: policy::PolicyVerb,
+    },
+    /// Open tasks, run commands in them, list and end them.
+    Task {
+        #[command(subcommand)]
+        what: task::TaskVerb,
     },
     /// End tokens before their time, with all that came from them.
     Revoke(revoke::RevokeArgs),
@@ -163,6 +170,7 @@ async fn run(cli: Cli) -> Outcome {
         Verb::Explain(args) => explain::run(&args, &paths),
         Verb::Why(args) => why::run(&args, &paths).await,
         Verb::Policy { what } => policy::run(what, &paths),
+        Verb::Task { what } => task::run(what, &paths).await,
         Verb::Revoke(args) => revoke::run(&args, &paths).await,
         Verb::Key { what } => key::run(what, &paths).await,
         Verb::Operator { what } => operator::run(what, &paths).await,

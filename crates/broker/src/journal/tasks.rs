@@ -109,7 +109,7 @@ async fn take(transaction: &mut StoreTransaction<'_>, slot: &Slot) -> Result<Opt
 }
 
 /// Ends a task that is open.
-async fn end(transaction: &mut StoreTransaction<'_>, id: &str, status: Status) -> Result<Option<Over>, sqlx::Error> {
+pub(crate) async fn end(transaction: &mut StoreTransaction<'_>, id: &str, status: Status) -> Result<Option<Over>, sqlx::Error> {
     let ends = sql("UPDATE tasks SET status = $2 WHERE id = $1 AND status = 'open'");
     if transaction.execute(ends.bind(id).bind(status.as_str())).await? == 1 {
         return Ok(None);

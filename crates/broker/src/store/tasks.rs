@@ -1,10 +1,13 @@
 //! Tasks, as they are kept; the journal changes them.
 
 use delegation::oauth::ClientId;
+use delegation::revocation::Revocation;
 use delegation::time::Timestamp;
-use issuance::task::{KeptTask, Status};
+use issuance::audit::Record;
+use issuance::task::{KeptTask, Over, Status};
 
-use super::{Row, Store, StoreUnavailable, sql};
+use super::{Purpose, Row, Store, StoreUnavailable, insert_revocation, sql};
+use crate::journal::{append, end_task};
 
 impl Store {
     /// The task whose token has this SHA-256.
@@ -29,7 +32,39 @@ impl Store {
         Ok(rows.iter().map(task).collect::<Result<_, _>>()?)
     }
 
-    /// The same of those that `client` opened or redeems.
+    /// The first two tasks whose id begins with `beginning`.
+    pub async fn tasks_beginning(&self, beginning: &str) -> Result<Vec<KeptTask>, StoreUnavailable> {
+        // Of the characters of an id none means anything to LIKE.
+        if !beginning.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+            return Ok(Vec::new());
+        }
+        let two = "SELECT id, creator, actor, status, tokens, max_tokens, created_at, expires_at, terms FROM tasks \
+                   WHERE id LIKE $1 ORDER BY id LIMIT 2";
+        let rows = self.fetch(sql(two).bind(format!("{beginning}%"))).await?;
+        Ok(rows.iter().map(task).collect::<Result<_, _>>()?)
+    }
+
+    /// Ends a task with its record, while a broker runs or not; says how it had ended if it was over.
+    pub async fn end_task(
+        &self,
+        id: &str,
+        status: Status,
+        revocation: &Revocation,
+        record: &Record,
+    ) -> Result<Option<Over>, StoreUnavailable> {
+        let mut connection = self.connect().await?;
+        let mut transaction = connection.begin(Purpose::Write).await?;
+        if let Some(over) = end_task(&mut transaction, id, status).await? {
+            return Ok(Some(over));
+        }
+        let index = append(&mut transaction, &[record]).await?;
+        insert_revocation(&mut transaction, i64::try_from(index).unwrap_or(i64::MAX), revocation).await?;
+        transaction.commit().await?;
+        self.revoked().add(revocation);
+        Ok(None)
+    }
+
+    /// Tasks that `client` opened or redeems, paged in the same way.
     pub(crate) async fn tasks_of(&self, client: &ClientId, after: &str, limit: i64) -> Result<Vec<KeptTask>, StoreUnavailable> {
         let page = "SELECT id, creator, actor, status, tokens, max_tokens, created_at, expires_at, terms FROM tasks \
                     WHERE id > $1 AND (creator = $2 OR actor = $2) ORDER BY id LIMIT $3";

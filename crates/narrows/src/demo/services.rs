@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 
 use super::Failure;
 use crate::assertion::{ClientKey, claims_of};
-use crate::cli::exchange::post_form;
+use crate::cli::as_client::post_form;
 
 /// The running services.
 pub(super) struct Services {

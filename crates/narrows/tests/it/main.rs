@@ -22,4 +22,5 @@ mod security_checks;
 mod served;
 mod shown;
 mod store_address;
+mod task;
 mod why;

@@ -1,0 +1,124 @@
+//! Requests of a client to the broker, authenticated with its key.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use delegation::details::{Detail, DetailTypes, Standing};
+use serde_json::Value;
+
+use super::output::complain;
+use crate::assertion::ClientKey;
+
+type Failed = Box<dyn std::error::Error + Send + Sync>;
+
+/// Who asks, and whom.
+#[derive(Args, Debug)]
+pub(super) struct AsClient {
+    /// The client that asks.
+    #[arg(long)]
+    client: String,
+    /// Its private key, in PEM.
+    #[arg(long)]
+    key: PathBuf,
+    /// The broker; the configuration's `issuer` by default.
+    #[arg(long, env = "NARROWS_URL")]
+    url: Option<String>,
+}
+
+/// A client that is ready to ask.
+pub(super) struct Requester {
+    issuer: String,
+    client: String,
+    key: ClientKey,
+}
+
+impl AsClient {
+    /// Reads the key; `issuer` is the configuration's.
+    pub(super) fn ready(&self, issuer: &str) -> Result<Requester, Failed> {
+        let text = std::fs::read_to_string(&self.key).map_err(|error| format!("--key `{}`: {error}", self.key.display()))?;
+        Ok(Requester {
+            issuer: self.url.clone().unwrap_or_else(|| issuer.to_owned()),
+            client: self.client.clone(),
+            key: ClientKey::parse(&text)?,
+        })
+    }
+}
+
+impl Requester {
+    /// The broker that is asked.
+    pub(super) fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// Posts `form` to `path` with an assertion of the client; gives the status and the JSON that comes back.
+    pub(super) async fn post(&self, path: &str, mut form: Vec<(&str, String)>) -> Result<(u16, Value), Failed> {
+        form.push((
+            "client_assertion_type",
+            "urn:ietf:params:oauth:client-assertion-type:jwt-bearer".to_owned(),
+        ));
+        form.push(("client_assertion", self.key.assertion(&self.client, &self.issuer)?));
+        post_form(&format!("{}{path}", self.issuer.trim_end_matches('/')), &form).await
+    }
+}
+
+/// Posts a form and reads the JSON that comes back.
+pub(crate) async fn post_form(url: &str, form: &[(&str, String)]) -> Result<(u16, Value), Failed> {
+    let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+    let request = http()?.post(url).header("content-type", "application/x-www-form-urlencoded").body(body);
+    send(url, request).await
+}
+
+/// Posts nothing, with `token` as a bearer.
+pub(super) async fn post_as_bearer(url: &str, token: &str) -> Result<(u16, Value), Failed> {
+    send(url, http()?.post(url).bearer_auth(token)).await
+}
+
+fn http() -> Result<reqwest::Client, reqwest::Error> {
+    reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build()
+}
+
+async fn send(url: &str, request: reqwest::RequestBuilder) -> Result<(u16, Value), Failed> {
+    let response = request
+        .send()
+        .await
+        .map_err(|error| format!("`{url}` does not answer: {}; is `narrows serve` running?", error.without_url()))?;
+    let status = response.status().as_u16();
+    let bytes = response.bytes().await?;
+    Ok((status, serde_json::from_slice(&bytes).unwrap_or_default()))
+}
+
+/// Details in the short form as the `authorization_details` of a request; `None` if there are none.
+pub(super) fn details(list: &[String], types: &DetailTypes) -> Result<Option<String>, String> {
+    let parse = |text: &String| Detail::parse_short(text, types, Standing::Asked).map_err(|error| format!("`{text}`: {error}"));
+    let details = list.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+    Ok((!details.is_empty()).then(|| Value::from_iter(details.iter().map(Detail::to_json)).to_string()))
+}
+
+/// The token on standard input.
+pub(super) fn token_from_stdin(what: &str) -> Result<String, Failed> {
+    let mut token = String::new();
+    std::io::stdin().read_to_string(&mut token)?;
+    match token.trim() {
+        "" => Err(format!("expected {what} on standard input").into()),
+        token => Ok(token.to_owned()),
+    }
+}
+
+/// Says why the broker refused, and where the whole story is.
+pub(super) fn explain_refusal(reply: &Value, paths: &[PathBuf]) {
+    let text = |name: &str| reply.get(name).and_then(Value::as_str).unwrap_or_default();
+    complain(&format!("{} ({}): {}", text("error"), text("reason"), text("error_description")));
+    if !text("decision_id").is_empty() {
+        complain(&format!("the whole story: {}why {}", called_as(paths), text("decision_id")));
+    }
+}
+
+/// How this program was called, so that what it suggests works as pasted.
+pub(crate) fn called_as(paths: &[PathBuf]) -> String {
+    let program = std::env::args().next().unwrap_or_else(|| "narrows".to_owned());
+    let named = std::env::args().any(|argument| argument.starts_with("--config"));
+    let config = |path: &PathBuf| format!("--config {} ", Path::display(path));
+    let configs: String = paths.iter().filter(|_| named).map(config).collect();
+    format!("{program} {configs}")
+}

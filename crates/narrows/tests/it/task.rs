@@ -1,0 +1,253 @@
+//! Tasks on the command line: opened, run, looked at, ended.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+use testkit::FakeIssuer;
+
+use crate::corp;
+use crate::run::narrows;
+use crate::served::Served;
+
+/// The edge opens tasks.
+const RULES: &str = "\n@id(\"tasks\") permit (principal == Workload::\"edge\", action == Action::\"task\", resource is Audience);\n";
+
+const AUDIENCE: &str = "https://tickets.internal";
+
+/// A broker that trusts `corp`, whose edge opens tasks.
+fn served(issuer: &FakeIssuer) -> Served {
+    Served::start(|folder| {
+        corp::trust(folder, issuer);
+        let rules = folder.join("policies/first.cedar");
+        let text = std::fs::read_to_string(&rules).unwrap();
+        std::fs::write(&rules, text + RULES).unwrap();
+    })
+}
+
+fn alice(issuer: &FakeIssuer) -> String {
+    corp::token(issuer, "tickets.full", "support", 300)
+}
+
+/// `task VERB` as the edge, for reading ticket 42.
+fn as_edge<'a>(verb: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let who = [
+        "task",
+        verb,
+        "--client",
+        "edge",
+        "--key",
+        "edge.key",
+        "--audience",
+        AUDIENCE,
+        "--details",
+        "ticket:read/42",
+    ];
+    [&who, more].concat()
+}
+
+/// The one task that is known.
+fn only(folder: &Path) -> Value {
+    let listed: Value = serde_json::from_str(&narrows(folder, &["task", "list", "--all", "--json"], "").out).unwrap();
+    assert_eq!(listed.as_array().map(Vec::len), Some(1), "{listed}");
+    listed.get(0).unwrap().clone()
+}
+
+fn member(value: &Value, name: &str) -> String {
+    value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+#[test]
+fn a_task_is_started_redeemed_shown_and_completed() {
+    let issuer = corp::issuer();
+    let served = served(&issuer);
+    let started = narrows(
+        served.path(),
+        &as_edge("start", &["--purpose", "answer 42", "--json"]),
+        &alice(&issuer),
+    );
+    assert_eq!(started.code, 0, "{started:?}");
+    let reply: Value = serde_json::from_str(&started.out).unwrap();
+    let (token, id) = (member(&reply, "access_token"), member(&reply, "task_id"));
+    let redeem = || {
+        let asked = [
+            "exchange",
+            "--client",
+            "edge",
+            "--key",
+            "edge.key",
+            "--subject-token-type",
+            "task",
+            "--audience",
+            AUDIENCE,
+        ];
+        narrows(served.path(), &[&asked[..], &["--details", "ticket:read/42"]].concat(), &token)
+    };
+    assert_eq!(redeem().code, 0);
+
+    let listed = narrows(served.path(), &["task", "list"], "").out;
+    assert!(
+        listed.contains(&id) && listed.contains("alice at https://login.corp.example") && listed.contains("1 of 100"),
+        "{listed}"
+    );
+    let beginning = id.get(..12).unwrap();
+    let shown = narrows(served.path(), &["task", "show", beginning], "").out;
+    assert!(
+        shown.contains("answer 42") && shown.contains("open") && !shown.contains("nrwt_"),
+        "{shown}"
+    );
+    let missing = narrows(served.path(), &["task", "show", "f"], "");
+    assert!(missing.code == 1 && missing.err.contains("task list --all"), "{missing:?}");
+
+    let dry = narrows(served.path(), &["task", "complete", &id, "--dry-run"], &token);
+    assert!(dry.code == 0 && redeem().code == 0, "{dry:?}");
+    let done = narrows(served.path(), &["task", "complete", &id], &token);
+    assert!(done.code == 0 && done.out.contains("completed"), "{done:?}");
+    let refused = redeem();
+    assert!(refused.code == 1 && refused.err.contains("task_completed"), "{refused:?}");
+    assert_eq!(
+        narrows(served.path(), &["task", "list", "--json"], "").out.trim(),
+        "[]",
+        "none is open"
+    );
+    let again = narrows(served.path(), &["task", "cancel", &id], "");
+    assert!(again.code == 1 && again.err.contains("was completed before"), "{again:?}");
+}
+
+#[test]
+fn an_operator_cancels_a_task_at_the_store() {
+    let issuer = corp::issuer();
+    let served = served(&issuer);
+    let token = narrows(served.path(), &as_edge("start", &[]), &alice(&issuer)).out.trim().to_owned();
+    let id = member(&only(served.path()), "id");
+    assert_eq!(narrows(served.path(), &["task", "cancel", &id, "--dry-run"], "").code, 0);
+    assert_eq!(member(&only(served.path()), "status"), "open");
+    assert_eq!(
+        narrows(served.path(), &["task", "cancel", &id, "--reason", "by mistake"], "").code,
+        0
+    );
+    // The row says so at once, whatever the broker has seen of the revocation.
+    let asked = [
+        "exchange",
+        "--client",
+        "edge",
+        "--key",
+        "edge.key",
+        "--subject-token-type",
+        "task",
+        "--audience",
+        AUDIENCE,
+    ];
+    let refused = narrows(served.path(), &[&asked[..], &["--details", "ticket:read/42"]].concat(), &token);
+    assert!(refused.err.contains("task_cancelled"), "{refused:?}");
+}
+
+/// Runs `task run` with this shell script.
+fn run(served: &Served, more: &[&str], script: &str, input: &str) -> crate::run::Ran {
+    let command = ["--", "sh", "-c", script];
+    narrows(served.path(), &[&as_edge("run", more)[..], &command].concat(), input)
+}
+
+#[test]
+fn a_command_gets_tokens_of_its_task_which_ends_with_it() {
+    let issuer = corp::issuer();
+    let served = served(&issuer);
+    let env = format!("TICKETS={AUDIENCE}");
+    let script = r#"
+        printf 'id %s\nenv %s\n' "$NARROWS_TASK_ID" "$TICKETS"
+        test -S "$NARROWS_TASK_SOCKET" && test "$(stat -c %a "$(dirname "$NARROWS_TASK_SOCKET")")" = 700 && echo private
+        printf 'https://tickets.internal ticket:read/42\nhttps://tickets.internal ticket:read/43\nhttps://tickets.internal\n' |
+            python3 -c 'import os,socket,sys
+s=socket.socket(socket.AF_UNIX); s.connect(os.environ["NARROWS_TASK_SOCKET"]); s.sendall(sys.stdin.buffer.read()); s.shutdown(socket.SHUT_WR)
+sys.stdout.write(s.makefile().read())'
+        exit 7
+    "#;
+    let ran = run(&served, &["--env", &env], script, &alice(&issuer));
+    assert_eq!(ran.code, 7, "{ran:?}");
+    let task = only(served.path());
+    let id = member(&task, "id");
+    let lines: Vec<_> = ran.out.lines().collect();
+    let [first, env, mode, asked, wider, whole] = lines.as_slice() else {
+        unreachable!("six lines: {ran:?}")
+    };
+    assert_eq!((*first, *mode), (format!("id {id}").as_str(), "private"), "{ran:?}");
+    assert!(
+        env.starts_with("env eyJ") && asked.starts_with("eyJ") && whole.starts_with("eyJ"),
+        "{ran:?}"
+    );
+    assert!(wider.starts_with("! wider_than_subject "), "{wider}");
+    assert_eq!(member(&task, "status"), "cancelled", "it did not end well");
+    let told = narrows(served.path(), &["inspect"], asked);
+    assert!(told.out.contains("42"), "{told:?}");
+
+    let ran = run(&served, &[], "true", &alice(&issuer));
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let listed: Value = serde_json::from_str(&narrows(served.path(), &["task", "list", "--all", "--json"], "").out).unwrap();
+    let statuses: Vec<_> = listed.as_array().unwrap().iter().map(|task| member(task, "status")).collect();
+    assert_eq!(statuses, ["cancelled", "completed"]);
+    let missing = run(
+        &served,
+        &["--env", "A=https://tickets.internal"],
+        "exec no-such-program",
+        &alice(&issuer),
+    );
+    assert_eq!(missing.code, 127, "the shell's word for it");
+}
+
+#[test]
+fn a_command_that_is_not_there_or_a_token_that_is_refused_ends_the_task() {
+    let issuer = corp::issuer();
+    let served = served(&issuer);
+    let command = as_edge("run", &["--", "/no/such/program"]);
+    let ran = narrows(served.path(), &command, &alice(&issuer));
+    assert!(ran.code == 1 && ran.err.contains("could not be started"), "{ran:?}");
+    assert_eq!(member(&only(served.path()), "status"), "cancelled");
+    // The token of a person is not for a command to have.
+    let script = r#"test -z "$NARROWS_TOKEN$NARROWS_TOKEN_FILE""#;
+    let subject = served.path().join("alice.token");
+    std::fs::write(&subject, alice(&issuer)).unwrap();
+    let mut child = started(&served, script, &subject);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+/// `task run` with the subject token from a file, not waited for.
+fn started(served: &Served, script: &str, subject: &Path) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_narrows"))
+        .args(as_edge("run", &["--", "sh", "-c", script]))
+        .current_dir(served.path())
+        .env_remove("NARROWS_CONFIG")
+        .env("NARROWS_TOKEN_FILE", subject)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+#[test]
+fn a_signal_reaches_the_command_and_the_task_ends_after_it() {
+    let issuer = corp::issuer();
+    let served = served(&issuer);
+    let subject = served.path().join("alice.token");
+    std::fs::write(&subject, alice(&issuer)).unwrap();
+    let mut child = started(
+        &served,
+        "trap 'touch caught; exit 3' TERM; touch ready; while :; do sleep 0.05; done",
+        &subject,
+    );
+    let appears = |name: &str| {
+        let began = std::time::Instant::now();
+        while !served.path().join(name).exists() {
+            assert!(began.elapsed().as_secs() < 60, "{name} does not appear");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    };
+    appears("ready");
+    assert_eq!(member(&only(served.path()), "status"), "open");
+    let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    assert_eq!(child.wait().unwrap().code(), Some(3), "the command's own answer to it");
+    appears("caught");
+    assert_eq!(member(&only(served.path()), "status"), "cancelled");
+    assert_eq!(member(&only(served.path()), "creator"), "edge");
+}
