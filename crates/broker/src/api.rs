@@ -9,6 +9,7 @@ mod feed;
 mod page;
 mod problem;
 mod revocations;
+mod subjects;
 mod tasks;
 
 use std::sync::Arc;
@@ -27,6 +28,10 @@ fn endpoints() -> Vec<(&'static str, &'static str, MethodRouter<Arc<Broker>>)> {
         ("POST", "/revocations", post(revocations::add)),
         ("GET", "/revocations", get(revocations::list)),
         ("GET", "/revocations/stream", get(feed::stream)),
+        ("GET", "/subjects", get(subjects::list)),
+        ("POST", "/subjects/{issuer}/{sub}/disable", post(subjects::disable)),
+        ("POST", "/subjects/{issuer}/{sub}/enable", post(subjects::enable)),
+        ("POST", "/subjects/{issuer}/{sub}/risk", post(subjects::risk)),
         ("GET", "/tasks", get(tasks::list)),
         ("GET", "/tasks/{id}", get(tasks::show)),
         ("POST", "/tasks/{id}/complete", post(tasks::complete)),

@@ -26,7 +26,7 @@ use crate::refusals::Refusals;
 use crate::remembered::Remembered;
 use crate::reuse::Reuse;
 use crate::signer::{KeyRing, KeyRingError, Schedule};
-use crate::store::{OperatorsByToken, Store, StoreAddress, StoreError};
+use crate::store::{OperatorsByToken, Store, StoreAddress, StoreError, StoreUnavailable};
 use crate::telemetry::Telemetry;
 
 /// What a running broker needs beside parties and policies.
@@ -105,6 +105,8 @@ pub struct Broker {
     /// Who may look and decide, as of the last tending.
     operators: ArcSwap<OperatorsByToken>,
     streams: Streams,
+    /// Held while standing is read and put in force, so that an older reading never follows a newer one.
+    standing: tokio::sync::Mutex<()>,
 }
 
 impl Broker {
@@ -148,6 +150,7 @@ impl Broker {
             telemetry: Telemetry::new(),
             operators: ArcSwap::from_pointee(operators),
             streams: Streams::default(),
+            standing: tokio::sync::Mutex::default(),
             settings: ArcSwap::from_pointee(settings),
             fetcher,
             store,
@@ -203,11 +206,13 @@ impl Broker {
             Err(error) => tracing::error!(%error, "our own keys could not be read"),
         }
         // 2. Standing. A node that does not follow the keys must not go on for long either, so that view gets old too.
+        let reading = self.standing.lock().await;
         match self.store.standing().await {
             Ok(view) if tended.is_ok() => self.view.store(Arc::new((Arc::new(view), Instant::now()))),
             Ok(_) => {}
             Err(error) => tracing::error!(%error, "standing could not be read; keeping the last view"),
         }
+        drop(reading);
         // 3. What ended too long ago to matter: a part each second, all of it in some four minutes.
         self.store.revoked().forget(self.now());
         match self.store.operators_by_token().await {
@@ -215,6 +220,16 @@ impl Broker {
             Err(error) => tracing::error!(%error, "operators could not be read; keeping those that were known"),
         }
         self.flush_refusals().await;
+    }
+
+    /// Takes note of standing that was changed here, before that is acknowledged. The age of the view stays: the keys were not
+    /// looked at.
+    pub(crate) async fn read_standing(&self) -> Result<(), StoreUnavailable> {
+        let _reading = self.standing.lock().await;
+        let view = self.store.standing().await?;
+        let read_at = self.view.load().1;
+        self.view.store(Arc::new((Arc::new(view), read_at)));
+        Ok(())
     }
 
     /// Follows what other processes revoked. Called several times a second.

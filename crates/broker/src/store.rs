@@ -19,7 +19,7 @@ pub(crate) use engine::{Connection, Purpose, Row, Transaction as StoreTransactio
 pub(crate) use operators::OperatorsByToken;
 pub use restore::{Existing, RestoreError, verify};
 pub(crate) use revocations::{Placed, insert as insert_revocation};
-pub use standing::{Party, Standing};
+pub use standing::{Party, Standing, SubjectName, SubjectStanding};
 pub(crate) use statement::{Statement, Value, sql};
 
 use std::sync::{Arc, Mutex, PoisonError};

@@ -49,6 +49,39 @@ impl SubjectKind {
     }
 }
 
+/// How risky it is to act for a subject, as somebody other than its token says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Risk {
+    /// Little.
+    Low,
+    /// Some.
+    Medium,
+    /// Much.
+    High,
+    /// Nobody can say.
+    Unknown,
+}
+
+impl Risk {
+    /// Every risk, with its word in policy and on the wire.
+    pub const ALL: [(&'static str, Self); 4] = [
+        ("low", Self::Low),
+        ("medium", Self::Medium),
+        ("high", Self::High),
+        ("unknown", Self::Unknown),
+    ];
+
+    /// The risk by its word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|(known, _)| *known == word).map(|(_, risk)| risk)
+    }
+
+    /// Its word.
+    pub fn as_str(self) -> &'static str {
+        Self::ALL.into_iter().find(|(_, known)| *known == self).map_or("", |(word, _)| word)
+    }
+}
+
 /// Whether `sub` is one that an outside issuer may name: 1 to 255 characters, none of U+0000–001F and U+007F.
 pub fn is_sub(sub: &str) -> bool {
     (1..=255).contains(&sub.chars().count()) && !sub.chars().any(|each| matches!(each, '\u{0}'..='\u{1f}' | '\u{7f}'))

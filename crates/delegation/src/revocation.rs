@@ -7,14 +7,14 @@ mod dead;
 mod epochs;
 mod mark;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 pub use mark::{Key, MarkKind, Revocation};
 
 use crate::chain::ActorChain;
-use crate::identity::Subject;
+use crate::identity::{Risk, Subject};
 use crate::oauth::ClientId;
 use crate::time::Timestamp;
 use crate::token::sha256;
@@ -29,6 +29,7 @@ use epochs::Epochs;
 pub struct View {
     clients: BTreeSet<ClientId>,
     subjects: BTreeSet<(String, String)>,
+    risks: BTreeMap<(String, String), Risk>,
     version: [u8; 32],
     revoked: Arc<Revoked>,
 }
@@ -38,10 +39,22 @@ impl View {
     pub fn new(clients: impl IntoIterator<Item = ClientId>, subjects: impl IntoIterator<Item = (String, String)>) -> Self {
         let (clients, subjects): (BTreeSet<_>, BTreeSet<_>) = (clients.into_iter().collect(), subjects.into_iter().collect());
         Self {
-            version: version(&clients, &subjects),
+            version: version(&clients, &subjects, &BTreeMap::new()),
             clients,
             subjects,
+            risks: BTreeMap::new(),
             revoked: Arc::default(),
+        }
+    }
+
+    /// This standing, in which these subjects are as risky as is said here, whatever their tokens say.
+    #[must_use]
+    pub fn with_risks(self, risks: impl IntoIterator<Item = ((String, String), Risk)>) -> Self {
+        let risks = risks.into_iter().collect();
+        Self {
+            version: version(&self.clients, &self.subjects, &risks),
+            risks,
+            ..self
         }
     }
 
@@ -66,6 +79,11 @@ impl View {
         self.subjects.contains(&(subject.issuer_name.clone(), subject.sub.clone()))
     }
 
+    /// How risky `subject` is said to be, in place of what its token says.
+    pub fn risk(&self, subject: &Subject) -> Option<Risk> {
+        self.risks.get(&(subject.issuer_name.clone(), subject.sub.clone())).copied()
+    }
+
     /// What has ended a token of this line, if anything has.
     pub fn kills(&self, line: &Line<'_>) -> Option<MarkKind> {
         self.revoked.kills(line)
@@ -73,9 +91,10 @@ impl View {
 }
 
 /// A digest of everybody's standing; no two say the same in the same bytes, since JSON tells where each text ends.
-fn version(clients: &BTreeSet<ClientId>, subjects: &BTreeSet<(String, String)>) -> [u8; 32] {
+fn version(clients: &BTreeSet<ClientId>, subjects: &BTreeSet<(String, String)>, risks: &BTreeMap<(String, String), Risk>) -> [u8; 32] {
     let clients: Vec<_> = clients.iter().map(ClientId::as_str).collect();
-    sha256(serde_json::json!([clients, subjects]).to_string().as_bytes())
+    let risks: Vec<_> = risks.iter().map(|(subject, risk)| (subject, risk.as_str())).collect();
+    sha256(serde_json::json!([clients, subjects, risks]).to_string().as_bytes())
 }
 
 /// What a token says of where it comes from and whom it is for: all that revocation can name.

@@ -57,7 +57,7 @@ enum Verb {
         #[command(subcommand)]
         what: client::ClientVerb,
     },
-    /// Disable and enable people and workloads.
+    /// Show, disable and enable people and workloads.
     Subject {
         #[command(subcommand)]
         what: client::SubjectVerb,

@@ -109,6 +109,7 @@ fn an_inquiry() -> impl Strategy<Value = Inquiry> {
                     subject,
                     kind: SubjectKind::User,
                     attributes,
+                    risk: None,
                 },
                 audience: "https://tickets.internal".to_owned(),
                 now_millis: 1_780_000_000_000,

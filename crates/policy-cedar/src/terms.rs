@@ -266,8 +266,11 @@ impl Asked {
     }
 }
 
-/// The subject's risk: what its attribute says, if that is a word that policies know.
+/// The subject's risk: what standing says, else what its attribute says, if that is a word that policies know.
 fn risk(inquiry: &Inquiry) -> &str {
+    if let Some(risk) = inquiry.subject.risk {
+        return risk.as_str();
+    }
     match inquiry.subject.attributes.values.get("risk") {
         Some(AttributeValue::Text(risk)) if matches!(risk.as_str(), "low" | "medium" | "high") => risk,
         _ => "unknown",

@@ -148,7 +148,7 @@ fn name(value: &Value) -> Result<&str, Problem> {
 }
 
 /// A text of at most 200 characters that may be there.
-fn text(body: &Map<String, Value>, member: &str) -> Result<Option<String>, Problem> {
+pub(super) fn text(body: &Map<String, Value>, member: &str) -> Result<Option<String>, Problem> {
     match body.get(member) {
         None => Ok(None),
         Some(Value::String(text)) if text.chars().count() <= 200 => Ok(Some(text.clone())),

@@ -1,10 +1,12 @@
-//! Standing: which clients and subjects are disabled. It wins over files and survives reload.
+//! Standing: which clients and subjects are disabled, and how risky a subject is said to be. It wins over files and survives reload.
 
+use delegation::identity::Risk;
 use delegation::oauth::ClientId;
 use delegation::revocation::View;
+use delegation::time::Timestamp;
 use issuance::audit::Record;
 
-use super::{Purpose, Store, StoreUnavailable, sql};
+use super::{Purpose, Row, Statement, Store, StoreUnavailable, sql};
 use crate::journal::append;
 
 /// Whose standing changes.
@@ -19,6 +21,26 @@ pub enum Party {
         /// The outside `sub`.
         sub: String,
     },
+}
+
+/// A subject by the name of its issuer and its `sub` there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SubjectName {
+    /// The issuer's name.
+    pub issuer_name: String,
+    /// The outside `sub`.
+    pub sub: String,
+}
+
+/// What standing says of a subject.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubjectStanding {
+    /// Whom.
+    pub subject: SubjectName,
+    /// Since when it is disabled, if it is.
+    pub disabled_at: Option<Timestamp>,
+    /// How risky it is said to be, if anybody says so.
+    pub risk: Option<Risk>,
 }
 
 /// What standing becomes.
@@ -44,8 +66,12 @@ impl Store {
         for row in subjects {
             pairs.push((row.get("issuer_name")?, row.get("sub")?));
         }
+        let mut risks = Vec::new();
+        for row in self.fetch(sql("SELECT issuer_name, sub, risk FROM standing_risks")).await? {
+            risks.push(((row.get("issuer_name")?, row.get("sub")?), risk(&row.get::<String>("risk")?)?));
+        }
         self.follow_revocations().await?;
-        Ok(View::new(disabled, pairs).beside(std::sync::Arc::clone(self.revoked())))
+        Ok(View::new(disabled, pairs).with_risks(risks).beside(std::sync::Arc::clone(self.revoked())))
     }
 
     /// Changes standing, with its record in the same commit. Works while a broker runs on the store; it follows within a second.
@@ -68,10 +94,79 @@ impl Store {
                 sql("DELETE FROM standing_subjects WHERE issuer_name = $1 AND sub = $2").bind(issuer_name).bind(sub)
             }
         };
+        self.change_standing(change, &record).await
+    }
+
+    /// Says how risky a subject is, or with `None` that its token is to say so again; with its record in the same commit.
+    pub async fn set_risk(&self, subject: &SubjectName, risk: Option<Risk>, record: &Record) -> Result<(), StoreUnavailable> {
+        let SubjectName { issuer_name, sub } = subject;
+        let change = match risk {
+            Some(risk) => sql(
+                "INSERT INTO standing_risks (issuer_name, sub, risk, said_at) VALUES ($1, $2, $3, $4) \
+                 ON CONFLICT (issuer_name, sub) DO UPDATE SET risk = excluded.risk, said_at = excluded.said_at",
+            )
+            .bind(issuer_name)
+            .bind(sub)
+            .bind(risk.as_str())
+            .bind(record.time.millis()),
+            None => sql("DELETE FROM standing_risks WHERE issuer_name = $1 AND sub = $2").bind(issuer_name).bind(sub),
+        };
+        self.change_standing(change, record).await
+    }
+
+    async fn change_standing(&self, change: Statement<'_>, record: &Record) -> Result<(), StoreUnavailable> {
         let mut connection = self.connect().await?;
         let mut transaction = connection.begin(Purpose::Write).await?;
         transaction.execute(change).await?;
-        append(&mut transaction, &[&record]).await?;
+        append(&mut transaction, &[record]).await?;
         Ok(transaction.commit().await?)
     }
+
+    /// Subjects whose standing is anything but usual, after `after` in the store's own order, at most `limit`.
+    pub async fn subjects(&self, after: &SubjectName, limit: i64) -> Result<Vec<SubjectStanding>, StoreUnavailable> {
+        let page = "SELECT issuer_name, sub, MAX(disabled_at) AS disabled_at, MAX(risk) AS risk FROM \
+             (SELECT issuer_name, sub, disabled_at, NULL AS risk FROM standing_subjects \
+              UNION ALL SELECT issuer_name, sub, NULL, risk FROM standing_risks) AS standing \
+             WHERE (issuer_name, sub) > ($1, $2) GROUP BY issuer_name, sub ORDER BY issuer_name, sub LIMIT $3";
+        let rows = self.fetch(sql(page).bind(&after.issuer_name).bind(&after.sub).bind(limit)).await?;
+        Ok(rows.iter().map(subject_standing).collect::<Result<_, _>>()?)
+    }
+
+    /// The standing of one subject.
+    pub async fn subject(&self, subject: &SubjectName) -> Result<SubjectStanding, StoreUnavailable> {
+        let SubjectName { issuer_name, sub } = subject;
+        let disabled = "SELECT disabled_at FROM standing_subjects WHERE issuer_name = $1 AND sub = $2";
+        let disabled = self.fetch(sql(disabled).bind(issuer_name).bind(sub)).await?;
+        let said = self
+            .fetch(
+                sql("SELECT risk FROM standing_risks WHERE issuer_name = $1 AND sub = $2")
+                    .bind(issuer_name)
+                    .bind(sub),
+            )
+            .await?;
+        let since = disabled.first().map(|row| row.get("disabled_at")).transpose()?;
+        let said: Option<String> = said.first().map(|row| row.get("risk")).transpose()?;
+        Ok(SubjectStanding {
+            subject: subject.clone(),
+            disabled_at: since.map(Timestamp::from_millis),
+            risk: said.map(|word| risk(&word)).transpose()?,
+        })
+    }
+}
+
+fn subject_standing(row: &Row) -> Result<SubjectStanding, sqlx::Error> {
+    let (since, said): (Option<i64>, Option<String>) = (row.get("disabled_at")?, row.get("risk")?);
+    Ok(SubjectStanding {
+        subject: SubjectName {
+            issuer_name: row.get("issuer_name")?,
+            sub: row.get("sub")?,
+        },
+        disabled_at: since.map(Timestamp::from_millis),
+        risk: said.map(|word| risk(&word)).transpose()?,
+    })
+}
+
+/// One that is not understood must not be passed over as if nothing were said.
+fn risk(word: &str) -> Result<Risk, sqlx::Error> {
+    Risk::parse(word).ok_or_else(|| sqlx::Error::Decode("unknown risk of a subject".into()))
 }

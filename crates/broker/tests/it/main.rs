@@ -34,6 +34,7 @@ mod rotation;
 mod same_kid;
 mod store;
 mod tasks;
+mod subjects;
 mod tls;
 mod to_the_letter;
 mod unknown_keys;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use delegation::details::{Detail, DetailTypes, Standing};
-use delegation::identity::{Attributes, Subject, SubjectKind};
+use delegation::identity::{Attributes, Risk, Subject, SubjectKind};
 use delegation::oauth::{ClientId, Scope};
 use delegation::registry::{Client, LabelValue};
 use serde::{Deserialize, Serialize};
@@ -73,6 +73,8 @@ pub struct SubjectFacts {
     pub kind: SubjectKind,
     /// Attributes and groups, as read when the transaction began.
     pub attributes: Attributes,
+    /// How risky it is to act for the subject, where standing says so; it counts in place of the attribute.
+    pub risk: Option<Risk>,
 }
 
 /// What policy may read about a task.
@@ -144,6 +146,8 @@ struct Inputs {
     sub: String,
     kind: String,
     attributes: Attributes,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    risk: Option<String>,
     audience: String,
     now: i64,
     expires_in: i64,
@@ -214,6 +218,7 @@ impl Inquiry {
             sub: self.subject.subject.sub.clone(),
             kind: self.subject.kind.as_str().to_owned(),
             attributes: self.subject.attributes.clone(),
+            risk: self.subject.risk.map(|risk| risk.as_str().to_owned()),
             audience: self.audience.clone(),
             now: self.now_millis,
             expires_in: self.expires_in,
@@ -299,6 +304,10 @@ impl Inquiry {
                 },
                 kind: SubjectKind::parse(&inputs.kind)?,
                 attributes: inputs.attributes,
+                risk: match inputs.risk {
+                    None => None,
+                    Some(word) => Some(Risk::parse(&word)?),
+                },
             },
             audience: inputs.audience,
             now_millis: inputs.now,

@@ -1,12 +1,12 @@
-//! `client add|list|disable|enable` and `subject disable|enable`.
+//! `client add|list|disable|enable` and `subject show|disable|enable`.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use aws_lc_rs::rand;
-use broker::store::{Party, Standing, Store};
+use broker::store::{Party, Standing, Store, SubjectName};
 use clap::{Subcommand, ValueEnum};
-use delegation::identity::OUR_NAME;
+use delegation::identity::{OUR_NAME, Risk};
 use delegation::oauth::ClientId;
 use delegation::time::Timestamp;
 use delegation::token::{OpaqueForm, OpaqueKind};
@@ -58,6 +58,14 @@ pub(super) enum ClientVerb {
 /// Verbs of `subject`.
 #[derive(Debug, Subcommand)]
 pub(super) enum SubjectVerb {
+    /// Say whether a person or workload is refused, and how risky somebody says that they are.
+    Show {
+        /// The issuer's name and the outside `sub`, as `corp|alice`.
+        subject: String,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Refuse a person or workload from now on.
     Disable {
         /// The issuer's name and the outside `sub`, as `corp|alice`.
@@ -99,20 +107,48 @@ pub(super) async fn run(verb: ClientVerb, paths: &[PathBuf]) -> Outcome {
 
 pub(super) async fn run_subject(verb: SubjectVerb, paths: &[PathBuf]) -> Outcome {
     let (subject, standing, dry_run) = match verb {
+        SubjectVerb::Show { subject, json } => return show(&subject, json, paths).await,
         SubjectVerb::Disable { subject, dry_run } => (subject, Standing::Disabled, dry_run),
         SubjectVerb::Enable { subject, dry_run } => (subject, Standing::Enabled, dry_run),
     };
-    let (issuer_name, sub) = subject.split_once('|').ok_or("expected the issuer's name and the `sub`, as `corp|alice`")?;
     let loaded = config::load(paths).map_err(|problems| problems.to_string())?;
-    // Someone who is disabled under a name that nothing has would go on as before.
+    let SubjectName { issuer_name, sub } = subject_named(&subject, &loaded)?;
+    set(Party::Subject { issuer_name, sub }, standing, dry_run, &loaded).await
+}
+
+/// The subject that `text` names, of an issuer that there is: someone who is disabled under a name that nothing has would
+/// go on as before.
+fn subject_named(text: &str, loaded: &Loaded) -> Result<SubjectName, String> {
+    let (issuer_name, sub) = text.split_once('|').ok_or("expected the issuer's name and the `sub`, as `corp|alice`")?;
     if issuer_name != OUR_NAME && loaded.snapshot.issuer_named(issuer_name).is_none() {
-        return Err(format!("there is no trusted issuer `{issuer_name}`; see `narrows config show`").into());
+        return Err(format!("there is no trusted issuer `{issuer_name}`; see `narrows config show`"));
     }
-    let party = Party::Subject {
+    Ok(SubjectName {
         issuer_name: issuer_name.to_owned(),
         sub: sub.to_owned(),
-    };
-    set(party, standing, dry_run, &loaded).await
+    })
+}
+
+async fn show(subject: &str, json: bool, paths: &[PathBuf]) -> Outcome {
+    let loaded = config::load(paths).map_err(|problems| problems.to_string())?;
+    let name = subject_named(subject, &loaded)?;
+    let found = Store::open(&loaded.settings.store).await?.subject(&name).await?;
+    let since = found
+        .disabled_at
+        .and_then(|at| jiff::Timestamp::from_second(at.seconds()).ok())
+        .map(|at| at.to_string());
+    let standing = if since.is_some() { "disabled" } else { "enabled" };
+    let risk = found.risk.map(Risk::as_str);
+    if json {
+        say(serde_json::json!({ "issuer": name.issuer_name, "sub": name.sub, "standing": standing, "disabled_at": since, "risk": risk }));
+    } else {
+        let since = since.map(|since| format!(" since {since}")).unwrap_or_default();
+        say(format!(
+            "`{subject}` is {standing}{since}; risk: {}",
+            risk.unwrap_or("as the token says")
+        ));
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The client that is called `text`, or the only one that begins so.

@@ -171,6 +171,7 @@ fn inquiry(args: &ExplainArgs, loaded: &Loaded) -> Result<Inquiry, Box<dyn std::
             },
             kind,
             attributes,
+            risk: None,
         },
         audience: args.audience.clone(),
         now_millis: jiff::Timestamp::now().as_millisecond(),

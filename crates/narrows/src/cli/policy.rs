@@ -209,6 +209,7 @@ impl Case {
                     groups: self.groups.iter().cloned().collect(),
                     values: self.attributes.iter().map(text).collect(),
                 },
+                risk: None,
             },
             audience: self.audience.clone(),
             now_millis: self.now.unwrap_or(noon).as_millisecond(),

@@ -63,6 +63,27 @@ fn exactly_one_thing_is_revoked_on_the_machine_of_the_store_and_it_must_be_known
 }
 
 #[test]
+fn somebodys_standing_is_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    narrows(folder.path(), &["init", "."], "");
+    let show = || {
+        let ran = narrows(folder.path(), &["subject", "show", "corp|alice", "--json"], "");
+        serde_json::from_str::<serde_json::Value>(&ran.out).unwrap()
+    };
+    assert_eq!(
+        (&show()["standing"], &show()["risk"]),
+        (&"enabled".into(), &serde_json::Value::Null)
+    );
+    assert_eq!(narrows(folder.path(), &["subject", "disable", "corp|alice"], "").code, 0);
+    assert_eq!(show()["standing"], "disabled");
+    let told = narrows(folder.path(), &["subject", "show", "corp|alice"], "").out;
+    assert!(told.contains("is disabled since 20"), "{told}");
+    for wrong in ["alice", "other|alice"] {
+        assert_eq!(narrows(folder.path(), &["subject", "show", wrong], "").code, 1);
+    }
+}
+
+#[test]
 fn an_operator_is_let_in_by_a_token_that_is_shown_once_and_kept_as_its_digest() {
     let folder = tempfile::tempdir().unwrap();
     narrows(folder.path(), &["init", "."], "");

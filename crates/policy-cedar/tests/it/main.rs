@@ -49,6 +49,7 @@ fn inquiry(details: &[&str]) -> Inquiry {
                 groups: ["support".to_owned()].into(),
                 ..Attributes::default()
             },
+            risk: None,
         },
         audience: "https://tickets.internal".to_owned(),
         now_millis: 1_782_907_200_000, // 2026-07-01T12:00:00Z, a Wednesday
