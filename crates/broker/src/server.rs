@@ -1,5 +1,7 @@
 //! The listener: an accept loop of our own, because every connection needs bounds before it is trusted with one.
 
+mod unstalled;
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -22,6 +24,7 @@ use tower::ServiceExt;
 
 use crate::broker::Broker;
 use crate::tls::Tls;
+use unstalled::Unstalled;
 
 /// No more header fields than this.
 const MOST_HEADERS: usize = 64;
@@ -37,7 +40,8 @@ pub struct Listener {
     pub tls: Option<Tls>,
     /// The most connections at a time, handshakes included.
     pub connections: usize,
-    /// How long a TLS handshake may take, and how long until the head of a request is complete.
+    /// How long a TLS handshake may take, how long until the head of a request is complete, and how long a peer may take
+    /// nothing of a reply.
     pub patience: Duration,
     /// How long open requests may take when the process is asked to stop.
     pub drain: Duration,
@@ -58,7 +62,7 @@ impl Listener {
 
 /// Serves `routes` on `listener` until `stop` is done, then lets open requests finish.
 ///
-/// A peer that makes its handshake or sends its head too slowly, a head that is too large and connections past the
+/// A peer that makes its handshake or sends its head too slowly, one that takes nothing of its reply, a head that is too large and connections past the
 /// limit are cut off. No peer holds up another: a handshake runs in its connection's own task.
 pub async fn serve(broker: Arc<Broker>, listener: Listener, routes: Router, stop: impl Future<Output = ()>) {
     let Listener {
@@ -168,7 +172,10 @@ impl Connection {
     async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
         let begun = Arc::new(AtomicBool::new(false));
         let service = service(self.routes, self.peer, Arc::clone(&begun));
-        let connection = self.http.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+        let connection = self
+            .http
+            .serve_connection_with_upgrades(TokioIo::new(Unstalled::new(stream, self.patience)), service)
+            .into_owned();
         let connection = self.watcher.watch(connection);
         tokio::pin!(connection);
         // Which version of HTTP a peer speaks is waited for without a bound of its own: a silent peer would stay.

@@ -252,14 +252,15 @@ async fn a_reader_that_does_not_read_is_dropped_and_nothing_is_kept_for_it() {
     let mut head = [0; 64];
     slow.read_exact(&mut head).await.unwrap();
     assert!(head.starts_with(b"HTTP/1.1 200"));
-    let streams = async |open: &str| {
-        let wanted = format!("narrows_streams {open}");
+    let gauge = async |wanted: &str| {
         while !narrows.get("/metrics").await.2.lines().any(|line| line == wanted) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(BOUND, streams("1")).await.expect("the stream is not open");
-    tokio::time::timeout(BOUND, streams("0")).await.expect("the slow reader is kept");
+    tokio::time::timeout(BOUND, gauge("narrows_streams 1")).await.expect("the stream is not open");
+    tokio::time::timeout(BOUND, gauge("narrows_streams 0")).await.expect("the slow reader is kept");
+    // Its connection goes too: this one, which asks, is the last.
+    tokio::time::timeout(BOUND, gauge("narrows_connections 1")).await.expect("the connection is kept");
     // Others read on meanwhile, to the end.
     let mut reader = Reader::open(&narrows, &format!("{PATH}?after=199000"), &auditor, &[]).await;
     assert_eq!(reader.of("heartbeat").await.data["seq"], 200_000);
