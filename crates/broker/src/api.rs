@@ -5,6 +5,7 @@
 
 mod call;
 mod caller;
+mod decisions;
 mod feed;
 mod page;
 mod problem;
@@ -28,6 +29,7 @@ fn endpoints() -> Vec<(&'static str, &'static str, MethodRouter<Arc<Broker>>)> {
         ("POST", "/revocations", post(revocations::add)),
         ("GET", "/revocations", get(revocations::list)),
         ("GET", "/revocations/stream", get(feed::stream)),
+        ("GET", "/decisions/{id}", get(decisions::show)),
         ("GET", "/subjects", get(subjects::list)),
         ("POST", "/subjects/{issuer}/{sub}/disable", post(subjects::disable)),
         ("POST", "/subjects/{issuer}/{sub}/enable", post(subjects::enable)),

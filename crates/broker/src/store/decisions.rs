@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{Store, StoreUnavailable, sql};
 
@@ -28,6 +28,15 @@ impl Store {
             }
         }
         self.look_through(&prefix, 0..i64::MAX).await
+    }
+
+    /// The record whose decision id is `id`, where its time says that it must lie: whoever may ask for any id must not make
+    /// us look through the whole log.
+    pub(crate) async fn decision(&self, id: &str) -> Result<Option<Map<String, Value>>, StoreUnavailable> {
+        let Some((earliest, latest)) = times(id) else { return Ok(None) };
+        let (first, end) = (self.place(earliest - APART).await?, self.place(latest + APART).await?);
+        let found = self.look_through(id, first..end).await?;
+        Ok(found.first().and_then(|body| serde_json::from_str(body).ok()))
     }
 
     /// The index of the first record from the time `at` on, by halving the log.
