@@ -7,6 +7,7 @@ mod call;
 mod caller;
 mod decisions;
 mod feed;
+mod openapi;
 mod page;
 mod problem;
 mod revocations;
@@ -23,9 +24,10 @@ use crate::broker::Broker;
 pub(crate) use feed::Streams;
 use problem::Problem;
 
-/// Every endpoint: its method, its path, what serves it.
+/// Every endpoint: its method, its path, what serves it. `api/openapi.json` describes each.
 fn endpoints() -> Vec<(&'static str, &'static str, MethodRouter<Arc<Broker>>)> {
     vec![
+        ("GET", "/openapi.json", get(openapi::show)),
         ("POST", "/revocations", post(revocations::add)),
         ("GET", "/revocations", get(revocations::list)),
         ("GET", "/revocations/stream", get(feed::stream)),

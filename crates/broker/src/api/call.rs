@@ -141,13 +141,16 @@ impl Call {
         json::parse_object(&bytes, DEPTH).map_err(|_| Problem::Malformed("the body must be one JSON object, no member twice"))
     }
 
-    /// The parameters of the query.
-    pub(crate) fn query(&self) -> Result<Vec<(String, String)>, Problem> {
+    /// The parameters of the query, which are these and no others: one that is misspelt would give something else than is asked.
+    pub(crate) fn query(&self, known: &[&str]) -> Result<Vec<(String, String)>, Problem> {
         let pairs = url::form_urlencoded::parse(self.parts.uri.query().unwrap_or_default().as_bytes());
         let mut seen: Vec<(String, String)> = Vec::new();
         for (name, value) in pairs {
             if seen.iter().any(|(known, _)| *known == name) {
                 return Err(Problem::Malformed("a parameter of the query is repeated"));
+            }
+            if !known.contains(&&*name) {
+                return Err(Problem::Malformed("a parameter of the query is not known"));
             }
             seen.push((name.into_owned(), value.into_owned()));
         }

@@ -76,7 +76,7 @@ async fn open(call: &mut Call) -> Result<Response, Problem> {
     caller.must_follow_revocations()?;
 
     // 2. From where on: the place of the last event that a reader has, which comes back by itself in the header.
-    let query = call.query()?;
+    let query = call.query(&["after"])?;
     let given = call.header("last-event-id")?.or_else(|| page::value(&query, "after"));
     let after = given.map(page::place).transpose()?.filter(|after| *after > 0);
     let store = call.broker.store();

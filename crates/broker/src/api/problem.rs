@@ -39,6 +39,22 @@ pub(crate) enum Problem {
 }
 
 impl Problem {
+    /// One of each.
+    #[cfg(test)]
+    pub(super) const ALL: [Self; 11] = [
+        Self::Malformed(""),
+        Self::UnknownParty,
+        Self::Unauthenticated,
+        Self::NotPermitted,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::Gap,
+        Self::TooLarge,
+        Self::RateLimited,
+        Self::StoreUnavailable,
+        Self::ViewStale,
+    ];
+
     /// The status that it goes out under.
     pub(crate) fn status(self) -> StatusCode {
         match self {

@@ -69,7 +69,7 @@ pub(crate) async fn list(State(broker): State<Arc<Broker>>, Extension(peer): Ext
 
 async fn page_of(call: &mut Call) -> Result<Response, Problem> {
     call.caller().await?.must_be(Role::Auditor)?;
-    let query = call.query()?;
+    let query = call.query(&["after", "limit"])?;
     let limit = page::limit(&query)?;
     let after = page::value(&query, "after").map(page::place).transpose()?.unwrap_or(-1);
     let found = call.broker.store().revocations_after(after, i64::from(limit)).await?;

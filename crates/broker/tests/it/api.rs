@@ -260,3 +260,22 @@ async fn guesses_at_tokens_are_cut_off_and_an_operator_at_the_same_address_is_no
     assert_eq!(narrows.ask("GET", "/v1/revocations", &admin, None).await.status, 200);
     narrows.stop().await;
 }
+
+#[tokio::test]
+async fn the_api_describes_itself_to_anybody() {
+    let narrows = Installation::of(plan()).await;
+    let document = narrows.ask_with("GET", "/v1/openapi.json", &[], None).await;
+    assert_eq!(document.status, 200);
+    assert_eq!(document.headers["content-type"], "application/json");
+    assert_eq!(document.body["openapi"], "3.1.0");
+    assert_eq!(document.body["servers"], json!([{ "url": narrows.url }]));
+    for (path, operations) in document.body["paths"].as_object().unwrap() {
+        let path = path.replace("{issuer}", "corp").replace("{sub}", "alice").replace("{id}", "x");
+        for method in operations.as_object().unwrap().keys() {
+            let reply = narrows.ask_with(&method.to_uppercase(), &path, &[], None).await;
+            let expected = if path == "/v1/openapi.json" { 200 } else { 401 };
+            assert_eq!(reply.status, expected, "{method} {path}: nothing else is told to strangers");
+        }
+    }
+    narrows.stop().await;
+}

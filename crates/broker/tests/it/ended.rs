@@ -154,6 +154,7 @@ async fn a_list_takes_numbers_and_nothing_else() {
         "limit=0",
         "limit=1001",
         "limit=1&limit=2",
+        "offset=1",
     ] {
         let reply = narrows.ask("GET", &format!("{PATH}?{wrong}"), &auditor, None).await;
         assert_eq!((reply.status, reply.text("reason")), (400, "malformed_request"), "{wrong}");

@@ -168,7 +168,7 @@ async fn a_place_that_is_not_known_is_a_gap(engine: Engine) {
     narrows.engine.run(&format!("DELETE FROM revocations WHERE seq = {first}")).await;
     let reply = narrows.ask("GET", &format!("{PATH}?after={first}"), &admin, None).await;
     assert_eq!((reply.status, reply.text("reason")), (410, "gap"));
-    for wrong in ["after=x", "after=-1", "after=", "after=1&after=2"] {
+    for wrong in ["after=x", "after=-1", "after=", "after=1&after=2", "since=1"] {
         let reply = narrows.ask("GET", &format!("{PATH}?{wrong}"), &admin, None).await;
         assert_eq!((reply.status, reply.text("reason")), (400, "malformed_request"), "{wrong}");
     }
