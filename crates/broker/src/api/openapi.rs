@@ -24,7 +24,7 @@ pub(crate) async fn show(State(broker): State<Arc<Broker>>) -> Response {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may panic")]
+#[expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
 mod tests {
     use std::collections::BTreeSet;
 

@@ -1,6 +1,6 @@
 //! Lists: `{items, next}`, a page at a time.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::problem::Problem;
 
@@ -29,7 +29,7 @@ pub(crate) fn value<'q>(query: &'q [(String, String)], name: &str) -> Option<&'q
 
 /// The body of a list; `next` goes into `after` for the next page, and is null on the last one.
 pub(crate) fn page(items: Vec<Value>, next: Option<Value>) -> Value {
-    json!({ "items": items, "next": next })
+    Value::from_iter([("items", Value::from(items)), ("next", Value::from(next))])
 }
 
 /// Only digits: `parse` alone would take a sign.

@@ -54,7 +54,7 @@ async fn a_decision_is_told_to_auditors_and_to_the_client_whose_it_was(engine: E
         (&orders, &never),
         (&auditor, &never),
         (&edge, "x"),
-        (&edge, &id[..35]),
+        (&edge, id.get(..35).unwrap()),
         (&edge, "%ff"),
     ] {
         let reply = ask(token, id).await;

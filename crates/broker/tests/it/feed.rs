@@ -25,6 +25,14 @@ on_both_engines!(
     a_store_that_was_set_back_ends_the_stream,
 );
 
+/// Waits for `what`, but not for ever.
+async fn within<T>(otherwise: &str, what: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(BOUND, what).await {
+        Ok(done) => done,
+        Err(_) => panic!("{otherwise}"),
+    }
+}
+
 /// One event.
 #[derive(Debug, PartialEq)]
 struct Event {
@@ -67,14 +75,14 @@ impl Reader {
                 self.rest = rest.to_owned();
                 return Some(event);
             }
-            let chunk = tokio::time::timeout(BOUND, self.response.chunk()).await.expect("the feed is silent").unwrap()?;
+            let chunk = within("the feed goes silent", self.response.chunk()).await.unwrap()?;
             self.rest.push_str(std::str::from_utf8(&chunk).unwrap());
         }
     }
 
     async fn of(&mut self, name: &str) -> Event {
         loop {
-            let event = self.next().await.expect("the stream ended");
+            let event = self.next().await.unwrap();
             if event.name == name {
                 return event;
             }
@@ -83,9 +91,7 @@ impl Reader {
 
     /// Reads until the stream ends.
     async fn end(mut self) {
-        tokio::time::timeout(BOUND, async { while self.next().await.is_some() {} })
-            .await
-            .expect("the stream goes on");
+        within("the stream goes on", async { while self.next().await.is_some() {} }).await;
     }
 }
 
@@ -151,7 +157,7 @@ async fn every_revocation_of_every_node_is_told_in_order_and_a_reader_comes_back
     narrows.engine.open().await.set_standing(&edge, Standing::Disabled, record).await.unwrap();
     narrows.broker.tend().await;
     let changed = async { while again.of("heartbeat").await.data["standing_version"] == beat.data["standing_version"] {} };
-    tokio::time::timeout(BOUND, changed).await.expect("the version of standing stays");
+    within("the version of standing stays", changed).await;
     narrows.stop().await;
 }
 
@@ -257,10 +263,10 @@ async fn a_reader_that_does_not_read_is_dropped_and_nothing_is_kept_for_it() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(BOUND, gauge("narrows_streams 1")).await.expect("the stream is not open");
-    tokio::time::timeout(BOUND, gauge("narrows_streams 0")).await.expect("the slow reader is kept");
+    within("the stream is not open", gauge("narrows_streams 1")).await;
+    within("the slow reader is kept", gauge("narrows_streams 0")).await;
     // Its connection goes too: this one, which asks, is the last.
-    tokio::time::timeout(BOUND, gauge("narrows_connections 1")).await.expect("the connection is kept");
+    within("the connection is kept", gauge("narrows_connections 1")).await;
     // Others read on meanwhile, to the end.
     let mut reader = Reader::open(&narrows, &format!("{PATH}?after=199000"), &auditor, &[]).await;
     assert_eq!(reader.of("heartbeat").await.data["seq"], 200_000);

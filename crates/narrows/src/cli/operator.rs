@@ -12,7 +12,7 @@ use delegation::identity::is_sub;
 use delegation::time::Timestamp;
 use delegation::token::{OpaqueForm, OpaqueKind};
 use issuance::audit::{Decision, Kind, Record};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Outcome;
 use super::output::{say, table};
@@ -100,14 +100,14 @@ async fn add(store: &Store, operator: &Operator, dry_run: bool, json: bool) -> O
     let mut bits = [0; 32];
     rand::fill(&mut bits).map_err(|_| "no randomness to be had")?;
     let token = OpaqueForm::make(OpaqueKind::Operator, &bits);
-    let record = record("operator_added", shown(operator), operator.added_at);
+    let record = record("operator_added", operator, operator.added_at);
     if !store.add_operator(operator, &token.digest(), &record).await? {
         return Err(taken.into());
     }
     if json {
         let mut members = shown(operator);
-        members["token"] = Value::from(token.expose());
-        say(members);
+        members.insert("token".to_owned(), Value::from(token.expose()));
+        say(Value::Object(members));
     } else {
         say(format!(
             "`{name}` is {}; a running broker follows within a second. The token, shown this once:\n{}",
@@ -131,7 +131,7 @@ async fn remove(store: &Store, name: &str, dry_run: bool, now: Timestamp) -> Out
         say(format!("would remove `{}`", operator.name));
         return Ok(ExitCode::SUCCESS);
     }
-    let removed = store.remove_operator(&operator.name, &record("operator_removed", shown(operator), now)).await?;
+    let removed = store.remove_operator(&operator.name, &record("operator_removed", operator, now)).await?;
     if !removed {
         return Err(format!("`{}` was removed meanwhile", operator.name).into());
     }
@@ -152,7 +152,7 @@ fn subject_of(words: &[String], loaded: &Loaded) -> Result<Option<(String, Strin
 
 fn list(operators: &[Operator], json: bool) {
     if json {
-        say(operators.iter().map(shown).collect::<Value>());
+        say(operators.iter().map(shown).map(Value::Object).collect::<Value>());
         return;
     }
     let rows = operators.iter().map(|operator| {
@@ -162,10 +162,16 @@ fn list(operators: &[Operator], json: bool) {
     say(table(&["operator", "roles", "subject", "since"], rows.collect()));
 }
 
-fn shown(operator: &Operator) -> Value {
+fn shown(operator: &Operator) -> Map<String, Value> {
     let roles: Vec<_> = operator.roles.iter().map(|role| role.as_str()).collect();
     let subject = operator.subject.as_ref().map(|(iss, sub)| json!({ "iss": iss, "sub": sub }));
-    json!({ "name": operator.name.as_str(), "roles": roles, "subject": subject, "added_at": time(operator.added_at) })
+    let members = [
+        ("name", json!(operator.name.as_str())),
+        ("roles", json!(roles)),
+        ("subject", json!(subject)),
+        ("added_at", json!(time(operator.added_at))),
+    ];
+    members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 fn words(operator: &Operator) -> String {
@@ -176,10 +182,10 @@ fn time(at: Timestamp) -> String {
     jiff::Timestamp::from_second(at.seconds()).map(|at| at.to_string()).unwrap_or_default()
 }
 
-fn record(reason: &str, operator: Value, now: Timestamp) -> Record {
+fn record(reason: &str, operator: &Operator, now: Timestamp) -> Record {
     let mut record = Record::new(uuid::Uuid::now_v7().to_string(), now, Kind::Operator);
     record.decision = Decision::Done;
     reason.clone_into(&mut record.reason);
-    record.inputs = json!({ "party": operator });
+    record.inputs = json!({ "party": shown(operator) });
     record
 }
