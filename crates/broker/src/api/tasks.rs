@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use http::{Request, StatusCode};
@@ -21,6 +22,8 @@ use crate::operator::Role;
 use crate::task_end;
 
 type Asked = (State<Arc<Broker>>, Extension<SocketAddr>);
+/// The id in the path, if it can be read.
+type Named = Result<Path<String>, PathRejection>;
 
 /// `GET /v1/tasks`: in the order in which they were opened, a page after the id `after`. A client sees its own.
 pub(crate) async fn list((State(broker), Extension(peer)): Asked, request: Request<Body>) -> Response {
@@ -31,16 +34,19 @@ pub(crate) async fn list((State(broker), Extension(peer)): Asked, request: Reque
 
 async fn page_of(call: &mut Call) -> Result<Response, Problem> {
     let caller = call.caller().await?;
-    let query = call.query()?;
+    let query = call.query(&["after", "limit"])?;
     let limit = page::limit(&query)?;
-    let after = page::value(&query, "after").unwrap_or_default();
+    let after = match page::value(&query, "after") {
+        None => String::new(),
+        Some(after) => id(after).ok_or(Problem::Malformed("`after` must be what `next` held"))?,
+    };
     let limit_rows = i64::from(limit);
     let store = call.broker.store();
     let found = match &caller {
-        Caller::Client { id, .. } => store.tasks_of(id, after, limit_rows).await?,
+        Caller::Client { id, .. } => store.tasks_of(id, &after, limit_rows).await?,
         Caller::Operator(_) => {
             caller.must_be_one_of([Role::Auditor, Role::Approver])?;
-            store.tasks(after, limit_rows).await?
+            store.tasks(&after, limit_rows).await?
         }
     };
     let last = found.last().filter(|_| found.len() == usize::from(limit));
@@ -50,19 +56,19 @@ async fn page_of(call: &mut Call) -> Result<Response, Problem> {
 }
 
 /// `GET /v1/tasks/{id}`.
-pub(crate) async fn show((State(broker), Extension(peer)): Asked, Path(id): Path<String>, request: Request<Body>) -> Response {
+pub(crate) async fn show((State(broker), Extension(peer)): Asked, id: Named, request: Request<Body>) -> Response {
     let mut call = Call::new(broker, peer, request);
-    let shown = one(&mut call, &id).await.map(|task| reply(StatusCode::OK, &task.shown(&call.moment)));
+    let shown = one(&mut call, id).await.map(|task| reply(StatusCode::OK, &task.shown(&call.moment)));
     call.answer(shown).await
 }
 
 /// The task with this id, if the caller may see it.
-async fn one(call: &mut Call, id: &str) -> Result<KeptTask, Problem> {
+async fn one(call: &mut Call, id: Named) -> Result<KeptTask, Problem> {
     let caller = call.caller().await?;
     if matches!(caller, Caller::Operator(_)) {
         caller.must_be_one_of([Role::Auditor, Role::Approver])?;
     }
-    let found = call.broker.store().task(id).await?;
+    let found = call.broker.store().task(&named(id)?).await?;
     let is_seen = |task: &KeptTask| match &caller {
         Caller::Operator(_) => true,
         Caller::Client { id, .. } => task.creator == *id || task.actor == *id,
@@ -71,30 +77,30 @@ async fn one(call: &mut Call, id: &str) -> Result<KeptTask, Problem> {
 }
 
 /// `POST /v1/tasks/{id}/complete`: 200 once the task and its tokens are dead for good, shown by its own token.
-pub(crate) async fn complete((State(broker), Extension(peer)): Asked, Path(id): Path<String>, request: Request<Body>) -> Response {
+pub(crate) async fn complete((State(broker), Extension(peer)): Asked, id: Named, request: Request<Body>) -> Response {
     let mut call = Call::new(broker, peer, request);
-    let ended = by_its_token(&mut call, &id).await;
+    let ended = by_its_token(&mut call, id).await;
     call.answer(ended).await
 }
 
-async fn by_its_token(call: &mut Call, id: &str) -> Result<Response, Problem> {
+async fn by_its_token(call: &mut Call, id: Named) -> Result<Response, Problem> {
     let task = call.task().await?;
-    if task.id != id {
+    if task.id != named(id)? {
         return Err(Problem::NotFound);
     }
     end(call, &task, Status::Completed).await
 }
 
 /// `POST /v1/tasks/{id}/cancel`: the same by an operator who decides about tasks.
-pub(crate) async fn cancel((State(broker), Extension(peer)): Asked, Path(id): Path<String>, request: Request<Body>) -> Response {
+pub(crate) async fn cancel((State(broker), Extension(peer)): Asked, id: Named, request: Request<Body>) -> Response {
     let mut call = Call::new(broker, peer, request);
-    let ended = by_operator(&mut call, &id).await;
+    let ended = by_operator(&mut call, id).await;
     call.answer(ended).await
 }
 
-async fn by_operator(call: &mut Call, id: &str) -> Result<Response, Problem> {
+async fn by_operator(call: &mut Call, id: Named) -> Result<Response, Problem> {
     call.caller().await?.must_be_one_of([Role::Approver, Role::Admin])?;
-    let task = call.broker.store().task(id).await?.ok_or(Problem::NotFound)?;
+    let task = call.broker.store().task(&named(id)?).await?.ok_or(Problem::NotFound)?;
     end(call, &task, Status::Cancelled).await
 }
 
@@ -109,6 +115,15 @@ async fn end(call: &mut Call, task: &KeptTask, status: Status) -> Result<Respons
         Err(_) => return Err(Problem::StoreUnavailable),
     }
     Ok(reply(StatusCode::OK, &json!({ "id": task.id, "status": status.as_str() })))
+}
+
+fn named(id: Named) -> Result<String, Problem> {
+    id.ok().and_then(|Path(text)| self::id(&text)).ok_or(Problem::NotFound)
+}
+
+/// An id as they are made here: what has another form names nothing, and is not for the store to see.
+fn id(text: &str) -> Option<String> {
+    uuid::Uuid::try_parse(text).ok().map(|id| id.hyphenated().to_string())
 }
 
 fn is_that(over: Over, status: Status) -> bool {

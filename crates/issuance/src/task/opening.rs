@@ -144,6 +144,7 @@ impl Opening {
                     subject: subject.subject.clone(),
                     kind: begins.kind,
                     attributes: begins.attributes.clone(),
+                    risk: moment.revocations.risk(&subject.subject),
                 },
                 audience: audience.id.to_string(),
                 now_millis: moment.now.millis(),
