@@ -295,3 +295,23 @@ async fn the_right_secret_counts_in_the_scheme_and_header_that_it_belongs_to() {
     assert_eq!((other.status, other.text("error")), (400, "invalid_request"));
     narrows.stop().await;
 }
+
+#[tokio::test]
+async fn a_client_whose_keys_cannot_be_had_is_no_stranger() {
+    let narrows = Installation::start().await;
+    std::fs::remove_file(narrows.folder.path().join("edge.json")).unwrap();
+    let assertion = narrows.assertion(&[]);
+    let changes = [
+        ("client_secret", ""),
+        ("client_assertion", &*assertion),
+        ("client_assertion_type", ASSERTION_TYPE),
+    ];
+    let reply = narrows.exchange(&changes).await;
+    assert_eq!(
+        (reply.status, reply.text("reason")),
+        (503, "issuer_unavailable"),
+        "{:?}",
+        reply.body
+    );
+    narrows.stop().await;
+}

@@ -92,8 +92,10 @@ async fn a_signed_answer_is_for_the_caller_and_verifies() {
     // It is signed by us, and is nobody's access token.
     let seen = narrows.about(INTROSPECT, "orders", &jwt).await;
     assert_eq!(seen.body, json!({ "active": false }));
-    let (media, _) = narrows.post_for_text(INTROSPECT, &form, &[("accept", "*/*")]).await;
-    assert_eq!(media, "application/json");
+    for accept in ["*/*", "application/json, application/token-introspection+jwt;q=0"] {
+        let (media, _) = narrows.post_for_text(INTROSPECT, &form, &[("accept", accept)]).await;
+        assert_eq!(media, "application/json", "{accept}");
+    }
     narrows.stop().await;
 }
 

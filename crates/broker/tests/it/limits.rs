@@ -127,6 +127,26 @@ async fn a_client_over_its_limit_is_told_so_and_nobody_else_is() {
 }
 
 #[tokio::test]
+async fn a_client_over_its_limit_asks_of_no_token_and_still_ends_one() {
+    let narrows = Installation::start().await;
+    let issued = narrows.exchange(&[("audience", "https://orders.internal")]).await;
+    let token = issued.text("access_token");
+    narrows.swap(RULES, rates(3, 1000), narrows.entries()).await;
+    let mut asked = narrows.about("/oauth2/introspect", "edge", token).await;
+    for _ in 0..300 {
+        if asked.status != 200 {
+            break;
+        }
+        asked = narrows.about("/oauth2/introspect", "edge", token).await;
+    }
+    assert_limited(&asked);
+    for _ in 0..20 {
+        assert_eq!(narrows.about("/oauth2/revoke", "edge", token).await.status, 200);
+    }
+    narrows.stop().await;
+}
+
+#[tokio::test]
 async fn an_assertion_that_met_the_limit_may_come_again() {
     let narrows = Installation::start().await;
     narrows.swap(RULES, rates(1, 1000), narrows.entries()).await;

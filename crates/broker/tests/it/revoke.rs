@@ -4,14 +4,17 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use broker::store::Store;
 use broker::{Clock, Rates, Settings};
-use delegation::revocation::{Key, MarkKind, Revocation, Revoked};
+use delegation::identity::Subject;
+use delegation::revocation::{Key, Line, MarkKind, Revocation, Revoked};
 use delegation::time::Timestamp;
 use issuance::audit::{Kind, Record};
 use serde_json::{Value, json};
+use testkit::CORP;
 
 use crate::engine::{Engine, on_both_engines};
-use crate::installation::{Installation, Plan, RULES, encode, seconds};
+use crate::installation::{ASSERTION_TYPE, Installation, Plan, RULES, encode, seconds};
 
 const REVOKE: &str = "/oauth2/revoke";
 
@@ -38,11 +41,37 @@ fn jti(token: &str) -> String {
     claims["jti"].as_str().unwrap().to_owned()
 }
 
+fn alice() -> Subject {
+    Subject {
+        issuer_name: "corp".to_owned(),
+        iss: CORP.to_owned(),
+        sub: "alice".to_owned(),
+    }
+}
+
+/// The line of a token of now that says no more than this.
+fn line<'t>(chain: &'t [String], subject: &'t Subject) -> Line<'t> {
+    Line {
+        chain,
+        txn: None,
+        task: None,
+        subject,
+        client: None,
+        act: None,
+        iat: Timestamp::from_seconds(seconds()),
+    }
+}
+
 async fn is_active(narrows: &Installation, client: &str, token: &str) -> bool {
     narrows.about("/oauth2/introspect", client, token).await.body["active"] == json!(true)
 }
 
-on_both_engines!(a_revoked_token_takes_with_it_all_that_came_from_it);
+on_both_engines!(
+    a_revoked_token_takes_with_it_all_that_came_from_it,
+    what_cannot_be_put_on_record_is_neither_said_nor_ended,
+    a_revocation_that_is_not_understood_is_not_passed_over,
+    of_a_store_that_was_set_back_every_revocation_is_read_again,
+);
 
 /// INT: what came from a revoked token is dead with it; its ancestors and siblings live.
 async fn a_revoked_token_takes_with_it_all_that_came_from_it(engine: Engine) {
@@ -64,21 +93,7 @@ async fn a_revoked_token_takes_with_it_all_that_came_from_it(engine: Engine) {
     for_orders(&narrows, &outside).await;
     // It is as dead for a broker that starts on the same store.
     let view = narrows.engine.open().await.standing().await.unwrap();
-    let subject = delegation::identity::Subject {
-        issuer_name: "corp".to_owned(),
-        iss: testkit::CORP.to_owned(),
-        sub: "alice".to_owned(),
-    };
-    let line = delegation::revocation::Line {
-        chain: &[jti(&parent)],
-        txn: None,
-        task: None,
-        subject: &subject,
-        client: None,
-        act: None,
-        iat: Timestamp::from_seconds(seconds()),
-    };
-    assert_eq!(view.kills(&line), Some(MarkKind::Jti));
+    assert_eq!(view.kills(&line(&[jti(&parent)], &alice())), Some(MarkKind::Jti));
     narrows.stop().await;
 }
 
@@ -169,6 +184,80 @@ async fn what_is_not_known_is_answered_like_what_was_ended() {
     for _ in 0..2 {
         assert_eq!(narrows.about(REVOKE, "edge", &token).await.status, 200);
     }
+    narrows.stop().await;
+}
+
+async fn what_cannot_be_put_on_record_is_neither_said_nor_ended(engine: Engine) {
+    let narrows = Installation::on(engine).await;
+    let token = for_orders(&narrows, &narrows.user_token()).await;
+    narrows.engine.run("ALTER TABLE records RENAME TO away").await;
+    for path in ["/oauth2/introspect", REVOKE] {
+        let reply = narrows.about(path, "edge", &token).await;
+        assert_eq!((reply.status, reply.text("reason")), (503, "store_unavailable"), "{path}");
+    }
+    narrows.engine.run("ALTER TABLE away RENAME TO records").await;
+    assert!(is_active(&narrows, "edge", &token).await);
+    narrows.stop().await;
+}
+
+/// The bytes in which a revocation lies, as the engine spells them.
+fn spelled(engine: &Engine, bytes: &[u8]) -> String {
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    match engine {
+        Engine::Sqlite(_) => format!("x'{hex}'"),
+        Engine::Postgres(_) => format!("'\\x{hex}'"),
+    }
+}
+
+/// A store in which one token is revoked, and this node knows.
+async fn with_one_revoked(engine: &Engine, jti: &str) -> Store {
+    let store = engine.open().await;
+    let one = Revocation::new(MarkKind::Jti, Key::of(jti), Timestamp::from_seconds(1), Duration::from_secs(600));
+    let record = Record::new("d-revoke".to_owned(), one.at, Kind::Operator);
+    store.revoke(&one, &record).await.unwrap();
+    store.standing().await.unwrap();
+    store
+}
+
+async fn a_revocation_that_is_not_understood_is_not_passed_over(engine: Engine) {
+    with_one_revoked(&engine, "j").await;
+    for (column, wrong, right) in [
+        ("kind", "'later'".to_owned(), "'jti'".to_owned()),
+        ("name", spelled(&engine, &[0]), spelled(&engine, &[0; 32])),
+    ] {
+        engine.run(&format!("UPDATE revocations SET {column} = {wrong}")).await;
+        assert!(engine.open().await.standing().await.is_err(), "{column}");
+        engine.run(&format!("UPDATE revocations SET {column} = {right}")).await;
+        assert!(engine.open().await.standing().await.is_ok(), "{column}");
+    }
+}
+
+async fn of_a_store_that_was_set_back_every_revocation_is_read_again(engine: Engine) {
+    let store = with_one_revoked(&engine, "before").await;
+    // Another one has its place now.
+    let after = spelled(&engine, Key::of("after").as_bytes());
+    engine.run(&format!("UPDATE revocations SET name = {after}")).await;
+    let is_dead = async || {
+        let (chain, subject) = (["after".to_owned()], alice());
+        store.standing().await.unwrap().kills(&line(&chain, &subject)).is_some()
+    };
+    assert!(!is_dead().await, "what was read is not read twice");
+    engine.run("UPDATE log_head SET epoch = epoch + 1").await;
+    assert!(is_dead().await);
+}
+
+#[tokio::test]
+async fn an_assertion_is_used_up_by_what_it_ended() {
+    let narrows = Installation::start().await;
+    let token = for_orders(&narrows, &narrows.user_token()).await;
+    let form = encode(&[
+        ("client_assertion_type".to_owned(), ASSERTION_TYPE.to_owned()),
+        ("client_assertion".to_owned(), narrows.assertion(&[])),
+        ("token".to_owned(), token),
+    ]);
+    assert_eq!(narrows.post_to(REVOKE, &form, &[]).await.status, 200);
+    let again = narrows.post_to(REVOKE, &form, &[]).await;
+    assert_eq!((again.status, again.text("error")), (401, "invalid_client"));
     narrows.stop().await;
 }
 

@@ -1,9 +1,9 @@
 //! Our own tokens, shown to us again.
 
-use delegation::oauth::TokenType;
-use delegation::token::{SubjectToken, TokenError, Unverified};
+use delegation::oauth::{ClientId, TokenType};
+use delegation::token::{Authentic, SubjectToken, TokenError, Unverified};
 use serde_json::{Value, json};
-use testkit::{BROKER, CORP, FakeIssuer, moment, now, snapshot};
+use testkit::{BROKER, CORP, FakeIssuer, moment, now, snapshot, user_claims};
 
 fn own_claims() -> Value {
     let now = now().seconds();
@@ -14,14 +14,37 @@ fn own_claims() -> Value {
     })
 }
 
+fn authentic(iss: &str, typ: &str, claims: &Value) -> Authentic<SubjectToken> {
+    let issuer = FakeIssuer::es256(iss);
+    let token = Unverified::<SubjectToken>::parse(&issuer.sign(typ, claims)).unwrap();
+    token.authenticate(&issuer.key_set()).unwrap()
+}
+
 fn at(typ: &str, claims: &Value, declared: TokenType) -> Result<Vec<String>, TokenError> {
-    let issuer = FakeIssuer::es256(BROKER);
     let moment = moment(snapshot());
-    let token = Unverified::<SubjectToken>::parse(&issuer.sign(typ, claims))
-        .unwrap()
-        .authenticate(&issuer.key_set())
-        .unwrap();
-    token.at(&moment, declared).map(|verified| verified.chain.clone())
+    authentic(BROKER, typ, claims).at(&moment, declared).map(|verified| verified.chain.clone())
+}
+
+#[test]
+fn a_token_of_another_issuer_is_never_active_and_was_issued_to_none_of_our_clients() {
+    let moment = moment(snapshot());
+    let ours = authentic(BROKER, "at+jwt", &own_claims());
+    assert!(ours.active_at(&moment).is_some());
+    assert_eq!(ours.issued_to(&moment), Some(("t-1", ClientId::parse("edge").unwrap())));
+    let theirs = authentic(CORP, "at+jwt", &user_claims());
+    assert!(theirs.at(&moment, TokenType::AccessToken).is_ok(), "it holds");
+    assert!(theirs.active_at(&moment).is_none() && theirs.issued_to(&moment).is_none());
+}
+
+#[test]
+fn a_dead_token_of_ours_is_not_active_and_still_has_an_owner() {
+    let moment = moment(snapshot());
+    let mut claims = own_claims();
+    claims["iat"] = json!(now().seconds() - 60);
+    claims["exp"] = json!(now().seconds());
+    let dead = authentic(BROKER, "at+jwt", &claims);
+    assert!(dead.active_at(&moment).is_none());
+    assert!(dead.issued_to(&moment).is_some(), "what came from it may live");
 }
 
 #[test]

@@ -52,7 +52,7 @@ type Judged = (&'static str, Box<dyn Fn(&Moment) -> Result<(), TokenError>>);
 fn outside() -> Vec<Judged> {
     let now = now().seconds();
     let user = authentic::<SubjectToken>(CORP, "at+jwt", &user_claims());
-    let workload = json!({ "iss": CORP, "sub": WORKLOAD, "aud": BROKER, "iat": now, "exp": now + 60, "jti": "j-1" });
+    let workload = json!({ "iss": CORP, "sub": WORKLOAD, "aud": BROKER, "iat": now, "exp": now + 60, "jti": "j-1", "client_id": "edge" });
     let actor = authentic::<ActorToken>(CORP, "JWT", &workload);
     let assertion = authentic::<WorkloadAssertion>(CORP, "JWT", &workload);
     let grant = authentic::<IdJag>(
@@ -91,6 +91,11 @@ fn a_token_of_an_issuer_is_refused_once_it_or_its_issuer_is_revoked() {
             judge(&after(MarkKind::Jti, Key::of("j-1"))),
             Ok(()),
             "{what}: one of ours of that name"
+        );
+        assert_eq!(
+            judge(&after(MarkKind::Client, Key::of("edge"))),
+            Ok(()),
+            "{what}: its `client_id` is its issuer's word, and names no client of ours"
         );
     }
 }

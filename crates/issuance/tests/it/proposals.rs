@@ -4,8 +4,8 @@ use delegation::identity::{Subject, SubjectKind};
 use delegation::oauth::{ClientId, Reason, TokenType};
 use delegation::registry::{AuthMethod, AuthenticatedClient, Ceiling, ClientAuth, Receives};
 use delegation::revocation::View;
-use delegation::token::{Authentic, ClientAssertion, SubjectToken, Unverified};
-use issuance::audit::{Kind, Record, Transaction};
+use delegation::token::{Authentic, ClientAssertion, IdJag, SubjectToken, Unverified};
+use issuance::audit::{Kind, Record, Transaction, UseKind};
 use issuance::exchange::Exchange;
 use serde_json::{Value, json};
 use testkit::{BROKER, CORP, FakeIssuer, moment, now, snapshot, user_claims};
@@ -379,4 +379,25 @@ fn an_assertion_is_used_up_under_its_own_client_and_kept_past_its_expiry() {
     };
     assert_eq!((used.issuer.as_str(), used.id.as_str()), ("edge", "a-1"));
     assert!(used.forget_at.seconds() >= exp + 60, "clocks of two nodes differ");
+}
+
+#[test]
+fn a_grant_is_used_up_under_its_issuer_and_kept_past_its_expiry() {
+    let mut snapshot = snapshot();
+    snapshot.issuers.get_mut(CORP).unwrap().token_types.insert(TokenType::IdJag);
+    let moment = moment(snapshot);
+    let issuer = FakeIssuer::es256(CORP);
+    let (iat, exp) = (now().seconds(), now().seconds() + 60);
+    let claims = json!({ "iss": CORP, "sub": "alice", "aud": BROKER, "client_id": "edge", "iat": iat, "exp": exp, "jti": "g-1" });
+    let token = Unverified::<IdJag>::parse(&issuer.sign("oauth-id-jag+jwt", &claims)).unwrap();
+    let authentic = token.authenticate(&issuer.key_set()).unwrap();
+    let grant = authentic.at(&moment).unwrap();
+    let uses = issuance::exchange::uses_by_grant(&client(&moment, "edge"), &grant);
+    let [used] = uses.as_slice() else {
+        unreachable!("one grant is used")
+    };
+    assert_eq!((used.kind, used.issuer.as_str(), used.id.as_str()), (UseKind::IdJag, CORP, "g-1"));
+    assert!(used.forget_at.seconds() >= exp + 60, "clocks of two nodes differ");
+    let others = issuance::exchange::uses_by_grant(&client(&moment, "orders"), &grant);
+    assert!(others.is_empty(), "who steals a grant uses it up for nobody");
 }
