@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::authentic::Authentic;
 use super::claims::{Claims, TokenError};
 use super::kind::{ClientAssertion, WorkloadAssertion};
+use super::lineage::{Lineage, refuse_revoked};
 use super::vendor;
 use super::verified::{Holds, Verified};
 use crate::oauth::ClientId;
@@ -72,7 +73,8 @@ impl Authentic<WorkloadAssertion> {
         let issuer = moment.snapshot.issuers.get(self.issuer()).ok_or(TokenError::Invalid("its issuer is not trusted"))?;
         vendor::check_workload(Claims(self.claims()), issuer.profile)?;
         for_us_alone(Claims(self.claims()), moment, issuer.leeway, LONGEST_WORKLOAD_LIFE)?;
-        self.refuse_revoked(moment, Claims(self.claims()).required_date("iat")?)?;
+        let lineage = Lineage::of(self, moment, Claims(self.claims()).required_date("iat")?)?;
+        refuse_revoked(&lineage.line(), moment)?;
         let client = workload_client(moment, &issuer.name, self.claims())?.ok_or(TokenError::Invalid("it matches no client"))?;
         Ok(Verified::new(moment, AssertedWorkload { client }))
     }

@@ -6,16 +6,12 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::claims::{Claims, TokenError};
+use super::claims::TokenError;
 use super::compact::Compact;
-use super::digest::chain_entry;
 use super::keys::KeySet;
 use super::kind::TokenKind;
-use crate::identity::Subject;
 use crate::json;
 use crate::registry::Moment;
-use crate::revocation::Line;
-use crate::time::Timestamp;
 
 /// How much deeper than the longest chain a payload may be nested.
 const BESIDE_CHAIN: usize = 8;
@@ -141,39 +137,6 @@ impl<K: TokenKind> Authentic<K> {
             Ok(())
         } else {
             Err(TokenError::Invalid("its payload is nested too deep"))
-        }
-    }
-
-    /// Refuses a token of a workload that was revoked by itself: by its `jti`, its chain, its party or its issuer.
-    pub(super) fn refuse_revoked(&self, moment: &Moment, iat: Timestamp) -> Result<(), TokenError> {
-        let (claims, ours) = (Claims(self.claims()), self.issuer == moment.snapshot.issuer);
-        let jti = claims.text("jti")?;
-        let mut chain = if ours {
-            claims.texts("chain")?.unwrap_or_default()
-        } else {
-            Vec::new()
-        };
-        chain.push(match jti {
-            Some(jti) if ours => jti.to_owned(),
-            _ => chain_entry(&self.issuer, jti, self.signing_input()),
-        });
-        let subject = Subject {
-            issuer_name: String::new(),
-            iss: self.issuer.clone(),
-            sub: claims.required_text("sub")?.to_owned(),
-        };
-        let line = Line {
-            chain: &chain,
-            txn: None,
-            task: None,
-            subject: &subject,
-            client: claims.text("client_id")?.filter(|_| ours),
-            act: None,
-            iat,
-        };
-        match moment.revocations.kills(&line) {
-            Some(_) => Err(TokenError::Revoked),
-            None => Ok(()),
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::authentic::Authentic;
 use super::claims::TokenError;
 use super::kind::{ActorToken, SubjectToken};
+use super::lineage::{Lineage, refuse_revoked};
 use super::verified::{Holds, Verified};
 use super::{outside, own};
 use crate::authority::Authority;
@@ -136,9 +137,7 @@ impl SubjectEvidence {
 
 /// Revocation and standing win over a token that holds.
 pub(super) fn refuse_ended(evidence: &SubjectEvidence, moment: &Moment) -> Result<(), TokenError> {
-    if let Some(_by) = moment.revocations.kills(&evidence.line()) {
-        return Err(TokenError::Revoked);
-    }
+    refuse_revoked(&evidence.line(), moment)?;
     if moment.revocations.is_subject_disabled(&evidence.subject) {
         return Err(TokenError::SubjectDisabled);
     }
@@ -152,6 +151,8 @@ pub struct ActorEvidence {
     pub exp: Timestamp,
     /// The client that it denotes: one of our own tokens does so by itself, an outside one through `workload_jwt`.
     pub client: Option<ClientId>,
+    /// What a revocation could name of it.
+    pub lineage: Lineage,
 }
 
 impl Holds for ActorToken {
@@ -179,10 +180,11 @@ impl Authentic<ActorToken> {
         let leeway = moment.snapshot.issuers.get(self.issuer()).map_or(Duration::ZERO, |issuer| issuer.leeway);
         let (exp, iat) = claims.times(moment.now, leeway)?;
         claims.audiences()?;
-        self.refuse_revoked(moment, iat)?;
+        let lineage = Lineage::of(self, moment, iat)?;
+        refuse_revoked(&lineage.line(), moment)?;
         if self.claims().contains_key("cnf") {
             return Err(TokenError::Invalid("bound to a key that was not proved"));
         }
-        Ok(Verified::new(moment, ActorEvidence { exp, client }))
+        Ok(Verified::new(moment, ActorEvidence { exp, client, lineage }))
     }
 }
