@@ -11,7 +11,7 @@ use axum::response::Response;
 use delegation::oauth::{ClientCredentialsRequest, Form, GrantType, JwtBearerRequest, Manner, Reason, TokenExchangeRequest, TokenType};
 use delegation::registry::{AuthenticatedClient, Moment};
 use delegation::revocation::{Line, MarkKind};
-use delegation::token::{IdJag, SubjectToken, Verified};
+use delegation::token::{ActorToken, IdJag, SubjectToken, Verified};
 use http::Request;
 use http::header::AUTHORIZATION;
 use issuance::audit::{self, CommitError, Kind, Record};
@@ -174,20 +174,28 @@ enum Proposed<'m> {
     Task(Held<'m>, Box<Opening>),
 }
 
-/// What a client has shown for its subject.
+/// What a client has shown for its subject, and for itself beside it.
 enum Held<'m> {
-    Subject(Verified<'m, SubjectToken>),
+    Subject(Verified<'m, SubjectToken>, Option<Verified<'m, ActorToken>>),
     Grant(Verified<'m, IdJag>),
-    Task(OpenTask<'m>),
+    Task(OpenTask<'m>, Option<Verified<'m, ActorToken>>),
 }
 
 impl Held<'_> {
     /// All that a revocation could name.
     fn line(&self) -> Line<'_> {
         match self {
-            Self::Subject(token) => token.line(),
+            Self::Subject(token, _) => token.line(),
             Self::Grant(grant) => grant.subject.line(),
-            Self::Task(task) => task.line(),
+            Self::Task(task, _) => task.line(),
+        }
+    }
+
+    /// The same of the actor token.
+    fn actor_line(&self) -> Option<Line<'_>> {
+        match self {
+            Self::Subject(_, actor) | Self::Task(_, actor) => actor.as_ref().map(|actor| actor.lineage.line()),
+            Self::Grant(_) => None,
         }
     }
 }
@@ -196,9 +204,12 @@ impl Held<'_> {
 fn ended(broker: &Broker, client: &AuthenticatedClient<'_>, held: Option<&Held<'_>>, record: &Record) -> Result<(), Reason> {
     let view = broker.view();
     match held.and_then(|held| view.kills(&held.line())) {
-        Some(MarkKind::Task) if matches!(held, Some(Held::Task(_))) => return Err(Reason::TaskCancelled),
+        Some(MarkKind::Task) if matches!(held, Some(Held::Task(..))) => return Err(Reason::TaskCancelled),
         Some(_) => return Err(Reason::SubjectTokenRevoked),
         None => {}
+    }
+    if held.and_then(Held::actor_line).is_some_and(|line| view.kills(&line).is_some()) {
+        return Err(Reason::ActorTokenRevoked);
     }
     if view.is_client_disabled(client.id()) {
         return Err(Reason::ClientAuthenticationFailed);
@@ -271,7 +282,7 @@ async fn propose<'m>(
         let actor = evidence::actor(broker, moment, request.actor.as_ref()).await?;
         let kept = evidence::transaction(broker, task.txn().unwrap_or_default()).await?;
         let exchange = Exchange::propose_by_task(moment, client, &task, actor.as_ref(), &kept, asked, fresh, record)?;
-        return Ok(Proposed::Token(Some(Held::Task(task)), Box::new(exchange)));
+        return Ok(Proposed::Token(Some(Held::Task(task, actor)), Box::new(exchange)));
     }
 
     let subject = evidence::subject(broker, in_force, moment, subject).await?;
@@ -280,14 +291,14 @@ async fn propose<'m>(
     match &request.opens {
         None => {
             let exchange = Exchange::propose(moment, client, &subject, actor.as_ref(), &kept, asked, fresh, record)?;
-            Ok(Proposed::Token(Some(Held::Subject(subject)), Box::new(exchange)))
+            Ok(Proposed::Token(Some(Held::Subject(subject, actor)), Box::new(exchange)))
         }
         Some(wanted) => {
             record.kind = Kind::Task;
             let fresh = ids::task(fresh.txn).ok_or(Reason::StoreUnavailable)?;
             let kept = kept.transaction.as_ref();
             let opening = Opening::propose(moment, client, &subject, actor.as_ref(), kept, asked, wanted, fresh, record)?;
-            Ok(Proposed::Task(Held::Subject(subject), Box::new(opening)))
+            Ok(Proposed::Task(Held::Subject(subject, actor), Box::new(opening)))
         }
     }
 }

@@ -248,13 +248,18 @@ impl Installation {
 
     /// The same for an issuer with these keys; its file and those of all others are looked at anew.
     pub(crate) async fn trust_keys(&self, issuer: &str, name: &str, jwks: &Value, change: impl FnOnce(&mut Snapshot)) {
-        let mut entries = self.entries();
         let path = self.folder.path().join(format!("{name}.json"));
         std::fs::write(&path, jwks.to_string()).unwrap();
+        self.trust_source(issuer, name, KeySource::File(path), change).await;
+    }
+
+    /// The same for an issuer whose keys are there.
+    pub(crate) async fn trust_source(&self, issuer: &str, name: &str, source: KeySource, change: impl FnOnce(&mut Snapshot)) {
+        let mut entries = self.entries();
         entries.push(IssuerEntry {
             name: name.to_owned(),
             issuer: issuer.to_owned(),
-            source: KeySource::File(path),
+            source,
             algorithms: vec![Algorithm::Es256],
         });
         let add = |snapshot: &mut Snapshot| {

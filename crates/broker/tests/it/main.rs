@@ -33,6 +33,7 @@ mod reuse;
 mod revoke;
 mod rotation;
 mod same_kid;
+mod second_look;
 mod store;
 mod subjects;
 mod tasks;
