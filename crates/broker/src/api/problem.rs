@@ -41,7 +41,10 @@ pub(crate) enum Problem {
 impl Problem {
     /// One of each.
     #[cfg(test)]
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 14] = [
+        Self::TaskOver(Over::Completed),
+        Self::TaskOver(Over::Cancelled),
+        Self::TaskOver(Over::Expired),
         Self::Malformed(""),
         Self::UnknownParty,
         Self::Unauthenticated,
