@@ -61,10 +61,10 @@ impl Problem {
     /// The status that it goes out under.
     pub(crate) fn status(self) -> StatusCode {
         match self {
-            Self::Malformed(_) | Self::UnknownParty => StatusCode::BAD_REQUEST,
+            Self::Malformed(_) => StatusCode::BAD_REQUEST,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
             Self::NotPermitted => StatusCode::FORBIDDEN,
-            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::UnknownParty | Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::TaskOver(_) => StatusCode::CONFLICT,
             Self::Gap => StatusCode::GONE,

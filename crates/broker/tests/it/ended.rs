@@ -126,7 +126,7 @@ async fn exactly_one_thing_is_named_by_a_name_that_can_have_an_effect() {
         json!({ "outside": { "iss": "https://other.example", "jti": "a" } }),
     ] {
         let reply = narrows.ask("POST", PATH, &admin, Some(&unknown)).await;
-        assert_eq!((reply.status, reply.text("reason")), (400, "unknown_party"), "{unknown}");
+        assert_eq!((reply.status, reply.text("reason")), (404, "unknown_party"), "{unknown}");
     }
     assert!(
         narrows

@@ -176,7 +176,7 @@ async fn nobody_else_changes_standing_and_nobody_is_meant_by_a_name_that_nothing
         }
         assert_eq!(narrows.ask("POST", &path, "x", None).await.status, 401);
         let unknown = narrows.ask("POST", &format!("/v1/subjects/other/alice/{what}"), &admin, None).await;
-        assert_eq!(said(&unknown), (400, "unknown_party"));
+        assert_eq!(said(&unknown), (404, "unknown_party"));
         for sub in ["%00", "%ff", "a%0Ab", &"x".repeat(256)] {
             let reply = narrows.ask("POST", &format!("/v1/subjects/corp/{sub}/{what}"), &admin, None).await;
             assert_eq!(said(&reply), (400, "malformed_request"), "{sub}");
