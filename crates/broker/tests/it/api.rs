@@ -46,11 +46,15 @@ pub(crate) async fn operator(narrows: &Installation, name: &str, roles: &[Role])
 
 /// The client's own token for us, with this scope.
 pub(crate) async fn own_token(narrows: &Installation, client: &str, scope: &str) -> String {
+    own_token_for(narrows, client, &narrows.url, scope).await
+}
+
+async fn own_token_for(narrows: &Installation, client: &str, audience: &str, scope: &str) -> String {
     let pairs = [
         ("grant_type", "client_credentials"),
         ("client_id", client),
         ("client_secret", &format!("{client}-secret")),
-        ("audience", &narrows.url),
+        ("audience", audience),
         ("scope", scope),
     ];
     let pairs: Vec<_> = pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
@@ -134,6 +138,7 @@ async fn no_role_includes_another_and_whoever_may_not_is_on_record_by_name() {
     narrows.stop().await;
 }
 
+/// CLM-029: what the broker issues for others is nothing to its own API.
 #[tokio::test]
 async fn a_clients_token_counts_only_if_it_is_its_own_for_us_and_alive() {
     let narrows = Installation::of(plan()).await;
@@ -146,6 +151,12 @@ async fn a_clients_token_counts_only_if_it_is_its_own_for_us_and_alive() {
     assert_eq!(said(&reads(for_alice.text("access_token")).await), (401, "unauthenticated"));
     let own = own_token(&narrows, "orders", "profile").await;
     assert_eq!(said(&reads(&own).await), (403, "not_permitted"), "known, and no auditor");
+    let elsewhere = own_token_for(&narrows, "orders", "https://tickets.internal", "profile").await;
+    assert_eq!(
+        said(&reads(&elsewhere).await),
+        (401, "unauthenticated"),
+        "its own, and for somebody else"
+    );
     // Revoked, it shows nobody.
     assert_eq!(narrows.about("/oauth2/revoke", "orders", &own).await.status, 200);
     assert_eq!(said(&reads(&own).await), (401, "unauthenticated"));
@@ -157,6 +168,68 @@ async fn a_clients_token_counts_only_if_it_is_its_own_for_us_and_alive() {
     store.set_standing(&orders, broker::store::Standing::Disabled, record).await.unwrap();
     narrows.broker.tend().await;
     assert_eq!(said(&reads(&own).await), (401, "unauthenticated"));
+    narrows.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_whose_entry_ended_or_is_gone_shows_nobody() {
+    let narrows = Installation::of(plan()).await;
+    let own = own_token(&narrows, "orders", "profile").await;
+    assert_eq!(narrows.ask("GET", "/v1/revocations", &own, None).await.status, 403);
+    let orders = ClientId::parse("orders").unwrap();
+    let ended = testkit::FakeIssuer::es256("https://another.example");
+    narrows
+        .trust(&ended, "another", |snapshot| {
+            snapshot.clients.get_mut(&orders).unwrap().ends = Some(Timestamp::from_seconds(seconds() - 1));
+        })
+        .await;
+    assert_eq!(narrows.ask("GET", "/v1/revocations", &own, None).await.status, 401);
+    narrows.trust(&ended, "another", |snapshot| drop(snapshot.clients.remove(&orders))).await;
+    assert_eq!(narrows.ask("GET", "/v1/revocations", &own, None).await.status, 401);
+    narrows.stop().await;
+}
+
+#[tokio::test]
+async fn with_a_stale_view_clients_wait_and_an_operator_who_ends_something_does_not() {
+    let mut plan = plan();
+    plan.max_view_age = std::time::Duration::from_secs(2);
+    let narrows = Installation::of(plan).await;
+    let admin = operator(&narrows, "ann", &[Role::Admin]).await;
+    let own = own_token(&narrows, "orders", "narrows.data_plane").await;
+    // Nobody follows the store here, so the view only gets older.
+    let grown_old = async {
+        while narrows.ask("GET", "/v1/decisions/x", &own, None).await.status != 503 {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), grown_old).await.unwrap();
+    let refused = narrows.ask("GET", "/v1/revocations/stream", &own, None).await;
+    assert_eq!(said(&refused), (503, "revocation_view_stale"));
+    assert_eq!(refused.headers["retry-after"], "1");
+    assert_eq!(
+        narrows.ask("POST", "/v1/revocations", &admin, Some(&json!({ "jti": "x" }))).await.status,
+        201
+    );
+    narrows.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_has_its_rate_here_too_and_an_operator_has_none() {
+    let mut plan = plan();
+    plan.rates.per_client = 3.try_into().unwrap();
+    let narrows = Installation::of(plan).await;
+    let (admin, own) = (
+        operator(&narrows, "ann", &[Role::Admin]).await,
+        own_token(&narrows, "orders", "profile").await,
+    );
+    let ask = async |token: &str| narrows.ask("POST", "/v1/revocations", token, Some(&json!({ "jti": "x" }))).await.status;
+    let (mut clients, mut operators) = (Vec::new(), Vec::new());
+    for _ in 0..20 {
+        clients.push(ask(&own).await);
+        operators.push(ask(&admin).await);
+    }
+    assert!(clients.contains(&429) && clients.contains(&403), "{clients:?}");
+    assert_eq!(operators, [201; 20]);
     narrows.stop().await;
 }
 

@@ -231,6 +231,25 @@ async fn only_data_planes_and_auditors_read_it_and_only_for_as_long_as_they_may(
     narrows.stop().await;
 }
 
+/// CON-013: a key that is retired ends what a token of it opened.
+#[tokio::test]
+async fn a_retired_key_ends_the_streams_that_its_tokens_opened() {
+    let narrows = Installation::of(plan()).await;
+    let plane = own_token(&narrows, "orders", "narrows.data_plane").await;
+    let mut reader = Reader::open(&narrows, PATH, &plane, &[]).await;
+    reader.of("heartbeat").await;
+    let store = narrows.engine.open().await;
+    let [first] = &broker::signer::list(&store).await.unwrap()[..] else {
+        panic!("one key at first")
+    };
+    narrows.rotate(Timestamp::from_seconds(seconds())).await;
+    broker::signer::retire(&store, &first.kid, Timestamp::from_seconds(seconds())).await.unwrap();
+    narrows.broker.tend().await;
+    reader.end().await;
+    assert_eq!(narrows.ask("GET", PATH, &plane, None).await.status, 401);
+    narrows.stop().await;
+}
+
 #[tokio::test]
 async fn a_broker_that_stops_ends_its_streams_and_does_not_wait_for_readers() {
     let narrows = Installation::of(plan()).await;

@@ -34,6 +34,7 @@ fn said(reply: &Reply) -> (u16, &str) {
     (reply.status, reply.text("reason"))
 }
 
+/// TEX-025: standing counts, whatever a token that was issued before says.
 async fn a_subject_is_refused_from_the_answer_on_until_enabled(engine: Engine) {
     let narrows = installation(engine).await;
     let admin = operator(&narrows, "ann", &[Role::Admin]).await;
