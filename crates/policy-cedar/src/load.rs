@@ -113,7 +113,9 @@ pub(crate) fn load(snapshot: &Snapshot, files: &[PolicyFile]) -> Result<(Vec<Loa
     }
     wrong.extend(mistakes.into_values());
     if !wrong.is_empty() {
-        return Err(LoadError::Policies(wrong));
+        // A mistake is one line, whatever the words of a policy hold that it repeats.
+        let lines = wrong.iter().map(|each| each.replace(char::is_control, " "));
+        return Err(LoadError::Policies(lines.collect()));
     }
     let mut oddities = BTreeMap::new();
     for odd in validation.validation_warnings() {
