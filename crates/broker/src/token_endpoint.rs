@@ -278,6 +278,7 @@ async fn propose<'m>(
     // A task is redeemed: everything is decided again.
     if subject.declared == TokenType::Task {
         let task = evidence::task(broker, &subject.token).await?;
+        task.note(record);
         let task = task.shown_by(moment, client, &request.attempt)?;
         let actor = evidence::actor(broker, moment, request.actor.as_ref()).await?;
         let kept = evidence::transaction(broker, task.txn().unwrap_or_default()).await?;

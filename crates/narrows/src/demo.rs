@@ -129,6 +129,10 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode, Failure> {
     played.push(scenes::two_hops_in(&stage).await);
     played.push(scenes::stolen_token(&stage).await);
     played.push(scenes::other_circumstances(&stage).await);
+    played.push(scenes::work::queued_work(&stage).await);
+    played.push(scenes::work::agent(&stage).await);
+    played.push(scenes::work::deployment(&stage).await);
+    played.push(scenes::work::ten_minutes(&stage).await);
     let mut all = true;
     let mut rows = Vec::new();
     let mut told = Vec::new();

@@ -9,6 +9,7 @@ use delegation::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::audit::Record;
 use crate::policy::TaskFacts;
 
 /// A task as it is kept.
@@ -227,6 +228,19 @@ impl Terms {
 }
 
 impl KeptTask {
+    /// Puts on record what the task says, so that a refusal to redeem it says it too.
+    pub fn note(&self, record: &mut Record) {
+        record.task = Some(self.id.clone());
+        let Some(written) = self.written() else { return };
+        record.txn = Some(written.txn);
+        record.chain = written.chain;
+        record.subject = Some(Subject {
+            issuer_name: written.issuer_name,
+            iss: written.iss,
+            sub: written.sub,
+        });
+    }
+
     /// The transaction that it belongs to.
     pub fn txn(&self) -> Option<String> {
         self.written().map(|written| written.txn)

@@ -9,7 +9,7 @@ use delegation::authority::atoms;
 use delegation::details::{Detail, Standing};
 use delegation::identity::{AttributeValue, Attributes, OUR_NAME, Subject, SubjectKind};
 use delegation::oauth::{ClientId, Scope};
-use issuance::policy::{Answer, Because, ClientFacts, Inquiry, Policy as _, Question, SubjectFacts};
+use issuance::policy::{Answer, Because, ClientFacts, Inquiry, Policy as _, Question, SubjectFacts, TaskFacts};
 use policy_cedar::CedarPolicy;
 use serde::Deserialize;
 
@@ -72,6 +72,8 @@ struct Case {
     /// The clients that acted before, the latest first.
     #[serde(default)]
     chain: Vec<String>,
+    /// The task that the token hangs from, or that is opened.
+    task: Option<CaseTask>,
     #[serde(default = "two_minutes")]
     expires_in: i64,
     /// RFC 3339; noon of a Wednesday if it does not matter.
@@ -158,6 +160,46 @@ fn beside(loaded: &Loaded) -> Result<BTreeSet<PathBuf>, Box<dyn std::error::Erro
     Ok(found)
 }
 
+/// The task that a case is asked in.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CaseTask {
+    /// The client that redeems it; the one that asks by default.
+    actor: Option<String>,
+    #[serde(default)]
+    purpose: Option<String>,
+    #[serde(default)]
+    deferred: bool,
+    #[serde(default)]
+    age_seconds: i64,
+    #[serde(default)]
+    tokens: i64,
+    /// Its life; an hour by default.
+    #[serde(default = "an_hour")]
+    expires_in: i64,
+    /// Whether the case asks for the task itself too: it is to be opened.
+    #[serde(default)]
+    opens: bool,
+}
+
+fn an_hour() -> i64 {
+    3600
+}
+
+impl CaseTask {
+    fn facts(&self, client: &str) -> TaskFacts {
+        TaskFacts {
+            id: "a-task".to_owned(),
+            purpose: self.purpose.clone(),
+            age_seconds: self.age_seconds,
+            tokens: self.tokens,
+            deferred: self.deferred,
+            actor: self.actor.clone().unwrap_or_else(|| client.to_owned()),
+            expires_in: self.expires_in,
+        }
+    }
+}
+
 impl Case {
     fn inquiry(&self, loaded: &Loaded) -> Result<Inquiry, String> {
         let snapshot = &loaded.snapshot;
@@ -181,6 +223,11 @@ impl Case {
         };
         let chain = self.chain.iter().map(actor).collect::<Result<_, _>>()?;
         let mut questions = Vec::new();
+        if let Some(task) = &self.task {
+            task.actor.as_ref().map_or(Ok(()), |id| actor(id).map(drop))?;
+            questions.extend(task.opens.then_some(Question::Task));
+            questions.extend((task.opens && task.deferred).then_some(Question::Defer));
+        }
         for (list, onward) in [(&self.details, false), (&self.onward, true)] {
             for text in list {
                 let detail = Detail::parse_short(text, &snapshot.types, Standing::Asked).map_err(|error| format!("`{text}`: {error}"))?;
@@ -221,7 +268,7 @@ impl Case {
             sender_constrained: false,
             auth_age_seconds: None,
             acr: None,
-            task: None,
+            task: self.task.as_ref().map(|task| task.facts(&self.client)),
             questions,
         })
     }
@@ -279,6 +326,7 @@ fn matrix(loaded: &Loaded, policy: &CedarPolicy, groups: &[String], chain: &[Str
                         onward: Vec::new(),
                         scope: Vec::new(),
                         chain: chain.to_vec(),
+                        task: None,
                         expires_in: 60,
                         now: None,
                         expect: String::new(),

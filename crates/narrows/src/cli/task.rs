@@ -31,6 +31,8 @@ pub(super) enum TaskVerb {
     Start(StartArgs),
     /// Open a task, run a command that can have its tokens, and end it when the command ends.
     Run(run::RunArgs),
+    /// Inside of `task run`: print a token of the task.
+    Token(socket::TokenArgs),
     /// List the tasks that are open, or all that are known.
     List {
         /// Those that are over too.
@@ -90,6 +92,7 @@ pub(super) async fn run(verb: TaskVerb, paths: &[PathBuf]) -> Outcome {
     match verb {
         TaskVerb::Start(args) => start(&args, paths).await,
         TaskVerb::Run(args) => run::run(args, paths).await,
+        TaskVerb::Token(args) => socket::ask(&args).await,
         TaskVerb::Complete(args) => complete(&args, paths).await,
         TaskVerb::List { all, json } => {
             let loaded = config::load(paths).map_err(|problems| problems.to_string())?;

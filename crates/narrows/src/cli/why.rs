@@ -82,6 +82,7 @@ pub(crate) fn tell(record: &Value, loaded: &Loaded) -> Vec<String> {
         .trim()
         .to_owned(),
     );
+    line("task", text("task"));
     line("for", text("audience"));
     for (label, name) in [("understood", "authorization_details"), ("onward", "onward")] {
         for detail in record.get(name).and_then(Value::as_array).into_iter().flatten() {
@@ -119,9 +120,11 @@ pub(crate) fn tell(record: &Value, loaded: &Loaded) -> Vec<String> {
         }
         return lines;
     }
-    let policy_asked = Inquiry::from_json(inputs, &loaded.snapshot.types);
-    match (policy_asked, serving::in_force(loaded)) {
-        (Some(inquiry), Ok(in_force)) => {
+    // A task may be for several audiences, and policy was asked for each.
+    let also = inputs.get("also").and_then(Value::as_array).into_iter().flatten();
+    let inquiries = [inputs].into_iter().chain(also).map(|inputs| Inquiry::from_json(inputs, &loaded.snapshot.types));
+    match (inquiries.collect::<Option<Vec<_>>>(), serving::in_force(loaded)) {
+        (Some(inquiries), Ok(in_force)) => {
             if text("policy_version") != loaded.policy_version {
                 line(
                     "note",
@@ -132,14 +135,15 @@ pub(crate) fn tell(record: &Value, loaded: &Loaded) -> Vec<String> {
                     ),
                 );
             }
-            let explanation = in_force.policy.explain(&inquiry);
-            lines.extend(story(&explanation));
+            let explanations: Vec<_> = inquiries.iter().map(|inquiry| in_force.policy.explain(inquiry)).collect();
+            lines.extend(explanations.iter().flat_map(story));
             // Policy may have allowed what was refused after it, such as an assertion that was shown before.
             let after = text("decision") == "deny" && text("reason") != "policy_denied";
             if after && !mend(&text("reason")).is_empty() {
                 lines.push(format!("{:<12} {}", "mend", mend(&text("reason"))));
             } else if text("decision") == "deny" {
-                let near = explanation.questions.iter().flat_map(|question| &question.near_misses).next();
+                let questions = explanations.iter().flat_map(|explanation| &explanation.questions);
+                let near = questions.flat_map(|question| &question.near_misses).next();
                 lines.push(match near {
                     Some(miss) => format!(
                         "mend         meet `{}` (permit `{}`), or change that permit",
@@ -216,6 +220,10 @@ fn mend(reason: &str) -> &'static str {
         "nothing_asked" => "name authorization_details or scope, or give the audience `defaults`",
         "wider_than_subject" => "the audience takes no such scope: ask for another, or add it to the audience's `scopes`",
         "chain_too_long" => "raise tokens.max_chain, or shorten the chain",
+        "task_completed" | "task_cancelled" => "the task is over for good: `narrows task show` tells how; open another",
+        "task_expired" => "open the task for longer (`expires_in`, `[tasks]`), or another one",
+        "task_exhausted" => "open it with a larger `max_tokens`; a redelivery names its `attempt_id`",
+        "task_payload_mismatch" => "the payload is not the one that the task was opened for: look at what changed it",
         "subject_disabled" => "`narrows subject enable` takes it back",
         _ => "",
     }

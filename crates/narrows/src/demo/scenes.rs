@@ -1,5 +1,7 @@
 //! The scenes: what was asked, what was decided and why.
 
+pub(super) mod work;
+
 use std::path::PathBuf;
 
 use serde_json::{Value, json};

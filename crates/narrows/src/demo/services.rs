@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::extract::{Path as UrlPath, State};
 use axum::routing::get;
 use axum::{Json, Router};
+use delegation::oauth::{GrantType, TokenType};
 use delegation::token::{Algorithm, KeySet, SubjectToken, Unverified};
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
@@ -204,17 +205,28 @@ pub(super) async fn exchange(
     token: &str,
     asked: &[(&str, String)],
 ) -> Result<(u16, Value), Failure> {
-    let key = ClientKey::parse(&std::fs::read_to_string(folder.join(format!("{client}.key")))?)?;
     let mut form = vec![
-        ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange".to_owned()),
+        ("grant_type", GrantType::TokenExchange.as_str().to_owned()),
         ("subject_token", token.to_owned()),
-        ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token".to_owned()),
-        (
-            "client_assertion_type",
-            "urn:ietf:params:oauth:client-assertion-type:jwt-bearer".to_owned(),
-        ),
-        ("client_assertion", key.assertion(client, broker)?),
+        ("subject_token_type", TokenType::AccessToken.as_str().to_owned()),
     ];
     form.extend(asked.iter().cloned());
-    post_form(&format!("{broker}/oauth2/token"), &form).await
+    post(folder, broker, client, "/oauth2/token", form).await
+}
+
+/// A form of `client`, whose key lies in `folder`.
+pub(super) async fn post(
+    folder: &Path,
+    broker: &str,
+    client: &str,
+    path: &str,
+    mut form: Vec<(&str, String)>,
+) -> Result<(u16, Value), Failure> {
+    let key = ClientKey::parse(&std::fs::read_to_string(folder.join(format!("{client}.key")))?)?;
+    form.push((
+        "client_assertion_type",
+        "urn:ietf:params:oauth:client-assertion-type:jwt-bearer".to_owned(),
+    ));
+    form.push(("client_assertion", key.assertion(client, broker)?));
+    post_form(&format!("{broker}{path}"), &form).await
 }

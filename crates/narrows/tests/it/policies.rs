@@ -17,18 +17,19 @@ fn policies() -> std::path::PathBuf {
 #[test]
 fn every_case_of_the_demo_holds_and_every_rule_has_one() {
     let folder = demo();
-    let cases = std::fs::read_to_string(policies().join("shop.cases.toml")).unwrap();
+    let all = |end: &str| -> String {
+        let both = ["shop", "tasks"].map(|name| std::fs::read_to_string(policies().join(format!("{name}.{end}"))).unwrap());
+        both.concat()
+    };
+    let cases = all("cases.toml");
     let ran = narrows(folder.path(), &["policy", "test"], "");
     let count = cases.matches("[[case]]").count();
     assert_eq!((ran.code, ran.out.trim()), (0, format!("{count} passed, 0 failed").as_str()));
-    let rules = std::fs::read_to_string(policies().join("shop.cedar")).unwrap();
+    let rules = all("cedar");
     let named: Vec<_> = rules.split("@id(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
     assert!(!named.is_empty());
     for rule in named {
-        assert!(
-            cases.contains(&format!("\"{rule}\"")),
-            "no case of policies/shop.cases.toml names `{rule}`"
-        );
+        assert!(cases.contains(&format!("\"{rule}\"")), "no case beside the policies names `{rule}`");
     }
 }
 

@@ -1,8 +1,10 @@
 //! The socket from which a command gets tokens of its task: one line `AUDIENCE [DETAIL…]` in, one token line out.
 
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::Arc;
 
+use clap::Args;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -10,6 +12,49 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use super::run::{Opened, Redeemed};
+use crate::cli::Outcome;
+use crate::cli::output::{complain, say};
+
+/// Arguments of `task token`.
+#[derive(Args, Debug)]
+pub(in crate::cli) struct TokenArgs {
+    /// The audience.
+    audience: String,
+    /// Details in the short form; without any, all that the task was opened with and that the audience understands.
+    details: Vec<String>,
+    /// The socket of the task.
+    #[arg(long, env = "NARROWS_TASK_SOCKET")]
+    socket: PathBuf,
+}
+
+/// Asks the socket for one token and prints it; a refusal goes to standard error.
+pub(super) async fn ask(args: &TokenArgs) -> Outcome {
+    let away = |error: std::io::Error| {
+        format!(
+            "`{}` does not answer: {error}; this works inside of `narrows task run`",
+            args.socket.display()
+        )
+    };
+    let mut stream = UnixStream::connect(&args.socket).await.map_err(away)?;
+    let line = [std::slice::from_ref(&args.audience), args.details.as_slice()].concat().join(" ");
+    if line.contains('\n') {
+        return Err("an audience and details are one line".into());
+    }
+    stream.write_all(format!("{line}\n").as_bytes()).await?;
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).await?;
+    match answer.trim_end().strip_prefix("! ") {
+        None if answer.is_empty() => Err("the task has ended".into()),
+        None => {
+            say(answer.trim_end());
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(refusal) => {
+            complain(refusal);
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
 
 /// The longest line.
 const LONGEST: u64 = 16 * 1024;
