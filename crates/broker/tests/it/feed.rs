@@ -260,15 +260,43 @@ async fn a_broker_that_stops_ends_its_streams_and_does_not_wait_for_readers() {
     reader.end().await;
 }
 
-#[tokio::test]
-async fn a_reader_that_does_not_read_is_dropped_and_nothing_is_kept_for_it() {
-    let narrows = Installation::of(plan()).await;
-    let auditor = operator(&narrows, "ann", &[Role::Auditor]).await;
-    // More than sockets hold.
+/// More revocations than sockets hold.
+async fn fill(narrows: &Installation) {
     let many = "INSERT INTO revocations (seq, kind, name, at, forget_at) \
                 WITH RECURSIVE n(i) AS (SELECT 1000 UNION ALL SELECT i + 1 FROM n WHERE i < 200000) \
                 SELECT i, 'jti', randomblob(32), 1, 253402300799000 FROM n";
     narrows.engine.run(many).await;
+}
+
+/// Waits until the metrics have this line.
+async fn gauge(narrows: &Installation, wanted: &str) {
+    while !narrows.get("/metrics").await.2.lines().any(|line| line == wanted) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_reader_that_does_not_read_is_dropped_where_its_connection_lives_on() {
+    let narrows = Installation::of(plan()).await;
+    let auditor = operator(&narrows, "ann", &[Role::Auditor]).await;
+    fill(&narrows).await;
+    // By HTTP/2 one stream stands still while its connection does not.
+    let client = reqwest::Client::builder().no_proxy().http2_prior_knowledge().build().unwrap();
+    let slow = client.get(format!("{}{PATH}", narrows.url)).bearer_auth(&auditor).send().await.unwrap();
+    assert_eq!(slow.status().as_u16(), 200);
+    within("the stream is not open", gauge(&narrows, "narrows_streams 1")).await;
+    within("the slow reader is kept", gauge(&narrows, "narrows_streams 0")).await;
+    let asked = client.get(format!("{}/healthz", narrows.url)).send().await.unwrap();
+    assert_eq!((asked.status().as_u16(), asked.version()), (200, reqwest::Version::HTTP_2));
+    drop(slow);
+    narrows.stop().await;
+}
+
+#[tokio::test]
+async fn a_reader_that_does_not_read_is_dropped_and_nothing_is_kept_for_it() {
+    let narrows = Installation::of(plan()).await;
+    let auditor = operator(&narrows, "ann", &[Role::Auditor]).await;
+    fill(&narrows).await;
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let mut slow = socket.connect(narrows.url.strip_prefix("http://").unwrap().parse().unwrap()).await.unwrap();
@@ -277,15 +305,10 @@ async fn a_reader_that_does_not_read_is_dropped_and_nothing_is_kept_for_it() {
     let mut head = [0; 64];
     slow.read_exact(&mut head).await.unwrap();
     assert!(head.starts_with(b"HTTP/1.1 200"));
-    let gauge = async |wanted: &str| {
-        while !narrows.get("/metrics").await.2.lines().any(|line| line == wanted) {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    within("the stream is not open", gauge("narrows_streams 1")).await;
-    within("the slow reader is kept", gauge("narrows_streams 0")).await;
+    within("the stream is not open", gauge(&narrows, "narrows_streams 1")).await;
+    within("the slow reader is kept", gauge(&narrows, "narrows_streams 0")).await;
     // Its connection goes too: this one, which asks, is the last.
-    within("the connection is kept", gauge("narrows_connections 1")).await;
+    within("the connection is kept", gauge(&narrows, "narrows_connections 1")).await;
     // Others read on meanwhile, to the end.
     let mut reader = Reader::open(&narrows, &format!("{PATH}?after=199000"), &auditor, &[]).await;
     assert_eq!(reader.of("heartbeat").await.data["seq"], 200_000);

@@ -401,6 +401,8 @@ impl Installation {
     /// The same with these headers alone.
     pub(crate) async fn ask_with(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<Vec<u8>>) -> Reply {
         let mut request = self.http.request(method.parse().unwrap(), format!("{}{path}", self.url));
+        // A stream that should have been refused would never end.
+        request = request.timeout(Duration::from_secs(20));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
