@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import * as clients from './clients.mjs';
 import { start as startBroker } from './installation.mjs';
 import { start as startProvider } from './provider.mjs';
+import { withSchemathesis } from './schemathesis.mjs';
 
 const [binary, python] = process.argv.slice(2);
 let passed = 0;
@@ -55,6 +56,7 @@ try {
       await signing.stop();
     }
   }
+  await claim('schemathesis finds nothing at /v1 that its document does not say', () => withSchemathesis(binary, python, narrows));
   await claim('keys that the provider rotates are found without a restart', async () => {
     await provider.rotate();
     await clients.withOauth4webapi(narrows, await provider.token('alice'));
