@@ -21,6 +21,7 @@ use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, get, post};
 
 use crate::broker::Broker;
+pub(crate) use caller::is_operator;
 pub(crate) use feed::Streams;
 use problem::Problem;
 

@@ -1,4 +1,4 @@
-//! Health for machines: a word to strangers, more to peers on this machine.
+//! Health for machines: a word to strangers, more to peers on this machine and to operators.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,10 +8,11 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::CONTENT_TYPE;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use issuance::policy::Policy;
 use serde_json::json;
 
+use crate::api;
 use crate::broker::Broker;
 
 /// `GET /healthz`: the process answers.
@@ -19,12 +20,12 @@ pub(crate) async fn healthz() -> &'static str {
     "ok"
 }
 
-/// `GET /readyz`: 200 when requests can be decided, 503 otherwise. Peers on loopback are told why, and what is in force.
-pub(crate) async fn readyz(State(broker): State<Arc<Broker>>, Extension(peer): Extension<SocketAddr>) -> Response {
+/// `GET /readyz`: 200 when requests can be decided, 503 otherwise. Peers on loopback and operators are told why, and what is in force.
+pub(crate) async fn readyz(State(broker): State<Arc<Broker>>, Extension(peer): Extension<SocketAddr>, headers: HeaderMap) -> Response {
     // A store that reads and does not write decides nothing: every decision is a record first.
     let store = broker.journal().writes() && broker.store().is_reachable().await;
     let status = if store { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    if !peer.ip().is_loopback() {
+    if !peer.ip().is_loopback() && !api::is_operator(&broker, &headers, peer.ip()).await {
         return (status, if store { "ready" } else { "not ready" }).into_response();
     }
     let in_force = broker.in_force();

@@ -26,6 +26,7 @@ pub(crate) struct Telemetry {
     registry: Registry,
     refused: Family<Reason, Counter>,
     answered: Family<Status, Counter>,
+    api_answered: Family<Status, Counter>,
     issued: Counter,
     seconds: Histogram,
     change_refused: Gauge,
@@ -40,6 +41,7 @@ impl Telemetry {
             registry: Registry::with_prefix("narrows"),
             refused: Family::default(),
             answered: Family::default(),
+            api_answered: Family::default(),
             issued: Counter::default(),
             seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 14)),
             change_refused: Gauge::default(),
@@ -58,6 +60,7 @@ impl Telemetry {
             "Answers of the token endpoint, by status",
             telemetry.answered.clone(),
         );
+        registry.register("api_responses", "Answers under /v1, by status", telemetry.api_answered.clone());
         registry.register("issued", "Permitted exchanges whose record is durable", telemetry.issued.clone());
         registry.register("token_seconds", "Time to answer at the token endpoint", telemetry.seconds.clone());
         registry.register(
@@ -86,6 +89,10 @@ impl Telemetry {
     pub(crate) fn answered(&self, status: u16, took: Duration) {
         self.answered.get_or_create(&Status { status }).inc();
         self.seconds.observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn api_answered(&self, status: u16) {
+        self.api_answered.get_or_create(&Status { status }).inc();
     }
 
     pub(crate) fn change_refused(&self, refused: bool) {

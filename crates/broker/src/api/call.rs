@@ -174,10 +174,13 @@ impl Call {
 
     /// The reply. A refusal is on record before it is answered.
     pub(crate) async fn answer(self, answered: Result<Response, Problem>) -> Response {
-        match answered {
+        let broker = Arc::clone(&self.broker);
+        let response = match answered {
             Ok(response) => response,
             Err(problem) => self.refuse(problem).await,
-        }
+        };
+        broker.telemetry().api_answered(response.status().as_u16());
+        response
     }
 
     async fn refuse(mut self, problem: Problem) -> Response {

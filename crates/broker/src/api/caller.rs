@@ -90,6 +90,26 @@ impl Credential {
     }
 }
 
+/// Whether `headers`, of a request from this address, show an operator, whatever they may do. A guess counts as one.
+pub(crate) async fn is_operator(broker: &Broker, headers: &HeaderMap, from: IpAddr) -> bool {
+    if !headers.contains_key(AUTHORIZATION) {
+        return false;
+    }
+    let in_force = broker.in_force();
+    let shown = async {
+        let credential = Credential::shown(broker, &in_force, headers, from).await?;
+        credential.caller(broker, &broker.moment(&in_force)).await
+    };
+    match shown.await {
+        Ok(caller) => matches!(caller, Caller::Operator(_)),
+        Err(_) => {
+            // Over the limit or not: the next guess is looked at or is not.
+            let _ = broker.limits().stranger(from, &in_force.rates, Instant::now());
+            false
+        }
+    }
+}
+
 /// The one bearer token of a request.
 pub(super) fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
     let all: Vec<_> = headers.get_all(AUTHORIZATION).iter().collect();

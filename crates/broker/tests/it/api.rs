@@ -135,6 +135,12 @@ async fn no_role_includes_another_and_whoever_may_not_is_on_record_by_name() {
         json!({ "operator": "auditor", "asked": "POST /v1/revocations" })
     );
     assert_eq!(refused[7]["client"], "orders");
+    assert!(
+        refused.iter().all(|record| record["kind"] != "revocation"),
+        "what may not end anything takes no place of what may"
+    );
+    let (_, _, metrics) = narrows.get("/metrics").await;
+    assert!(metrics.contains("narrows_api_responses_total{status=\"403\"} 8"), "{metrics}");
     narrows.stop().await;
 }
 

@@ -17,6 +17,7 @@ mod endpoints;
 mod engine;
 mod feed;
 mod heads;
+mod health;
 mod hostile;
 mod http2;
 mod id_jag;
