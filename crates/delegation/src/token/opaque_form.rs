@@ -204,9 +204,16 @@ mod tests {
         for other in others {
             assert_eq!(OpaqueForm::parse(other).err(), Some(OpaqueFormError::Malformed), "{other}");
         }
-        // A character of two bytes, where the length fits.
-        let wide = format!("nrwo_ü{}", "0".repeat(47));
-        assert_eq!((wide.len(), OpaqueForm::parse(&wide).err()), (54, Some(OpaqueFormError::Malformed)));
+        // Other characters, though the checksum is right, and one of two bytes where the checksum begins.
+        let odd = format!("nrwo_{}", "-".repeat(BODY));
+        let odd = format!("{odd}{}", base62::<6>(&crc32(odd.as_bytes()).to_be_bytes()));
+        let wide = format!("nrwo_{}ü{}", "0".repeat(42), "0".repeat(5));
+        for other in [odd, wide] {
+            assert_eq!(
+                (other.len(), OpaqueForm::parse(&other).err()),
+                (54, Some(OpaqueFormError::Malformed))
+            );
+        }
     }
 
     #[test]
