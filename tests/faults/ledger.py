@@ -1,8 +1,8 @@
 """Rounds of kill -9 on both engines, with a ledger kept outside of the broker.
 
-The ledger holds what clients were given: the id of each token, and each assertion that was taken. Afterwards the store must
-agree: no token without a record, no assertion taken twice however often it is shown and to whichever node, no gap in the
-log. On PostgreSQL two nodes share the database, and in every third round the server itself is stopped as a crash would stop
+The ledger holds what clients were given: the id of each token, each assertion that was taken, and each token whose end an
+operator was told. Afterwards the store must agree: no token without a record, no assertion taken twice however often it is
+shown and to whichever node, no token alive whose end was acknowledged, no gap in the log. On PostgreSQL two nodes share the database, and in every third round the server itself is stopped as a crash would stop
 it: requests answer 503 with Retry-After meanwhile, and both nodes come back without a restart.
 """
 import base64
@@ -25,6 +25,8 @@ import uuid
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BY_SECRET, BY_ASSERTION = 4, 2
 ASSERTIONS = 24
+# So many tokens are ended in a round, while others are asked for.
+ENDED = 12
 
 
 def encode(data):
@@ -122,6 +124,9 @@ actions = ["read"]
 """)
         for port in self.ports[1:]:
             (self.folder / f"{port}.toml").write_text(f'listen = "127.0.0.1:{port}"\n')
+        added = subprocess.run(self.command(self.ports[0], "operator", "add", "ledger", "--role", "admin", "--json"),
+                               check=True, capture_output=True, text=True)
+        self.operator = json.loads(added.stdout)["token"]
 
     def command(self, port, *words):
         overlay = ["--config", str(self.folder / f"{port}.toml")] if port != self.ports[0] else []
@@ -165,6 +170,17 @@ actions = ["read"]
         body = json.loads(response.read() or b"{}")
         return response.status, body, response.headers.get("retry-after")
 
+    def end(self, connection, jti):
+        headers = {"content-type": "application/json", "authorization": f"Bearer {self.operator}"}
+        connection.request("POST", "/v1/revocations", json.dumps({"jti": jti}), headers)
+        response = connection.getresponse()
+        return response.status, json.loads(response.read() or b"{}"), response.headers.get("retry-after")
+
+    def is_active(self, connection, token):
+        form = {"client_id": "job", "client_secret": "secret", "token": token}
+        connection.request("POST", "/oauth2/introspect", urllib.parse.urlencode(form), {"content-type": "application/x-www-form-urlencoded"})
+        return json.loads(connection.getresponse().read())["active"]
+
     def records(self):
         """What the store says, read by a program of its own: the store is readable."""
         copy = self.folder / "copy"
@@ -187,13 +203,17 @@ class Ledger:
     def __init__(self):
         self.lock = threading.Lock()
         self.tokens, self.taken, self.shown, self.answers, self.strange = [], {}, [], set(), []
+        # Tokens to end, and those whose end was acknowledged, each with its id.
+        self.alive, self.ended = [], {}
 
     def note(self, status, body, retry_after, assertion=None):
         with self.lock:
             self.answers.add(status)
             if status == 200:
                 self.tokens.append(jti_of(body["access_token"]))
-                if assertion is not None:
+                if assertion is None:
+                    self.alive.append(body["access_token"])
+                else:
                     self.taken[assertion] = self.taken.get(assertion, 0) + 1
             # The only other answer that anybody may get: to an assertion that was used, or while the store is away.
             is_away = status == 503 and body.get("error") == "temporarily_unavailable" and retry_after is not None
@@ -203,7 +223,8 @@ class Ledger:
 
 
 def load(broker, ledger, assertions):
-    """Threads that ask until their node is gone: by secret, and by assertions, each of which is shown to a node at random."""
+    """Threads that ask until their node is gone: by secret, and by assertions, each of which is shown to a node at random.
+    One ends tokens meanwhile."""
     waiting, lock, chance = list(assertions), threading.Lock(), random.Random()
 
     def by_secret(port):
@@ -221,13 +242,29 @@ def load(broker, ledger, assertions):
                 ledger.shown.append(assertion)
             ledger.note(*broker.ask(connect(port), 7, assertion), assertion)
 
+    def by_ending(port):
+        connection, ended = connect(port), 0
+        while ended < ENDED:
+            with ledger.lock:
+                token = ledger.alive.pop() if ledger.alive else None
+            if token is None:
+                time.sleep(0.001)
+                continue
+            status, body, retry_after = broker.end(connection, jti_of(token))
+            with ledger.lock:
+                if status == 201:
+                    ledger.ended[token] = body["seq"]
+                    ended += 1
+                elif not (status == 503 and body.get("reason") == "store_unavailable" and retry_after):
+                    ledger.strange.append((status, body))
+
     def until_gone(work, port):
         try:
             work(port)
         except (OSError, http.client.HTTPException, ValueError):
             return
 
-    kinds = [by_secret] * BY_SECRET + [by_assertion] * BY_ASSERTION
+    kinds = [by_secret] * BY_SECRET + [by_assertion] * BY_ASSERTION + [by_ending]
     threads = [threading.Thread(target=until_gone, args=(work, broker.ports[at % len(broker.ports)])) for at, work in enumerate(kinds)]
     for thread in threads:
         thread.start()
@@ -270,7 +307,13 @@ def rounds(claim, binary, count, seed, engine):
             for thread in threads:
                 thread.join()
         broker.start()
+        other = broker.ask(connect(broker.ports[0]), 9)[1]["access_token"]
+        connections = [connect(port) for port in broker.ports]
+        survivors = [token for token in ledger.ended for connection in connections if broker.is_active(connection, token)]
+        spared = [connection for connection in connections if broker.is_active(connection, other)]
         records = broker.records()
+        by_place = dict(records)
+        misplaced = [seq for seq in ledger.ended.values() if by_place.get(seq, {}).get("kind") != "revocation"]
         recorded = {record.get("jti") for _, record in records if record["decision"] == "allow"}
         missing = [jti for jti in ledger.tokens if jti not in recorded]
         twice = [assertion for assertion, times in ledger.taken.items() if times > 1]
@@ -279,6 +322,10 @@ def rounds(claim, binary, count, seed, engine):
               f"{len(ledger.tokens)} tokens, {len(ledger.taken)} assertions")
         claim(f"{name}: each of {len(ledger.tokens)} tokens has its record", not missing, f"seed {seed}: {len(missing)} without")
         claim(f"{name}: each of {len(ledger.taken)} assertions was taken once", not twice, f"seed {seed}: {len(twice)} twice")
+        claim(f"{name}: each of {len(ledger.ended)} tokens whose end was acknowledged is dead at every node, and others live",
+              len(ledger.ended) > count and not survivors and len(spared) == len(connections),
+              f"seed {seed}: {len(survivors)} alive, {len(spared)} others")
+        claim(f"{name}: each of them has its record where the answer said", not misplaced, f"seed {seed}: {misplaced[:3]}")
         claim(f"{name}: no two tokens have one id", len(set(ledger.tokens)) == len(ledger.tokens))
         claim(f"{name}: the log of {len(records)} records has no gap and no fork",
               [(index, record["index"]) for index, record in records] == [(at, at) for at in range(len(records))])
