@@ -157,6 +157,32 @@ fn every_vendors_tokens_are_taken_and_refused_as_the_vectors_say() {
     assert!(judged > 130, "{judged} cases");
 }
 
+/// Neither the type that it is declared as nor the ceiling of its issuer makes a person of an application.
+#[test]
+fn an_application_is_no_person_whatever_its_token_is_shown_as() {
+    let (mut judged, mut taken) = (0, String::new());
+    for file in vendor_files() {
+        let of_application =
+            |case: &&VendorCase| case.name.contains("application token") && case.expect["outcome"] == "subject_token_invalid";
+        for case in file.cases.iter().filter(of_application) {
+            for shown_as in ["access_token", "id_token", "jwt"] {
+                for authority in ["scope", "policy"] {
+                    let all = json!(["access_token", "id_token", "jwt"]);
+                    let case = case.shown(shown_as, &[("authority", json!(authority)), ("token_types", all)]);
+                    let folder = tempfile::tempdir().unwrap();
+                    let loaded = load(&install(folder.path(), &[(&file, Some(&case))]));
+                    if outcome(&loaded, &file, &case) != case.expect {
+                        taken.push_str(&format!("\n{}: {}", file.profile, case.name));
+                    }
+                    judged += 1;
+                }
+            }
+        }
+    }
+    assert!(taken.is_empty(), "{taken}");
+    assert!(judged > 100, "{judged} cases");
+}
+
 #[test]
 fn every_profile_has_a_file_with_the_cases_that_every_vendor_has() {
     let files = vendor_files();

@@ -46,6 +46,24 @@ pub fn vendor_files() -> Vec<VendorFile> {
     paths.iter().map(|path| VendorFile::read(path)).collect()
 }
 
+impl VendorCase {
+    /// The same token, shown as another type to an entry with these members instead.
+    #[must_use]
+    pub fn shown(&self, shown_as: &str, entry: &[(&str, Value)]) -> Self {
+        let mut case = self.case.clone();
+        for (name, value) in entry {
+            case["entry"][*name] = value.clone();
+        }
+        Self {
+            name: format!("{}, as {shown_as} with {}", self.name, case["entry"]),
+            shown_as: shown_as.to_owned(),
+            changes_entry: true,
+            expect: self.expect.clone(),
+            case,
+        }
+    }
+}
+
 impl VendorFile {
     fn read(path: &Path) -> Self {
         let document: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();

@@ -19,6 +19,8 @@ use crate::registry::{Ceiling, Moment, Snapshot, TrustedIssuer};
 
 /// Claims of which only an id_token or a logout token has any.
 const NOT_IN_ACCESS_TOKENS: [&str; 3] = ["at_hash", "c_hash", "events"];
+/// Claims that prove an id_token: its issuer puts them into nothing else (OpenID Connect Core §2, §3.3.2.11).
+const OF_ID_TOKENS: [&str; 3] = ["nonce", "at_hash", "c_hash"];
 
 /// A trusted issuer's word about a subject, whichever way it came.
 pub(super) struct Statement<'a> {
@@ -124,12 +126,12 @@ pub(super) fn fits<K: TokenKind>(token: &Authentic<K>, issuer: &TrustedIssuer, d
         _ => issuer.typ.absent,
     };
     // Without `at+jwt` an id_token looks alike, so an access token has to show what an id_token lacks.
-    let shows_access = typ == "at+jwt"
-        || ((claims.contains_key(&issuer.scope_claim) || claims.contains_key("roles"))
-            && CLIENT_CLAIMS.iter().any(|name| claims.contains_key(*name))
-            && !NOT_IN_ACCESS_TOKENS.iter().any(|name| claims.contains_key(*name)));
+    let any = |names: &[&str]| names.iter().any(|name| claims.contains_key(*name));
+    let (scopes, client) = (claims.contains_key(&issuer.scope_claim), any(&CLIENT_CLAIMS));
+    let shows_access = typ == "at+jwt" || ((scopes || claims.contains_key("roles")) && client && !any(&NOT_IN_ACCESS_TOKENS));
     let is_access = listed && shows_access;
-    let may_be_id = typ != "at+jwt" && !claims.contains_key("events");
+    // `roles` beside `azp` are usual in id_tokens, scopes beside a client are not.
+    let may_be_id = typ != "at+jwt" && !claims.contains_key("events") && (!(scopes && client) || any(&OF_ID_TOKENS));
     match declared {
         TokenType::AccessToken if is_access => Ok(TokenType::AccessToken),
         TokenType::IdToken if may_be_id => Ok(TokenType::IdToken),

@@ -21,7 +21,11 @@ pub(super) fn check(claims: Claims<'_>, profile: Option<Profile>, kind: TokenTyp
         Some(Profile::Okta) if access => required(&["jti", "cid"]),
         Some(Profile::Entra) if access => one_client(claims, &["azp", "appid"]),
         Some(Profile::Auth0) if access => one_client(claims, &["azp", "client_id"]),
-        Some(Profile::Rfc9068 | Profile::Okta | Profile::Entra | Profile::Auth0) => Ok(()),
+        Some(Profile::Rfc9068) => Ok(()),
+        // What these vendors put into access tokens alone, and nobody can have put into an id_token.
+        Some(Profile::Okta) => absent(claims, &["cid", "scp", "uid"]),
+        Some(Profile::Entra) => absent(claims, &["azp", "appid", "scp"]),
+        Some(Profile::Auth0) => absent(claims, &["scope", "permissions", "client_id"]),
         Some(Profile::Cognito) => {
             // Both kinds have the same header, so `token_use` is what sets them apart.
             if claims.text("token_use")? != Some(if access { "access" } else { "id" }) {
@@ -31,7 +35,9 @@ pub(super) fn check(claims: Claims<'_>, profile: Option<Profile>, kind: TokenTyp
         }
         Some(Profile::Keycloak) => {
             let fits: &[&str] = if access { &["Bearer", "DPoP"] } else { &["ID"] };
-            if claims.text("typ")?.is_some_and(|typ| !fits.contains(&typ)) {
+            // An id_token always has it; an access token that was made small may lack it.
+            let typ = claims.text("typ")?;
+            if typ.map_or(!access, |typ| !fits.contains(&typ)) {
                 return Err(TokenError::Invalid("the claim `typ` does not fit the declared type"));
             }
             required(&["jti", "azp"])
@@ -97,7 +103,8 @@ pub(super) fn speaks_for_application(claims: Claims<'_>, profile: Option<Profile
         // made for the resource, so it is never the object id.
         Some(Profile::Entra) => {
             claims.text("idtyp")?.is_some_and(|kind| kind != "user")
-                || (access && (claims.text("scp")?.is_none() || claims.text("oid")? == Some(sub)))
+                || (access && claims.text("scp")?.is_none())
+                || claims.text("oid")? == Some(sub)
         }
         Some(Profile::Auth0) => grants(claims)?.contains(&"client-credentials") || sub.ends_with("@clients"),
         // A service account is a user with a name of its own; small tokens leave the name out, and have no session.
@@ -110,6 +117,14 @@ pub(super) fn speaks_for_application(claims: Claims<'_>, profile: Option<Profile
         Some(Profile::Cognito) => claims.text("username")?.is_none() && claims.text("cognito:username")?.is_none(),
         _ => false,
     })
+}
+
+/// None of `names`, which its vendor's id_tokens never have, is there.
+fn absent(claims: Claims<'_>, names: &[&str]) -> Result<(), TokenError> {
+    if names.iter().any(|name| claims.0.contains_key(*name)) {
+        return Err(TokenError::Invalid("its claims are those of an access token"));
+    }
+    Ok(())
 }
 
 /// At least one of `names` names a client.

@@ -209,6 +209,16 @@ fn the_declared_type_binds() {
     for mark in ["at_hash", "c_hash", "events"] {
         invalid("CLM-023", at(&lenient, "JWT", &with(mark, json!("x")), TokenType::AccessToken));
     }
+    invalid(
+        "CLM-023: scopes and a client",
+        at(&lenient, "JWT", &user_claims(), TokenType::IdToken),
+    );
+    for mark in ["nonce", "at_hash", "c_hash"] {
+        assert!(
+            at(&lenient, "JWT", &with(mark, json!("x")), TokenType::IdToken).is_ok(),
+            "{mark} is of id_tokens alone"
+        );
+    }
     invalid("CLM-023: no scope", at(&lenient, "JWT", &without("scope"), TokenType::AccessToken));
     invalid(
         "CLM-023: no client",

@@ -145,6 +145,10 @@ fn a_token_whose_scopes_are_not_mapped_says_so() {
 fn an_id_token_has_no_authority_of_its_own() {
     let mut claims = user_claims();
     claims["aud"] = json!("https://edge.example");
+    // What shows an access token is not in an id_token.
+    for name in ["client_id", "scope"] {
+        claims.as_object_mut().unwrap().remove(name);
+    }
     let issuer = FakeIssuer::es256(CORP);
     let token = Unverified::parse(&issuer.sign("JWT", &claims)).unwrap().authenticate(&issuer.key_set()).unwrap();
     let mut under_policy = snapshot();
