@@ -145,7 +145,7 @@ async fn by_assertion<'m>(
         let token = Unverified::<WorkloadAssertion>::parse(assertion).map_err(bad)?;
         let issuer = moment.snapshot.issuers.get(token.claimed_issuer());
         let name = &issuer.ok_or(Unauthenticated::Failed("its issuer is neither a client nor trusted"))?.name;
-        let authentic = keys.authenticate(name, &token).await?.map_err(bad)?;
+        let authentic = keys.authenticate_stranger(name, &token).await?.map_err(bad)?;
         let verified = authentic.at(moment).map_err(|_| Unauthenticated::Failed("the workload's token does not hold"))?;
         return Ok(AuthenticatedClient::by_workload(moment, &verified)?);
     }
@@ -157,7 +157,7 @@ async fn by_assertion<'m>(
         let AuthMethod::PrivateKeyJwt { keys: name } = &auth.method else {
             continue;
         };
-        let authentic = match keys.authenticate(name, &token).await {
+        let authentic = match keys.authenticate_stranger(name, &token).await {
             Ok(Ok(authentic)) => authentic,
             Ok(Err(error)) => {
                 failure = bad(error);

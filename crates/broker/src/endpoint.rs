@@ -134,10 +134,8 @@ pub(crate) async fn client<'m>(
     let client = client_auth::authenticate(moment, broker.keys(), authorization, form).await.map_err(|failure| {
         record.kind = Kind::ClientAuth;
         tracing::debug!(?failure, "client authentication");
-        match failure.reason() {
-            Reason::IssuerUnavailable => Denied::uncounted(Reason::IssuerUnavailable),
-            reason => Denied::stranger(reason),
-        }
+        // One whose keys cannot be had is a stranger like any other: the name of a client is no credential.
+        Denied::stranger(failure.reason())
     })?;
     record.client = Some(client.id().clone());
     if urgency == Urgency::Usual {

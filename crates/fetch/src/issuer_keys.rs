@@ -160,6 +160,11 @@ impl IssuerKeys {
         issuer.current()
     }
 
+    /// The keys of `name` as they are, without any wait.
+    pub fn held(&self, name: &str) -> Result<Arc<KeySet>, IssuerUnavailable> {
+        self.issuers.get(name).ok_or_else(|| IssuerUnavailable(name.to_owned()))?.current()
+    }
+
     /// How it stands with each issuer.
     pub fn status(&self) -> Vec<IssuerStatus> {
         let status = |(name, issuer): (&String, &Arc<Issuer>)| {

@@ -1,5 +1,7 @@
 //! Client authentication over HTTP: every failure looks the same.
 
+use std::num::NonZeroU32;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use delegation::oauth::ClientId;
@@ -297,7 +299,7 @@ async fn the_right_secret_counts_in_the_scheme_and_header_that_it_belongs_to() {
 }
 
 #[tokio::test]
-async fn a_client_whose_keys_cannot_be_had_is_no_stranger() {
+async fn whoever_names_a_client_whose_keys_cannot_be_had_counts_for_the_network() {
     let narrows = Installation::start().await;
     std::fs::remove_file(narrows.folder.path().join("edge.json")).unwrap();
     let assertion = narrows.assertion(&[]);
@@ -307,11 +309,20 @@ async fn a_client_whose_keys_cannot_be_had_is_no_stranger() {
         ("client_assertion_type", ASSERTION_TYPE),
     ];
     let reply = narrows.exchange(&changes).await;
-    assert_eq!(
-        (reply.status, reply.text("reason")),
-        (503, "issuer_unavailable"),
-        "{:?}",
-        reply.body
-    );
+    let told = (reply.status, reply.text("reason"));
+    assert_eq!(told, (503, "issuer_unavailable"), "{:?}", reply.body);
+    let (some, few) = (NonZeroU32::new(10_000).unwrap(), NonZeroU32::new(2).unwrap());
+    let rates = broker::Rates {
+        per_client: some,
+        per_address: few,
+    };
+    narrows.swap(crate::installation::RULES, rates, narrows.entries()).await;
+    let mut statuses = Vec::new();
+    while statuses.last() != Some(&429) && statuses.len() < 200 {
+        statuses.push(narrows.exchange(&changes).await.status);
+    }
+    assert_eq!(statuses.last(), Some(&429), "{statuses:?}");
+    assert!(statuses.iter().all(|status| matches!(status, 503 | 429)), "{statuses:?}");
+    assert_eq!(narrows.exchange(&[]).await.status, 200, "another client at the same address");
     narrows.stop().await;
 }
