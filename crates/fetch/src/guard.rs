@@ -56,15 +56,16 @@ fn is_special_v4(address: Ipv4Addr) -> bool {
 }
 
 fn is_special_v6(address: Ipv6Addr) -> bool {
-    let [first, second, ..] = address.segments();
-    let [.., c, d] = address.segments();
+    let [first, second, .., c, d] = address.segments();
     let [[a, b], [e, f]] = [c.to_be_bytes(), d.to_be_bytes()];
     let embedded = Ipv4Addr::new(a, b, e, f);
-    // An IPv4 address inside a translation prefix (RFC 6052, 6to4) leads where that address leads.
-    let translated = (first == 0x64 && second == 0xff9b && is_special_v4(embedded)) || first == 0x2002;
+    // An IPv4 address inside the well-known translation prefix, 64:ff9b::/96 (RFC 6052), leads where that address leads. Others
+    // hold it elsewhere, 64:ff9b:1::/48 (RFC 8215) wherever its network likes, and 6to4 right after its prefix.
+    let well_known = matches!(address.segments(), [0x64, 0xff9b, 0, 0, 0, 0, ..]);
+    let translated = (well_known && is_special_v4(embedded)) || first == 0x2002;
     let unicast = first & 0xe000 == 0x2000;
     let documentation = first == 0x2001 && (second == 0xdb8 || second < 0x200);
-    address.is_unspecified() || translated || documentation || !(unicast || (first == 0x64 && second == 0xff9b))
+    address.is_unspecified() || translated || documentation || !(unicast || well_known)
 }
 
 #[cfg(test)]
@@ -113,6 +114,8 @@ mod tests {
             "fc00::1",
             "ff02::1",
             "64:ff9b::a00:1",
+            "64:ff9b:1:a00:0:100:808:808",
+            "64:ff9b:0:1::808:808",
             "2002:a00:1::",
             "2001:db8::1",
             "::10.0.0.1",
@@ -126,6 +129,7 @@ mod tests {
             "::ffff:127.0.0.1",
             "93.184.216.34",
             "2606:4700::1111",
+            "64:ff9b::808:808",
             "10.1.2.3",
             "::ffff:10.1.2.3",
         ] {
