@@ -288,9 +288,12 @@ impl Broker {
     }
 
     async fn flush_refusals(&self) {
-        for record in self.refusals.take() {
-            if self.journal.commit(Entry::of(record)).await.is_err() {
-                tracing::error!("refusals of strangers could not be put on record");
+        let mut records = self.refusals.take().into_iter();
+        while let Some(record) = records.next() {
+            if self.journal.commit(Entry::of(record.clone())).await.is_err() {
+                tracing::error!("refusals of strangers could not be put on record; they are kept until they can");
+                self.refusals.put_back(std::iter::once(record).chain(records));
+                return;
             }
         }
     }

@@ -13,6 +13,7 @@ use http::{HeaderMap, Request};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use issuance::audit::{CommitError, Entry, Journal, Kind, Record};
 use issuance::policy::Policy;
+use serde_json::json;
 
 use crate::broker::{Broker, InForce};
 use crate::client_auth;
@@ -87,9 +88,20 @@ pub(crate) fn not_committed(error: CommitError, record: &mut Record) -> Denied {
     Denied::recorded_anew(reason, Manner::default(), record)
 }
 
-/// Answers a refusal, which is on record before.
-pub(crate) async fn refuse(broker: &Broker, peer: SocketAddr, header_used: bool, denied: Denied, record: Record) -> Response {
+/// Answers a refusal, which is on record before. `door` is the method and path that was asked.
+pub(crate) async fn refuse(
+    broker: &Broker,
+    peer: SocketAddr,
+    door: &'static str,
+    header_used: bool,
+    denied: Denied,
+    mut record: Record,
+) -> Response {
     let denied = denied.counted(broker, peer.ip());
+    if denied.uses.is_none() {
+        // Of a refusal that is counted, only this tells where it happened.
+        record.inputs = json!({ "asked": door });
+    }
     let manner = denied.manner;
     let (reason, decision_id) = broker.record_denial(denied.reason, record, denied.uses).await;
     broker.telemetry().refused(reason.as_str());

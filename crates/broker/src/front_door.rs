@@ -6,6 +6,7 @@ use std::sync::Arc;
 use delegation::oauth::{Form, Reason};
 use issuance::audit::{Kind, Record};
 use issuance::mint::Minted;
+use serde_json::json;
 
 use crate::broker::Broker;
 use crate::ids;
@@ -33,7 +34,7 @@ pub async fn exchange(
     from: IpAddr,
 ) -> Result<Minted, Refused> {
     let mut record = Record::new(ids::decision(), broker.now(), Kind::Exchange);
-    record.client_ip = Some(from);
+    record.client_ip = Some(from.to_canonical());
     match decide(broker, Door::Boundary(boundary), form, authorization, &mut record).await {
         Ok(Answer::Token(minted)) => Ok(minted),
         // No request of a boundary opens a task: `decide` refuses it.
@@ -42,6 +43,9 @@ pub async fn exchange(
             decision_id: record.id,
         }),
         Err(denied) => {
+            if denied.uses.is_none() {
+                record.inputs = json!({ "asked": format!("boundary {boundary}") });
+            }
             let (reason, decision_id) = broker.record_denial(denied.reason, record, denied.uses).await;
             broker.telemetry().refused(reason.as_str());
             Err(Refused { reason, decision_id })

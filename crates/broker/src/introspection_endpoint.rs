@@ -63,7 +63,17 @@ pub(crate) async fn introspect(
             response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
             response
         }
-        Err(denied) => endpoint::refuse(&broker, peer, headers.contains_key(AUTHORIZATION), denied, record).await,
+        Err(denied) => {
+            endpoint::refuse(
+                &broker,
+                peer,
+                "POST /oauth2/introspect",
+                headers.contains_key(AUTHORIZATION),
+                denied,
+                record,
+            )
+            .await
+        }
     };
     broker.telemetry().answered(response.status().as_u16(), started.elapsed());
     response

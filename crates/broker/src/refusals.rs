@@ -5,17 +5,30 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
 use issuance::audit::{Kind, Record};
+use serde_json::Value;
 
 use crate::ids;
 
 /// No more sources are told apart in one second than this; what comes from others is counted in one record for all.
 const MOST_SOURCES: usize = 50;
+/// No more counts than this wait for a store that cannot be written; what does not fit is added to one count for all.
+const MOST_KEPT: usize = 1000;
 
-/// What makes two refusals the same. There is one door yet, the token endpoint, so it is not among them.
+/// The reason in a record that stands for refusals of several reasons.
+const SEVERAL: &str = "several";
+
+/// What makes two refusals the same.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Source {
-    /// Kind, reason, network, and the client if it authenticated and asked too often.
-    One(&'static str, String, Option<String>, Option<String>),
+    One {
+        kind: &'static str,
+        reason: String,
+        /// The method and path that was asked, or the boundary.
+        door: Option<String>,
+        network: Option<String>,
+        /// The client, if it authenticated and asked too often.
+        client: Option<String>,
+    },
     /// All that came when enough were told apart.
     Others,
 }
@@ -52,8 +65,13 @@ impl Refusals {
             running.end();
             running.second = second;
         }
-        let client = record.client.as_ref().map(ToString::to_string);
-        let source = Source::One(record.kind.as_str(), record.reason.clone(), record.client_ip.map(network), client);
+        let source = Source::One {
+            kind: record.kind.as_str(),
+            reason: record.reason.clone(),
+            door: record.inputs.get("asked").and_then(Value::as_str).map(str::to_owned),
+            network: record.client_ip.map(network),
+            client: record.client.as_ref().map(ToString::to_string),
+        };
         let source = if running.counted.len() < MOST_SOURCES || running.counted.contains_key(&source) {
             source
         } else {
@@ -67,10 +85,7 @@ impl Refusals {
         following.id = ids::decision();
         if source == Source::Others {
             // It stands for many: of what differs between them nothing is said.
-            following = Record::new(following.id, record.time, Kind::ClientAuth);
-            following.reason = "several".to_owned();
-            following.policy_version.clone_from(&record.policy_version);
-            following.config_version.clone_from(&record.config_version);
+            following = for_all(&following);
         }
         running.counted.insert(
             source,
@@ -88,6 +103,33 @@ impl Refusals {
         running.end();
         std::mem::take(&mut running.ended)
     }
+
+    /// Takes back what could not be written, for the next time.
+    ///
+    /// However long that takes, it is bounded, and no count is lost: past the bound they are added up.
+    pub(crate) fn put_back(&self, records: impl IntoIterator<Item = Record>) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        for record in records {
+            if running.ended.len() < MOST_KEPT {
+                running.ended.push(record);
+            } else if let Some(others) = running.ended.last_mut() {
+                if others.reason != SEVERAL {
+                    *others = for_all(others);
+                }
+                others.count = Some(others.count.unwrap_or(1) + record.count.unwrap_or(1));
+            }
+        }
+    }
+}
+
+/// The record of many refusals that differ: like the one of `record`, of which nothing is said in which it may differ.
+fn for_all(record: &Record) -> Record {
+    let mut all = Record::new(record.id.clone(), record.time, Kind::ClientAuth);
+    all.reason = SEVERAL.to_owned();
+    all.policy_version.clone_from(&record.policy_version);
+    all.config_version.clone_from(&record.config_version);
+    all.count = record.count;
+    all
 }
 
 impl Second {
@@ -117,11 +159,12 @@ fn network(address: IpAddr) -> String {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use delegation::time::Timestamp;
     use issuance::audit::{Kind, Record};
 
-    use super::Refusals;
+    use super::{MOST_KEPT, MOST_SOURCES, Refusals};
 
     fn refusal(second: i64, address: &str) -> Record {
         let mut record = Record::new(crate::ids::decision(), Timestamp::from_seconds(second), Kind::ClientAuth);
@@ -145,6 +188,40 @@ mod tests {
         let counted: u64 = refusals.take().into_iter().map(|record| record.count.unwrap_or(1)).sum();
         assert_eq!(written + counted, 3 * 200 * 4);
         assert!(written <= 3 * 51, "{written} records for three seconds");
+    }
+
+    #[test]
+    fn counts_that_are_put_back_are_bounded_and_none_is_lost() {
+        let refusals = Refusals::default();
+        let mut seen = 0;
+        for second in 0..200 {
+            for host in 0..60 {
+                for _ in 0..3 {
+                    seen += u64::from(refusals.count(refusal(second, &format!("10.{host}.0.1"))).1.is_none());
+                }
+            }
+            let taken = refusals.take();
+            assert!(taken.len() <= MOST_KEPT + MOST_SOURCES + 1, "{} records", taken.len());
+            refusals.put_back(taken);
+        }
+        let taken = refusals.take();
+        assert_eq!(taken.iter().filter_map(|record| record.count).sum::<u64>(), seen);
+        assert!(taken.len() <= MOST_KEPT, "{} records", taken.len());
+        assert!(refusals.take().is_empty());
+    }
+
+    #[test]
+    fn each_door_counts_for_itself() {
+        let refusals = Refusals::default();
+        let at = |door: &str| {
+            let mut record = refusal(1, "192.0.2.1");
+            record.inputs = serde_json::json!({ "asked": door });
+            refusals.count(record).1
+        };
+        assert!(at("POST /oauth2/token").is_some());
+        assert!(at("POST /oauth2/revoke").is_some());
+        assert!(at("POST /oauth2/token").is_none());
+        assert_eq!(refusals.take().first().unwrap().inputs["asked"], "POST /oauth2/token");
     }
 
     #[test]

@@ -35,7 +35,17 @@ pub(crate) async fn revoke(State(broker): State<Arc<Broker>>, Extension(peer): E
     };
     let response = match ended {
         Ok(()) => (StatusCode::OK, [(CACHE_CONTROL, HeaderValue::from_static("no-store"))]).into_response(),
-        Err(denied) => endpoint::refuse(&broker, peer, headers.contains_key(AUTHORIZATION), denied, record).await,
+        Err(denied) => {
+            endpoint::refuse(
+                &broker,
+                peer,
+                "POST /oauth2/revoke",
+                headers.contains_key(AUTHORIZATION),
+                denied,
+                record,
+            )
+            .await
+        }
     };
     broker.telemetry().answered(response.status().as_u16(), started.elapsed());
     response

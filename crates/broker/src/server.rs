@@ -95,6 +95,9 @@ pub async fn serve(broker: Arc<Broker>, listener: Listener, routes: Router, stop
             },
             () = &mut stop => break,
         };
+        // A socket for both versions calls an IPv4 address ::ffff:a.b.c.d. Nobody behind this line sees it that way: networks,
+        // limits and policies would take all of IPv4 for one network of version six.
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let _ = stream.set_nodelay(true);
         let connection = Connection {
             http: Arc::clone(&http),

@@ -47,7 +47,7 @@ pub(crate) async fn token(State(broker): State<Arc<Broker>>, Extension(peer): Ex
     let response = match answered {
         Ok(Answer::Token(minted)) => reply::issued(&minted),
         Ok(Answer::Task(opened)) => reply::opened(&opened),
-        Err(denied) => endpoint::refuse(&broker, peer, header_used, denied, record).await,
+        Err(denied) => endpoint::refuse(&broker, peer, "POST /oauth2/token", header_used, denied, record).await,
     };
     broker.telemetry().answered(response.status().as_u16(), started.elapsed());
     response

@@ -193,9 +193,9 @@ impl Call {
         }
         self.record.decision = Decision::Deny;
         problem.reason().clone_into(&mut self.record.reason);
+        let path = self.parts.extensions.get::<MatchedPath>().map(|path| path.as_str().to_owned());
+        self.note("asked", format!("{} {}", self.parts.method, path.unwrap_or_default()));
         if self.known {
-            let path = self.parts.extensions.get::<MatchedPath>().map(|path| path.as_str().to_owned());
-            self.note("asked", format!("{} {}", self.parts.method, path.unwrap_or_default()));
             // Whatever it was to be recorded as did not happen; a refusal is a record of its own.
             self.record.id = ids::decision();
         }
