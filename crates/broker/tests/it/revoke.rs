@@ -73,7 +73,7 @@ on_both_engines!(
     of_a_store_that_was_set_back_every_revocation_is_read_again,
 );
 
-/// INT: what came from a revoked token is dead with it; its ancestors and siblings live.
+/// INT, TEX-028: what came from a revoked token is dead with it; its ancestors and siblings live.
 async fn a_revoked_token_takes_with_it_all_that_came_from_it(engine: Engine) {
     let narrows = Installation::on(engine).await;
     let outside = narrows.user_token();
@@ -90,6 +90,13 @@ async fn a_revoked_token_takes_with_it_all_that_came_from_it(engine: Engine) {
     assert!(is_active(&narrows, "edge", &sibling).await, "its sibling");
     let refused = onward(&narrows, &parent).await;
     assert_eq!((refused.status, refused.text("reason")), (400, "subject_token_revoked"));
+    let refused = onward(&narrows, &child).await;
+    assert_eq!(
+        (refused.status, refused.text("reason")),
+        (400, "subject_token_revoked"),
+        "TEX-029: an ancestor was revoked: {:?}",
+        refused.body
+    );
     for_orders(&narrows, &outside).await;
     // It is as dead for a broker that starts on the same store.
     let view = narrows.engine.open().await.standing().await.unwrap();
