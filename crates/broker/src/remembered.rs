@@ -100,7 +100,6 @@ impl<K: TokenKind> Memory<K> {
     }
 
     /// How many are kept.
-    #[cfg(test)]
     fn len(&self) -> usize {
         let entries = |shard: &Mutex<Shard<K>>| shard.lock().unwrap_or_else(PoisonError::into_inner).entries.len();
         self.shards.iter().map(entries).sum()
@@ -123,7 +122,8 @@ impl<K: TokenKind> Default for Memory<K> {
 
 impl<K: TokenKind> std::fmt::Debug for Memory<K> {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.write_str("Memory(..)")
+        // How many, and nothing of them: they are tokens.
+        write!(out, "Memory({})", self.len())
     }
 }
 

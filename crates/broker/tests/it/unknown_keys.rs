@@ -338,6 +338,17 @@ async fn keys_that_corp_rotates_under_the_flood_are_found_when_thirty_seconds_ha
 async fn nothing_of_an_unknown_key_is_kept() {
     // DOS-005
     let flooded = Flooded::start().await;
+    let remembered = || {
+        let held = format!("{:?}", flooded.narrows.broker);
+        let (_, from) = held.split_once("remembered: ").unwrap();
+        from.split_once('}').unwrap().0.to_owned()
+    };
+    // What is remembered of a token is a digest, in which no mark could be found: so it is counted.
+    let before = remembered();
+    assert!(before.contains("subjects: Memory(1)"), "the honest one: {before}");
+    let refused: usize = flooded.flood(rounds()).join_all().await.into_iter().sum();
+    assert_eq!(refused, CLIENTS * AT_ONCE * rounds());
+    assert_eq!(remembered(), before);
     flooded.withstand(rounds()).await;
     let held = format!("{:?}", flooded.narrows.broker);
     assert!(
