@@ -221,7 +221,7 @@ mod tests {
         assert!(at("POST /oauth2/token").is_some());
         assert!(at("POST /oauth2/revoke").is_some());
         assert!(at("POST /oauth2/token").is_none());
-        assert_eq!(refusals.take().first().unwrap().inputs["asked"], "POST /oauth2/token");
+        assert_eq!(refusals.take().first().unwrap().inputs.get("asked").unwrap(), "POST /oauth2/token");
     }
 
     #[test]
