@@ -7,6 +7,7 @@ mod call;
 mod caller;
 mod decisions;
 mod feed;
+mod leaks;
 mod openapi;
 mod page;
 mod problem;
@@ -32,6 +33,7 @@ fn endpoints() -> Vec<(&'static str, &'static str, MethodRouter<Arc<Broker>>)> {
         ("POST", "/revocations", post(revocations::add)),
         ("GET", "/revocations", get(revocations::list)),
         ("GET", "/revocations/stream", get(feed::stream)),
+        ("POST", "/leaks", post(leaks::report)),
         ("GET", "/decisions/{id}", get(decisions::show)),
         ("GET", "/subjects", get(subjects::list)),
         ("POST", "/subjects/{issuer}/{sub}/disable", post(subjects::disable)),

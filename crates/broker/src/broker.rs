@@ -105,7 +105,7 @@ pub struct Broker {
     /// Who may look and decide, as of the last tending.
     operators: ArcSwap<OperatorsByToken>,
     streams: Streams,
-    /// Held while standing is read and put in force, so that an older reading never follows a newer one.
+    /// Held while standing, or who the operators are, is read and put in force, so that an older reading never follows a newer one.
     standing: tokio::sync::Mutex<()>,
 }
 
@@ -212,13 +212,13 @@ impl Broker {
             Ok(_) => {}
             Err(error) => tracing::error!(%error, "standing could not be read; keeping the last view"),
         }
-        drop(reading);
-        // 3. What ended too long ago to matter: a part each second, all of it in some four minutes.
-        self.store.revoked().forget(self.now());
         match self.store.operators_by_token().await {
             Ok(operators) => self.operators.store(Arc::new(operators)),
             Err(error) => tracing::error!(%error, "operators could not be read; keeping those that were known"),
         }
+        drop(reading);
+        // 3. What ended too long ago to matter: a part each second, all of it in some four minutes.
+        self.store.revoked().forget(self.now());
         self.flush_refusals().await;
     }
 
@@ -229,6 +229,13 @@ impl Broker {
         let view = self.store.standing().await?;
         let read_at = self.view.load().1;
         self.view.store(Arc::new((Arc::new(view), read_at)));
+        Ok(())
+    }
+
+    /// Takes note of an operator who was removed here, before that is acknowledged.
+    pub(crate) async fn read_operators(&self) -> Result<(), StoreUnavailable> {
+        let _reading = self.standing.lock().await;
+        self.operators.store(Arc::new(self.store.operators_by_token().await?));
         Ok(())
     }
 

@@ -315,6 +315,7 @@ mod tests {
         };
         assert_eq!(fill(Kind::Exchange), WAITING - RESERVED);
         assert_eq!(fill(Kind::ClientAuth), 0, "refusals of strangers find no room either");
+        assert_eq!(fill(Kind::Leak), 0, "nor do reports of strangers that end nothing");
         assert_eq!(fill(Kind::Operator), RESERVED, "a change of standing does");
         assert_eq!(journal.submit(entry(0, Kind::Key)).err(), Some(CommitError::Unavailable));
         for (at, answer) in waiting.into_iter().enumerate() {

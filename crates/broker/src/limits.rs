@@ -41,6 +41,9 @@ impl Default for Rates {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OverLimit;
 
+/// Reports of leaks that ended nothing and have a record of their own, in a second.
+const UNKNOWN_LEAKS: NonZeroU32 = NonZeroU32::MIN.saturating_add(49);
+
 /// The allowances of everybody. Rates are arguments, so a change of them is in force with the next request.
 #[derive(Debug, Default)]
 pub(crate) struct Limits {
@@ -48,6 +51,8 @@ pub(crate) struct Limits {
     strangers: Allowances<Network>,
     /// Signed claims to be a client, from networks whose strangers are over their limit.
     claims: Allowances<(Network, String)>,
+    /// Reports of leaks that ended nothing, from everywhere.
+    unknown_leaks: Allowances<()>,
 }
 
 /// Whom a request claims to come from, before anything was checked.
@@ -89,6 +94,11 @@ impl Limits {
     /// Counts a request that did not authenticate.
     pub(crate) fn stranger(&self, from: IpAddr, rates: &Rates, now: Instant) -> Result<(), OverLimit> {
         self.strangers.take(Network::of(from), rates.per_address, now)
+    }
+
+    /// Counts a report of a leak that ended nothing: past the limit its record is shared.
+    pub(crate) fn unknown_leak(&self, now: Instant) -> Result<(), OverLimit> {
+        self.unknown_leaks.take((), UNKNOWN_LEAKS, now)
     }
 
     /// Counts a request of `client`, which authenticated.
@@ -194,6 +204,14 @@ mod tests {
             known: known.map(str::to_owned),
             proof,
         }
+    }
+
+    #[test]
+    fn of_leaks_that_were_nothing_so_many_have_records_of_their_own() {
+        let (limits, now) = (Limits::default(), Instant::now());
+        let own = (0..100).filter(|_| limits.unknown_leak(now).is_ok()).count();
+        assert_eq!(own, 50);
+        assert!(limits.unknown_leak(now + Duration::from_secs(1)).is_ok());
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod address;
 mod backup;
 mod decisions;
 mod engine;
+mod leaked;
 mod migrations;
 mod operators;
 mod restore;

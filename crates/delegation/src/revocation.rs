@@ -30,6 +30,7 @@ pub struct View {
     clients: BTreeSet<ClientId>,
     subjects: BTreeSet<(String, String)>,
     risks: BTreeMap<(String, String), Risk>,
+    dead_secrets: BTreeSet<[u8; 32]>,
     version: [u8; 32],
     revoked: Arc<Revoked>,
 }
@@ -43,6 +44,7 @@ impl View {
             clients,
             subjects,
             risks: BTreeMap::new(),
+            dead_secrets: BTreeSet::new(),
             revoked: Arc::default(),
         }
     }
@@ -56,6 +58,15 @@ impl View {
             risks,
             ..self
         }
+    }
+
+    /// This standing, in which the client secrets with these digests are taken no more, whatever the configuration says.
+    ///
+    /// They are not in [`version`](Self::version): who may ask is for nobody but the broker.
+    #[must_use]
+    pub fn with_dead_secrets(self, digests: impl IntoIterator<Item = [u8; 32]>) -> Self {
+        let dead_secrets = digests.into_iter().collect();
+        Self { dead_secrets, ..self }
     }
 
     /// This standing beside `revoked`, which goes on growing.
@@ -82,6 +93,16 @@ impl View {
     /// How risky `subject` is said to be, in place of what its token says.
     pub fn risk(&self, subject: &Subject) -> Option<Risk> {
         self.risks.get(&(subject.issuer_name.clone(), subject.sub.clone())).copied()
+    }
+
+    /// Whether the client secret with this SHA-256 is taken no more.
+    pub fn is_secret_dead(&self, digest: &[u8; 32]) -> bool {
+        self.dead_secrets.contains(digest)
+    }
+
+    /// Whether this very thing is dead for ever; of what it came from, and of epochs, nothing is asked.
+    pub fn is_dead(&self, kind: MarkKind, key: &Key) -> bool {
+        self.revoked.dead.holds(kind, key)
     }
 
     /// What has ended a token of this line, if anything has.

@@ -34,6 +34,8 @@ pub(crate) enum Problem {
     RateLimited,
     /// The store does not answer.
     StoreUnavailable,
+    /// The keys of the issuer that a token names are not to be had.
+    IssuerUnavailable,
     /// What is known of revocations is too old.
     ViewStale,
 }
@@ -41,7 +43,7 @@ pub(crate) enum Problem {
 impl Problem {
     /// One of each.
     #[cfg(test)]
-    pub(super) const ALL: [Self; 14] = [
+    pub(super) const ALL: [Self; 15] = [
         Self::TaskOver(Over::Completed),
         Self::TaskOver(Over::Cancelled),
         Self::TaskOver(Over::Expired),
@@ -55,6 +57,7 @@ impl Problem {
         Self::TooLarge,
         Self::RateLimited,
         Self::StoreUnavailable,
+        Self::IssuerUnavailable,
         Self::ViewStale,
     ];
 
@@ -70,7 +73,7 @@ impl Problem {
             Self::Gap => StatusCode::GONE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
-            Self::StoreUnavailable | Self::ViewStale => StatusCode::SERVICE_UNAVAILABLE,
+            Self::StoreUnavailable | Self::IssuerUnavailable | Self::ViewStale => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -88,6 +91,7 @@ impl Problem {
             Self::TooLarge => "too_large",
             Self::RateLimited => "rate_limited",
             Self::StoreUnavailable => "store_unavailable",
+            Self::IssuerUnavailable => "issuer_unavailable",
             Self::ViewStale => "revocation_view_stale",
         }
     }
@@ -106,6 +110,7 @@ impl Problem {
             Self::TooLarge => "the body is larger than this broker takes",
             Self::RateLimited => "too many requests; try again later",
             Self::StoreUnavailable => "the store is not available; try again",
+            Self::IssuerUnavailable => "the keys of the token's issuer are not available; try again",
             Self::ViewStale => "the view of revocations is too old; try again",
         }
     }

@@ -71,7 +71,9 @@ impl Store {
             risks.push(((row.get("issuer_name")?, row.get("sub")?), risk(&row.get::<String>("risk")?)?));
         }
         self.follow_revocations().await?;
-        Ok(View::new(disabled, pairs).with_risks(risks).beside(std::sync::Arc::clone(self.revoked())))
+        let secrets = self.dead_secrets().await?;
+        let standing = View::new(disabled, pairs).with_risks(risks).with_dead_secrets(secrets);
+        Ok(standing.beside(std::sync::Arc::clone(self.revoked())))
     }
 
     /// Changes standing, with its record in the same commit. Works while a broker runs on the store; it follows within a second.

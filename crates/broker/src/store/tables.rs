@@ -23,7 +23,7 @@ use Column::{Bytes, Integer, MaybeText, Text};
 ///
 /// Every table but `log_head` and `store_version`, whose values the head of a backup holds. A test compares it with what
 /// the migrations make, so that no table can be forgotten.
-pub(super) const TABLES: [Table; 11] = [
+pub(super) const TABLES: [Table; 12] = [
     Table {
         name: "records",
         key: 1,
@@ -122,6 +122,11 @@ pub(super) const TABLES: [Table; 11] = [
         name: "task_attempts",
         key: 2,
         columns: &[("task", Text), ("attempt", Text), ("until", Integer), ("forget_at", Integer)],
+    },
+    Table {
+        name: "dead_secrets",
+        key: 1,
+        columns: &[("digest", Bytes), ("died_at", Integer)],
     },
 ];
 

@@ -352,7 +352,12 @@ async fn the_api_describes_itself_to_anybody() {
         let path = path.replace("{issuer}", "corp").replace("{sub}", "alice").replace("{id}", "x");
         for method in operations.as_object().unwrap().keys() {
             let reply = narrows.ask_with(&method.to_uppercase(), &path, &[], None).await;
-            let expected = if path == "/v1/openapi.json" { 200 } else { 401 };
+            let expected = match path.as_str() {
+                "/v1/openapi.json" => 200,
+                // Anybody may report, and an empty body is no report.
+                "/v1/leaks" => 400,
+                _ => 401,
+            };
             assert_eq!(reply.status, expected, "{method} {path}: nothing else is told to strangers");
         }
     }

@@ -27,6 +27,7 @@ mod introspection;
 mod journal;
 mod keys;
 mod kinds;
+mod leaks;
 mod limits;
 mod records;
 mod remembered;

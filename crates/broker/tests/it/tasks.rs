@@ -59,14 +59,14 @@ async fn open(narrows: &Installation, changes: &[(&str, &str)]) -> Reply {
 }
 
 /// Opens one, which must work, and gives its token and id.
-async fn opened(narrows: &Installation, changes: &[(&str, &str)]) -> (String, String) {
+pub(crate) async fn opened(narrows: &Installation, changes: &[(&str, &str)]) -> (String, String) {
     let reply = open(narrows, changes).await;
     assert_eq!(reply.status, 200, "{:?}", reply.body);
     (reply.text("access_token").to_owned(), reply.text("task_id").to_owned())
 }
 
 /// Redeems a task as the edge, with these changes to the form.
-async fn redeem(narrows: &Installation, token: &str, changes: &[(&str, &str)]) -> Reply {
+pub(crate) async fn redeem(narrows: &Installation, token: &str, changes: &[(&str, &str)]) -> Reply {
     let form = [&[("subject_token", token), ("subject_token_type", TASK)], changes].concat();
     narrows.exchange(&form).await
 }

@@ -49,7 +49,7 @@ impl<'m> AuthenticatedClient<'m> {
 
     /// By a secret in the `Authorization` header (RFC 6749 §2.3.1).
     pub fn by_basic(moment: &'m Moment, id: &ClientId, secret: &str) -> Result<Self, AuthenticationFailed> {
-        let digest = sha256(secret.as_bytes());
+        let digest = living(moment, secret)?;
         let client = in_standing(
             moment,
             id,
@@ -60,7 +60,7 @@ impl<'m> AuthenticatedClient<'m> {
 
     /// By a secret in the body (RFC 6749 §2.3.1).
     pub fn by_post(moment: &'m Moment, id: &ClientId, secret: &str) -> Result<Self, AuthenticationFailed> {
-        let digest = sha256(secret.as_bytes());
+        let digest = living(moment, secret)?;
         let client = in_standing(
             moment,
             id,
@@ -105,6 +105,15 @@ fn in_standing<'m>(moment: &'m Moment, id: &ClientId, fits: impl Fn(&AuthMethod)
     } else {
         Err(AuthenticationFailed("the credential is not one of the client's"))
     }
+}
+
+/// The digest of `secret`, unless it is known to be in strangers' hands.
+fn living(moment: &Moment, secret: &str) -> Result<[u8; 32], AuthenticationFailed> {
+    let digest = sha256(secret.as_bytes());
+    if moment.revocations.is_secret_dead(&digest) {
+        return Err(AuthenticationFailed("the secret was reported as leaked"));
+    }
+    Ok(digest)
 }
 
 fn equals(expected: &SecretDigest, digest: &[u8; 32]) -> bool {

@@ -28,6 +28,14 @@ pub struct Client {
     pub auth: Vec<ClientAuth>,
 }
 
+impl Client {
+    /// Whether the secret with this SHA-256 is one of the client's.
+    pub fn has_secret(&self, digest: &[u8; 32]) -> bool {
+        let is_that = |auth: &ClientAuth| matches!(&auth.method, AuthMethod::SecretBasic(known) | AuthMethod::SecretPost(known) if known.0 == *digest);
+        self.auth.iter().any(is_that)
+    }
+}
+
 /// An `aud` value that means a client, perhaps only in tokens of one issuer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receives {

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::authentic::Authentic;
 use super::claims::Claims;
+use super::digest::chain_entry;
 use super::kind::SubjectToken;
 use super::verified::Verified;
 use crate::oauth::{ClientId, TokenType};
@@ -28,6 +29,17 @@ impl Authentic<SubjectToken> {
             token: self.at(moment, TokenType::AccessToken).ok()?,
             claims: self.claims(),
         })
+    }
+
+    /// The entry by which this token, one of ours or a trusted issuer's, is named in the `chain` of all that came from it,
+    /// whether it is alive or not; [`Key::of_entry`](crate::revocation::Key::of_entry) is what a revocation names it by.
+    pub fn named(&self, moment: &Moment) -> Option<String> {
+        let claims = Claims(self.claims());
+        if self.issuer() == moment.snapshot.issuer {
+            return Some(claims.required_text("jti").ok()?.to_owned());
+        }
+        let jti = claims.text("jti").ok()?.filter(|jti| !jti.is_empty());
+        Some(chain_entry(self.issuer(), jti, self.signing_input()))
     }
 
     /// The `jti` of one of our own tokens and the client that it was issued to, whether it is alive or not (RFC 7009 §2.1).

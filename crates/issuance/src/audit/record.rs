@@ -22,6 +22,8 @@ pub enum Kind {
     Introspection,
     /// Something was ended before its time.
     Revocation,
+    /// A token was reported as leaked.
+    Leak,
     /// A task was opened, or ended.
     Task,
     /// The configuration or the policies changed.
@@ -40,6 +42,7 @@ impl Kind {
             Self::ClientAuth => "client_auth",
             Self::Introspection => "introspection",
             Self::Revocation => "revocation",
+            Self::Leak => "leak",
             Self::Task => "task",
             Self::Config => "config",
             Self::Key => "key",
