@@ -9,6 +9,7 @@ mod explain;
 pub(crate) mod init;
 pub(crate) mod inspect;
 mod key;
+mod leak;
 mod operator;
 pub(crate) mod output;
 mod policy;
@@ -82,6 +83,11 @@ enum Verb {
     },
     /// End tokens before their time, with all that came from them.
     Revoke(revoke::RevokeArgs),
+    /// End a token that was found where it should not be.
+    Leak {
+        #[command(subcommand)]
+        what: leak::LeakVerb,
+    },
     /// List, rotate and retire signing keys.
     Key {
         #[command(subcommand)]
@@ -172,6 +178,7 @@ async fn run(cli: Cli) -> Outcome {
         Verb::Policy { what } => policy::run(what, &paths),
         Verb::Task { what } => task::run(what, &paths).await,
         Verb::Revoke(args) => revoke::run(&args, &paths).await,
+        Verb::Leak { what } => leak::run(what, &paths).await,
         Verb::Key { what } => key::run(what, &paths).await,
         Verb::Operator { what } => operator::run(what, &paths).await,
         Verb::Backup(args) => backup::run(&args, &paths).await,

@@ -69,6 +69,12 @@ pub(crate) async fn post_form(url: &str, form: &[(&str, String)]) -> Result<(u16
     send(url, request).await
 }
 
+/// Posts JSON, as nobody.
+pub(super) async fn post_json(url: &str, body: &Value) -> Result<(u16, Value), Failed> {
+    let request = http()?.post(url).header("content-type", "application/json").body(body.to_string());
+    send(url, request).await
+}
+
 /// Posts nothing, with `token` as a bearer.
 pub(super) async fn post_as_bearer(url: &str, token: &str) -> Result<(u16, Value), Failed> {
     send(url, http()?.post(url).bearer_auth(token)).await

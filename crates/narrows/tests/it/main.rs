@@ -11,6 +11,7 @@ mod every_key;
 mod id_jag;
 mod inspect;
 mod inspected;
+mod leak;
 mod mistakes;
 mod overlay;
 mod policies;

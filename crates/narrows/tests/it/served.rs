@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// One broker; it ends with this value.
 pub(crate) struct Served {
     folder: tempfile::TempDir,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     pub(crate) child: Child,
 }
 
