@@ -1,5 +1,5 @@
 //! The program as people run it, and rules about the code that the compiler does not know.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may panic")]
 
 mod architecture;
 mod attacks;
@@ -12,6 +12,7 @@ mod id_jag;
 mod inspect;
 mod inspected;
 mod leak;
+mod leak_rules;
 mod mistakes;
 mod overlay;
 mod policies;
