@@ -31,7 +31,7 @@ pub struct KeptTask {
     pub created_at: Timestamp,
     /// When it ends by itself.
     pub expires_at: Timestamp,
-    /// What may be redeemed, for whom: the JSON of [`Terms`], which is understood under the configuration of the day.
+    /// What may be redeemed, for whom: the JSON of `Terms`, which is understood under the configuration of the day.
     pub terms: String,
 }
 
