@@ -94,3 +94,31 @@ export async function withIdJag(narrows) {
 export async function withAuthlib(python, narrows, token) {
   await promisify(execFile)(python, [new URL('authlib_client.py', import.meta.url).pathname, narrows.issuer, narrows.folder, JSON.stringify(form(token))]);
 }
+
+// Asks about a token and ends it (RFC 7662, RFC 7009), and asks once more for a signed answer (RFC 9701).
+export async function endsWithOauth4webapi(narrows, token) {
+  const options = { [oauth.allowInsecureRequests]: true };
+  const found = await oauth.discoveryRequest(new URL(narrows.issuer), { algorithm: 'oauth2', ...options });
+  const server = await oauth.processDiscoveryResponse(new URL(narrows.issuer), found);
+  const client = { client_id: 'edge' };
+  const proof = () => oauth.PrivateKeyJwt({ key: narrows.privateKey, kid: narrows.kid });
+  const about = async (more = {}) => {
+    const response = await oauth.introspectionRequest(server, client, proof(), token, { ...options, ...more });
+    return oauth.processIntrospectionResponse(server, client, response, options);
+  };
+  const before = await about();
+  assert.equal(before.active, true);
+  narrow(before, narrows);
+  const signed = { ...client, introspection_signed_response_alg: 'ES256' };
+  const response = await oauth.introspectionRequest(server, signed, proof(), token, { ...options, requestJwtResponse: true });
+  const told = await oauth.processIntrospectionResponse(server, signed, response, options);
+  assert.equal(told.active, true);
+  await oauth.processRevocationResponse(await oauth.revocationRequest(server, client, proof(), token, options));
+  assert.deepEqual(await about(), { active: false });
+}
+
+// The same by clients of Python.
+export async function endsWithPython(python, narrows, library, token) {
+  const script = new URL('ending_clients.py', import.meta.url).pathname;
+  await promisify(execFile)(python, [script, library, narrows.issuer, narrows.folder, token]);
+}

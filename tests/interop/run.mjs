@@ -28,6 +28,12 @@ try {
   await claim('jose verifies the token from our key set', () => clients.withJose(narrows, issued));
   await claim('openid-client discovers, authenticates and exchanges', () => clients.withOpenidClient(narrows, alice));
   await claim('Authlib authenticates, exchanges and validates', () => clients.withAuthlib(python, narrows, alice));
+  await claim('oauth4webapi asks about a token, also for a signed answer, and ends it', () => clients.endsWithOauth4webapi(narrows, issued));
+  for (const library of ['Authlib', 'requests_oauth2client']) {
+    await claim(`${library} asks about a token and ends it`, async () => {
+      await clients.endsWithPython(python, narrows, library, await clients.withOauth4webapi(narrows, alice));
+    });
+  }
   await claim('oauth4webapi and openid-client show an ID-JAG, and each ID-JAG once', () => clients.withIdJag(narrows));
   await claim('a user outside the group is refused by policy', async () => {
     const bob = await provider.token('bob');
