@@ -68,6 +68,7 @@ async fn is_active(narrows: &Installation, client: &str, token: &str) -> bool {
 
 on_both_engines!(
     a_revoked_token_takes_with_it_all_that_came_from_it,
+    what_came_from_a_revoked_token_by_two_hops_is_exchanged_no_more,
     what_cannot_be_put_on_record_is_neither_said_nor_ended,
     a_revocation_that_is_not_understood_is_not_passed_over,
     of_a_store_that_was_set_back_every_revocation_is_read_again,
@@ -94,13 +95,44 @@ async fn a_revoked_token_takes_with_it_all_that_came_from_it(engine: Engine) {
     assert_eq!(
         (refused.status, refused.text("reason")),
         (400, "subject_token_revoked"),
-        "TEX-029: an ancestor was revoked: {:?}",
+        "an ancestor was revoked: {:?}",
         refused.body
     );
     for_orders(&narrows, &outside).await;
     // It is as dead for a broker that starts on the same store.
     let view = narrows.engine.open().await.standing().await.unwrap();
     assert_eq!(view.kills(&line(&[jti(&parent)], &alice())), Some(MarkKind::Jti));
+    narrows.stop().await;
+}
+
+/// TEX-029: an ancestor is looked for along the whole chain, wherever its descendant is shown.
+async fn what_came_from_a_revoked_token_by_two_hops_is_exchanged_no_more(engine: Engine) {
+    let narrows = Installation::on(engine).await;
+    let to_itself = async |token: &str| {
+        let orders = [
+            ("client_id", "orders"),
+            ("client_secret", "orders-secret"),
+            ("audience", "https://orders.internal"),
+            ("subject_token", token),
+        ];
+        narrows.exchange(&orders).await
+    };
+    let root = for_orders(&narrows, &narrows.user_token()).await;
+    let mut last = root.clone();
+    for _ in 0..2 {
+        let reply = to_itself(&last).await;
+        assert_eq!(reply.status, 200, "{:?}", reply.body);
+        reply.text("access_token").clone_into(&mut last);
+    }
+    assert_eq!(onward(&narrows, &last).await.status, 200);
+
+    assert_eq!(narrows.about(REVOKE, "edge", &root).await.status, 200);
+
+    for refused in [onward(&narrows, &last).await, to_itself(&last).await] {
+        assert_eq!((refused.status, refused.text("error")), (400, "invalid_request"));
+        assert_eq!(refused.text("reason"), "subject_token_revoked");
+    }
+    assert!(!is_active(&narrows, "orders", &last).await);
     narrows.stop().await;
 }
 
