@@ -186,7 +186,7 @@ impl Call {
     async fn refuse(mut self, problem: Problem) -> Response {
         let mut problem = problem;
         if let (false, Some(from)) = (self.known, self.record.client_ip)
-            && matches!(problem, Problem::Unauthenticated | Problem::Malformed(_))
+            && problem.is_a_strangers()
             && self.broker.limits().stranger(from, &self.in_force.rates, Instant::now()) == Err(OverLimit)
         {
             problem = Problem::RateLimited;

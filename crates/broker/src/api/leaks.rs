@@ -21,7 +21,7 @@ use super::problem::Problem;
 use crate::broker::Broker;
 use crate::keys::OURS;
 use crate::limits::{Claim, OverLimit, Proof};
-use crate::{evidence, task_end};
+use crate::{evidence, ids, task_end};
 
 /// What was found to be leaked, and can be ended.
 enum Leaked {
@@ -66,7 +66,13 @@ async fn take(call: &mut Call, peer: SocketAddr) -> Result<Response, Problem> {
         call.note("found_in", found_in);
     }
     call.record.decision = Decision::Done;
-    end(call, leaked, peer).await?;
+    let ended = end(call, leaked, peer).await;
+    if ended.is_err() {
+        // What it was to be recorded as may have happened all the same; the refusal is a record of its own.
+        call.record.id = ids::decision();
+        call.record.inputs = Value::Null;
+    }
+    ended?;
     Ok(reply(StatusCode::ACCEPTED, &json!({})))
 }
 

@@ -77,6 +77,14 @@ impl Problem {
         }
     }
 
+    /// Whether it counts against whoever is not known: what such a request costs was spent for nothing.
+    pub(super) fn is_a_strangers(self) -> bool {
+        matches!(
+            self,
+            Self::Unauthenticated | Self::Malformed(_) | Self::TooLarge | Self::IssuerUnavailable
+        )
+    }
+
     /// The stable word.
     pub(crate) fn reason(self) -> &'static str {
         match self {

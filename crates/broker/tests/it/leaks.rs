@@ -219,6 +219,11 @@ async fn what_cannot_be_put_on_record_is_not_taken(engine: Engine) {
         assert_eq!((reply.status, reply.text("reason")), (503, "store_unavailable"), "{each}");
     }
     narrows.engine.run("ALTER TABLE away RENAME TO records").await;
+    let refused = leaks_on_record(&narrows).await;
+    assert!(
+        refused.iter().all(|record| record["decision"] == "deny" && record["inputs"].is_null()),
+        "{refused:?}"
+    );
     assert!(is_active(&narrows, "edge", &token).await);
     assert_eq!(tasks::redeem(&narrows, &task, &[]).await.status, 200);
     assert_eq!(narrows.ask("GET", "/v1/revocations", &operator, None).await.status, 200);
@@ -328,13 +333,18 @@ fn rates(per_address: u32) -> Rates {
 
 /// Reports this until it is refused for the number of reports.
 async fn until_limited(narrows: &Installation, token: &str) {
+    limited_after(narrows, &json!({ "token": token }), 202).await;
+}
+
+/// Sends this, which is answered with `status`, until it is refused for the number of such reports.
+async fn limited_after(narrows: &Installation, body: &Value, status: u16) {
     for _ in 0..300 {
-        let reply = report(narrows, &json!({ "token": token })).await;
+        let reply = report(narrows, body).await;
         if reply.status == 429 {
             assert!(reply.headers.contains_key("retry-after"));
             return;
         }
-        assert_eq!(reply.status, 202);
+        assert_eq!(reply.status, status);
     }
     panic!("it is never refused");
 }
@@ -365,6 +375,24 @@ async fn reports_that_end_nothing_count_and_those_that_end_something_do_not() {
         }
     }
     assert!(refused);
+    narrows.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_no_report_counts_too() {
+    let narrows = Installation::of(Plan {
+        rates: rates(1),
+        corp: Some(KeySource::File("nowhere.json".into())),
+        ..Plan::default()
+    })
+    .await;
+    for (body, status) in [
+        (json!({}), 400),
+        (json!({ "token": "x".repeat(16 * 1024) }), 413),
+        (json!({ "token": narrows.user_token() }), 503),
+    ] {
+        limited_after(&narrows, &body, status).await;
+    }
     narrows.stop().await;
 }
 
