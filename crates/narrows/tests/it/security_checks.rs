@@ -42,5 +42,8 @@ fn every_file_function_and_test_of_the_list_of_checks_exists() {
         assert!(files.iter().any(defined), "no such test: {line}");
         lines += 1;
     }
-    assert!(list.contains(&format!("\n{lines} checks. ")), "the list has {lines} lines, and says another number");
+    assert!(
+        list.contains(&format!("\n{lines} checks. ")),
+        "the list has {lines} lines, and says another number"
+    );
 }

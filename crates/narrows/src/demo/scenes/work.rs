@@ -298,17 +298,25 @@ pub(in crate::demo) async fn ten_minutes(stage: &Stage<'_>) -> Result<Scene, Fai
             format!("{what}: {}", refused(&reply)),
         );
     }
-    // Nobody waits for eleven minutes here: the same with a task of two seconds.
-    let short = stage.opened("support-bot", CRM, of_acme, &[("expires_in", "2")]).await?;
-    let (status, reply) = stage.redeem("support-bot", &short, CRM, account("acme-1", "acme")).await?;
-    let held = text(&reply, "access_token");
-    scene.step("minute eleven, with two seconds for the ten minutes:");
+    // Nobody waits for eleven minutes here: the same with a task of seconds, as many as this machine needs to redeem it once.
+    let (mut short, mut held) = (task, String::new());
+    for seconds in ["2", "4", "8"] {
+        short = stage.opened("support-bot", CRM, of_acme.clone(), &[("expires_in", seconds)]).await?;
+        held = text(
+            &stage.redeem("support-bot", &short, CRM, account("acme-1", "acme")).await?.1,
+            "access_token",
+        );
+        if !held.is_empty() {
+            break;
+        }
+    }
+    scene.step("minute eleven, with seconds for the ten minutes:");
     wait_for("the end of the task", || async {
         let asked = stage.redeem("support-bot", &short, CRM, account("acme-1", "acme")).await;
         asked.is_ok_and(|(_, reply)| text(&reply, "reason") == "task_expired")
     })
     .await?;
-    let dead = status == 200 && !stage.is_alive("support-bot", &held).await?;
+    let dead = !held.is_empty() && !stage.is_alive("support-bot", &held).await?;
     scene.must(dead, "task_expired, and no token of the task has outlived it");
     Ok(scene)
 }
