@@ -203,8 +203,10 @@ impl Held<'_> {
 /// The view again, right before the commit: for what ended meanwhile nothing is issued.
 fn ended(broker: &Broker, client: &AuthenticatedClient<'_>, held: Option<&Held<'_>>, record: &Record) -> Result<(), Reason> {
     let view = broker.view();
+    let disabled = record.subject.as_ref().is_some_and(|subject| view.is_subject_disabled(subject));
     match held.and_then(|held| view.kills(&held.line())) {
         Some(MarkKind::Task) if matches!(held, Some(Held::Task(..))) => return Err(Reason::TaskCancelled),
+        _ if disabled => return Err(Reason::SubjectDisabled),
         Some(_) => return Err(Reason::SubjectTokenRevoked),
         None => {}
     }
@@ -213,9 +215,6 @@ fn ended(broker: &Broker, client: &AuthenticatedClient<'_>, held: Option<&Held<'
     }
     if view.is_client_disabled(client.id()) {
         return Err(Reason::ClientAuthenticationFailed);
-    }
-    if record.subject.as_ref().is_some_and(|subject| view.is_subject_disabled(subject)) {
-        return Err(Reason::SubjectDisabled);
     }
     Ok(())
 }

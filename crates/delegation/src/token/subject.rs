@@ -135,13 +135,13 @@ impl SubjectEvidence {
     }
 }
 
-/// Revocation and standing win over a token that holds.
+/// Revocation and standing win over a token that holds. Standing comes first: of a subject whom nobody may act for, a newer token
+/// would be no better.
 pub(super) fn refuse_ended(evidence: &SubjectEvidence, moment: &Moment) -> Result<(), TokenError> {
-    refuse_revoked(&evidence.line(), moment)?;
     if moment.revocations.is_subject_disabled(&evidence.subject) {
         return Err(TokenError::SubjectDisabled);
     }
-    Ok(())
+    refuse_revoked(&evidence.line(), moment)
 }
 
 /// What an actor token is evidence of.

@@ -148,15 +148,13 @@ impl KeptTask {
             attempt: None,
             moment: PhantomData,
         };
+        let disabled = moment.revocations.is_subject_disabled(&task.evidence.subject);
         match moment.revocations.kills(&task.line()) {
-            Some(MarkKind::Task) => return Err(Reason::TaskCancelled),
-            Some(_) => return Err(Reason::SubjectTokenRevoked),
-            None => {}
+            Some(MarkKind::Task) => Err(Reason::TaskCancelled),
+            _ if disabled => Err(Reason::SubjectDisabled),
+            Some(_) => Err(Reason::SubjectTokenRevoked),
+            None => Ok(task),
         }
-        if moment.revocations.is_subject_disabled(&task.evidence.subject) {
-            return Err(Reason::SubjectDisabled);
-        }
-        Ok(task)
     }
 
     /// The task as what a token is made from.
