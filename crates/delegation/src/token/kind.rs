@@ -28,12 +28,16 @@ pub enum WorkloadAssertion {}
 /// to this broker, for one of its clients.
 #[derive(Debug)]
 pub enum IdJag {}
+/// A security event token (RFC 8417): what a trusted issuer tells of one of its own subjects.
+#[derive(Debug)]
+pub enum SecurityEvent {}
 
 impl sealed::Sealed for SubjectToken {}
 impl sealed::Sealed for ActorToken {}
 impl sealed::Sealed for ClientAssertion {}
 impl sealed::Sealed for WorkloadAssertion {}
 impl sealed::Sealed for IdJag {}
+impl sealed::Sealed for SecurityEvent {}
 
 impl TokenKind for SubjectToken {
     const TYP: &'static [&'static str] = &["at+jwt", "jwt", ""];
@@ -58,4 +62,9 @@ impl TokenKind for WorkloadAssertion {
 impl TokenKind for IdJag {
     const TYP: &'static [&'static str] = &["oauth-id-jag+jwt"];
     const REQUIRED: &'static [&'static str] = &["iss", "sub", "aud", "client_id", "jti", "exp", "iat"];
+}
+
+impl TokenKind for SecurityEvent {
+    const TYP: &'static [&'static str] = &["secevent+jwt"];
+    const REQUIRED: &'static [&'static str] = &["iss", "aud", "iat", "jti", "events"];
 }
