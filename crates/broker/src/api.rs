@@ -6,6 +6,7 @@
 mod call;
 mod caller;
 mod decisions;
+mod events;
 mod feed;
 mod leaks;
 mod openapi;
@@ -34,6 +35,7 @@ fn endpoints() -> Vec<(&'static str, &'static str, MethodRouter<Arc<Broker>>)> {
         ("GET", "/revocations", get(revocations::list)),
         ("GET", "/revocations/stream", get(feed::stream)),
         ("POST", "/leaks", post(leaks::report)),
+        ("POST", "/events", post(events::receive)),
         ("GET", "/decisions/{id}", get(decisions::show)),
         ("GET", "/subjects", get(subjects::list)),
         ("POST", "/subjects/{issuer}/{sub}/disable", post(subjects::disable)),

@@ -54,7 +54,7 @@ impl Shown {
 pub(crate) fn give_up_last(uses: &mut Vec<Use>) -> Reason {
     match uses.pop().map(|last| last.kind) {
         Some(UseKind::IdJag) => Reason::SubjectTokenInvalid,
-        Some(UseKind::ClientAssertion) | None => Reason::ClientAuthenticationFailed,
+        Some(UseKind::ClientAssertion | UseKind::SecurityEvent) | None => Reason::ClientAuthenticationFailed,
     }
 }
 

@@ -9,6 +9,7 @@ mod migrations;
 mod operators;
 mod restore;
 mod revocations;
+mod signals;
 mod standing;
 mod statement;
 mod tables;
@@ -20,6 +21,7 @@ pub(crate) use engine::{Connection, Purpose, Row, Transaction as StoreTransactio
 pub(crate) use operators::OperatorsByToken;
 pub use restore::{Existing, RestoreError, verify};
 pub(crate) use revocations::{Placed, insert as insert_revocation};
+pub(crate) use signals::Signalled;
 pub use standing::{Party, Standing, SubjectName, SubjectStanding};
 pub(crate) use statement::{Statement, Value, sql};
 

@@ -74,6 +74,8 @@ pub enum UseKind {
     ClientAssertion,
     /// The `jti` of an ID-JAG.
     IdJag,
+    /// The `jti` of a security event.
+    SecurityEvent,
 }
 
 impl UseKind {
@@ -82,6 +84,7 @@ impl UseKind {
         match self {
             Self::ClientAssertion => "client_assertion",
             Self::IdJag => "id_jag",
+            Self::SecurityEvent => "security_event",
         }
     }
 }

@@ -18,7 +18,7 @@ type Key<'e> = (&'static str, Cow<'e, str>, Cow<'e, str>);
 /// by an entry before it. Of an entry that lost nothing is taken.
 ///
 /// Found by what an insert did, never by an error, so that one loser leaves the others alone.
-pub(super) async fn take(transaction: &mut StoreTransaction<'_>, entries: &[Entry]) -> Result<Vec<Option<CommitError>>, sqlx::Error> {
+pub(crate) async fn take(transaction: &mut StoreTransaction<'_>, entries: &[Entry]) -> Result<Vec<Option<CommitError>>, sqlx::Error> {
     // 1. Every key once, in one global order, to be forgotten when the last that asks for it may.
     let mut asked = BTreeMap::<Key<'_>, i64>::new();
     for key in entries.iter().flat_map(|entry| &entry.uses) {

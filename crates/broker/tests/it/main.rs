@@ -36,6 +36,7 @@ mod revoke;
 mod rotation;
 mod same_kid;
 mod second_look;
+mod signals;
 mod store;
 mod subjects;
 mod tasks;

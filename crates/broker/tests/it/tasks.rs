@@ -33,7 +33,7 @@ pub(crate) fn rules() -> String {
 }
 
 /// An installation whose edge opens tasks, for itself or for `orders`.
-async fn installation(engine: Engine) -> Installation {
+pub(crate) async fn installation(engine: Engine) -> Installation {
     Installation::of(Plan {
         engine,
         rules: rules(),
