@@ -60,6 +60,7 @@ type Expected = (u16, &'static str, &'static str);
 const SUBJECT: Expected = (400, "invalid_request", "subject_token_invalid");
 const ACTOR: Expected = (400, "invalid_request", "actor_token_invalid");
 const CLIENT: Expected = (401, "invalid_client", "client_authentication_failed");
+const EVENT: Expected = (400, "invalid_request", "");
 const GRANT: Expected = (400, "invalid_grant", "subject_token_invalid");
 
 /// Where a token is shown.
@@ -72,9 +73,10 @@ enum Place {
     PrivateKeyJwt,
     WorkloadJwt,
     Grant,
+    Event,
 }
 
-const PLACES: [Place; 7] = [
+const PLACES: [Place; 8] = [
     Place::AccessToken,
     Place::IdToken,
     Place::Jwt,
@@ -82,6 +84,7 @@ const PLACES: [Place; 7] = [
     Place::PrivateKeyJwt,
     Place::WorkloadJwt,
     Place::Grant,
+    Place::Event,
 ];
 
 impl Place {
@@ -92,7 +95,13 @@ impl Place {
             Self::Actor => ACTOR,
             Self::PrivateKeyJwt | Self::WorkloadJwt => CLIENT,
             Self::Grant => GRANT,
+            Self::Event => EVENT,
         }
+    }
+
+    /// How it answers what it takes.
+    fn taken(self) -> Expected {
+        (if self == Self::Event { 202 } else { 200 }, "", "")
     }
 
     /// Whether it takes the kind with this `typ`.
@@ -101,6 +110,7 @@ impl Place {
             Self::AccessToken | Self::Jwt | Self::Actor => typ == "at+jwt",
             Self::PrivateKeyJwt => typ == "client-authentication+jwt",
             Self::Grant => typ == "oauth-id-jag+jwt",
+            Self::Event => typ == "secevent+jwt",
             // What these take has `JWT` or no `typ`.
             Self::IdToken | Self::WorkloadJwt => false,
         }
@@ -142,7 +152,7 @@ impl Matrix {
     /// Whose key is trusted at `place`.
     fn key(&self, place: Place) -> &FakeIssuer {
         match place {
-            Place::AccessToken | Place::IdToken | Place::Jwt | Place::Grant => &self.narrows.issuer,
+            Place::AccessToken | Place::IdToken | Place::Jwt | Place::Grant | Place::Event => &self.narrows.issuer,
             Place::Actor | Place::WorkloadJwt => &self.cluster,
             Place::PrivateKeyJwt => &self.narrows.edge,
         }
@@ -153,10 +163,17 @@ impl Matrix {
         let ours = &self.narrows.url;
         let (iss, sub, aud) = match place {
             Place::AccessToken | Place::IdToken | Place::Jwt => (CORP, "alice", EDGE_AUDIENCE),
-            Place::Grant => (CORP, "alice", ours.as_str()),
+            Place::Grant | Place::Event => (CORP, "alice", ours.as_str()),
             Place::Actor | Place::WorkloadJwt => (CLUSTER, WORKLOAD, ours.as_str()),
             Place::PrivateKeyJwt => ("edge", "edge", ours.as_str()),
         };
+        if place == Place::Event {
+            // An event says less than a token, and of nobody else in this matrix: it must not end what others show.
+            let subject = json!({ "format": "iss_sub", "iss": CORP, "sub": "bob" });
+            let events = json!({ "https://schemas.openid.net/secevent/caep/event-type/session-revoked": {} });
+            let jti = uuid::Uuid::now_v7().to_string();
+            return json!({ "iss": iss, "aud": aud, "iat": seconds() - 5, "jti": jti, "sub_id": subject, "events": events });
+        }
         json!({
             "iss": iss, "sub": sub, "aud": aud, "iat": seconds() - 5, "exp": seconds() + 200, "jti": uuid::Uuid::now_v7().to_string(),
             "client_id": "edge", "scope": "tickets.full profile", "groups": ["support"],
@@ -164,6 +181,14 @@ impl Matrix {
     }
 
     async fn show(&self, place: Place, token: &str) -> Reply {
+        if place == Place::Event {
+            let mut reply = self.narrows.post_to("/v1/events", token, &[("content-type", "application/secevent+jwt")]).await;
+            // RFC 8935 has another name for it.
+            if let Some(err) = reply.body.get("err").cloned() {
+                reply.body["error"] = err;
+            }
+            return reply;
+        }
         let mut form = self.narrows.form();
         let mut put = |name: &str, value: &str| drop(form.insert(name.to_owned(), value.to_owned()));
         match place {
@@ -191,6 +216,7 @@ impl Matrix {
                 put("subject_token_type", "");
                 put("assertion", token);
             }
+            Place::Event => {}
         }
         self.narrows.post(&encode(&form.into_iter().collect::<Vec<_>>()), &[]).await
     }
@@ -210,7 +236,7 @@ async fn every_kind_is_refused_wherever_another_is_expected() {
             for spelled in &spellings {
                 let token = matrix.key(place).sign(spelled, &matrix.claims(place));
                 let reply = matrix.show(place, &token).await;
-                let expected = if place.takes(typ) { (200, "", "") } else { place.refusal() };
+                let expected = if place.takes(typ) { place.taken() } else { place.refusal() };
                 assert_eq!(outcome(&reply), expected, "{spelled} at {place:?}");
             }
             if !place.takes(typ) {
@@ -253,6 +279,7 @@ async fn kinds_without_a_typ_of_their_own_are_told_apart_by_what_they_say() {
         (Place::Actor, (400, "invalid_request", "actor_token_not_for_client"), TAKEN),
         (Place::WorkloadJwt, CLIENT, TAKEN),
         (Place::Grant, GRANT, GRANT),
+        (Place::Event, EVENT, EVENT),
     ] {
         assert_eq!(
             outcome(&matrix.show(place, &id_token(place)).await),
@@ -365,6 +392,15 @@ async fn of_what_our_own_key_signs_an_access_token_alone_is_a_token() {
             let reply = matrix.show(place, &key.sign(typ, &claims).await).await;
             assert_eq!(outcome(&reply), place.refusal(), "{typ} at {place:?}");
         }
+        let mut event = matrix.claims(Place::Event);
+        event["iss"] = json!(narrows.url);
+        let err = if typ == "secevent+jwt" {
+            "invalid_issuer"
+        } else {
+            "invalid_request"
+        };
+        let reply = matrix.show(Place::Event, &key.sign(typ, &event).await).await;
+        assert_eq!(outcome(&reply), (400, err, ""), "{typ} as an event");
     }
     matrix.narrows.stop().await;
 }
