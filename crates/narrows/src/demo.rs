@@ -133,6 +133,8 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode, Failure> {
     played.push(scenes::work::agent(&stage).await);
     played.push(scenes::work::deployment(&stage).await);
     played.push(scenes::work::ten_minutes(&stage).await);
+    played.push(scenes::leaks::pasted_token(&stage).await);
+    played.push(scenes::leaks::long_lived_token(&stage).await);
     let mut all = true;
     let mut rows = Vec::new();
     let mut told = Vec::new();

@@ -1,5 +1,6 @@
 //! The scenes: what was asked, what was decided and why.
 
+pub(super) mod leaks;
 pub(super) mod work;
 
 use std::path::PathBuf;

@@ -1,7 +1,10 @@
 //! Scenes of work that ends: in a queue, by an agent, in a deployment, for ten minutes.
 
+use std::process::Stdio;
+
 use delegation::oauth::{GrantType, TokenType};
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 use super::{Scene, Stage, claims, show, text};
@@ -59,7 +62,7 @@ impl Stage<'_> {
 
     /// Disables or enables alice, and waits until the broker knows.
     async fn standing(&self, verb: &str) -> Result<(), Failure> {
-        self.narrows(&["subject", verb, "corp|alice"], None).await?;
+        self.narrows(&["subject", verb, "corp|alice"], None, None).await?;
         wait_for("the change of standing", || async {
             let alice = self.provider.token("alice").await.unwrap_or_default();
             let order = json!({ "type": "order", "actions": ["read"], "identifier": "7" });
@@ -69,18 +72,28 @@ impl Stage<'_> {
         .await
     }
 
-    /// Runs this very program on the demo's configuration.
-    async fn narrows(&self, arguments: &[&str], token: Option<&str>) -> Result<(Option<i32>, String), Failure> {
+    /// Runs this very program on the demo's configuration, with a token in its environment or on its standard input.
+    pub(super) async fn narrows(
+        &self,
+        arguments: &[&str],
+        token: Option<&str>,
+        input: Option<&str>,
+    ) -> Result<(Option<i32>, String), Failure> {
         let mut command = Command::new(std::env::current_exe()?);
         command
             .arg("--config")
             .arg(self.folder.join("narrows.toml"))
             .args(arguments)
             .current_dir(&self.folder);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
         if let Some(token) = token {
             command.env("NARROWS_TOKEN", token);
         }
-        let ran = command.output().await?;
+        let mut child = command.spawn()?;
+        if let Some(mut stdin) = child.stdin.take() {
+            stdin.write_all(input.unwrap_or_default().as_bytes()).await?;
+        }
+        let ran = child.wait_with_output().await?;
         Ok((ran.status.code(), String::from_utf8_lossy(&ran.stdout).into_owned()))
     }
 }
@@ -152,7 +165,7 @@ pub(in crate::demo) async fn queued_work(stage: &Stage<'_>) -> Result<Scene, Fai
         format!("the policy is another one: {}", refused(&reply)),
     );
     stage.change_policy(None).await?;
-    let (code, _) = stage.narrows(&["task", "cancel", &cancelled.id], None).await?;
+    let (code, _) = stage.narrows(&["task", "cancel", &cancelled.id], None, None).await?;
     let (_, reply) = run(&cancelled).await?;
     scene.must(
         code == Some(0) && text(&reply, "reason") == "task_cancelled",
@@ -251,7 +264,7 @@ pub(in crate::demo) async fn deployment(stage: &Stage<'_>) -> Result<Scene, Fail
         "sh",
         "deploy.sh",
     ];
-    let (code, _) = stage.narrows(&run, Some(&alice)).await?;
+    let (code, _) = stage.narrows(&run, Some(&alice), None).await?;
     scene.step("the stage runs ./deploy.sh in a task that gives one token, for the secret db-prod");
     let said = |name: &str| std::fs::read_to_string(stage.folder.join(name)).unwrap_or_default();
     let (other, first, second) = (said("other"), said("first").trim().to_owned(), said("second"));
