@@ -26,6 +26,8 @@ use crate::limits::{Claim, OverLimit, Proof};
 use crate::store::{Signalled, SubjectName};
 use crate::{endpoint, ids};
 
+/// The door, by which refusals are counted.
+const ASKED: &str = "POST /v1/events";
 /// The largest body, which is one token.
 const LARGEST: usize = 16 * 1024;
 
@@ -126,6 +128,7 @@ async fn take(
     let mut again = record.clone();
     again.decision = Decision::Done;
     "seen_before".clone_into(&mut again.reason);
+    again.inputs = json!({ "asked": ASKED });
     broker.record_stranger(again).await.map(drop).map_err(|_| Problem::StoreUnavailable.into())
 }
 
@@ -211,9 +214,12 @@ async fn refuse(broker: &Broker, in_force: &InForce, peer: SocketAddr, refused: 
     match &refused {
         Refused::Code(code, why) => {
             (*code).clone_into(&mut record.reason);
-            record.inputs = json!({ "why": why });
+            record.inputs = json!({ "asked": ASKED, "why": why });
         }
-        Refused::Problem(problem) => problem.reason().clone_into(&mut record.reason),
+        Refused::Problem(problem) => {
+            problem.reason().clone_into(&mut record.reason);
+            record.inputs = json!({ "asked": ASKED });
+        }
     }
     match (broker.record_stranger(record).await, refused) {
         (Err(_), _) => Problem::StoreUnavailable.reply(None),

@@ -36,15 +36,18 @@ async fn installation(engine: Engine) -> Installation {
 
 /// The claims of an event of corp's about alice, with these changes; null takes a claim away.
 fn claims(narrows: &Installation, name: &str, payload: Value, changes: Value) -> Value {
+    let events = serde_json::Map::from_iter([(name.to_owned(), payload)]);
     let mut claims = json!({
         "iss": CORP, "aud": narrows.url, "iat": narrows.clock.now().seconds(), "jti": uuid::Uuid::now_v7().to_string(),
         "sub_id": { "format": "iss_sub", "iss": CORP, "sub": "alice" },
-        "events": { name: payload },
+        "events": events,
     });
-    for (member, value) in changes.as_object().unwrap() {
-        claims[member] = value.clone();
-    }
-    claims.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+    let Value::Object(changes) = changes else {
+        panic!("changes are an object")
+    };
+    let members = claims.as_object_mut().unwrap();
+    members.extend(changes);
+    members.retain(|_, value| !value.is_null());
     claims
 }
 
