@@ -31,6 +31,7 @@ async fn its_holder_and_its_audience_see_all_that_a_living_token_says() {
     narrows.stop().await;
 }
 
+/// INT-002, INT-004: whatever it is that is not alive or not the caller's, the answer is the same, signed or not.
 #[tokio::test]
 async fn of_everything_else_nothing_is_said_but_that_it_is_not_active() {
     let narrows = Installation::start().await;
@@ -47,10 +48,21 @@ async fn of_everything_else_nothing_is_said_but_that_it_is_not_active() {
     for (what, client, token) in cases {
         let seen = narrows.about(INTROSPECT, client, token).await;
         assert_eq!((seen.status, seen.body), (200, json!({ "active": false })), "{what}");
+        let form = [
+            ("client_id", client),
+            ("client_secret", &format!("{client}-secret")),
+            ("token", token),
+        ];
+        let form: Vec<_> = form.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let accept = [("accept", "application/token-introspection+jwt")];
+        let (_, jwt) = narrows.post_for_text(INTROSPECT, &encode(&form), &accept).await;
+        let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(jwt.split('.').nth(1).unwrap()).unwrap()).unwrap();
+        assert_eq!(claims["token_introspection"], json!({ "active": false }), "{what}");
     }
     narrows.stop().await;
 }
 
+/// INT-001.
 #[tokio::test]
 async fn a_stranger_and_a_request_without_a_token_are_refused() {
     let narrows = Installation::start().await;
@@ -117,5 +129,29 @@ async fn an_assertion_is_used_up_by_the_question_and_the_question_is_on_record()
         (asked[0]["decision"].as_str(), asked[0]["client"].as_str()),
         (Some("allow"), Some("edge"))
     );
+    narrows.stop().await;
+}
+
+/// INT-014: a hint says where to look first, and we have one place.
+#[tokio::test]
+async fn a_hint_of_the_kind_of_token_changes_nothing() {
+    let narrows = Installation::start().await;
+    for hint in ["access_token", "refresh_token", "no-such-kind"] {
+        let token = token(&narrows).await;
+        let form = |path: &'static str| {
+            let pairs = [
+                ("client_id", "edge"),
+                ("client_secret", "edge-secret"),
+                ("token", token.as_str()),
+                ("token_type_hint", hint),
+            ];
+            let pairs: Vec<_> = pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+            (path, encode(&pairs))
+        };
+        let ask = async |(path, form): (&str, String)| narrows.post_to(path, &form, &[]).await;
+        assert_eq!(ask(form(INTROSPECT)).await.body["active"], json!(true), "{hint}");
+        assert_eq!(ask(form("/oauth2/revoke")).await.status, 200, "{hint}");
+        assert_eq!(ask(form(INTROSPECT)).await.body, json!({ "active": false }), "{hint}");
+    }
     narrows.stop().await;
 }

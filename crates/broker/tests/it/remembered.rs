@@ -48,6 +48,7 @@ async fn a_token_of_a_key_that_was_rotated_out_is_not_remembered() {
     narrows.stop().await;
 }
 
+/// INT-008: what is remembered of a token is its signature; its times are read each time.
 #[tokio::test]
 async fn a_remembered_token_is_still_asked_about_standing_times_and_issuer() {
     let narrows = Installation::start().await;

@@ -74,7 +74,7 @@ on_both_engines!(
     of_a_store_that_was_set_back_every_revocation_is_read_again,
 );
 
-/// INT, TEX-028: what came from a revoked token is dead with it; its ancestors and siblings live.
+/// INT-017, TEX-028: what came from a revoked token is dead with it; its ancestors and siblings live.
 async fn a_revoked_token_takes_with_it_all_that_came_from_it(engine: Engine) {
     let narrows = Installation::on(engine).await;
     let outside = narrows.user_token();
@@ -192,6 +192,7 @@ async fn a_revocation_needs_no_fresh_view() {
     narrows.stop().await;
 }
 
+/// INT-013.
 #[tokio::test]
 async fn only_the_client_that_a_token_was_issued_to_may_revoke_it() {
     let narrows = Installation::start().await;
@@ -226,6 +227,7 @@ async fn what_is_not_known_is_answered_like_what_was_ended() {
     narrows.stop().await;
 }
 
+/// INT-011.
 async fn what_cannot_be_put_on_record_is_neither_said_nor_ended(engine: Engine) {
     let narrows = Installation::on(engine).await;
     let token = for_orders(&narrows, &narrows.user_token()).await;
@@ -271,6 +273,7 @@ async fn a_revocation_that_is_not_understood_is_not_passed_over(engine: Engine) 
     }
 }
 
+/// STO-020.
 async fn of_a_store_that_was_set_back_every_revocation_is_read_again(engine: Engine) {
     let store = with_one_revoked(&engine, "before").await;
     // Another one has its place now.

@@ -86,6 +86,7 @@ async fn reasons(narrows: &Installation) -> Vec<String> {
     signals.map(|record| record["reason"].as_str().unwrap().to_owned()).collect()
 }
 
+/// TEX-031: a session that ended at the provider is no evidence any more.
 async fn what_a_signal_says_is_in_force_with_its_answer_and_on_record(engine: Engine) {
     let clock = Clock::standing(Timestamp::from_seconds(seconds()));
     let narrows = Installation::of(Plan {

@@ -96,6 +96,7 @@ on_both_engines!(
     an_attempt_has_one_place_however_often_it_is_delivered,
     what_ends_a_task_ends_its_tokens,
     of_many_redemptions_at_once_one_wins,
+    a_task_ends_in_one_way,
 );
 
 async fn a_task_is_opened_and_redeemed(engine: Engine) {
@@ -213,6 +214,7 @@ async fn an_attempt_keeps_its_place_for_the_life_of_its_first_token() {
     narrows.stop().await;
 }
 
+/// INT-016 for tasks.
 async fn what_ends_a_task_ends_its_tokens(engine: Engine) {
     let narrows = installation(engine).await;
     let (token, id) = opened(&narrows, &[]).await;
@@ -265,6 +267,7 @@ async fn of_many_redemptions_at_once_one_wins(engine: Engine) {
     Arc::into_inner(narrows).unwrap().stop().await;
 }
 
+/// APR-011: the token of a task is worth nothing to another client; the contract's reason is `subject_token_not_for_client`.
 #[tokio::test]
 async fn a_task_is_for_its_actor_and_its_payload() {
     let narrows = installation(Engine::sqlite()).await;
@@ -373,6 +376,7 @@ async fn who_may_open_a_task_and_for_whom() {
     narrows.stop().await;
 }
 
+/// APR-004 for deferred work.
 #[tokio::test]
 async fn policy_decides_about_tasks_and_is_asked_again_at_each_redemption() {
     let narrows = installation(Engine::sqlite()).await;
@@ -411,6 +415,7 @@ async fn policy_decides_about_tasks_and_is_asked_again_at_each_redemption() {
     narrows.stop().await;
 }
 
+/// APR-013: a queue holds no token; one is made when the work runs, with its own life.
 #[tokio::test]
 async fn a_task_ends_with_what_it_came_from_unless_it_is_for_later() {
     let narrows = installation(Engine::sqlite()).await;
@@ -516,6 +521,7 @@ async fn whoever_holds_the_token_of_a_task_says_when_its_work_is_done() {
     narrows.stop().await;
 }
 
+/// APR-010: an id that nobody knows and one of another's are answered alike, and no id opens anything.
 #[tokio::test]
 async fn tasks_are_listed_shown_and_cancelled_by_those_who_may() {
     let narrows = Installation::of(Plan {
@@ -578,4 +584,36 @@ async fn tasks_are_listed_shown_and_cancelled_by_those_who_may() {
     let shown = narrows.ask("GET", &format!("/v1/tasks/{second}"), &auditor, None).await.body;
     assert_eq!(shown["status"], "revoked");
     narrows.stop().await;
+}
+
+/// APR-014: it is completed by whoever holds it and cancelled by its creator at once, over and over: one of the two is what
+/// happened, both are on record, and nobody gets a token after.
+async fn a_task_ends_in_one_way(engine: Engine) {
+    let narrows = Arc::new(installation(engine).await);
+    let mut seen = std::collections::BTreeSet::new();
+    for round in 0..24 {
+        let (token, id) = opened(&narrows, &[]).await;
+        let complete = {
+            let (narrows, token, path) = (Arc::clone(&narrows), token.clone(), format!("/v1/tasks/{id}/complete"));
+            tokio::spawn(async move { narrows.ask("POST", &path, &token, None).await.status })
+        };
+        let cancel = {
+            let (narrows, token) = (Arc::clone(&narrows), token.clone());
+            tokio::spawn(async move { narrows.about(REVOKE, "edge", &token).await.status })
+        };
+        let (completed, cancelled) = (complete.await.unwrap(), cancel.await.unwrap());
+        let kept = narrows.engine.open().await.task(&id).await.unwrap().unwrap();
+        let (status, reason) = match kept.status {
+            Status::Completed => (200, "task_completed"),
+            Status::Cancelled => (409, "task_cancelled"),
+            Status::Open => panic!("round {round}: it goes on"),
+        };
+        assert_eq!((completed, cancelled), (status, 200), "round {round}: {reason}");
+        assert_eq!(outcome(&redeem(&narrows, &token, &[]).await), (400, reason), "round {round}");
+        seen.insert(reason);
+    }
+    let records = narrows.records().await;
+    let ends = records.iter().filter(|record| record["kind"] == "task" && record["decision"] == "done").count();
+    assert_eq!(ends, 48, "{seen:?}");
+    Arc::into_inner(narrows).unwrap().stop().await;
 }

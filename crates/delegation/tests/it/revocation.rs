@@ -185,6 +185,7 @@ fn what_is_added_is_seen_by_a_view_that_was_there_before() {
     assert_eq!(view.kills(&line), Some(MarkKind::Jti));
 }
 
+/// INT-019: nothing is left out, however much is added.
 #[test]
 fn the_set_holds_what_a_plain_set_would_and_forgets_only_what_is_past() {
     let subject = alice();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::run::root;
 
-const GROUPS: [&str; 10] = ["JWS", "CLM", "TEX", "CLI", "RAR", "SSRF", "DOS", "CON", "SUP", "STO"];
+const GROUPS: [&str; 12] = ["JWS", "CLM", "TEX", "CLI", "RAR", "SSRF", "DOS", "CON", "SUP", "STO", "INT", "APR"];
 
 /// Whatever looks like the name of an attack in `text`.
 fn names(text: &str) -> BTreeSet<String> {
