@@ -3,7 +3,9 @@
 pub(crate) mod addressed;
 pub(crate) mod asked;
 pub(crate) mod ceiling;
+mod kept;
 mod lifetime;
+mod uses;
 
 use delegation::authority::{Authority, atoms};
 use delegation::chain::{Actor, ActorChain};
@@ -13,12 +15,16 @@ use delegation::oauth::{AskedPart, AudienceId, ClientId, Reason};
 use delegation::registry::{AuthenticatedClient, Moment};
 use delegation::revocation::Line;
 use delegation::time::Timestamp;
-use delegation::token::{ActorToken, GrantEvidence, IdJag, SubjectEvidence, SubjectToken, Verified};
+use delegation::token::{ActorToken, IdJag, SubjectEvidence, SubjectToken, Verified};
 use serde_json::Value;
 
-use crate::audit::{Entry, Record, Transaction, Use, UseKind};
+use crate::audit::{Entry, Record, Transaction, Use};
 use crate::policy::{ClientFacts, Inquiry, Proposal, Question, SubjectFacts, TaskFacts};
-use crate::task::{KeptTask, OpenTask, Slot, TaskChange};
+use crate::task::{OpenTask, Slot, TaskChange};
+
+pub use kept::Kept;
+pub(crate) use kept::transaction;
+pub use uses::{uses, uses_by_grant};
 
 /// No more questions than this are put to policy for one exchange.
 pub(crate) const MOST_QUESTIONS: usize = 64;
@@ -384,29 +390,6 @@ impl Proposal for Exchange {
     }
 }
 
-/// What is kept of one of our own tokens, beside what it says itself.
-#[derive(Clone, Debug, Default)]
-pub struct Kept {
-    /// Its transaction.
-    pub transaction: Option<Transaction>,
-    /// Its task, if it hangs from one.
-    pub task: Option<KeptTask>,
-}
-
-impl Kept {
-    /// What policy may read of the task that `subject` hangs from. One that cannot be read, or is over, is no task's token.
-    fn task_of(&self, subject: &SubjectEvidence, moment: &Moment) -> Result<Option<TaskFacts>, Reason> {
-        match (&subject.task, &self.task) {
-            (None, _) => Ok(None),
-            (Some(id), Some(task)) if *id == task.id => match task.over(moment.now) {
-                Some(_) => Err(Reason::SubjectTokenRevoked),
-                None => task.facts(moment.now).map(Some).ok_or(Reason::StoreUnavailable),
-            },
-            (Some(_), _) => Err(Reason::StoreUnavailable),
-        }
-    }
-}
-
 /// Evidence that a client may show, whichever way it came.
 struct Evidence<'e> {
     subject: &'e SubjectEvidence,
@@ -419,37 +402,6 @@ struct Evidence<'e> {
     uses: Vec<Use>,
 }
 
-/// What was read of the subject when the transaction began, and whether it begins now.
-pub(crate) fn transaction(
-    moment: &Moment,
-    subject: &SubjectEvidence,
-    kept: Option<&Transaction>,
-    txn: String,
-) -> Result<(Transaction, bool), Reason> {
-    match (&subject.facts, kept) {
-        (Some(facts), _) => Ok((
-            Transaction {
-                txn,
-                subject: subject.subject.clone(),
-                kind: facts.kind,
-                attributes: facts.attributes.clone(),
-                requested_by: facts.requested_by.clone(),
-                began: moment.now,
-                forget_at: subject.exp,
-            },
-            true,
-        )),
-        (None, Some(kept)) if kept.subject == subject.subject => Ok((kept.clone(), false)),
-        (None, _) => Err(Reason::StoreUnavailable),
-    }
-}
-
-/// The clients of this broker among those that acted before, newest first.
-pub(crate) fn clients_of(moment: &Moment, act: Option<&ActorChain>) -> Vec<ClientId> {
-    let ours = |actor: &Actor| (actor.iss == moment.snapshot.issuer).then(|| ClientId::parse(&actor.sub).ok()).flatten();
-    act.into_iter().flat_map(ActorChain::iter).filter_map(ours).collect()
-}
-
 /// Puts on record what the evidence says, so that a refusal says it too.
 pub(crate) fn note(subject: &SubjectEvidence, record: &mut Record) {
     record.subject = Some(subject.subject.clone());
@@ -457,52 +409,6 @@ pub(crate) fn note(subject: &SubjectEvidence, record: &mut Record) {
     record.txn = subject.txn.clone();
     record.task = subject.task.clone();
     record.chain = subject.chain.clone();
-}
-
-/// How long past its expiry a use is remembered.
-const KEPT_PAST: std::time::Duration = std::time::Duration::from_secs(60);
-
-/// What a decision about a request of `client` by `grant` uses up, whichever way it goes: the client's own assertion, then
-/// the grant. Whoever shows another client's grant uses it up for nobody.
-pub fn uses_by_grant(client: &AuthenticatedClient<'_>, grant: &GrantEvidence) -> Vec<Use> {
-    let shown = (grant.client == *client.id()).then(|| Use {
-        kind: UseKind::IdJag,
-        issuer: grant.subject.subject.iss.clone(),
-        id: grant.jti.clone(),
-        forget_at: grant.subject.exp.plus(KEPT_PAST),
-    });
-    uses(client).into_iter().chain(shown).collect()
-}
-
-/// What a decision about a request of `client` uses up, whichever way it goes.
-pub fn uses(client: &AuthenticatedClient<'_>) -> Vec<Use> {
-    let assertion = client.assertion().map(|(jti, exp)| Use {
-        kind: UseKind::ClientAssertion,
-        issuer: client.id().to_string(),
-        id: jti.to_owned(),
-        forget_at: exp.plus(KEPT_PAST),
-    });
-    assertion.into_iter().collect()
-}
-
-/// One question for each atom, asked or onward, and for each scope.
-fn questions(authority: &Authority, onward: &[Detail]) -> Result<Vec<Question>, Reason> {
-    let detail = |onward| {
-        move |atom: delegation::authority::Atom<'_>| Question::Detail {
-            detail: atom.detail.clone(),
-            action: atom.action.to_owned(),
-            onward,
-        }
-    };
-    let direct = atoms(&authority.details).map(detail(false));
-    let later = atoms(onward).map(detail(true));
-    let scopes = authority.scopes.iter().cloned().map(Question::Scope);
-    let questions: Vec<_> = direct.chain(later).chain(scopes).collect();
-    match questions.len() {
-        0 => Err(Reason::NothingAsked),
-        1..=MOST_QUESTIONS => Ok(questions),
-        _ => Err(Reason::MalformedDetails),
-    }
 }
 
 /// What policy saw, with the ceiling that it was asked under; without one, policy is the ceiling.
@@ -530,5 +436,31 @@ fn attribute(value: &AttributeValue) -> Value {
         AttributeValue::Integer(number) => Value::from(*number),
         AttributeValue::Text(text) => Value::from(text.as_str()),
         AttributeValue::Set(items) => Value::from_iter(items.iter().cloned()),
+    }
+}
+
+/// The clients of this broker among those that acted before, newest first.
+pub(crate) fn clients_of(moment: &Moment, act: Option<&ActorChain>) -> Vec<ClientId> {
+    let ours = |actor: &Actor| (actor.iss == moment.snapshot.issuer).then(|| ClientId::parse(&actor.sub).ok()).flatten();
+    act.into_iter().flat_map(ActorChain::iter).filter_map(ours).collect()
+}
+
+/// One question for each atom, asked or onward, and for each scope.
+fn questions(authority: &Authority, onward: &[Detail]) -> Result<Vec<Question>, Reason> {
+    let detail = |onward| {
+        move |atom: delegation::authority::Atom<'_>| Question::Detail {
+            detail: atom.detail.clone(),
+            action: atom.action.to_owned(),
+            onward,
+        }
+    };
+    let direct = atoms(&authority.details).map(detail(false));
+    let later = atoms(onward).map(detail(true));
+    let scopes = authority.scopes.iter().cloned().map(Question::Scope);
+    let questions: Vec<_> = direct.chain(later).chain(scopes).collect();
+    match questions.len() {
+        0 => Err(Reason::NothingAsked),
+        1..=MOST_QUESTIONS => Ok(questions),
+        _ => Err(Reason::MalformedDetails),
     }
 }
