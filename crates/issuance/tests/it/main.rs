@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
 
 mod chains;
+mod deferred;
 mod proposals;
 mod reused;
 mod road;
