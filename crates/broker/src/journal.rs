@@ -33,6 +33,8 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How many expired rows are forgotten at a time.
 const FORGET: i64 = 512;
+/// After so many entries some are.
+const FORGET_EVERY: usize = 64;
 
 type Answer = oneshot::Sender<Result<u64, CommitError>>;
 
@@ -104,6 +106,7 @@ async fn write(
 ) {
     let mut connection = None;
     let mut gathered = Vec::with_capacity(BATCH);
+    let mut since_forgotten = 0;
     loop {
         // While the last commit was being synced, more gathered; they go together.
         let count = tokio::select! {
@@ -146,6 +149,8 @@ async fn write(
             connection = None;
         }
         let outcomes = committed.unwrap_or_else(|_| vec![Err(CommitError::Unavailable); answers.len()]);
+        since_forgotten += entries.len();
+        let now = entries.last().map_or(0, |entry| entry.record.time.millis());
         for ((entry, answer), outcome) in entries.into_iter().zip(answers).zip(outcomes) {
             if let (Some(begins), Ok(_)) = (entry.begins, &outcome) {
                 store.remember(begins);
@@ -155,6 +160,17 @@ async fn write(
                 store.learn(&revocation);
             }
             let _ = answer.send(outcome);
+        }
+        // Everybody has an answer; that this goes wrong is no failure of a commit.
+        if since_forgotten >= FORGET_EVERY
+            && let Some(open) = &mut connection
+        {
+            since_forgotten = 0;
+            let forgotten = tokio::time::timeout(DEADLINE, forget(open, now)).await;
+            if !matches!(forgotten, Ok(Ok(()))) {
+                tracing::warn!("what has expired could not be forgotten; it will be tried again");
+                connection = None;
+            }
         }
     }
 }
@@ -227,12 +243,6 @@ async fn batch(
         }
     }
 
-    // 4. What no living token can need is forgotten, a little at a time.
-    let now = records.first().map_or(0, |record| record.time.millis());
-    if next % 64 < records.len() as u64 {
-        forget(&mut transaction, now).await?;
-    }
-
     // The point of no return: after this commit the records are durable, and only then may anything be signed.
     transaction.commit().await?;
     let outcome = |lost: Option<CommitError>| {
@@ -246,15 +256,22 @@ async fn batch(
     Ok(lost.into_iter().map(outcome).collect())
 }
 
-async fn forget(transaction: &mut StoreTransaction<'_>, now: i64) -> Result<(), sqlx::Error> {
+/// Forgets what no living token can need, a little at a time.
+///
+/// Apart from every commit: whoever holds the order of the log waits for nobody, and a row that is to be forgotten may be held
+/// by who waits for the order.
+async fn forget(connection: &mut Connection, now: i64) -> Result<(), sqlx::Error> {
     for expired in [
-        "DELETE FROM uses WHERE (kind, issuer, id) IN (SELECT kind, issuer, id FROM uses WHERE forget_at < $1 LIMIT $2)",
-        "DELETE FROM transactions WHERE txn IN (SELECT txn FROM transactions WHERE forget_at < $1 LIMIT $2)",
-        "DELETE FROM task_attempts WHERE (task, attempt) IN (SELECT task, attempt FROM task_attempts WHERE forget_at < $1 LIMIT $2)",
-        "DELETE FROM tasks WHERE id IN (SELECT id FROM tasks WHERE forget_at < $1 LIMIT $2)",
-        "DELETE FROM revocations WHERE seq IN (SELECT seq FROM revocations WHERE forget_at < $1 LIMIT $2)",
+        "DELETE FROM uses WHERE forget_at < $1 AND (kind, issuer, id) IN (SELECT kind, issuer, id FROM uses WHERE forget_at < $1 LIMIT $2)",
+        "DELETE FROM transactions WHERE forget_at < $1 AND txn IN (SELECT txn FROM transactions WHERE forget_at < $1 LIMIT $2)",
+        "DELETE FROM task_attempts WHERE forget_at < $1 AND (task, attempt) IN \
+         (SELECT task, attempt FROM task_attempts WHERE forget_at < $1 LIMIT $2)",
+        "DELETE FROM tasks WHERE forget_at < $1 AND id IN (SELECT id FROM tasks WHERE forget_at < $1 LIMIT $2)",
+        "DELETE FROM revocations WHERE forget_at < $1 AND seq IN (SELECT seq FROM revocations WHERE forget_at < $1 LIMIT $2)",
     ] {
+        let mut transaction = connection.begin(Purpose::Write).await?;
         transaction.execute(sql(expired).bind(now).bind(FORGET)).await?;
+        transaction.commit().await?;
     }
     Ok(())
 }

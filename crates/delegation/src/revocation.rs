@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-pub use mark::{Key, MarkKind, Revocation};
+pub use mark::{Key, LONGEST_WORK, MarkKind, Revocation};
 
 use crate::chain::ActorChain;
 use crate::identity::{Risk, Subject};

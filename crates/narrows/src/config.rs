@@ -36,6 +36,7 @@ use broker::store::StoreAddress;
 use broker::{Rates, Settings, TlsIdentity};
 use delegation::oauth::Scope;
 use delegation::registry::{Lifetimes, Snapshot};
+use delegation::revocation::LONGEST_WORK;
 use delegation::token::{Algorithm, sha256};
 use fetch::{FetchSettings, Introspection, IssuerEntry};
 use policy_cedar::PolicyFile;
@@ -122,6 +123,17 @@ pub(crate) fn load(paths: &[PathBuf]) -> Result<Loaded, Problems> {
     let publish_before = time(&key_times.publish_before, "keys.publish_before", "1h");
     let revocation = file.revocation.clone().unwrap_or_default();
     let max_view_age = time(&revocation.max_age, "revocation.max_age", "5s");
+    for (key, life) in [
+        ("tasks.max_lifetime", lifetimes.task),
+        ("tasks.deferred_max_lifetime", lifetimes.deferred_task),
+    ] {
+        if life > LONGEST_WORK {
+            problems.add(
+                key,
+                "no task lasts for more than 7d: revocations are kept for as long as work can hang from them".to_owned(),
+            );
+        }
+    }
     if lifetimes.default > lifetimes.max {
         problems.add("tokens.lifetime", "is longer than `tokens.max_lifetime`; shorten it".to_owned());
     }

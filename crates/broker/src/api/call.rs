@@ -106,6 +106,13 @@ impl Call {
         Ok(task)
     }
 
+    /// Counts this request for the network that it came from.
+    pub(crate) fn count_as_stranger(&self) -> Result<(), Problem> {
+        let from = self.record.client_ip.ok_or(Problem::Unauthenticated)?;
+        let counted = self.broker.limits().stranger(from, &self.in_force.rates, Instant::now());
+        counted.map_err(|OverLimit| Problem::RateLimited)
+    }
+
     /// Puts a member into the record's `inputs`.
     pub(crate) fn note(&mut self, name: &str, value: impl Into<Value>) {
         if !self.record.inputs.is_object() {

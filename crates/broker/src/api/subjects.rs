@@ -153,7 +153,9 @@ async fn page_of(call: &mut Call) -> Result<Response, Problem> {
     let after = match page::value(&query, "after") {
         None => SubjectName::default(),
         Some(after) => {
-            let (issuer_name, sub) = after.split_once('|').ok_or(Problem::Malformed("`after` must be what `next` held"))?;
+            // PostgreSQL keeps no U+0000, and no name of ours holds a control character.
+            let named = after.split_once('|').filter(|_| !after.chars().any(char::is_control));
+            let (issuer_name, sub) = named.ok_or(Problem::Malformed("`after` must be what `next` held"))?;
             SubjectName {
                 issuer_name: issuer_name.to_owned(),
                 sub: sub.to_owned(),

@@ -617,3 +617,29 @@ async fn a_task_ends_in_one_way(engine: Engine) {
     assert_eq!(ends, 48, "{seen:?}");
     Arc::into_inner(narrows).unwrap().stop().await;
 }
+
+/// A token of a task that is over may have leaked long ago: it writes no more than a stranger may.
+#[tokio::test]
+async fn whoever_completes_what_is_over_counts_as_a_stranger() {
+    let narrows = Installation::of(Plan {
+        rules: rules(),
+        rates: Rates {
+            per_client: std::num::NonZeroU32::new(1000).unwrap(),
+            per_address: std::num::NonZeroU32::new(3).unwrap(),
+        },
+        ..Plan::default()
+    })
+    .await;
+    let (token, id) = opened(&narrows, &[]).await;
+    let complete = async |id: &str, token: &str| narrows.ask("POST", &format!("/v1/tasks/{id}/complete"), token, None).await.status;
+    assert_eq!(complete(&id, &token).await, 200);
+    let mut limited = 0;
+    for _ in 0..12 {
+        limited += i32::from(complete(&id, &token).await == 429);
+    }
+    assert!(limited >= 6, "{limited}");
+    let records = narrows.records().await;
+    let again = records.iter().filter(|record| record["reason"] == "ended_before").count();
+    assert!(again <= 6, "{again}");
+    narrows.stop().await;
+}

@@ -22,7 +22,7 @@ pub struct Revocation {
 }
 
 /// What hangs from a token can be alive no longer than this after it: work for later ends within a week.
-const LONGEST_WORK: Duration = Duration::from_secs(7 * 24 * 3600);
+pub const LONGEST_WORK: Duration = Duration::from_secs(7 * 24 * 3600);
 
 impl Revocation {
     /// A revocation at `at`, where our tokens live for `longest_life` at most.

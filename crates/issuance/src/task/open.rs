@@ -132,7 +132,16 @@ impl KeptTask {
             return Err(Reason::SubjectTokenInvalid);
         }
 
-        // 2. Its own end, then the end of what it came from.
+        // 2. Who opened it still may, and still for this redeemer.
+        let creator = snapshot.clients.get(&self.creator).ok_or(Reason::SubjectTokenRevoked)?;
+        if creator.ends.is_some_and(|end| end <= moment.now) || moment.revocations.is_client_disabled(&self.creator) {
+            return Err(Reason::SubjectTokenRevoked);
+        }
+        if self.actor != self.creator && !creator.delegates.contains(&self.actor) {
+            return Err(Reason::SubjectTokenNotForClient);
+        }
+
+        // 3. Its own end, then the end of what it came from.
         if let Some(over) = self.over(moment.now) {
             return Err(over.reason());
         }

@@ -194,6 +194,26 @@ fn a_task_is_refused_for_what_ended_it() {
         ..moment.clone()
     };
     assert_eq!(try_at(&disabled, &task, "orders"), Err(Reason::SubjectDisabled));
+    // Who opened it is no longer in good standing, or no longer there, or names another actor now.
+    let disabled = Moment {
+        revocations: Arc::new(View::new([id("edge")], [])),
+        ..moment.clone()
+    };
+    assert_eq!(try_at(&disabled, &task, "orders"), Err(Reason::SubjectTokenRevoked));
+    let changed = |change: &dyn Fn(&mut delegation::registry::Snapshot)| {
+        let mut snapshot = delegation::registry::Snapshot::clone(&moment.snapshot);
+        change(&mut snapshot);
+        Moment {
+            snapshot: Arc::new(snapshot),
+            ..moment.clone()
+        }
+    };
+    let gone = changed(&|snapshot| drop(snapshot.clients.remove(&id("edge"))));
+    assert_eq!(try_at(&gone, &task, "orders"), Err(Reason::SubjectTokenRevoked));
+    let ended = changed(&|snapshot| snapshot.clients.get_mut(&id("edge")).unwrap().ends = Some(now()));
+    assert_eq!(try_at(&ended, &task, "orders"), Err(Reason::SubjectTokenRevoked));
+    let another = changed(&|snapshot| snapshot.clients.get_mut(&id("edge")).unwrap().delegates.clear());
+    assert_eq!(try_at(&another, &task, "orders"), Err(Reason::SubjectTokenNotForClient));
     // What is no longer declared or trusted is no evidence.
     let mut snapshot = delegation::registry::Snapshot::clone(&moment.snapshot);
     snapshot.issuers.clear();

@@ -64,6 +64,11 @@ fn every_mistake_has_its_key_and_its_mend() {
             "tokens.lifetime: expected more than nothing",
         ),
         ("lifetime     = \"90s\"", "lifetime = \"5m\"", "tokens.lifetime: is longer than"),
+        (
+            "deferred_max_lifetime   = \"8h\"",
+            "deferred_max_lifetime = \"192h\"",
+            "tasks.deferred_max_lifetime: no task lasts for more than 7d",
+        ),
         ("\"narrows.key\"", "\"gone.key\"", "key_file: there is no file"),
         // DOS-020: what is missing has its default, and nothing per second is a mistake.
         (

@@ -58,7 +58,8 @@ pub(super) enum Redeemed {
 }
 
 pub(super) async fn run(mut args: RunArgs, paths: &[PathBuf]) -> Outcome {
-    // 1. The task.
+    // 1. The task. From before it is there no signal ends this program before the task.
+    let signals = Signals::caught()?;
     let env = args
         .env
         .iter()
@@ -90,7 +91,7 @@ pub(super) async fn run(mut args: RunArgs, paths: &[PathBuf]) -> Outcome {
     });
 
     // 2. The command; whatever happens from here on, the task is ended.
-    let ran = with_command(&opened, &env, &args.command, from_stdin, paths).await;
+    let ran = with_command(&opened, &env, &args.command, from_stdin, paths, signals).await;
     let well = matches!(&ran, Ok(Some(status)) if status.success());
     if let Err(why) = opened.end(well).await {
         complain(&format!("task {} could not be ended, and lives until it expires: {why}", opened.id));
@@ -120,6 +121,7 @@ async fn with_command(
     command: &[String],
     from_stdin: bool,
     paths: &[PathBuf],
+    signals: Signals,
 ) -> Result<Option<ExitStatus>, Box<dyn std::error::Error + Send + Sync>> {
     let socket = Socket::open(Arc::clone(opened))?;
     let (program, arguments) = command.split_first().ok_or("expected a command")?;
@@ -142,22 +144,37 @@ async fn with_command(
         };
     }
     let child = child.spawn().map_err(|error| format!("`{program}` could not be started: {error}"))?;
-    Ok(Some(wait(child).await?))
+    Ok(Some(wait(child, signals).await?))
+}
+
+/// What would end us.
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    hang_up: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+    quit: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn caught() -> Result<Self, std::io::Error> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+        })
+    }
 }
 
 /// Waits for the command, and passes on what would end us: the task is to be ended after it.
-async fn wait(mut child: Child) -> Result<ExitStatus, std::io::Error> {
-    let [mut terminate, mut hang_up, mut interrupt] = [
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::hangup())?,
-        signal(SignalKind::interrupt())?,
-    ];
+async fn wait(mut child: Child, mut signals: Signals) -> Result<ExitStatus, std::io::Error> {
     loop {
         let passed_on = tokio::select! {
             ended = child.wait() => return ended,
-            _ = terminate.recv() => Signal::TERM,
-            _ = hang_up.recv() => Signal::HUP,
-            _ = interrupt.recv() => Signal::INT,
+            _ = signals.terminate.recv() => Signal::TERM,
+            _ = signals.hang_up.recv() => Signal::HUP,
+            _ = signals.interrupt.recv() => Signal::INT,
+            _ = signals.quit.recv() => Signal::QUIT,
         };
         let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         // A terminal has sent its interrupt to the command too; one more does no harm to what handles it.
