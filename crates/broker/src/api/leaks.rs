@@ -170,18 +170,18 @@ async fn end(call: &mut Call, leaked: Leaked, peer: SocketAddr) -> Result<(), Pr
         }
         Leaked::Operator(name, digest) => {
             call.ends("operator", name);
-            if broker.store().kill_operator_token(&digest, &call.record).await? {
-                broker.read_operators().await?;
+            if !broker.store().kill_operator_token(&digest, &call.record).await? {
+                return nothing(call, "ended_before", peer).await;
             }
-            Ok(())
+            Ok(broker.read_operators().await?)
         }
         Leaked::Secret(holders, digest) => {
             let holders: Vec<_> = holders.iter().map(ClientId::as_str).collect();
             call.ends("client_secret", holders);
-            if broker.store().kill_secret(&digest, &call.record).await? {
-                broker.read_standing().await?;
+            if !broker.store().kill_secret(&digest, &call.record).await? {
+                return nothing(call, "ended_before", peer).await;
             }
-            Ok(())
+            Ok(broker.read_standing().await?)
         }
         Leaked::Nothing(why) => nothing(call, why, peer).await,
     }

@@ -2,12 +2,13 @@
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use clap::Args;
 use delegation::details::{Detail, DetailTypes, Standing};
 use serde_json::Value;
 
-use super::output::complain;
+use super::output::{complain, say};
 use crate::assertion::ClientKey;
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
@@ -109,6 +110,18 @@ pub(super) fn token_from_stdin(what: &str) -> Result<String, Failed> {
         "" => Err(format!("expected {what} on standard input").into()),
         token => Ok(token.to_owned()),
     }
+}
+
+/// Prints what the token endpoint answered: all of it as JSON, or the token, or why there is none.
+pub(super) fn tell(status: u16, reply: &Value, json: bool, paths: &[PathBuf]) -> ExitCode {
+    if json {
+        say(reply);
+    } else if let Some(token) = reply.get("access_token").and_then(Value::as_str) {
+        say(token);
+    } else {
+        explain_refusal(reply, paths);
+    }
+    if status == 200 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Says why the broker refused, and where the whole story is.

@@ -1,15 +1,12 @@
 //! `exchange`: a client's request at the token endpoint, with the subject token from standard input.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::Args;
 use delegation::oauth::{GrantType, TokenType};
-use serde_json::Value;
 
 use super::Outcome;
-use super::as_client::{AsClient, details, explain_refusal, token_from_stdin};
-use super::output::say;
+use super::as_client::{AsClient, details, tell, token_from_stdin};
 use crate::config;
 
 /// Arguments of `exchange`.
@@ -63,14 +60,7 @@ pub(super) async fn run(args: ExchangeArgs, paths: &[PathBuf]) -> Outcome {
     form.extend(args.expires_in.map(|seconds| ("expires_in", seconds.to_string())));
     form.extend(args.attempt_id.map(|attempt| ("attempt_id", attempt)));
     let (status, reply) = requester.post("/oauth2/token", form).await?;
-    if args.json {
-        say(&reply);
-    } else if let Some(token) = reply.get("access_token").and_then(Value::as_str) {
-        say(token);
-    } else {
-        explain_refusal(&reply, paths);
-    }
-    Ok(if status == 200 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(tell(status, &reply, args.json, paths))
 }
 
 /// A type of subject tokens by its short word.

@@ -17,7 +17,7 @@ use issuance::task::{KeptTask, Over, Status};
 use serde_json::{Value, json};
 
 use super::Outcome;
-use super::as_client::{explain_refusal, post_as_bearer, token_from_stdin};
+use super::as_client::{post_as_bearer, tell, token_from_stdin};
 use super::output::{complain, say, seconds, table};
 use crate::config::{self, Loaded};
 
@@ -118,14 +118,7 @@ async fn start(args: &StartArgs, paths: &[PathBuf]) -> Outcome {
     let requester = args.what.who.ready(&loaded.snapshot.issuer)?;
     let form = args.what.form(&loaded, token_from_stdin("the subject token")?)?;
     let (status, reply) = requester.post("/oauth2/token", form).await?;
-    if args.json {
-        say(&reply);
-    } else if let Some(token) = reply.get("access_token").and_then(Value::as_str) {
-        say(token);
-    } else {
-        explain_refusal(&reply, paths);
-    }
-    Ok(if status == 200 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(tell(status, &reply, args.json, paths))
 }
 
 async fn complete(args: &CompleteArgs, paths: &[PathBuf]) -> Outcome {
