@@ -30,11 +30,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use delegation::identity::{Subject, SubjectKind};
 use delegation::revocation::Revoked;
 use delegation::time::Timestamp;
-use issuance::audit::Transaction;
+use issuance::audit::{Record, Transaction};
 
 use engine::Engine;
 use revocations::Followed;
 use tokio::sync::watch;
+
+use crate::journal::append;
 
 /// How many transactions are remembered, so that a later hop need not read the disk.
 const REMEMBERED: usize = 50_000;
@@ -108,6 +110,18 @@ impl Store {
     /// Reads, outside of any transaction.
     pub(crate) async fn fetch(&self, statement: Statement<'_>) -> Result<Vec<Row>, StoreUnavailable> {
         Ok(self.engine.fetch(statement).await?)
+    }
+
+    /// Makes `change` with the record of it, in one commit; `false` if it changes nothing, and nothing happened.
+    async fn change(&self, change: Statement<'_>, record: &Record) -> Result<bool, StoreUnavailable> {
+        let mut connection = self.connect().await?;
+        let mut transaction = connection.begin(Purpose::Write).await?;
+        if transaction.execute(change).await? == 0 {
+            return Ok(false);
+        }
+        append(&mut transaction, &[record]).await?;
+        transaction.commit().await?;
+        Ok(true)
     }
 
     /// Whether the store answers.

@@ -2,32 +2,20 @@
 
 use issuance::audit::Record;
 
-use super::{Purpose, Statement, Store, StoreUnavailable, sql};
-use crate::journal::append;
+use super::{Store, StoreUnavailable, sql};
 
 impl Store {
     /// Refuses the client secret with this SHA-256 from now on, with the record of it; `false` if it was refused before, and
     /// nothing happened.
     pub(crate) async fn kill_secret(&self, digest: &[u8; 32], record: &Record) -> Result<bool, StoreUnavailable> {
         let insert = sql("INSERT INTO dead_secrets (digest, died_at)").row([digest.to_vec().into(), record.time.millis().into()]);
-        self.kill(insert.then(" ON CONFLICT DO NOTHING"), record).await
+        self.change(insert.then(" ON CONFLICT DO NOTHING"), record).await
     }
 
     /// Removes the operator whose token has this SHA-256, with the record of it; `false` if there is none, and nothing happened.
     pub(crate) async fn kill_operator_token(&self, digest: &[u8; 32], record: &Record) -> Result<bool, StoreUnavailable> {
         let delete = sql("DELETE FROM operators WHERE token = $1").bind(digest.to_vec());
-        self.kill(delete, record).await
-    }
-
-    async fn kill(&self, change: Statement<'_>, record: &Record) -> Result<bool, StoreUnavailable> {
-        let mut connection = self.connect().await?;
-        let mut transaction = connection.begin(Purpose::Write).await?;
-        if transaction.execute(change).await? == 0 {
-            return Ok(false);
-        }
-        append(&mut transaction, &[record]).await?;
-        transaction.commit().await?;
-        Ok(true)
+        self.change(delete, record).await
     }
 
     /// The SHA-256 of every client secret that is refused.

@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use delegation::time::Timestamp;
 use issuance::audit::Record;
 
-use super::{Purpose, Row, Store, StoreUnavailable, sql};
-use crate::journal::append;
+use super::{Row, Store, StoreUnavailable, sql};
 use crate::operator::{Operator, OperatorName, Role};
 
 /// Operators by the SHA-256 of their token.
@@ -25,24 +24,13 @@ impl Store {
             sub.into(),
             operator.added_at.millis().into(),
         ]);
-        self.change_operators(insert.then(" ON CONFLICT DO NOTHING"), record).await
+        self.change(insert.then(" ON CONFLICT DO NOTHING"), record).await
     }
 
     /// Removes the operator of this name, with the record of it; `false` if there is none, and nothing happened.
     pub async fn remove_operator(&self, name: &OperatorName, record: &Record) -> Result<bool, StoreUnavailable> {
         let delete = sql("DELETE FROM operators WHERE name = $1").bind(name.as_str());
-        self.change_operators(delete, record).await
-    }
-
-    async fn change_operators(&self, change: super::Statement<'_>, record: &Record) -> Result<bool, StoreUnavailable> {
-        let mut connection = self.connect().await?;
-        let mut transaction = connection.begin(Purpose::Write).await?;
-        if transaction.execute(change).await? == 0 {
-            return Ok(false);
-        }
-        append(&mut transaction, &[record]).await?;
-        transaction.commit().await?;
-        Ok(true)
+        self.change(delete, record).await
     }
 
     /// Every operator, by name.

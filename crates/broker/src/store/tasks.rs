@@ -6,30 +6,31 @@ use delegation::time::Timestamp;
 use issuance::audit::Record;
 use issuance::task::{KeptTask, Over, Status};
 
-use super::{Purpose, Row, Store, StoreUnavailable, insert_revocation, sql};
+use super::{Purpose, Row, Statement, Store, StoreUnavailable, insert_revocation, sql};
 use crate::journal::{append, end_task};
 
 impl Store {
     /// The task whose token has this SHA-256.
     pub(crate) async fn task_of_token(&self, token: &[u8; 32]) -> Result<Option<KeptTask>, StoreUnavailable> {
-        let of_token = "SELECT id, creator, actor, status, tokens, max_tokens, created_at, expires_at, terms FROM tasks WHERE token = $1";
-        let rows = self.fetch(sql(of_token).bind(token.to_vec())).await?;
-        Ok(rows.first().map(task).transpose()?)
+        let found = self.select_tasks(which("token = $1").bind(token.to_vec())).await?;
+        Ok(found.into_iter().next())
     }
 
     /// The task with this id.
     pub async fn task(&self, id: &str) -> Result<Option<KeptTask>, StoreUnavailable> {
-        let by_id = "SELECT id, creator, actor, status, tokens, max_tokens, created_at, expires_at, terms FROM tasks WHERE id = $1";
-        let rows = self.fetch(sql(by_id).bind(id)).await?;
-        Ok(rows.first().map(task).transpose()?)
+        let found = self.select_tasks(which("id = $1").bind(id)).await?;
+        Ok(found.into_iter().next())
     }
 
     /// Tasks after the one with the id `after`, in the order in which they were opened, at most `limit`.
     pub async fn tasks(&self, after: &str, limit: i64) -> Result<Vec<KeptTask>, StoreUnavailable> {
-        let page = "SELECT id, creator, actor, status, tokens, max_tokens, created_at, expires_at, terms FROM tasks \
-                    WHERE id > $1 ORDER BY id LIMIT $2";
-        let rows = self.fetch(sql(page).bind(after).bind(limit)).await?;
-        Ok(rows.iter().map(task).collect::<Result<_, _>>()?)
+        self.select_tasks(which("id > $1 ORDER BY id LIMIT $2").bind(after).bind(limit)).await
+    }
+
+    /// Tasks that `client` opened or redeems, paged in the same way.
+    pub(crate) async fn tasks_of(&self, client: &ClientId, after: &str, limit: i64) -> Result<Vec<KeptTask>, StoreUnavailable> {
+        let page = which("id > $1 AND (creator = $2 OR actor = $2) ORDER BY id LIMIT $3");
+        self.select_tasks(page.bind(after).bind(client.as_str()).bind(limit)).await
     }
 
     /// The first two tasks whose id begins with `beginning`.
@@ -38,9 +39,11 @@ impl Store {
         if !beginning.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
             return Ok(Vec::new());
         }
-        let two = "SELECT id, creator, actor, status, tokens, max_tokens, created_at, expires_at, terms FROM tasks \
-                   WHERE id LIKE $1 ORDER BY id LIMIT 2";
-        let rows = self.fetch(sql(two).bind(format!("{beginning}%"))).await?;
+        self.select_tasks(which("id LIKE $1 ORDER BY id LIMIT 2").bind(format!("{beginning}%"))).await
+    }
+
+    async fn select_tasks(&self, statement: Statement<'_>) -> Result<Vec<KeptTask>, StoreUnavailable> {
+        let rows = self.fetch(statement).await?;
         Ok(rows.iter().map(task).collect::<Result<_, _>>()?)
     }
 
@@ -63,14 +66,11 @@ impl Store {
         self.revoked().add(revocation);
         Ok(None)
     }
+}
 
-    /// Tasks that `client` opened or redeems, paged in the same way.
-    pub(crate) async fn tasks_of(&self, client: &ClientId, after: &str, limit: i64) -> Result<Vec<KeptTask>, StoreUnavailable> {
-        let page = "SELECT id, creator, actor, status, tokens, max_tokens, created_at, expires_at, terms FROM tasks \
-                    WHERE id > $1 AND (creator = $2 OR actor = $2) ORDER BY id LIMIT $3";
-        let rows = self.fetch(sql(page).bind(after).bind(client.as_str()).bind(limit)).await?;
-        Ok(rows.iter().map(task).collect::<Result<_, _>>()?)
-    }
+/// A query for the tasks of which these words hold.
+fn which<'v>(words: &'static str) -> Statement<'v> {
+    sql("SELECT id, creator, actor, status, tokens, max_tokens, created_at, expires_at, terms FROM tasks WHERE ").then(words)
 }
 
 fn task(row: &Row) -> Result<KeptTask, sqlx::Error> {
