@@ -27,9 +27,12 @@ pub(crate) fn value<'q>(query: &'q [(String, String)], name: &str) -> Option<&'q
     query.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
 }
 
-/// The body of a list; `next` goes into `after` for the next page, and is null on the last one.
-pub(crate) fn page(items: Vec<Value>, next: Option<Value>) -> Value {
-    Value::from_iter([("items", Value::from(items)), ("next", Value::from(next))])
+/// The body of a list: each of what was `found`, of `limit` that were asked for, as `said`; `next` goes into `after` for the
+/// next page: the `place` of the last one, or null where there is no more.
+pub(crate) fn page<T, P: Into<Value>>(found: &[T], limit: u16, place: impl FnOnce(&T) -> P, said: impl FnMut(&T) -> Value) -> Value {
+    let last = found.last().filter(|_| found.len() == usize::from(limit));
+    let next = last.map_or(Value::Null, |last| place(last).into());
+    Value::from_iter([("items", found.iter().map(said).collect()), ("next", next)])
 }
 
 /// Only digits: `parse` alone would take a sign.

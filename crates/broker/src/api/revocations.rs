@@ -73,9 +73,7 @@ async fn page_of(call: &mut Call) -> Result<Response, Problem> {
     let limit = page::limit(&query)?;
     let after = page::value(&query, "after").map(page::place).transpose()?.unwrap_or(-1);
     let found = call.broker.store().revocations_after(after, i64::from(limit)).await?;
-    let next = found.last().filter(|_| found.len() == usize::from(limit)).map(|last| Value::from(last.seq));
-    let items = found.iter().map(said).collect();
-    Ok(reply(StatusCode::OK, &page::page(items, next)))
+    Ok(reply(StatusCode::OK, &page::page(&found, limit, |last| last.seq, said)))
 }
 
 /// A revocation as the list and the feed tell it: whoever does not know the name learns nothing from its SHA-256.

@@ -163,9 +163,8 @@ async fn page_of(call: &mut Call) -> Result<Response, Problem> {
         }
     };
     let found = call.broker.store().subjects(&after, i64::from(limit)).await?;
-    let last = found.last().filter(|_| found.len() == usize::from(limit));
-    let next = last.map(|last| Value::from(format!("{}|{}", last.subject.issuer_name, last.subject.sub)));
-    Ok(reply(StatusCode::OK, &page::page(found.iter().map(said).collect(), next)))
+    let place = |last: &SubjectStanding| format!("{}|{}", last.subject.issuer_name, last.subject.sub);
+    Ok(reply(StatusCode::OK, &page::page(&found, limit, place, said)))
 }
 
 fn said(standing: &SubjectStanding) -> Value {

@@ -11,7 +11,7 @@ use axum::response::Response;
 use http::{Request, StatusCode};
 use issuance::audit::Kind;
 use issuance::task::{KeptTask, Over, Status};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::call::{Call, reply};
 use super::caller::Caller;
@@ -49,10 +49,8 @@ async fn page_of(call: &mut Call) -> Result<Response, Problem> {
             store.tasks(&after, limit_rows).await?
         }
     };
-    let last = found.last().filter(|_| found.len() == usize::from(limit));
-    let next = last.map(|task| Value::from(task.id.as_str()));
-    let items = found.iter().map(|task| task.shown(&call.moment)).collect();
-    Ok(reply(StatusCode::OK, &page::page(items, next)))
+    let body = page::page(&found, limit, |last| last.id.clone(), |task| task.shown(&call.moment));
+    Ok(reply(StatusCode::OK, &body))
 }
 
 /// `GET /v1/tasks/{id}`.
