@@ -210,6 +210,9 @@ fn ended(broker: &Broker, client: &AuthenticatedClient<'_>, held: Option<&Held<'
         Some(_) => return Err(Reason::SubjectTokenRevoked),
         None => {}
     }
+    if matches!(held, Some(Held::Task(task, _)) if view.is_client_disabled(task.creator())) {
+        return Err(Reason::SubjectTokenRevoked);
+    }
     if held.and_then(Held::actor_line).is_some_and(|line| view.kills(&line).is_some()) {
         return Err(Reason::ActorTokenRevoked);
     }

@@ -250,11 +250,11 @@ impl Installation {
     pub(crate) async fn trust_keys(&self, issuer: &str, name: &str, jwks: &Value, change: impl FnOnce(&mut Snapshot)) {
         let path = self.folder.path().join(format!("{name}.json"));
         std::fs::write(&path, jwks.to_string()).unwrap();
-        self.trust_source(issuer, name, KeySource::File(path), change).await;
+        self.trust_source(issuer, name, KeySource::File(path), RULES, change).await;
     }
 
-    /// The same for an issuer whose keys are there.
-    pub(crate) async fn trust_source(&self, issuer: &str, name: &str, source: KeySource, change: impl FnOnce(&mut Snapshot)) {
+    /// The same for an issuer whose keys are there, with these rules.
+    pub(crate) async fn trust_source(&self, issuer: &str, name: &str, source: KeySource, rules: &str, change: impl FnOnce(&mut Snapshot)) {
         let mut entries = self.entries();
         entries.push(IssuerEntry {
             name: name.to_owned(),
@@ -271,7 +271,7 @@ impl Installation {
             change(snapshot);
         };
         let settings = Settings::clone(&self.broker.settings());
-        let in_force = self.in_force_with(RULES, Rates::default(), add);
+        let in_force = self.in_force_with(rules, Rates::default(), add);
         self.broker.swap(settings, in_force, entries).await.unwrap();
     }
 

@@ -287,7 +287,7 @@ async fn a_token_whose_issuer_cannot_be_asked_for_keys_is_not_said_to_be_taken()
     let narrows = Installation::start().await;
     let gone = FakeIssuer::es256("https://gone.example");
     let nowhere = KeySource::File(narrows.folder.path().join("nowhere.json"));
-    narrows.trust_source("https://gone.example", "gone", nowhere, |_| {}).await;
+    narrows.trust_source("https://gone.example", "gone", nowhere, RULES, |_| {}).await;
     let mut claims = narrows.user_claims();
     claims["iss"] = json!("https://gone.example");
     let reply = report(&narrows, &json!({ "token": gone.sign("at+jwt", &claims) })).await;

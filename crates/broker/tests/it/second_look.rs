@@ -20,6 +20,7 @@ use tokio::sync::Semaphore;
 
 use crate::engine::Engine;
 use crate::installation::{Installation, Plan, Reply, seconds};
+use crate::tasks;
 
 const PARTNER: &str = "https://partner.example";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
@@ -42,7 +43,8 @@ async fn answer(State(server): State<KeyServer>) -> String {
     server.jwks.to_string()
 }
 
-/// A broker that trusts a partner too, who has such a key server, and knows a workload of the partner's as the edge.
+/// A broker that trusts a partner too, who has such a key server, and knows workloads of the partner's as the edge and as
+/// orders. The edge opens tasks for orders.
 struct Halting {
     narrows: Installation,
     partner: FakeIssuer,
@@ -62,19 +64,22 @@ impl Halting {
         let url = format!("http://{}/jwks", listener.local_addr().unwrap()).parse().unwrap();
         let routes = Router::new().fallback(answer).with_state(server.clone());
         tokio::spawn(async move { axum::serve(listener, routes).await });
-        let workload = ClientAuth {
+        let workload = |sub: &str| ClientAuth {
             method: AuthMethod::WorkloadJwt(WorkloadMatch {
                 issuer_name: "partner".to_owned(),
-                subject: "job".to_owned(),
+                subject: sub.to_owned(),
                 claims: std::collections::BTreeMap::new(),
             }),
             until: None,
         };
         let known = |snapshot: &mut delegation::registry::Snapshot| {
-            let edge = ClientId::parse("edge").unwrap();
-            snapshot.clients.get_mut(&edge).unwrap().auth.push(workload);
+            let [edge, orders] = ["edge", "orders"].map(|id| ClientId::parse(id).unwrap());
+            let of_edge = snapshot.clients.get_mut(&edge).unwrap();
+            of_edge.auth.push(workload("job"));
+            of_edge.delegates = [orders.clone()].into();
+            snapshot.clients.get_mut(&orders).unwrap().auth.push(workload("worker"));
         };
-        narrows.trust_source(PARTNER, "partner", KeySource::Uri(url), known).await;
+        narrows.trust_source(PARTNER, "partner", KeySource::Uri(url), &tasks::rules(), known).await;
         Self { narrows, partner, server }
     }
 
@@ -152,6 +157,36 @@ async fn a_subject_token_that_is_revoked_meanwhile_becomes_nothing() {
     );
     let other = [("actor_token", &*actor), ("actor_token_type", ACCESS_TOKEN)];
     assert_eq!(narrows.exchange(&other).await.status, 200, "with nothing revoked");
+    halting.narrows.stop().await;
+}
+
+#[tokio::test]
+async fn a_task_whose_creator_is_disabled_meanwhile_gives_nothing() {
+    let halting = Halting::start().await;
+    let narrows = &halting.narrows;
+    let (task, _) = tasks::opened(narrows, &[("actor", "orders"), ("max_tokens", "2")]).await;
+    let actor = halting.token("worker");
+    let redeem = [
+        ("client_id", "orders"),
+        ("client_secret", "orders-secret"),
+        ("subject_token", &*task),
+        ("subject_token_type", tasks::TASK),
+        ("actor_token", &actor),
+        ("actor_token_type", ACCESS_TOKEN),
+    ];
+    let edge = Party::Client(ClientId::parse("edge").unwrap());
+    let reply = halting.exchange(&redeem, halting.disable(edge.clone())).await;
+    assert_eq!(
+        (reply.status, reply.text("reason")),
+        (400, "subject_token_revoked"),
+        "{:?}",
+        reply.body
+    );
+    let store = narrows.engine.open().await;
+    store.set_standing(&edge, Standing::Enabled, record()).await.unwrap();
+    narrows.broker.tend().await;
+    let again = narrows.exchange(&redeem).await;
+    assert_eq!(again.status, 200, "with the edge in good standing: {:?}", again.body);
     halting.narrows.stop().await;
 }
 

@@ -17,7 +17,7 @@ use crate::api;
 use crate::engine::{Engine, on_both_engines};
 use crate::installation::{ASSERTION_TYPE, Installation, Plan, RULES, Reply, encode, seconds};
 
-const TASK: &str = "urn:narrows:params:oauth:token-type:task";
+pub(crate) const TASK: &str = "urn:narrows:params:oauth:token-type:task";
 const INTROSPECT: &str = "/oauth2/introspect";
 const REVOKE: &str = "/oauth2/revoke";
 

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use delegation::chain::{Actor, ActorChain};
 use delegation::details::Detail;
-use delegation::oauth::{AttemptPart, Reason};
+use delegation::oauth::{AttemptPart, ClientId, Reason};
 use delegation::registry::{AuthenticatedClient, Ceiling, Moment};
 use delegation::revocation::{Line, MarkKind};
 use delegation::token::{Origin, SubjectEvidence};
@@ -22,6 +22,7 @@ pub struct OpenTask<'m> {
     pub(crate) facts: TaskFacts,
     pub(crate) attempt: Option<String>,
     payload_sha256: Option<String>,
+    creator: ClientId,
     act: ActorChain,
     moment: PhantomData<&'m Moment>,
 }
@@ -152,6 +153,7 @@ impl KeptTask {
         let task = OpenTask {
             act: ActorChain::extend(terms.act.as_ref(), redeemer),
             payload_sha256: terms.payload_sha256.clone(),
+            creator: self.creator.clone(),
             evidence: self.evidence(terms),
             facts,
             attempt: None,
@@ -208,5 +210,10 @@ impl OpenTask<'_> {
     /// The transaction that it belongs to.
     pub fn txn(&self) -> Option<&str> {
         self.evidence.txn.as_deref()
+    }
+
+    /// Who opened it, and must be in good standing for as long as it is redeemed.
+    pub fn creator(&self) -> &ClientId {
+        &self.creator
     }
 }
