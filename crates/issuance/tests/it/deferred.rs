@@ -1,12 +1,14 @@
 //! Work for later: no path gives a deferred task more than its subject could get by asking now.
 
 use delegation::authority::Authority;
+use delegation::chain::ActorChain;
+use delegation::details::Detail;
 use delegation::oauth::{ClientId, Form, Reason, TokenExchangeRequest, TokenType};
 use delegation::registry::Moment;
 use delegation::revocation::{Key, MarkKind, Revocation, Revoked, View};
 use delegation::time::Timestamp;
-use delegation::token::{OpaqueForm, OpaqueKind, Unverified};
-use issuance::audit::{self, Kind, Record, Transaction};
+use delegation::token::{Authentic, OpaqueForm, OpaqueKind, SubjectToken, Unverified};
+use issuance::audit::{self, CommitError, Kind, Record, Transaction};
 use issuance::exchange::Exchange;
 use issuance::task::{FreshTask, KeptTask, Opening, Status};
 use issuance::{mint, policy};
@@ -14,7 +16,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
-use testkit::{Fails, FixedPolicy, MemoryJournal, MemorySigner, moment, now, snapshot, user_claims};
+use testkit::{BROKER, Fails, FixedPolicy, MemoryJournal, MemorySigner, moment, now, snapshot, user_claims};
 
 use crate::road::{client, corp_token, fresh, propose};
 
@@ -44,8 +46,8 @@ fn request(form: &str) -> TokenExchangeRequest {
     TokenExchangeRequest::parse(&Form::parse(form.as_bytes()).unwrap()).unwrap()
 }
 
-/// A deferred task of alice's for orders, opened by the edge at `moment`, as it is kept, with its transaction.
-fn opened(moment: &Moment, scope: &str, asked: &[(usize, usize)], both: bool, life: u64) -> Option<(KeptTask, Transaction)> {
+/// A deferred task of alice's for orders, opened by the edge at `moment`, as it is kept, with its transaction and the journal that knows it.
+fn opened(moment: &Moment, scope: &str, asked: &[(usize, usize)], both: bool, life: u64) -> Option<(KeptTask, Transaction, MemoryJournal)> {
     let mut claims = user_claims();
     claims["scope"] = json!(scope);
     let token = corp_token(&claims);
@@ -76,9 +78,26 @@ fn opened(moment: &Moment, scope: &str, asked: &[(usize, usize)], both: bool, li
     };
     let journal = MemoryJournal::new(Fails::Never);
     let permit = policy::decide(&FixedPolicy::allow(), opening, &mut record).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(audit::commit(&journal, permit, record)).unwrap();
-    Some((journal.task("task-1").unwrap(), kept))
+    block_on(audit::commit(&journal, permit, record)).unwrap();
+    Some((journal.task("task-1").unwrap(), kept, journal))
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+/// What comes of `exchange` where policy allows all: a token, if `journal` takes the record.
+fn token(
+    moment: &Moment,
+    journal: &MemoryJournal,
+    signer: &MemorySigner,
+    exchange: Exchange,
+    mut record: Record,
+) -> Result<Authentic<SubjectToken>, CommitError> {
+    let permit = policy::decide(&FixedPolicy::allow(), exchange, &mut record).unwrap();
+    let recorded = block_on(audit::commit(journal, permit, record))?;
+    let minted = block_on(mint::mint(signer, recorded, moment.now)).unwrap();
+    Ok(Unverified::parse(&minted.token).unwrap().authenticate(&signer.issuer.key_set()).unwrap())
 }
 
 /// What redeeming it as `name` proposes.
@@ -104,11 +123,11 @@ proptest! {
         (life, later, wanted) in (1..100_000_u64, 0..90_000_i64, 1..900_u64),
     ) {
         let mut moment = with_delegates();
-        let Some((task, kept)) = opened(&moment, scope, &first, both, life) else { return Ok(()) };
+        let Some((task, kept, journal)) = opened(&moment, scope, &first, both, life) else { return Ok(()) };
         prop_assert!(task.expires_at <= now().plus(Duration::from_secs(24 * 3600)));
         moment.now = Timestamp::from_seconds(moment.now.seconds() + later);
         let form = format!("audience={}&authorization_details={}&expires_in={wanted}", AUDIENCES[audience], details(&second));
-        let Ok((exchange, mut record)) = redeemed(&moment, &task, &kept, "orders", &form) else { return Ok(()) };
+        let Ok((exchange, record)) = redeemed(&moment, &task, &kept, "orders", &form) else { return Ok(()) };
 
         // 1. The subject, asking now with a token as good as then, is allowed the same, and policy is asked the same of it.
         let mut claims = user_claims();
@@ -124,22 +143,26 @@ proptest! {
         prop_assert!(asked.expires_in <= of_direct.expires_in && asked.expires_in <= 60);
         prop_assert!(asked.task.as_ref().is_some_and(|task| task.deferred && task.id == "task-1"));
 
-        // 2. The token that comes of it: an audience of the task, within the task's end, by the redeemer after the creator.
-        let (journal, signer) = (MemoryJournal::new(Fails::Never), MemorySigner::new(testkit::BROKER));
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let permit = policy::decide(&FixedPolicy::allow(), direct, &mut record.clone()).unwrap();
-        let direct = runtime.block_on(audit::commit(&journal, permit, record.clone())).unwrap();
-        let direct = runtime.block_on(mint::mint(&signer, direct, moment.now)).unwrap();
-        let permit = policy::decide(&FixedPolicy::allow(), exchange, &mut record).unwrap();
-        let over = runtime.block_on(audit::commit(&journal, permit, record));
-        // Of a journal that does not know the task nothing is had.
-        prop_assert!(over.is_err());
-        let token = Unverified::<delegation::token::SubjectToken>::parse(&direct.token).unwrap().authenticate(&signer.issuer.key_set()).unwrap();
-        let direct = token.at(&moment, TokenType::AccessToken).unwrap();
-        let held = Authority { details: second.iter().flat_map(|pair| delegation::details::Detail::parse_array(&details(&[*pair]), &moment.snapshot.types).unwrap()).collect(), ..Authority::default() };
+        // 2. The token that comes of it: what the direct one gives, for an audience of the task, within the task's end, by the
+        // redeemer after the creator. Of a journal that does not know the task nothing is had.
+        let signer = MemorySigner::new(BROKER);
+        let stranger = MemoryJournal::new(Fails::Never);
+        let direct = token(&moment, &stranger, &signer, direct, record.clone()).unwrap();
+        let (again, _) = redeemed(&moment, &task, &kept, "orders", &form).unwrap();
+        prop_assert!(token(&moment, &stranger, &signer, again, record.clone()).is_err());
+        let given = token(&moment, &journal, &signer, exchange, record).unwrap();
+        let (direct, given) = (direct.at(&moment, TokenType::AccessToken).unwrap(), given.at(&moment, TokenType::AccessToken).unwrap());
+        let held = Authority { details: Detail::parse_array(&details(&second), &moment.snapshot.types).unwrap(), ..Authority::default() };
         prop_assert!(held.is_within(&direct.authority, &moment.snapshot.types).is_ok());
-        prop_assert!(both || audience == 1, "an audience of the task");
-        prop_assert!(moment.now.seconds() < task.expires_at.seconds());
+        prop_assert!(given.authority.is_within(&direct.authority, &moment.snapshot.types).is_ok());
+        prop_assert!(held.is_within(&given.authority, &moment.snapshot.types).is_ok());
+        prop_assert!(given.audiences == [AUDIENCES[audience]] && (both || audience == 1), "an audience of the task");
+        prop_assert!(given.iat.seconds() == moment.now.seconds() && given.exp <= given.iat.plus(Duration::from_secs(60)));
+        prop_assert!(given.exp <= task.expires_at);
+        let chain = json!({ "iss": BROKER, "sub": "orders", "act": { "iss": BROKER, "sub": "edge" } });
+        prop_assert_eq!(given.act.as_ref().map(ActorChain::to_claim), Some(chain));
+        prop_assert_eq!((given.task.as_deref(), given.txn.as_deref()), (Some("task-1"), Some("txn-1")));
+        prop_assert_eq!(journal.task("task-1").map(|task| task.tokens), Some(1));
     }
 }
 
@@ -147,7 +170,7 @@ proptest! {
 #[test]
 fn a_task_is_refused_for_what_ended_it() {
     let moment = with_delegates();
-    let (task, kept) = opened(&moment, "tickets.full", &[(0, 1)], false, 3600).unwrap();
+    let (task, kept, _) = opened(&moment, "tickets.full", &[(0, 1)], false, 3600).unwrap();
     let form = format!("audience={}&authorization_details={}", AUDIENCES[1], details(&[(0, 1)]));
     let try_at = |moment: &Moment, task: &KeptTask, name: &str| redeemed(moment, task, &kept, name, &form).map(drop);
     assert_eq!(try_at(&moment, &task, "orders"), Ok(()));
