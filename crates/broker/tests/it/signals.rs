@@ -34,6 +34,18 @@ async fn installation(engine: Engine) -> Installation {
     .await
 }
 
+/// One whose clock stands still until it is set.
+async fn with_clock(engine: Engine) -> (Clock, Installation) {
+    let clock = Clock::standing(Timestamp::from_seconds(seconds()));
+    let narrows = Installation::of(Plan {
+        engine,
+        clock: clock.clone(),
+        ..plan()
+    })
+    .await;
+    (clock, narrows)
+}
+
 /// The claims of an event of corp's about alice, with these changes; null takes a claim away.
 fn claims(narrows: &Installation, name: &str, payload: Value, changes: Value) -> Value {
     let events = serde_json::Map::from_iter([(name.to_owned(), payload)]);
@@ -88,13 +100,7 @@ async fn reasons(narrows: &Installation) -> Vec<String> {
 
 /// TEX-031: a session that ended at the provider is no evidence any more.
 async fn what_a_signal_says_is_in_force_with_its_answer_and_on_record(engine: Engine) {
-    let clock = Clock::standing(Timestamp::from_seconds(seconds()));
-    let narrows = Installation::of(Plan {
-        engine,
-        clock: clock.clone(),
-        ..plan()
-    })
-    .await;
+    let (clock, narrows) = with_clock(engine).await;
     let admin = operator(&narrows, "ann", &[Role::Admin]).await;
     let late = json!({ "event_timestamp": clock.now().seconds() - 60 });
     let late = claims(&narrows, &format!("{CAEP}session-revoked"), late, json!({}));
@@ -160,13 +166,7 @@ async fn what_a_signal_says_is_in_force_with_its_answer_and_on_record(engine: En
 }
 
 async fn a_signal_has_an_effect_once_whatever_happened_since(engine: Engine) {
-    let clock = Clock::standing(Timestamp::from_seconds(seconds()));
-    let narrows = Installation::of(Plan {
-        engine,
-        clock: clock.clone(),
-        ..plan()
-    })
-    .await;
+    let (clock, narrows) = with_clock(engine).await;
     let admin = operator(&narrows, "ann", &[Role::Admin]).await;
     let disabling = event(&narrows, &format!("{RISC}account-disabled"));
     taken(&narrows, &disabling).await;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use testkit::FakeIssuer;
 
 use crate::corp;
-use crate::run::narrows;
+use crate::run::{Ran, narrows};
 use crate::served::Served;
 
 /// The edge opens tasks.
@@ -46,6 +46,24 @@ fn as_edge<'a>(verb: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     [&who, more].concat()
 }
 
+/// Exchanges the task's token as the edge, for reading ticket 42.
+fn redeem(folder: &Path, token: &str) -> Ran {
+    let asked = [
+        "exchange",
+        "--client",
+        "edge",
+        "--key",
+        "edge.key",
+        "--subject-token-type",
+        "task",
+        "--audience",
+        AUDIENCE,
+        "--details",
+        "ticket:read/42",
+    ];
+    narrows(folder, &asked, token)
+}
+
 /// The one task that is known.
 fn only(folder: &Path) -> Value {
     let listed: Value = serde_json::from_str(&narrows(folder, &["task", "list", "--all", "--json"], "").out).unwrap();
@@ -69,20 +87,7 @@ fn a_task_is_started_redeemed_shown_and_completed() {
     assert_eq!(started.code, 0, "{started:?}");
     let reply: Value = serde_json::from_str(&started.out).unwrap();
     let (token, id) = (member(&reply, "access_token"), member(&reply, "task_id"));
-    let redeem = || {
-        let asked = [
-            "exchange",
-            "--client",
-            "edge",
-            "--key",
-            "edge.key",
-            "--subject-token-type",
-            "task",
-            "--audience",
-            AUDIENCE,
-        ];
-        narrows(served.path(), &[&asked[..], &["--details", "ticket:read/42"]].concat(), &token)
-    };
+    let redeem = || redeem(served.path(), &token);
     assert_eq!(redeem().code, 0);
 
     let listed = narrows(served.path(), &["task", "list"], "").out;
@@ -127,23 +132,12 @@ fn an_operator_cancels_a_task_at_the_store() {
         0
     );
     // The row says so at once, whatever the broker has seen of the revocation.
-    let asked = [
-        "exchange",
-        "--client",
-        "edge",
-        "--key",
-        "edge.key",
-        "--subject-token-type",
-        "task",
-        "--audience",
-        AUDIENCE,
-    ];
-    let refused = narrows(served.path(), &[&asked[..], &["--details", "ticket:read/42"]].concat(), &token);
+    let refused = redeem(served.path(), &token);
     assert!(refused.err.contains("task_cancelled"), "{refused:?}");
 }
 
 /// Runs `task run` with this shell script.
-fn run(served: &Served, more: &[&str], script: &str, input: &str) -> crate::run::Ran {
+fn run(served: &Served, more: &[&str], script: &str, input: &str) -> Ran {
     let command = ["--", "sh", "-c", script];
     narrows(served.path(), &[&as_edge("run", more)[..], &command].concat(), input)
 }
