@@ -7,7 +7,6 @@ use axum::body::{Body, Bytes};
 use axum::response::Response;
 use delegation::oauth::{Form, Manner, Reason};
 use delegation::registry::{AuthenticatedClient, Moment};
-use delegation::token::{Authentic, SubjectToken, Unverified};
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, Request};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -18,7 +17,6 @@ use serde_json::json;
 use crate::broker::{Broker, InForce};
 use crate::client_auth;
 use crate::denied::Denied;
-use crate::keys::OURS;
 use crate::limits::OverLimit;
 use crate::reply::{self, Refusal};
 
@@ -65,12 +63,6 @@ pub(crate) async fn bounded(body: Body, limit: usize) -> Result<Bytes, Reason> {
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Reason::TooLarge),
         _ => Err(Reason::MalformedRequest),
     }
-}
-
-/// `token`, if it is one of ours. An outside token, one that nobody signed and one that is no token are all unknown.
-pub(crate) async fn ours(broker: &Broker, token: &str) -> Option<Authentic<SubjectToken>> {
-    let token = Unverified::<SubjectToken>::parse(token).ok()?;
-    broker.keys().authenticate(OURS, &token).await.ok()?.ok()
 }
 
 /// Makes `entry` durable, or gives the refusal of the client's request that it belongs to.

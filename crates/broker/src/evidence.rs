@@ -6,8 +6,8 @@ use delegation::oauth::TokenType;
 use delegation::oauth::{ActorPart, Reason, SubjectPart};
 use delegation::registry::Moment;
 use delegation::token::{
-    ActorToken, Authentic, AuthenticateError, Introspected, OpaqueForm, OpaqueKind, OpaqueToken, SubjectEvidence, SubjectToken, TokenError,
-    TokenKind, Unverified, Verified,
+    ActorToken, Authentic, AuthenticateError, Introspected, KeptToken, OpaqueForm, OpaqueKind, OpaqueToken, SubjectEvidence, SubjectToken,
+    TokenError, TokenKind, Unverified, Verified,
 };
 use issuance::audit::Transaction;
 use issuance::exchange::Kept;
@@ -35,7 +35,7 @@ pub(crate) async fn subject<'m>(
             let authentic = authentic(broker, subjects, moment, token, &shown, SUBJECT).await?;
             let verified = authentic.at(moment, declared);
             if let Ok(subject) = &verified {
-                subjects.keep(shown, &authentic, subject.exp, token.len());
+                subjects.keep(shown, &authentic, subject.exp);
             }
             verified
         }
@@ -53,7 +53,7 @@ pub(crate) async fn actor<'m>(
     let (actors, digest) = (&broker.remembered().actors, Digest::of(&part.token));
     let token = authentic(broker, actors, moment, &part.token, &digest, ACTOR).await?;
     let actor = token.at(moment, part.declared).map_err(|error| refusal(error, ACTOR))?;
-    actors.keep(digest, &token, actor.exp, part.token.len());
+    actors.keep(digest, &token, actor.exp);
     Ok(Some(actor))
 }
 
@@ -63,6 +63,28 @@ pub(crate) async fn task(broker: &Broker, token: &str) -> Result<KeptTask, Reaso
     let form = form.ok_or(Reason::SubjectTokenInvalid)?;
     let kept = broker.store().task_of_token(&form.digest()).await.map_err(|_| Reason::StoreUnavailable)?;
     kept.ok_or(Reason::SubjectTokenInvalid)
+}
+
+/// `token`, if it is an access token that we issued as `issuer`, signed or kept, whether it is alive or not. An outside token, one that nobody signed
+/// and one that is no token are all unknown.
+pub(crate) async fn ours(broker: &Broker, issuer: &str, token: &str) -> Result<Option<Authentic<SubjectToken>>, Reason> {
+    if let Ok(form) = OpaqueForm::parse(token) {
+        let kept = kept_token(broker, &form).await?;
+        return Ok(kept.and_then(|kept| kept.shown_by(&form, issuer).ok()));
+    }
+    let Ok(token) = Unverified::<SubjectToken>::parse(token) else {
+        return Ok(None);
+    };
+    let authenticated = broker.keys().authenticate(OURS, &token).await.map_err(|_| Reason::IssuerUnavailable)?;
+    Ok(authenticated.ok())
+}
+
+/// What is kept of an opaque access token.
+async fn kept_token(broker: &Broker, form: &OpaqueForm) -> Result<Option<KeptToken>, Reason> {
+    match form.kind() {
+        OpaqueKind::Access => broker.store().opaque_token(&form.digest()).await.map_err(|_| Reason::StoreUnavailable),
+        OpaqueKind::Task | OpaqueKind::Operator | OpaqueKind::ClientSecret => Ok(None),
+    }
 }
 
 /// What is kept of a token's transaction and task; if it cannot be had, nothing is decided without it.
@@ -108,7 +130,7 @@ const ACTOR: Reasons = Reasons {
     revoked: Reason::ActorTokenRevoked,
 };
 
-/// A token that was verified before under the keys of now is not verified again.
+/// A token that was verified before under the keys of now is not verified again, and one that was looked up is not again.
 async fn authentic<K: TokenKind>(
     broker: &Broker,
     memory: &Memory<K>,
@@ -131,6 +153,10 @@ async fn authentic<K: TokenKind>(
         if let Some(authentic) = known.under(&keys) {
             return Ok(authentic);
         }
+    }
+    if let Ok(form) = OpaqueForm::parse(token) {
+        let kept = kept_token(broker, &form).await?.ok_or(reasons.invalid)?;
+        return kept.shown_by(&form, &moment.snapshot.issuer).map(Arc::new).map_err(bad);
     }
     let token = Unverified::<K>::parse(token).map_err(bad)?;
     let name = keys_of(token.claimed_issuer())?;

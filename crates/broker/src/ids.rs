@@ -4,6 +4,7 @@ use aws_lc_rs::rand;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use delegation::token::{OpaqueForm, OpaqueKind};
+use issuance::exchange::Fresh;
 use issuance::task::FreshTask;
 
 /// The id of a decision.
@@ -11,13 +12,18 @@ pub(crate) fn decision() -> String {
     uuid::Uuid::now_v7().to_string()
 }
 
-/// The `jti` of a token.
-pub(crate) fn jti() -> String {
-    random()
+/// What is new for an exchange.
+pub(crate) fn fresh() -> Fresh {
+    let mut secret = [0; 32];
+    Fresh {
+        jti: random(),
+        txn: txn(),
+        secret: rand::fill(&mut secret).is_ok().then_some(secret),
+    }
 }
 
 /// The id of a transaction. In the order of time, so that those which begin together lie together in the store.
-pub(crate) fn txn() -> String {
+fn txn() -> String {
     uuid::Uuid::now_v7().to_string()
 }
 

@@ -95,7 +95,7 @@ async fn answer(broker: &Broker, received: &Received, record: &mut Record) -> Re
         Ok(task) => said_of_task(&task, &client, &moment, record),
         Err(Reason::StoreUnavailable) => return Err(denied(Reason::StoreUnavailable)),
         Err(_) => {
-            let authentic = endpoint::ours(broker, token).await;
+            let authentic = evidence::ours(broker, &moment.snapshot.issuer, token).await.map_err(denied)?;
             let active = authentic.as_ref().and_then(|token| token.active_at(&moment));
             active.filter(|active| is_callers(active, &client)).map(|active| said_of(&active, record))
         }

@@ -19,7 +19,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::overload;
-use crate::store::{Connection, Purpose, Store, StoreTransaction, insert_revocation, sql};
+use crate::store::{Connection, Purpose, Store, StoreTransaction, insert_opaque_tokens, insert_revocation, sql};
 
 /// No more entries than this share a commit.
 const BATCH: usize = 256;
@@ -205,7 +205,7 @@ async fn batch(
     // 2. Tasks that are opened, redeemed and ended, in one global order too.
     tasks::change(&mut transaction, entries, &mut lost).await?;
 
-    // 3. Transactions that begin, or are needed for longer, and the records in their order.
+    // 3. Transactions that begin, or are needed for longer, opaque tokens, and the records in their order.
     let won: Vec<_> = entries.iter().zip(&lost).filter(|(_, lost)| lost.is_none()).map(|(entry, _)| entry).collect();
     let mut begins = BTreeMap::<_, &Transaction>::new();
     for each in won.iter().filter_map(|entry| entry.begins.as_ref()) {
@@ -234,6 +234,8 @@ async fn batch(
         let longer = " ON CONFLICT (txn) DO UPDATE SET forget_at = excluded.forget_at WHERE excluded.forget_at > transactions.forget_at";
         transaction.execute(statement.then(longer)).await?;
     }
+    let kept: Vec<_> = won.iter().filter_map(|entry| entry.keeps.as_ref()).collect();
+    insert_opaque_tokens(&mut transaction, &kept).await?;
     let records: Vec<_> = won.iter().map(|entry| &entry.record).collect();
     let mut next = append(&mut transaction, &records).await?;
     for (at, entry) in won.iter().enumerate() {
@@ -266,6 +268,8 @@ async fn forget(connection: &mut Connection, now: i64) -> Result<(), sqlx::Error
         "DELETE FROM transactions WHERE forget_at < $1 AND txn IN (SELECT txn FROM transactions WHERE forget_at < $1 LIMIT $2)",
         "DELETE FROM task_attempts WHERE forget_at < $1 AND (task, attempt) IN \
          (SELECT task, attempt FROM task_attempts WHERE forget_at < $1 LIMIT $2)",
+        "DELETE FROM opaque_tokens WHERE forget_at < $1 AND digest IN \
+         (SELECT digest FROM opaque_tokens WHERE forget_at < $1 LIMIT $2)",
         "DELETE FROM tasks WHERE forget_at < $1 AND id IN (SELECT id FROM tasks WHERE forget_at < $1 LIMIT $2)",
         "DELETE FROM revocations WHERE forget_at < $1 AND seq IN (SELECT seq FROM revocations WHERE forget_at < $1 LIMIT $2)",
     ] {

@@ -12,7 +12,7 @@ use delegation::token::{ActorToken, Authentic, KeySet, SubjectToken, TokenKind, 
 
 /// So many callers can look at once without waiting for each other.
 const SHARDS: usize = 16;
-/// The most bytes of tokens that one shard stands for. What is kept of a token is a few times its size.
+/// The most bytes of tokens, or of what is kept of them, that one shard stands for. What is kept of a token is a few times its size.
 const MOST_BYTES: usize = 1024 * 1024;
 
 /// The SHA-256 of all of a token's bytes: no two tokens share it, whatever claims they share.
@@ -65,7 +65,7 @@ impl<K: TokenKind> Known<K> {
 
     /// The proof, if `keys` are the set that it was made with.
     pub(crate) fn under(self, keys: &KeySet) -> Option<Arc<Authentic<K>>> {
-        self.0.was_verified_with(keys).then_some(self.0)
+        self.0.holds_under(keys).then_some(self.0)
     }
 }
 
@@ -77,12 +77,12 @@ impl<K: TokenKind> Memory<K> {
         Some(Known(Arc::clone(&entry.authentic)))
     }
 
-    /// Keeps `authentic`, the proof of `bytes` bytes of token, until `exp`. Called for tokens that held, so nobody
+    /// Keeps `authentic` until `exp`. Called for tokens that held, so nobody
     /// without a good token can push others out.
-    pub(crate) fn keep(&self, token: Digest, authentic: &Arc<Authentic<K>>, exp: Timestamp, bytes: usize) {
+    pub(crate) fn keep(&self, token: Digest, authentic: &Arc<Authentic<K>>, exp: Timestamp) {
         let Some(shard) = self.shards.get(token.shard()) else { return };
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-        let authentic = Arc::clone(authentic);
+        let (bytes, authentic) = (authentic.size(), Arc::clone(authentic));
         match shard.entries.insert(token, Entry { authentic, exp, bytes }) {
             // The same bytes under another key set: the place in the order is the old one's.
             Some(_) => {}
@@ -159,12 +159,7 @@ mod tests {
         let (keys, memory) = (keys(&issuer), Memory::<SubjectToken>::default());
         let (alice, bob) = (token(&issuer, "alice"), token(&issuer, "bob"));
         let again = token(&issuer, "alice");
-        memory.keep(
-            Digest::of(&alice),
-            &authentic(&alice, &keys),
-            Timestamp::from_seconds(100),
-            alice.len(),
-        );
+        memory.keep(Digest::of(&alice), &authentic(&alice, &keys), Timestamp::from_seconds(100));
         let now = Timestamp::from_seconds(50);
         assert!(memory.find(&Digest::of(&alice), now).unwrap().under(&keys).is_some());
         assert!(memory.find(&Digest::of(&bob), now).is_none());
@@ -182,12 +177,7 @@ mod tests {
         let (before, after) = (keys(&issuer), keys(&FakeIssuer::es256("https://idp.example")));
         let memory = Memory::<SubjectToken>::default();
         let alice = token(&issuer, "alice");
-        memory.keep(
-            Digest::of(&alice),
-            &authentic(&alice, &before),
-            Timestamp::from_seconds(100),
-            alice.len(),
-        );
+        memory.keep(Digest::of(&alice), &authentic(&alice, &before), Timestamp::from_seconds(100));
         let find = |second| memory.find(&Digest::of(&alice), Timestamp::from_seconds(second));
         assert!(find(99).unwrap().under(&before).is_some());
         assert!(find(99).unwrap().under(&after).is_none(), "the key was rotated out");
@@ -200,10 +190,10 @@ mod tests {
         let (keys, memory) = (keys(&issuer), Memory::<SubjectToken>::default());
         let alice = token(&issuer, "alice");
         let proof = authentic(&alice, &keys);
-        let size = 16 * 1024;
+        let size = proof.size();
         let many = 2 * SHARDS * MOST_BYTES / size;
         for at in 0..many {
-            memory.keep(Digest::of(&at.to_string()), &proof, Timestamp::from_seconds(100), size);
+            memory.keep(Digest::of(&at.to_string()), &proof, Timestamp::from_seconds(100));
         }
         assert!(memory.len() <= SHARDS * MOST_BYTES / size, "{}", memory.len());
         assert!(memory.find(&Digest::of(&(many - 1).to_string()), Timestamp::from_seconds(1)).is_some());

@@ -76,7 +76,7 @@ async fn end(broker: &Broker, received: &Received, record: &mut Record) -> Resul
         Err(_) => {}
     }
     // or a token.
-    let authentic = endpoint::ours(broker, token).await;
+    let authentic = evidence::ours(broker, &moment.snapshot.issuer, token).await.map_err(denied)?;
     let named = authentic.as_ref().and_then(|token| token.issued_to(&moment));
     let revokes = match named {
         None => None,

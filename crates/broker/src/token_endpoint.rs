@@ -76,10 +76,7 @@ pub(crate) async fn decide(
     if !client.client().grants.contains(&grant) {
         return Err(shown.denied(Reason::UnauthorizedClient));
     }
-    let fresh = Fresh {
-        jti: ids::jti(),
-        txn: ids::txn(),
-    };
+    let fresh = ids::fresh();
     // 4. Tokens; 5. proposal.
     let proposed = match grant {
         GrantType::TokenExchange => {

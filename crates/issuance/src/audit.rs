@@ -10,6 +10,7 @@ use delegation::identity::{Attributes, Subject, SubjectKind};
 use delegation::oauth::Reason;
 use delegation::revocation::Revocation;
 use delegation::time::Timestamp;
+use delegation::token::KeptToken;
 
 use crate::policy::{Permit, Proposal};
 use crate::task::{Over, TaskChange};
@@ -17,8 +18,8 @@ use crate::task::{Over, TaskChange};
 /// A durable, append-only list of records, and the memory of what has been used up.
 ///
 /// Contract. `Ok`: the entry's record has its place in the order, survives a crash of this process and of this
-/// machine, every use in it was unused and is now used, its transaction is kept, and its task is changed as it says, all in
-/// one commit. `AlreadyUsed` and `Over`: nothing of this entry happened. `Unavailable`: unknown; the caller must not act on it.
+/// machine, every use in it was unused and is now used, its transaction and its opaque token are kept, and its task is changed
+/// as it says, all in one commit. `AlreadyUsed` and `Over`: nothing of this entry happened. `Unavailable`: unknown; the caller must not act on it.
 /// Calls may overlap; entries that overlap may share one commit, and one that loses leaves the others alone.
 /// A call whose future is dropped may or may not have happened.
 pub trait Journal: Send + Sync {
@@ -39,6 +40,8 @@ pub struct Entry {
     pub revokes: Option<Revocation>,
     /// What this decision changes about a task.
     pub task: Option<TaskChange>,
+    /// What the opaque token stands for that this decision issues.
+    pub keeps: Option<KeptToken>,
 }
 
 impl Entry {
@@ -50,6 +53,7 @@ impl Entry {
             begins: None,
             revokes: None,
             task: None,
+            keeps: None,
         }
     }
 }

@@ -5,6 +5,7 @@ pub(crate) mod asked;
 pub(crate) mod ceiling;
 mod kept;
 mod lifetime;
+mod opaque;
 mod uses;
 
 use delegation::authority::{Authority, atoms};
@@ -15,15 +16,17 @@ use delegation::oauth::{AskedPart, AudienceId, ClientId, Reason};
 use delegation::registry::{AuthenticatedClient, Moment};
 use delegation::revocation::Line;
 use delegation::time::Timestamp;
-use delegation::token::{ActorToken, IdJag, SubjectEvidence, SubjectToken, Verified};
+use delegation::token::{ActorToken, IdJag, KeptToken, SubjectEvidence, SubjectToken, Verified};
 use serde_json::Value;
 
 use crate::audit::{Entry, Record, Transaction, Use};
+use crate::mint;
 use crate::policy::{ClientFacts, Inquiry, Proposal, Question, SubjectFacts, TaskFacts};
 use crate::task::{OpenTask, Slot, TaskChange};
 
 pub use kept::Kept;
 pub(crate) use kept::transaction;
+pub(crate) use opaque::Opaque;
 pub use uses::{uses, uses_by_grant};
 
 /// No more questions than this are put to policy for one exchange.
@@ -61,15 +64,25 @@ pub struct Exchange {
     pub(crate) inquiry: Inquiry,
     pub(crate) uses: Vec<Use>,
     pub(crate) begins: Option<Transaction>,
+    /// What is handed out in place of a signed token.
+    pub(crate) opaque: Option<Opaque>,
 }
 
 /// Values that are new for each request; randomness comes from outside.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Fresh {
     /// The `jti` of the token, should one be issued.
     pub jti: String,
     /// The `txn`, should a transaction begin.
     pub txn: String,
+    /// 256 random bits for the token, should it be opaque; `None` if they could not be had.
+    pub secret: Option<[u8; 32]>,
+}
+
+impl std::fmt::Debug for Fresh {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Fresh").field("jti", &self.jti).field("txn", &self.txn).finish_non_exhaustive()
+    }
 }
 
 impl Exchange {
@@ -179,7 +192,7 @@ impl Exchange {
             uses,
         } = evidence;
         // 2. What was read of the subject when the transaction began.
-        let (began, is_new) = transaction(moment, subject, kept, fresh.txn)?;
+        let (began, is_new) = transaction(moment, subject, kept, fresh.txn.clone())?;
         record.txn = Some(began.txn.clone());
         record.requested_by = began.requested_by.clone();
 
@@ -243,6 +256,7 @@ impl Exchange {
         };
         record.expires_in = Some(inquiry.expires_in);
         record.inputs = under(ceiling::of(subject).as_ref(), std::slice::from_ref(&inquiry));
+        let opaque = Opaque::of(moment, audience, &fresh, expires_at)?;
         let slot = redeems.zip(subject.task.clone()).map(|(attempt, task)| Slot {
             task,
             attempt,
@@ -273,6 +287,7 @@ impl Exchange {
             inquiry,
             uses,
             begins: is_new.then_some(began),
+            opaque,
         })
     }
 
@@ -296,6 +311,7 @@ impl Exchange {
         }
         let (audience, authority, onward) = asked::understand(moment, client, asked, record)?;
         let expires_at = lifetime::expiry(moment, audience, asked.expires_in, None, false);
+        let opaque = Opaque::of(moment, audience, &fresh, expires_at)?;
         let began = Transaction {
             txn: fresh.txn,
             subject: subject.clone(),
@@ -352,6 +368,7 @@ impl Exchange {
             inquiry,
             uses: uses(client),
             begins: Some(began),
+            opaque,
         })
     }
 
@@ -385,6 +402,11 @@ impl Proposal for Exchange {
             uses: self.uses.clone(),
             begins: self.begins.clone(),
             task: self.slot.clone().map(TaskChange::Takes),
+            keeps: self.opaque.as_ref().map(|opaque| KeptToken {
+                digest: opaque.token.digest(),
+                claims: mint::claims_of(self),
+                forget_at: opaque.forget_at,
+            }),
             ..Entry::of(record)
         }
     }

@@ -1,4 +1,4 @@
-//! The last step: a recorded permit becomes a signed token.
+//! The last step: a recorded permit becomes a token.
 
 use std::future::Future;
 
@@ -71,7 +71,7 @@ const RESERVED: [&str; 26] = [
     "events",
 ];
 
-/// A signed token with what the reply says about it.
+/// A token with what the reply says about it.
 pub struct Minted {
     /// The token itself: it leaves in the reply's body and nowhere else.
     pub token: String,
@@ -98,7 +98,8 @@ pub enum MintError {
     Expired,
 }
 
-/// Signs the token of a recorded permit (RFC 9068), at the time `now`.
+/// Signs the token of a recorded permit (RFC 9068), at the time `now`; one that is opaque needs no signature, since the record's
+/// commit kept what it stands for.
 ///
 /// Takes nothing less than the proof that policy allowed it and that a record is durable:
 ///
@@ -122,7 +123,7 @@ pub enum MintError {
 /// ```
 pub async fn mint<S: Signer>(signer: &S, recorded: Recorded<Permit<Exchange>>, now: Timestamp) -> Result<Minted, MintError> {
     let exchange = recorded.value.permitted;
-    let (token, _) = sign(signer, &exchange, now).await?;
+    let (token, _) = write(signer, &exchange, now).await?;
     Ok(Minted {
         token,
         expires_in: exchange.inquiry.expires_in,
@@ -130,8 +131,8 @@ pub async fn mint<S: Signer>(signer: &S, recorded: Recorded<Permit<Exchange>>, n
     })
 }
 
-/// The signed token of `exchange`, and the key that signed it. Whoever calls this holds the proof that it is recorded.
-pub(crate) async fn sign<S: Signer>(signer: &S, exchange: &Exchange, now: Timestamp) -> Result<(String, KeyName), MintError> {
+/// The token of `exchange`, and the key that signed it or would have. Whoever calls this holds the proof that it is recorded.
+pub(crate) async fn write<S: Signer>(signer: &S, exchange: &Exchange, now: Timestamp) -> Result<(String, KeyName), MintError> {
     // The second look at the bound of RFC 8693's exchange: the first was in the proposal, and time has passed.
     let lapsed = |bound: Timestamp| exchange.expires_at > bound || bound.millis() - now.millis() < 1000;
     // A life of one second that was asked for is one, though the clock never stood at the start of a second.
@@ -139,14 +140,21 @@ pub(crate) async fn sign<S: Signer>(signer: &S, exchange: &Exchange, now: Timest
         return Err(MintError::Expired);
     }
     let key = signer.current();
+    if let Some(opaque) = &exchange.opaque {
+        return Ok((opaque.token.expose().to_owned(), key));
+    }
     // Written by hand, so that every access token of ours begins alike and scanners recognise it.
     let header = format!(r#"{{"typ":"at+jwt","kid":"{}","alg":"{}"}}"#, key.kid, key.algorithm.as_str());
-    let claims = Value::Object(claims(exchange)).to_string();
-    let mut token = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+    let mut token = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims_of(exchange)));
     let signature = signer.sign(&key, token.as_bytes()).await?;
     token.push('.');
     token.push_str(&URL_SAFE_NO_PAD.encode(signature));
     Ok((token, key))
+}
+
+/// The claims of the token of `exchange`, as JSON.
+pub(crate) fn claims_of(exchange: &Exchange) -> String {
+    Value::Object(claims(exchange)).to_string()
 }
 
 fn claims(exchange: &Exchange) -> Map<String, Value> {

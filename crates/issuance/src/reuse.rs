@@ -7,7 +7,7 @@ use delegation::registry::Moment;
 
 use crate::audit::{Decision, Entry, Record, Recorded};
 use crate::exchange::Exchange;
-use crate::mint::{KeyName, MintError, Minted, Signer, sign};
+use crate::mint::{KeyName, MintError, Minted, Signer, write};
 use crate::policy::Permit;
 
 /// A token is handed out again until so much of its life is over, in hundredths.
@@ -32,14 +32,14 @@ pub struct Again {
     pub entry: Entry,
 }
 
-/// Signs like [`mint`](crate::mint::mint), and keeps what is needed to hand the token out again.
+/// Makes a token like [`mint`](crate::mint::mint), and keeps what is needed to hand the token out again.
 pub async fn mint_reusable<S: Signer>(
     signer: &S,
     recorded: Recorded<Permit<Exchange>>,
     now: delegation::time::Timestamp,
 ) -> Result<(Minted, Reusable), MintError> {
     let permit = recorded.value;
-    let (token, key) = sign(signer, &permit.permitted, now).await?;
+    let (token, key) = write(signer, &permit.permitted, now).await?;
     let minted = Minted {
         token: token.clone(),
         expires_in: permit.permitted.inquiry.expires_in,
@@ -138,6 +138,7 @@ fn equal_but_for_time(first: &Exchange, asked: &Exchange) -> bool {
         inquiry,
         uses: _,
         begins,
+        opaque,
     } = first;
     // An outside token begins a transaction each time, and the first goes on; one of ours names its own.
     let same_transaction = match (begins, &asked.begins) {
@@ -148,6 +149,7 @@ fn equal_but_for_time(first: &Exchange, asked: &Exchange) -> bool {
     let counted = slot.is_some() || asked.slot.is_some() || inquiry.task.as_ref().is_some_and(|task| task.deferred);
     same_transaction
         && !counted
+        && opaque.is_some() == asked.opaque.is_some()
         && *task == asked.task
         && *issuer == asked.issuer
         && *client == asked.client

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
+use delegation::token::KeptToken;
 use issuance::audit::{CommitError, Entry, Journal, Record, Use};
 use issuance::task::{KeptTask, Over, Status, TaskChange};
 
@@ -23,6 +24,7 @@ pub struct MemoryJournal {
     fails: Fails,
     kept: Mutex<(Vec<Record>, BTreeSet<Use>)>,
     tasks: Mutex<BTreeMap<String, KeptTask>>,
+    opaque_tokens: Mutex<Vec<KeptToken>>,
 }
 
 impl MemoryJournal {
@@ -32,6 +34,7 @@ impl MemoryJournal {
             fails,
             kept: Mutex::default(),
             tasks: Mutex::default(),
+            opaque_tokens: Mutex::default(),
         }
     }
 
@@ -43,6 +46,11 @@ impl MemoryJournal {
     /// The task with this id, as it is kept.
     pub fn task(&self, id: &str) -> Option<KeptTask> {
         self.tasks.lock().unwrap().get(id).cloned()
+    }
+
+    /// The opaque tokens that were issued, as they are kept.
+    pub fn opaque_tokens(&self) -> Vec<KeptToken> {
+        self.opaque_tokens.lock().unwrap().clone()
     }
 
     /// Changes a task, or says why it is over. It knows no attempts: each redemption takes a place.
@@ -79,6 +87,7 @@ impl Journal for MemoryJournal {
             return Err(CommitError::AlreadyUsed);
         }
         self.change(entry.task).map_err(CommitError::Over)?;
+        self.opaque_tokens.lock().unwrap().extend(entry.keeps);
         kept.1.extend(entry.uses);
         kept.0.push(entry.record);
         if self.fails == Fails::After {

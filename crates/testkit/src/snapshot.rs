@@ -8,7 +8,8 @@ use delegation::details::{ActionRule, ConstraintOrder, Detail, DetailType, Detai
 use delegation::identity::{AttributeKind, AttributeRule, SubjectKind};
 use delegation::oauth::{AudienceId, ClientId, GrantType, Scope, TokenType};
 use delegation::registry::{
-    Audience, AuthMethod, Ceiling, Client, ClientAuth, Lifetimes, Moment, Receives, SecretDigest, Snapshot, TrustedIssuer, TypRule,
+    Audience, AuthMethod, Ceiling, Client, ClientAuth, Lifetimes, Moment, Receives, SecretDigest, Snapshot, TokenForm, TrustedIssuer,
+    TypRule,
 };
 use delegation::revocation::View;
 use delegation::time::Timestamp;
@@ -95,6 +96,7 @@ pub fn snapshot() -> Snapshot {
         max_lifetime: Some(Duration::from_secs(120)),
         claims: BTreeSet::new(),
         defaults: Vec::new(),
+        form: TokenForm::Jwt,
     };
     let audiences = [
         audience("https://orders.internal", &["ticket", "refund"]),

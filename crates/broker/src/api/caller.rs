@@ -12,7 +12,7 @@ use http::header::AUTHORIZATION;
 
 use super::problem::Problem;
 use crate::broker::{Broker, InForce};
-use crate::endpoint;
+use crate::evidence;
 use crate::keys::OURS;
 use crate::limits::{Claim, OverLimit, Proof};
 use crate::operator::{Operator, Role};
@@ -58,11 +58,14 @@ impl Credential {
                 worth_a_look(known, Proof::Secret)?;
                 Ok(Self::Operator(digest))
             }
-            Ok(_) | Err(OpaqueFormError::Malformed) => Err(Problem::Unauthenticated),
-            Err(OpaqueFormError::Unknown) => {
+            Ok(form) if form.kind() != OpaqueKind::Access => Err(Problem::Unauthenticated),
+            Err(OpaqueFormError::Malformed) => Err(Problem::Unauthenticated),
+            Ok(_) | Err(OpaqueFormError::Unknown) => {
                 worth_a_look(Some(OURS.to_owned()), Proof::Signature)?;
-                let token = endpoint::ours(broker, token).await.ok_or(Problem::Unauthenticated)?;
-                Ok(Self::Token(Box::new(token)))
+                let token = evidence::ours(broker, &in_force.snapshot.issuer, token)
+                    .await
+                    .map_err(|_| Problem::StoreUnavailable)?;
+                Ok(Self::Token(Box::new(token.ok_or(Problem::Unauthenticated)?)))
             }
         }
     }
@@ -83,7 +86,7 @@ impl Credential {
             Self::Token(_) if view_is_stale => Err(Problem::ViewStale),
             Self::Token(token) => {
                 let keys = broker.keys().current(OURS).await.map_err(|_| Problem::Unauthenticated)?;
-                let active = token.active_at(moment).filter(|_| token.was_verified_with(&keys));
+                let active = token.active_at(moment).filter(|_| token.holds_under(&keys));
                 client(&active.ok_or(Problem::Unauthenticated)?, moment).ok_or(Problem::Unauthenticated)
             }
         }

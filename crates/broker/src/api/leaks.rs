@@ -9,8 +9,9 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use delegation::oauth::{ClientId, Reason};
+use delegation::registry::Moment;
 use delegation::revocation::{Key, Revocation};
-use delegation::token::{OpaqueForm, OpaqueKind, SubjectToken, Unverified};
+use delegation::token::{Authentic, OpaqueForm, OpaqueKind, SubjectToken, Unverified};
 use http::{Request, StatusCode};
 use issuance::audit::{Decision, Entry, Journal, Kind};
 use issuance::task::{KeptTask, Status};
@@ -25,7 +26,7 @@ use crate::{evidence, ids, task_end};
 
 /// What was found to be leaked, and can be ended.
 enum Leaked {
-    /// A signed token, ours or a trusted issuer's, by the entry that names it in `chain`.
+    /// An access token of ours, or a token of a trusted issuer, by the entry that names it in `chain`.
     Token(String),
     /// A task, by its token.
     Task(Box<KeptTask>),
@@ -120,13 +121,16 @@ async fn find(call: &mut Call, token: &str) -> Result<Leaked, Problem> {
                 _ => Leaked::Secret(holders, digest),
             })
         }
-        OpaqueKind::Access => Ok(Leaked::Nothing("unknown_token")),
+        OpaqueKind::Access => match evidence::ours(broker, &moment.snapshot.issuer, token).await {
+            Ok(kept) => Ok(named(kept, moment)),
+            Err(_) => Err(Problem::StoreUnavailable),
+        },
     }
 }
 
 /// The same of a signed token.
 async fn signed(call: &mut Call, token: &str) -> Result<Leaked, Problem> {
-    let (snapshot, view) = (&call.moment.snapshot, &call.moment.revocations);
+    let snapshot = &call.moment.snapshot;
     let Ok(token) = Unverified::<SubjectToken>::parse(token) else {
         return Ok(Leaked::Nothing("unknown_token"));
     };
@@ -137,16 +141,21 @@ async fn signed(call: &mut Call, token: &str) -> Result<Leaked, Problem> {
     };
     let authentic = call.broker.keys().authenticate(issuer, &token).await;
     let authentic = authentic.map_err(|_| Problem::IssuerUnavailable)?;
-    let Some(entry) = authentic.ok().and_then(|token| token.named(&call.moment)) else {
-        return Ok(Leaked::Nothing("unknown_token"));
+    Ok(named(authentic.ok(), &call.moment))
+}
+
+/// An access token by the entry that all that came from it has in `chain`.
+fn named(token: Option<Authentic<SubjectToken>>, moment: &Moment) -> Leaked {
+    let Some(entry) = token.and_then(|token| token.named(moment)) else {
+        return Leaked::Nothing("unknown_token");
     };
     let (kind, key) = Key::of_entry(&entry);
     // A second revocation of it would change nothing, and be kept.
-    Ok(if view.is_dead(kind, &key) {
+    if moment.revocations.is_dead(kind, &key) {
         Leaked::Nothing("ended_before")
     } else {
         Leaked::Token(entry)
-    })
+    }
 }
 
 /// Ends what was found, and puts it on record.

@@ -23,7 +23,7 @@ use Column::{Bytes, Integer, MaybeText, Text};
 ///
 /// Every table but `log_head` and `store_version`, whose values the head of a backup holds. A test compares it with what
 /// the migrations make, so that no table can be forgotten.
-pub(super) const TABLES: [Table; 12] = [
+pub(super) const TABLES: [Table; 13] = [
     Table {
         name: "records",
         key: 1,
@@ -127,6 +127,11 @@ pub(super) const TABLES: [Table; 12] = [
         name: "dead_secrets",
         key: 1,
         columns: &[("digest", Bytes), ("died_at", Integer)],
+    },
+    Table {
+        name: "opaque_tokens",
+        key: 1,
+        columns: &[("digest", Bytes), ("claims", Text), ("forget_at", Integer)],
     },
 ];
 

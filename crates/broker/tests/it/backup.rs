@@ -12,6 +12,7 @@ use delegation::oauth::ClientId;
 use delegation::revocation::{Key, Line, MarkKind, Revocation};
 use delegation::time::Timestamp;
 use delegation::token::Algorithm;
+use delegation::token::KeptToken;
 use issuance::audit::{CommitError, Entry, Journal, Kind, Record, Transaction, Use, UseKind};
 use issuance::mint::Signer;
 use issuance::task::{KeptTask, Status, TaskChange};
@@ -35,6 +36,7 @@ fn now() -> Timestamp {
 
 fn entry(id: &str) -> Entry {
     let odd = format!("{id} \0 \" \\ \u{1f642}\n");
+    let odd_claims = serde_json::json!({ "sub": odd }).to_string();
     Entry {
         task: Some(TaskChange::Opens {
             task: Box::new(KeptTask {
@@ -77,6 +79,11 @@ fn entry(id: &str) -> Entry {
             },
             requested_by: id.len().is_multiple_of(2).then_some(odd),
             began: now(),
+            forget_at: Timestamp::from_seconds(1_790_000_000),
+        }),
+        keeps: Some(KeptToken {
+            digest: delegation::token::sha256(id.as_bytes()),
+            claims: odd_claims,
             forget_at: Timestamp::from_seconds(1_790_000_000),
         }),
     }

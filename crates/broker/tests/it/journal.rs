@@ -36,6 +36,7 @@ fn entry(id: &str, uses: &[&str]) -> Entry {
         begins: None,
         revokes: None,
         task: None,
+        keeps: None,
     }
 }
 

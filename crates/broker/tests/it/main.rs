@@ -30,6 +30,7 @@ mod keys;
 mod kinds;
 mod leaks;
 mod limits;
+mod opaque_tokens;
 mod records;
 mod remembered;
 mod reuse;

@@ -23,4 +23,16 @@ pub struct Audience {
     pub claims: BTreeSet<String>,
     /// What a request that asks for nothing gets.
     pub defaults: Vec<Detail>,
+    /// The form of its tokens.
+    pub form: TokenForm,
+}
+
+/// What an issued token looks like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TokenForm {
+    /// Signed, for whoever has our keys to read (RFC 9068).
+    #[default]
+    Jwt,
+    /// A secret that says nothing: what it stands for is asked by introspection (RFC 7662).
+    Opaque,
 }

@@ -23,7 +23,7 @@ pub struct Unverified<K: TokenKind> {
     kind: PhantomData<K>,
 }
 
-/// A token whose `typ` is right for `K` and that the issuer it names has signed.
+/// A token whose `typ` is right for `K` and that the issuer it names has signed, or that our own store keeps.
 ///
 /// True for as long as the issuer's key set is, at any moment: times and revocation are asked in `at`.
 ///
@@ -38,7 +38,7 @@ pub struct Unverified<K: TokenKind> {
 ///
 /// ```compile_fail
 /// use delegation::token::{Authentic, SubjectToken};
-/// let forged: Authentic<SubjectToken> = Authentic { compact: (), issuer: "corp".into(), kind: () };
+/// let forged: Authentic<SubjectToken> = Authentic { vouched: (), issuer: "corp".into(), kind: () };
 /// ```
 ///
 /// Nor is a token of one kind one of another:
@@ -51,11 +51,25 @@ pub struct Unverified<K: TokenKind> {
 /// }
 /// ```
 pub struct Authentic<K: TokenKind> {
-    compact: Arc<Compact>,
+    vouched: Vouched,
     issuer: String,
-    /// The identity of the key set that verified it.
-    keys: [u8; 32],
     kind: PhantomData<K>,
+}
+
+/// What stands for a token.
+enum Vouched {
+    /// The signature of its issuer.
+    Signature {
+        compact: Arc<Compact>,
+        /// The identity of the key set that verified it.
+        keys: [u8; 32],
+    },
+    /// Our own store, which keeps what the token does not say itself.
+    Store {
+        claims: Map<String, Value>,
+        /// The size of the claims as they are kept.
+        size: usize,
+    },
 }
 
 /// Why a token is not authentic.
@@ -117,46 +131,83 @@ impl<K: TokenKind> Unverified<K> {
             return Err(AuthenticateError::Bad("the signature does not verify"));
         }
         Ok(Authentic {
-            compact: Arc::clone(compact),
+            vouched: Vouched::Signature {
+                compact: Arc::clone(compact),
+                keys: *keys.identity(),
+            },
             issuer: self.issuer.clone(),
-            keys: *keys.identity(),
             kind: PhantomData,
         })
     }
 }
 
 impl<K: TokenKind> Authentic<K> {
-    /// Who signed it.
+    /// One of our own that is kept; see [`KeptToken`](super::KeptToken), which is its only maker.
+    pub(super) fn kept(issuer: &str, claims: Map<String, Value>, size: usize) -> Self {
+        Self {
+            vouched: Vouched::Store { claims, size },
+            issuer: issuer.to_owned(),
+            kind: PhantomData,
+        }
+    }
+
+    /// Who issued it.
     pub fn issuer(&self) -> &str {
         &self.issuer
     }
 
+    /// Whether it is kept, and so in no form that a holder could read.
+    pub(super) fn is_kept(&self) -> bool {
+        matches!(self.vouched, Vouched::Store { .. })
+    }
+
+    /// The bytes that it was read from.
+    pub fn size(&self) -> usize {
+        match &self.vouched {
+            Vouched::Signature { compact, .. } => compact.signing_input.len() + compact.signature.len(),
+            Vouched::Store { size, .. } => *size,
+        }
+    }
+
     /// Refuses a payload that is nested deeper than the longest chain and what may hang on it.
     pub(super) fn refuse_deep(&self, moment: &Moment) -> Result<(), TokenError> {
-        if json::is_within(&self.compact.claims, moment.snapshot.max_chain.saturating_add(BESIDE_CHAIN)) {
+        if json::is_within(self.claims(), moment.snapshot.max_chain.saturating_add(BESIDE_CHAIN)) {
             Ok(())
         } else {
             Err(TokenError::Invalid("its payload is nested too deep"))
         }
     }
 
-    /// Whether `keys` are the very set that verified it: only under that one may it be relied on again.
-    pub fn was_verified_with(&self, keys: &KeySet) -> bool {
-        self.keys == *keys.identity()
+    /// Whether it may be relied on again under `keys`: if they are the very set that verified it. One that is kept needs none.
+    pub fn holds_under(&self, keys: &KeySet) -> bool {
+        match &self.vouched {
+            Vouched::Signature { keys: verified, .. } => verified == keys.identity(),
+            Vouched::Store { .. } => true,
+        }
     }
 
     pub(super) fn claims(&self) -> &Map<String, Value> {
-        &self.compact.claims
+        match &self.vouched {
+            Vouched::Signature { compact, .. } => &compact.claims,
+            Vouched::Store { claims, .. } => claims,
+        }
     }
 
-    /// `typ` in lower case without `application/`; `""` if there is none.
+    /// `typ` in lower case without `application/`; `""` if there is none. What is kept is an access token.
     pub(super) fn typ(&self) -> String {
-        let typ = self.compact.typ.as_deref().unwrap_or_default().to_ascii_lowercase();
+        let Vouched::Signature { compact, .. } = &self.vouched else {
+            return "at+jwt".to_owned();
+        };
+        let typ = compact.typ.as_deref().unwrap_or_default().to_ascii_lowercase();
         typ.strip_prefix("application/").map(str::to_owned).unwrap_or(typ)
     }
 
+    /// The first two segments of a signed token; what is kept has a `jti` and needs no other name.
     pub(super) fn signing_input(&self) -> &str {
-        &self.compact.signing_input
+        match &self.vouched {
+            Vouched::Signature { compact, .. } => &compact.signing_input,
+            Vouched::Store { .. } => "",
+        }
     }
 }
 

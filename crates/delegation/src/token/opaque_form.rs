@@ -43,6 +43,7 @@ impl OpaqueKind {
 ///
 /// Whoever holds the text holds what it stands for, so it has no `Debug` that shows it and nothing keeps it:
 /// a store keeps its [`digest`](Self::digest), for which a fast hash is right, since 256 random bits cannot be guessed.
+#[derive(Clone)]
 pub struct OpaqueForm {
     kind: OpaqueKind,
     text: String,

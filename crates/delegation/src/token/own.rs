@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::authentic::Authentic;
 use super::claims::{Claims, TokenError};
-use super::kind::SubjectToken;
+use super::kind::{SubjectToken, TokenKind};
 use super::outside::{may_act, refuse_bound};
 use super::subject::{Origin, SubjectEvidence};
 use crate::authority::Authority;
@@ -19,9 +19,7 @@ use crate::registry::{Ceiling, Moment};
 /// Reads one of our own tokens; everything in it was written here, and is still checked.
 pub(super) fn evidence(token: &Authentic<SubjectToken>, moment: &Moment, declared: TokenType) -> Result<SubjectEvidence, TokenError> {
     let (claims, snapshot) = (Claims(token.claims()), &moment.snapshot);
-    if token.typ() != "at+jwt" || !matches!(declared, TokenType::AccessToken | TokenType::Jwt) {
-        return Err(TokenError::Invalid("one of our own tokens, declared as what it is not"));
-    }
+    declared_as(token, declared)?;
     let (exp, iat) = claims.times(moment.now, Duration::ZERO)?;
     refuse_bound(token.claims())?;
     let subject = sub_id(token.claims(), moment)?;
@@ -71,6 +69,20 @@ pub(super) fn evidence(token: &Authentic<SubjectToken>, moment: &Moment, declare
         facts: None,
         client_id: Some(client),
     })
+}
+
+/// Our own tokens are access tokens, and those that are signed are JWTs too.
+pub(super) fn declared_as<K: TokenKind>(token: &Authentic<K>, declared: TokenType) -> Result<(), TokenError> {
+    let fits = match declared {
+        TokenType::AccessToken => true,
+        TokenType::Jwt => !token.is_kept(),
+        _ => false,
+    };
+    if token.typ() == "at+jwt" && fits {
+        Ok(())
+    } else {
+        Err(TokenError::Invalid("one of our own tokens, declared as what it is not"))
+    }
 }
 
 /// The outside pair (RFC 9493 §3.2.3), as the configuration names its issuer today.

@@ -165,9 +165,7 @@ impl Authentic<ActorToken> {
         self.refuse_deep(moment)?;
         let claims = super::claims::Claims(self.claims());
         let client = if self.issuer() == moment.snapshot.issuer {
-            if self.typ() != "at+jwt" || !matches!(declared, TokenType::AccessToken | TokenType::Jwt) {
-                return Err(TokenError::Invalid("one of our own tokens, declared as what it is not"));
-            }
+            own::declared_as(self, declared)?;
             let (sub, client) = (claims.required_text("sub")?, claims.required_text("client_id")?);
             let alone = sub == client && !self.claims().contains_key("act");
             ClientId::parse(client).ok().filter(|_| alone)

@@ -447,14 +447,14 @@ fn a_token_counts_again_only_under_the_very_set_that_verified_it() {
     let first = set(CORP, &issuer.jwks(), &both[..1]);
     let token = Unverified::<SubjectToken>::parse(&issuer.sign("at+jwt", &user_claims())).unwrap();
     let token = token.authenticate(&first).unwrap();
-    assert!(token.was_verified_with(&set(CORP, &issuer.jwks(), &both[..1])));
+    assert!(token.holds_under(&set(CORP, &issuer.jwks(), &both[..1])));
     let more = json!({ "keys": [issuer.jwk(), FakeIssuer::new(CORP, "k2", Algorithm::Es256).jwk()] });
     for (what, other) in [
         ("another issuer's", set("https://t2.example", &issuer.jwks(), &both[..1])),
         ("one key more", set(CORP, &more, &both[..1])),
         ("one algorithm more", set(CORP, &issuer.jwks(), &both)),
     ] {
-        assert!(!token.was_verified_with(&other), "{what}");
+        assert!(!token.holds_under(&other), "{what}");
     }
 }
 

@@ -16,6 +16,7 @@ mod forms;
 mod id_jag;
 mod identities;
 mod jws;
+mod kept_tokens;
 mod mutants;
 mod opaque;
 mod order;

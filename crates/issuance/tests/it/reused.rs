@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use delegation::oauth::ClientId;
-use delegation::registry::{LabelValue, Moment, Snapshot};
+use delegation::registry::{LabelValue, Moment, Snapshot, TokenForm};
 use delegation::revocation::{Key, MarkKind, Revocation, Revoked, View};
 use delegation::time::Timestamp;
 use issuance::audit::{self, Kind, Record};
@@ -154,6 +154,14 @@ async fn a_change_of_the_configuration_gets_a_token_of_its_own() {
             Asked::under(|snapshot| {
                 for audience in snapshot.audiences.values_mut() {
                     audience.claims = BTreeSet::from(["groups".to_owned()]);
+                }
+            }),
+        ),
+        (
+            "form of the tokens",
+            Asked::under(|snapshot| {
+                for audience in snapshot.audiences.values_mut() {
+                    audience.form = TokenForm::Opaque;
                 }
             }),
         ),

@@ -1,9 +1,9 @@
 //! The whole road with ports in memory, and what the tests say along it.
 
 use delegation::oauth::{AskedPart, ClientId, Form, Reason, TokenExchangeRequest, TokenType};
-use delegation::registry::{AuthenticatedClient, Moment};
+use delegation::registry::{AuthenticatedClient, Moment, TokenForm};
 use delegation::time::Timestamp;
-use delegation::token::{Authentic, SubjectToken, Unverified};
+use delegation::token::{Authentic, OpaqueForm, OpaqueKind, SubjectToken, Unverified};
 use issuance::audit::{self, CommitError, Decision, Kind, Record, Transaction};
 use issuance::exchange::{Exchange, Fresh, Kept};
 use issuance::mint::{self, MintError, Minted};
@@ -26,6 +26,7 @@ pub(crate) fn fresh(name: &str) -> Fresh {
     Fresh {
         jti: format!("jti-{name}"),
         txn: format!("txn-{name}"),
+        secret: Some([7; 32]),
     }
 }
 
@@ -111,6 +112,49 @@ async fn a_permitted_and_recorded_exchange_is_minted() {
         (records.len(), records[0].decision, records[0].jti.as_deref()),
         (1, Decision::Allow, Some("jti-edge"))
     );
+}
+
+fn opaque() -> Moment {
+    let mut snapshot = snapshot();
+    for audience in snapshot.audiences.values_mut() {
+        audience.form = TokenForm::Opaque;
+    }
+    moment(snapshot)
+}
+
+#[tokio::test]
+async fn an_opaque_token_says_nothing_and_what_it_stands_for_is_in_its_entry() {
+    let (road, moment) = (Road::good(), opaque());
+    let (proposed, mut record) = propose(&moment, "edge", &corp_token(&user_claims()), None, READ);
+    let permit = policy::decide(&road.policy, proposed.unwrap(), &mut record).unwrap();
+    let recorded = audit::commit(&road.journal, permit, record).await.unwrap();
+    let minted = mint::mint(&road.signer, recorded, now()).await.unwrap();
+    let form = OpaqueForm::parse(&minted.token).unwrap();
+    assert_eq!(form.kind(), OpaqueKind::Access);
+    let kept = &road.journal.opaque_tokens()[0];
+    assert_eq!(kept.digest, form.digest());
+    let claims: Value = serde_json::from_str(&kept.claims).unwrap();
+    assert_eq!(
+        (&claims["jti"], &claims["iss"], &claims["sub"]),
+        (&json!("jti-edge"), &json!(BROKER), &json!("alice"))
+    );
+    assert!(!kept.claims.contains(&minted.token));
+}
+
+#[test]
+fn without_randomness_nothing_is_a_secret() {
+    let moment = opaque();
+    let token = corp_token(&user_claims());
+    let subject = token.at(&moment, TokenType::Jwt).unwrap();
+    let mut record = Record::new("d-1".to_owned(), moment.now, Kind::Exchange);
+    let without = Fresh {
+        secret: None,
+        ..fresh("edge")
+    };
+    assert!(!format!("{:?}", fresh("edge")).contains('7'), "what will be a secret is not shown");
+    let edge = client(&moment, "edge");
+    let proposed = Exchange::propose(&moment, &edge, &subject, None, &Kept::default(), &asked(READ), without, &mut record);
+    assert_eq!(proposed.map(drop), Err(Reason::StoreUnavailable));
 }
 
 #[tokio::test]

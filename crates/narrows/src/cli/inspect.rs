@@ -1,13 +1,14 @@
 //! `inspect`: a token in words, and whether it verifies.
 
 mod entry;
+mod opaque;
 
 use std::io::Read as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use delegation::token::{Algorithm, IdJag, KeySet, SubjectToken, TokenKind, Unverified};
+use delegation::token::{Algorithm, IdJag, KeySet, OpaqueForm, OpaqueFormError, SubjectToken, TokenKind, Unverified};
 use serde_json::Value;
 
 use super::Outcome;
@@ -26,7 +27,12 @@ pub(super) struct InspectArgs {
 pub(super) async fn run(args: &InspectArgs, paths: &[PathBuf]) -> Outcome {
     let mut token = String::new();
     std::io::stdin().read_to_string(&mut token)?;
-    let claims = claims_of(&token).ok_or("expected a JWT on standard input")?;
+    match OpaqueForm::parse(token.trim()) {
+        Ok(form) => return opaque::run(&form, args.json, paths).await,
+        Err(error @ OpaqueFormError::Malformed) => return Err(error.into()),
+        Err(OpaqueFormError::Unknown) => {}
+    }
+    let claims = claims_of(&token).ok_or("expected a JWT, or an opaque token of ours, on standard input")?;
     let header = header_of(&token).unwrap_or_default();
     let typ = entry::typ(&header);
     let is_id_jag = IdJag::TYP.contains(&typ.as_str());

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use delegation::details::{Detail, DetailTypes, Standing};
 use delegation::oauth::{AudienceId, ClientId, Scope};
-use delegation::registry::Audience;
+use delegation::registry::{Audience, TokenForm};
 
 use super::duration;
 use super::file::File;
@@ -87,9 +87,26 @@ pub(super) fn build(file: &File, types: &DetailTypes, problems: &mut Problems) -
             max_lifetime,
             claims: audience.claims.iter().cloned().collect(),
             defaults,
+            form: form(audience.token.as_deref(), &format!("{path}.token"), problems),
         });
     }
     built
+}
+
+/// The form of an audience's tokens.
+fn form(word: Option<&str>, path: &str, problems: &mut Problems) -> TokenForm {
+    match word {
+        None | Some("jwt") => TokenForm::Jwt,
+        Some("opaque") => TokenForm::Opaque,
+        Some("txn") => {
+            problems.add(path, "`txn` is not served yet; use `jwt` or `opaque`".to_owned());
+            TokenForm::Jwt
+        }
+        Some(other) => {
+            problems.add(path, format!("expected `jwt`, `opaque` or `txn`, found `{other}`"));
+            TokenForm::Jwt
+        }
+    }
 }
 
 /// What each mapped scope amounts to.

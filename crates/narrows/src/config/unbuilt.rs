@@ -11,10 +11,8 @@ pub(super) fn check(file: &File, types: &DetailTypes, problems: &mut Problems) -
     // A setting that protects and is not served would be worse than none: people would rely on it.
     for (at, audience) in file.audiences.iter().enumerate() {
         let path = format!("audiences[{at}]");
-        for (key, value, built) in [("sender", &audience.sender, "none"), ("token", &audience.token, "jwt")] {
-            if value.as_deref().is_some_and(|value| value != built) {
-                problems.add(&format!("{path}.{key}"), format!("only `{built}` is served yet"));
-            }
+        if audience.sender.as_deref().is_some_and(|value| value != "none") {
+            problems.add(&format!("{path}.sender"), "only `none` is served yet".to_owned());
         }
         if audience.single_use {
             problems.add(&format!("{path}.single_use"), "is not served yet; remove it".to_owned());

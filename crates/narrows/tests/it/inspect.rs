@@ -1,5 +1,7 @@
 //! `inspect`: a token in words, and whether it verifies.
 
+use delegation::token::{OpaqueForm, OpaqueKind};
+
 use crate::corp;
 use crate::run::narrows;
 
@@ -26,4 +28,20 @@ fn a_token_that_is_over_is_not_verified_though_its_signature_holds() {
         forged.code == 1 && forged.out.contains("NOT VERIFIED") && !forged.out.contains("signature holds"),
         "{forged:?}"
     );
+}
+
+#[test]
+fn of_an_opaque_secret_its_kind_is_read_and_a_broken_one_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    narrows(folder.path(), &["init", "."], "");
+    let inspect = |token: &str| narrows(folder.path(), &["inspect"], token);
+    let made = |kind| OpaqueForm::make(kind, &[7; 32]).expose().to_owned();
+
+    let task = inspect(&made(OpaqueKind::Task));
+    assert!(task.code == 1 && task.out.starts_with("a task token"), "{task:?}");
+    let unknown = inspect(&made(OpaqueKind::Access));
+    assert!(unknown.code == 1 && unknown.err.contains("this store does not know"), "{unknown:?}");
+    let broken = inspect(&format!("{}0", made(OpaqueKind::Access)));
+    assert!(broken.code == 1 && broken.err.contains("its checksum are wrong"), "{broken:?}");
+    assert!(!task.out.contains("nrwt_") && !broken.err.contains("nrwa_"));
 }

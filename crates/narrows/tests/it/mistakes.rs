@@ -232,6 +232,16 @@ fn every_mistake_has_its_key_and_its_mend() {
             "audiences[0].sender: only `none` is served yet",
         ),
         (
+            "token        = \"jwt\"",
+            "token = \"txn\"",
+            "audiences[0].token: `txn` is not served yet; use `jwt` or `opaque`",
+        ),
+        (
+            "token        = \"jwt\"",
+            "token = \"saml\"",
+            "audiences[0].token: expected `jwt`, `opaque` or `txn`, found `saml`",
+        ),
+        (
             "entity      = \"Label\"",
             "",
             "detail_types[1]: `https://shop.example/label` makes no name for policy; add `entity",

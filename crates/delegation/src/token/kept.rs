@@ -1,0 +1,45 @@
+//! Opaque access tokens of our own: known by their digest, with what they stand for in the store.
+
+use super::authentic::{Authentic, AuthenticateError};
+use super::kind::TokenKind;
+use super::opaque_form::{OpaqueForm, OpaqueKind};
+use crate::json;
+use crate::time::Timestamp;
+
+/// How deep claims may be nested, as in a signed token.
+const DEPTH: usize = 64;
+
+/// An opaque access token as it is kept: the claims that it would carry if it were signed, under the SHA-256 of its text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptToken {
+    /// The SHA-256 of its text; the text itself is kept nowhere.
+    pub digest: [u8; 32],
+    /// Its claims, a JSON object.
+    pub claims: String,
+    /// From when on nothing that came from it can be alive.
+    pub forget_at: Timestamp,
+}
+
+impl KeptToken {
+    /// The proof that `form` is this token, issued by `issuer`, which is us.
+    ///
+    /// It takes the place of a signature: 256 random bits cannot be guessed, and what stands under their digest was put there
+    /// by the commit of the decision that issued them.
+    pub fn shown_by<K: TokenKind>(&self, form: &OpaqueForm, issuer: &str) -> Result<Authentic<K>, AuthenticateError> {
+        if form.kind() != OpaqueKind::Access || form.digest() != self.digest {
+            return Err(AuthenticateError::Bad("another token than the one that is kept"));
+        }
+        if !K::TYP.contains(&"at+jwt") {
+            return Err(AuthenticateError::Bad("an access token is no token of this kind"));
+        }
+        let claims = json::parse_object(self.claims.as_bytes(), DEPTH);
+        let claims = claims.map_err(|_| AuthenticateError::Bad("what is kept of it is no JSON object"))?;
+        if K::REQUIRED.iter().chain(&["jti"]).any(|claim| !claims.contains_key(*claim)) {
+            return Err(AuthenticateError::Bad("a required claim is missing"));
+        }
+        if claims.get("iss").is_none_or(|iss| iss != issuer) {
+            return Err(AuthenticateError::Bad("it was issued under another name of ours"));
+        }
+        Ok(Authentic::kept(issuer, claims, self.claims.len()))
+    }
+}
