@@ -74,7 +74,13 @@ async fn run(broker: &Arc<Broker>, form: &Arc<Form>, boundaries: Vec<String>) ->
         workers.push(tokio::spawn(async move {
             let mut tokens = HashSet::new();
             for boundary in part {
-                let minted = front_door::exchange(&broker, &boundary, &form, None, IpAddr::V4(Ipv4Addr::LOCALHOST)).await;
+                let seen = front_door::Seen {
+                    boundary: &boundary,
+                    acting: None,
+                    from: IpAddr::V4(Ipv4Addr::LOCALHOST),
+                    request: None,
+                };
+                let minted = front_door::exchange(&broker, &seen, &form, None).await;
                 tokens.insert(minted.unwrap().token);
             }
             tokens

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
 use axum::response::Response;
-use delegation::oauth::{Form, Manner, Reason};
+use delegation::oauth::{ClientId, Form, Manner, Reason};
 use delegation::registry::{AuthenticatedClient, Moment};
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, Request};
@@ -114,6 +114,36 @@ pub(crate) enum Urgency {
     Ending,
 }
 
+/// The client that a boundary of this process acts as, at `moment`; the record learns what becomes known.
+pub(crate) fn boundary<'m>(
+    broker: &Broker,
+    in_force: &InForce,
+    moment: &'m Moment,
+    id: &ClientId,
+    record: &mut Record,
+) -> Result<AuthenticatedClient<'m>, Denied> {
+    begin(broker, in_force, moment, record)?;
+    let client = AuthenticatedClient::in_process(moment, id).map_err(|failure| {
+        tracing::warn!(client = id.as_str(), %failure, "a boundary cannot act");
+        Denied::uncounted(Reason::ClientAuthenticationFailed)
+    })?;
+    record.client = Some(client.id().clone());
+    let allowed = broker.limits().client(client.id(), &in_force.rates, Instant::now());
+    allowed.map_err(|OverLimit| Denied::uncounted(Reason::RateLimited))?;
+    Ok(client)
+}
+
+/// What every request begins with: the versions in force, and a view that is fresh.
+fn begin(broker: &Broker, in_force: &InForce, moment: &Moment, record: &mut Record) -> Result<(), Denied> {
+    record.time = moment.now;
+    record.config_version.clone_from(&moment.snapshot.config_version);
+    record.policy_version = in_force.policy.version().to_owned();
+    if broker.view_age() > broker.settings().max_view_age {
+        return Err(Denied::uncounted(Reason::RevocationViewStale));
+    }
+    Ok(())
+}
+
 /// Finds out who asks, at `moment`; the record learns what becomes known.
 pub(crate) async fn client<'m>(
     broker: &Broker,
@@ -124,11 +154,9 @@ pub(crate) async fn client<'m>(
     urgency: Urgency,
     record: &mut Record,
 ) -> Result<AuthenticatedClient<'m>, Denied> {
-    record.time = moment.now;
-    record.config_version.clone_from(&moment.snapshot.config_version);
-    record.policy_version = in_force.policy.version().to_owned();
-    if urgency == Urgency::Usual && broker.view_age() > broker.settings().max_view_age {
-        return Err(Denied::uncounted(Reason::RevocationViewStale));
+    let fresh = begin(broker, in_force, moment, record);
+    if urgency == Urgency::Usual {
+        fresh?;
     }
     if let Some(from) = record.client_ip {
         let claim = client_auth::claim(&moment.snapshot, authorization, form);

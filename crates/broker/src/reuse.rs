@@ -44,8 +44,13 @@ const ASKED: [&str; 13] = [
 pub(crate) enum Door<'a> {
     /// `POST /oauth2/token`: each request has a token of its own.
     TokenEndpoint,
-    /// The boundary of this name: it asks for every request that passes it.
-    Boundary(&'a str),
+    /// A boundary: it asks for every request that passes it.
+    Boundary {
+        /// Its name.
+        name: &'a str,
+        /// The client that it acts as, in this very process; without, the form shows who asks.
+        acting: Option<&'a ClientId>,
+    },
 }
 
 /// A request that may be answered as it was before: the same boundary, client, tokens, target and authority asked, under
@@ -56,8 +61,8 @@ pub(crate) struct Request([u8; 32]);
 impl Request {
     /// Nothing for the token endpoint.
     pub(crate) fn at(door: Door<'_>, client: &ClientId, form: &Form, record: &Record) -> Option<Self> {
-        let Door::Boundary(boundary) = door else { return None };
-        let said = [boundary, client.as_str(), &record.policy_version, &record.config_version];
+        let Door::Boundary { name, .. } = door else { return None };
+        let said = [name, client.as_str(), &record.policy_version, &record.config_version];
         let mut bytes = Vec::new();
         for part in said.into_iter().map(Some).chain(ASKED.iter().map(|name| form.get(name))) {
             // What is absent is told apart from what is empty, and no two parts run together.

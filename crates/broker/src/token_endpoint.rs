@@ -64,7 +64,10 @@ pub(crate) async fn decide(
     // 2. Moment, once; client.
     let in_force = broker.in_force();
     let moment = broker.moment(&in_force);
-    let client = endpoint::client(broker, &in_force, &moment, form, authorization, Urgency::Usual, record).await?;
+    let client = match door {
+        Door::Boundary { acting: Some(id), .. } => endpoint::boundary(broker, &in_force, &moment, id, record)?,
+        _ => endpoint::client(broker, &in_force, &moment, form, authorization, Urgency::Usual, record).await?,
+    };
     let mut shown = Shown {
         manner: Manner::of(form),
         uses: exchange::uses(&client),
@@ -81,7 +84,7 @@ pub(crate) async fn decide(
     let proposed = match grant {
         GrantType::TokenExchange => {
             let request = TokenExchangeRequest::parse(form).map_err(|reason| shown.denied(reason))?;
-            if request.opens.is_some() && matches!(door, Door::Boundary(_)) {
+            if request.opens.is_some() && matches!(door, Door::Boundary { .. }) {
                 return Err(shown.denied(Reason::UnsupportedTokenType));
             }
             let proposed = propose(broker, &in_force, &moment, &client, &request, fresh, record).await;

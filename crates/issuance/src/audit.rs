@@ -4,7 +4,7 @@ mod record;
 
 use std::future::Future;
 
-pub use record::{Decision, Kind, Record};
+pub use record::{Decision, Kind, Record, RequestLine};
 
 use delegation::identity::{Attributes, Subject, SubjectKind};
 use delegation::oauth::Reason;

@@ -17,6 +17,7 @@ mod ended;
 mod endpoints;
 mod engine;
 mod feed;
+mod front_door;
 mod heads;
 mod health;
 mod hostile;

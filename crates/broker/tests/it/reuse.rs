@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
 
-use broker::front_door::{self, Refused};
+use broker::front_door::{self, Refused, Seen};
 use delegation::oauth::{Form, Reason};
 use issuance::mint::Minted;
 use serde_json::Value;
@@ -31,7 +31,13 @@ async fn ask_from(narrows: &Installation, boundary: &str, from: IpAddr, changes:
     }
     let pairs: Vec<_> = form.into_iter().collect();
     let form = Form::parse(encode(&pairs).as_bytes()).unwrap();
-    front_door::exchange(&narrows.broker, boundary, &form, None, from).await
+    let seen = Seen {
+        boundary,
+        acting: None,
+        from,
+        request: None,
+    };
+    front_door::exchange(&narrows.broker, &seen, &form, None).await
 }
 
 pub(crate) fn jti(minted: &Minted) -> String {

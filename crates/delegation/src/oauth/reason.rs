@@ -99,6 +99,10 @@ pub enum Reason {
     RevocationViewStale,
     RateLimited,
     TooLarge,
+    NoToken,
+    NoRoute,
+    UnreadInput,
+    InsufficientUserAuthentication,
 }
 
 impl Reason {
@@ -144,6 +148,10 @@ impl Reason {
             Self::RevocationViewStale => "revocation_view_stale",
             Self::RateLimited => "rate_limited",
             Self::TooLarge => "too_large",
+            Self::NoToken => "no_token",
+            Self::NoRoute => "no_route",
+            Self::UnreadInput => "unread_input",
+            Self::InsufficientUserAuthentication => "insufficient_user_authentication",
         }
     }
 
@@ -180,7 +188,12 @@ impl Reason {
             | Self::TaskCompleted
             | Self::TaskCancelled
             | Self::TaskExpired
-            | Self::TaskExhausted => ErrorCode::InvalidRequest,
+            | Self::TaskExhausted
+            // A boundary alone says these, and not under an OAuth error.
+            | Self::NoToken
+            | Self::NoRoute
+            | Self::UnreadInput
+            | Self::InsufficientUserAuthentication => ErrorCode::InvalidRequest,
             Self::UnknownAudience | Self::SeveralAudiences | Self::AudienceClosed => ErrorCode::InvalidTarget,
             Self::WiderThanSubject | Self::ScopeNotMapped | Self::PolicyDenied if manner.asks_details => {
                 ErrorCode::InvalidAuthorizationDetails
@@ -245,6 +258,10 @@ impl Reason {
             Self::RateLimited => "too many requests; try again later",
             Self::TooLarge => "the request is larger than this broker takes",
             Self::RevocationViewStale => "the view of revocations is too old; try again",
+            Self::NoToken => "send an access token as Authorization: Bearer",
+            Self::NoRoute => "nothing is served at this method and path",
+            Self::UnreadInput => "the request holds members that its route does not read",
+            Self::InsufficientUserAuthentication => "the person must authenticate again, or more strongly",
         }
     }
 }

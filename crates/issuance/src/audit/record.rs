@@ -73,6 +73,17 @@ impl Decision {
     }
 }
 
+/// The request that a boundary decided on: its line, without the query, which may hold anything.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RequestLine {
+    /// The method.
+    pub method: String,
+    /// The host, without its port.
+    pub host: String,
+    /// The path, as it was sent.
+    pub path: String,
+}
+
 /// One record: filled as a request becomes known, so that a refusal at any step says what was known by then.
 ///
 /// It never holds a token, only `jti`s.
@@ -103,6 +114,10 @@ pub struct Record {
     pub rules: Vec<String>,
     pub policy_version: String,
     pub config_version: String,
+    /// The boundary that the request came to.
+    pub boundary: Option<String>,
+    /// The request that was decided on there.
+    pub request: Option<RequestLine>,
     pub client_ip: Option<IpAddr>,
     pub inputs: Value,
     pub count: Option<u64>,
@@ -133,6 +148,8 @@ impl Record {
             rules: Vec::new(),
             policy_version: String::new(),
             config_version: String::new(),
+            boundary: None,
+            request: None,
             client_ip: None,
             inputs: Value::Null,
             count: None,
@@ -179,6 +196,8 @@ impl Record {
             rules: &self.rules,
             policy_version: &self.policy_version,
             config_version: &self.config_version,
+            boundary: self.boundary.as_deref(),
+            request: self.request.as_ref(),
             client_ip: self.client_ip,
             inputs: &self.inputs,
             count: self.count,
@@ -232,6 +251,10 @@ struct Line<'r> {
     policy_version: &'r str,
     #[serde(skip_serializing_if = "str::is_empty")]
     config_version: &'r str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    boundary: Option<&'r str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request: Option<&'r RequestLine>,
     #[serde(skip_serializing_if = "Option::is_none")]
     client_ip: Option<IpAddr>,
     #[serde(skip_serializing_if = "Value::is_null")]
