@@ -160,6 +160,18 @@ fn is_declared(headers: &HeaderMap) -> bool {
 fn effects(signal: &Verified<'_, SecurityEvent>, moment: &Moment, mut record: Record) -> (Entry, Option<Signalled>) {
     let signal: &Signal = signal;
     let subject = signal.subject.as_ref();
+    // Until now, not until it happened: what was exchanged meanwhile for a session that had ended must end too.
+    let revokes = subject.filter(|_| signal.revokes).map(|subject| {
+        let key = Key::of_pair(&subject.iss, &subject.sub);
+        Revocation::new(MarkKind::Subject, key, moment.now, moment.snapshot.lifetimes.max)
+    });
+    let reason = |risk: Option<&'static str>| match (signal.disables, risk, &revokes) {
+        (true, ..) => "disabled",
+        (false, Some("risk_set"), _) => "risk_set",
+        (false, _, Some(_)) => "revoked",
+        (false, Some(risk), None) => risk,
+        (false, None, None) => "ignored",
+    };
     let changes = subject.filter(|_| signal.disables || signal.risk.is_some());
     let signalled = changes.map(|subject| Signalled {
         subject: SubjectName {
@@ -168,21 +180,11 @@ fn effects(signal: &Verified<'_, SecurityEvent>, moment: &Moment, mut record: Re
         },
         disables: signal.disables,
         risk: signal.risk.map(|risk| (risk, signal.happened_at)),
-    });
-    // Until now, not until it happened: what was exchanged meanwhile for a session that had ended must end too.
-    let revokes = subject.filter(|_| signal.revokes).map(|subject| {
-        let key = Key::of_pair(&subject.iss, &subject.sub);
-        Revocation::new(MarkKind::Subject, key, moment.now, moment.snapshot.lifetimes.max)
+        overtaken: reason(signal.risk.map(|_| "overtaken")),
     });
     record.kind = if signalled.is_some() { Kind::Operator } else { Kind::Revocation };
     record.decision = Decision::Done;
-    record.reason = match (signal.disables, signal.risk, &revokes) {
-        (true, ..) => "disabled",
-        (false, Some(_), _) => "risk_set",
-        (false, None, Some(_)) => "revoked",
-        (false, None, None) => "ignored",
-    }
-    .to_owned();
+    reason(signal.risk.map(|_| "risk_set")).clone_into(&mut record.reason);
     record.subject = signal.subject.clone();
     record.jti = Some(signal.jti.clone());
     record.inputs = json!({

@@ -15,6 +15,8 @@ pub(crate) struct Signalled {
     pub(crate) disables: bool,
     /// How risky, and since when.
     pub(crate) risk: Option<(Risk, Timestamp)>,
+    /// What the record says where a later word about the risk stands, so that this one changes nothing.
+    pub(crate) overtaken: &'static str,
 }
 
 impl Store {
@@ -28,10 +30,18 @@ impl Store {
         if take_uses(&mut transaction, std::slice::from_ref(entry)).await?.iter().any(Option::is_some) {
             return Ok(false);
         }
-        for change in signalled.into_iter().flat_map(|signalled| changes(signalled, entry.record.time)) {
-            transaction.execute(change).await?;
+        let mut record = entry.record.clone();
+        if let Some(signalled) = signalled {
+            if let Some(disables) = disables(signalled, record.time) {
+                transaction.execute(disables).await?;
+            }
+            if let Some(risk) = risk(signalled)
+                && transaction.execute(risk).await? == 0
+            {
+                signalled.overtaken.clone_into(&mut record.reason);
+            }
         }
-        let place = append(&mut transaction, &[&entry.record]).await?;
+        let place = append(&mut transaction, &[&record]).await?;
         if let Some(revocation) = &entry.revokes {
             insert_revocation(&mut transaction, i64::try_from(place).unwrap_or(i64::MAX), revocation).await?;
         }
@@ -43,16 +53,20 @@ impl Store {
     }
 }
 
-fn changes(signalled: &Signalled, now: Timestamp) -> Vec<Statement<'_>> {
+fn disables(signalled: &Signalled, now: Timestamp) -> Option<Statement<'_>> {
     let SubjectName { issuer_name, sub } = &signalled.subject;
-    let disables = signalled.disables.then(|| {
+    signalled.disables.then(|| {
         sql("INSERT INTO standing_subjects (issuer_name, sub, disabled_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
             .bind(issuer_name)
             .bind(sub)
             .bind(now.millis())
-    });
-    // Signals may overtake each other: what was said later stands.
-    let risk = signalled.risk.map(|(risk, since)| {
+    })
+}
+
+/// Signals may overtake each other, and an operator: what was said later stands, and then no row changes.
+fn risk(signalled: &Signalled) -> Option<Statement<'_>> {
+    let SubjectName { issuer_name, sub } = &signalled.subject;
+    signalled.risk.map(|(risk, since)| {
         sql(
             "INSERT INTO standing_risks (issuer_name, sub, risk, said_at) VALUES ($1, $2, $3, $4) \
              ON CONFLICT (issuer_name, sub) DO UPDATE SET risk = excluded.risk, said_at = excluded.said_at \
@@ -62,6 +76,5 @@ fn changes(signalled: &Signalled, now: Timestamp) -> Vec<Statement<'_>> {
         .bind(sub)
         .bind(risk.as_str())
         .bind(since.millis())
-    });
-    disables.into_iter().chain(risk).collect()
+    })
 }

@@ -52,6 +52,10 @@ pub enum Standing {
     Disabled,
 }
 
+/// In place of a risk: that an operator took back what was said. It stands for as long as any other word, since a signal that
+/// was said before it may still come.
+const CLEARED: &str = "cleared";
+
 impl Store {
     /// The standing of everybody, beside all that is revoked.
     pub async fn standing(&self) -> Result<View, StoreUnavailable> {
@@ -67,7 +71,8 @@ impl Store {
             pairs.push((row.get("issuer_name")?, row.get("sub")?));
         }
         let mut risks = Vec::new();
-        for row in self.fetch(sql("SELECT issuer_name, sub, risk FROM standing_risks")).await? {
+        let said = sql("SELECT issuer_name, sub, risk FROM standing_risks WHERE risk <> $1").bind(CLEARED);
+        for row in self.fetch(said).await? {
             risks.push(((row.get("issuer_name")?, row.get("sub")?), risk(&row.get::<String>("risk")?)?));
         }
         self.follow_revocations().await?;
@@ -102,17 +107,19 @@ impl Store {
     /// Says how risky a subject is, or with `None` that its token is to say so again; with its record in the same commit.
     pub async fn set_risk(&self, subject: &SubjectName, risk: Option<Risk>, record: &Record) -> Result<(), StoreUnavailable> {
         let SubjectName { issuer_name, sub } = subject;
-        let change = match risk {
-            Some(risk) => sql(
-                "INSERT INTO standing_risks (issuer_name, sub, risk, said_at) VALUES ($1, $2, $3, $4) \
-                 ON CONFLICT (issuer_name, sub) DO UPDATE SET risk = excluded.risk, said_at = excluded.said_at",
-            )
-            .bind(issuer_name)
-            .bind(sub)
-            .bind(risk.as_str())
-            .bind(record.time.millis()),
-            None => sql("DELETE FROM standing_risks WHERE issuer_name = $1 AND sub = $2").bind(issuer_name).bind(sub),
+        // Events tell whole seconds: one of the second in which a word is taken back may have come after it, and must not be lost.
+        let said_at = match risk {
+            Some(_) => record.time.millis(),
+            None => record.time.seconds() * 1000,
         };
+        let change = sql(
+            "INSERT INTO standing_risks (issuer_name, sub, risk, said_at) VALUES ($1, $2, $3, $4) \
+             ON CONFLICT (issuer_name, sub) DO UPDATE SET risk = excluded.risk, said_at = excluded.said_at",
+        )
+        .bind(issuer_name)
+        .bind(sub)
+        .bind(risk.map_or(CLEARED, Risk::as_str))
+        .bind(said_at);
         self.change_standing(change, record).await
     }
 
@@ -128,9 +135,10 @@ impl Store {
     pub async fn subjects(&self, after: &SubjectName, limit: i64) -> Result<Vec<SubjectStanding>, StoreUnavailable> {
         let page = "SELECT issuer_name, sub, MAX(disabled_at) AS disabled_at, MAX(risk) AS risk FROM \
              (SELECT issuer_name, sub, disabled_at, NULL AS risk FROM standing_subjects \
-              UNION ALL SELECT issuer_name, sub, NULL, risk FROM standing_risks) AS standing \
+              UNION ALL SELECT issuer_name, sub, NULL, risk FROM standing_risks WHERE risk <> $4) AS standing \
              WHERE (issuer_name, sub) > ($1, $2) GROUP BY issuer_name, sub ORDER BY issuer_name, sub LIMIT $3";
-        let rows = self.fetch(sql(page).bind(&after.issuer_name).bind(&after.sub).bind(limit)).await?;
+        let page = sql(page).bind(&after.issuer_name).bind(&after.sub).bind(limit).bind(CLEARED);
+        let rows = self.fetch(page).await?;
         Ok(rows.iter().map(subject_standing).collect::<Result<_, _>>()?)
     }
 
@@ -139,13 +147,8 @@ impl Store {
         let SubjectName { issuer_name, sub } = subject;
         let disabled = "SELECT disabled_at FROM standing_subjects WHERE issuer_name = $1 AND sub = $2";
         let disabled = self.fetch(sql(disabled).bind(issuer_name).bind(sub)).await?;
-        let said = self
-            .fetch(
-                sql("SELECT risk FROM standing_risks WHERE issuer_name = $1 AND sub = $2")
-                    .bind(issuer_name)
-                    .bind(sub),
-            )
-            .await?;
+        let said = "SELECT risk FROM standing_risks WHERE issuer_name = $1 AND sub = $2 AND risk <> $3";
+        let said = self.fetch(sql(said).bind(issuer_name).bind(sub).bind(CLEARED)).await?;
         let since = disabled.first().map(|row| row.get("disabled_at")).transpose()?;
         let said: Option<String> = said.first().map(|row| row.get("risk")).transpose()?;
         Ok(SubjectStanding {

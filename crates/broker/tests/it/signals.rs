@@ -17,6 +17,8 @@ on_both_engines!(
     what_a_signal_says_is_in_force_with_its_answer_and_on_record,
     a_signal_has_an_effect_once_whatever_happened_since,
     a_risk_is_what_was_said_last_in_whatever_order_it_arrives,
+    an_operators_word_on_a_risk_stands_against_what_was_said_before_it,
+    who_was_enabled_is_refused_again_by_what_no_operator_knew,
     a_person_who_is_disabled_by_a_signal_has_no_work_done_later,
     of_one_signal_sent_many_times_at_once_one_has_an_effect,
 );
@@ -25,10 +27,14 @@ const CAEP: &str = "https://schemas.openid.net/secevent/caep/event-type/";
 const RISC: &str = "https://schemas.openid.net/secevent/risc/event-type/";
 
 /// Refuses whom policy sees at high risk.
+fn no_risk() -> String {
+    format!("{RULES}\n@id(\"no-risk\") forbid (principal, action, resource) when {{ context.risk == \"high\" }};")
+}
+
 async fn installation(engine: Engine) -> Installation {
     Installation::of(Plan {
         engine,
-        rules: format!("{RULES}\n@id(\"no-risk\") forbid (principal, action, resource) when {{ context.risk == \"high\" }};"),
+        rules: no_risk(),
         ..plan()
     })
     .await
@@ -40,6 +46,7 @@ async fn with_clock(engine: Engine) -> (Clock, Installation) {
     let narrows = Installation::of(Plan {
         engine,
         clock: clock.clone(),
+        rules: no_risk(),
         ..plan()
     })
     .await;
@@ -225,9 +232,89 @@ async fn a_risk_is_what_was_said_last_in_whatever_order_it_arrives(engine: Engin
     let device = claims(&narrows, &format!("{CAEP}risk-level-change"), device, json!({}));
     taken(&narrows, &narrows.issuer.sign("secevent+jwt", &device)).await;
     assert_eq!(of_age(&narrows, 0).await.0, 200, "a device's risk is nobody's");
-    let mut expected = vec!["risk_set"; 6];
-    expected.push("ignored");
+    let expected = ["risk_set", "overtaken", "overtaken", "risk_set", "risk_set", "risk_set", "ignored"];
     assert_eq!(reasons(&narrows).await, expected);
+    narrows.stop().await;
+}
+
+async fn an_operators_word_on_a_risk_stands_against_what_was_said_before_it(engine: Engine) {
+    let (clock, narrows) = with_clock(engine).await;
+    let admin = operator(&narrows, "ann", &[Role::Admin, Role::Auditor]).await;
+    let said_at = |level: &str, at: Timestamp| risk(&narrows, level, json!({ "iat": at.seconds() }));
+    let say = async |risk: Value| {
+        let reply = narrows.ask("POST", "/v1/subjects/corp/alice/risk", &admin, Some(&json!({ "risk": risk }))).await;
+        assert_eq!((reply.status, &reply.body["risk"]), (200, &risk), "{:?}", reply.body);
+    };
+    let before = clock.now();
+    taken(&narrows, &said_at("HIGH", before)).await;
+    assert_eq!(of_age(&narrows, 0).await.0, 400);
+    clock.set(before.plus(Duration::from_millis(60_500)));
+    for word in ["low", "null"] {
+        say(if word == "null" { Value::Null } else { json!(word) }).await;
+        // A week later it is still the operator who spoke last.
+        clock.set(clock.now().plus(Duration::from_secs(86_400)));
+        taken(&narrows, &said_at("HIGH", before)).await;
+        assert_eq!(of_age(&narrows, 0).await.0, 200, "{word}");
+    }
+    let listed = narrows.ask("GET", "/v1/subjects", &admin, None).await;
+    assert_eq!(listed.body["items"], json!([]), "nothing is said of her");
+    // The same where nothing was said before that could be cleared.
+    let bob = |at: Timestamp| {
+        let subject = json!({ "format": "iss_sub", "iss": CORP, "sub": "bob" });
+        risk(&narrows, "HIGH", json!({ "iat": at.seconds(), "sub_id": subject }))
+    };
+    let cleared = narrows.ask("POST", "/v1/subjects/corp/bob/risk", &admin, Some(&json!({ "risk": null }))).await;
+    assert_eq!(cleared.status, 200);
+    taken(&narrows, &bob(before)).await;
+    let listed = narrows.ask("GET", "/v1/subjects", &admin, None).await;
+    assert_eq!(listed.body["items"], json!([]));
+    // What is said in the second of an operator's clearing may have come after it, and what is said later has.
+    taken(&narrows, &bob(clock.now())).await;
+    clock.set(clock.now().plus(Duration::from_secs(1)));
+    taken(&narrows, &said_at("HIGH", clock.now())).await;
+    assert_eq!(of_age(&narrows, 0).await, (400, "policy_denied".to_owned()));
+    let listed = narrows.ask("GET", "/v1/subjects", &admin, None).await;
+    let subs: Vec<_> = listed.body["items"].as_array().unwrap().iter().map(|item| &item["sub"]).collect();
+    assert_eq!(subs, ["alice", "bob"]);
+    let expected = ["risk_set", "overtaken", "overtaken", "overtaken", "risk_set", "risk_set"];
+    assert_eq!(reasons(&narrows).await, expected);
+    // What else such an event does, it does, and its record says that.
+    say(Value::Null).await;
+    let mut both = claims(
+        &narrows,
+        &format!("{CAEP}session-revoked"),
+        json!({}),
+        json!({ "iat": before.seconds() }),
+    );
+    both["events"][format!("{CAEP}risk-level-change")] = json!({ "principal": "USER", "current_level": "HIGH" });
+    taken(&narrows, &narrows.issuer.sign("secevent+jwt", &both)).await;
+    assert_eq!(of_age(&narrows, 0).await.1, "subject_token_revoked");
+    assert_eq!(reasons(&narrows).await.last().map(String::as_str), Some("revoked"));
+    narrows.stop().await;
+}
+
+/// An event about an account is weighed by whoever enables it only if it was there: of two that say the same, the second is news.
+async fn who_was_enabled_is_refused_again_by_what_no_operator_knew(engine: Engine) {
+    let (clock, narrows) = with_clock(engine).await;
+    let admin = operator(&narrows, "ann", &[Role::Admin]).await;
+    let disabling = || {
+        let said = claims(
+            &narrows,
+            &format!("{RISC}account-disabled"),
+            json!({}),
+            json!({ "iat": seconds() - 3600 }),
+        );
+        narrows.issuer.sign("secevent+jwt", &said)
+    };
+    for _ in 0..2 {
+        taken(&narrows, &disabling()).await;
+        assert_eq!(of_age(&narrows, 0).await.1, "subject_disabled");
+        let enabled = narrows.ask("POST", "/v1/subjects/corp/alice/enable", &admin, None).await;
+        assert_eq!(enabled.status, 200);
+        clock.set(clock.now().plus(Duration::from_secs(60)));
+        assert_eq!(of_age(&narrows, 0).await.0, 200);
+    }
+    assert_eq!(reasons(&narrows).await, ["disabled", "disabled"]);
     narrows.stop().await;
 }
 
