@@ -14,6 +14,7 @@ use delegation::time::Timestamp;
 use delegation::token::{OpaqueForm, OpaqueKind};
 use fetch::KeySource;
 use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Connection as _};
 use testkit::FakeIssuer;
 use tokio::task::JoinSet;
 
@@ -205,6 +206,37 @@ async fn a_leaked_client_secret_is_taken_no_more(engine: Engine) {
     assert_eq!(with_secret(secret.expose()).await.status, 401);
     leaked(&narrows, secret.expose()).await;
     assert_eq!(leaks_on_record(&narrows).await[1]["reason"], "ended_before");
+    narrows.stop().await;
+}
+
+/// Another node ends what is reported while the report stands before the same row: what was to end has ended, and that is on
+/// record.
+#[tokio::test]
+async fn a_report_that_another_overtakes_is_on_record() {
+    let narrows = on(Engine::postgres()).await;
+    let Engine::Postgres(database) = &narrows.engine else { return };
+    let (operator, secret) = (api::operator(&narrows, "ann", &[Role::Auditor]).await, secret());
+    let digest: String = secret.digest().iter().map(|byte| format!("{byte:02x}")).collect();
+    let dead = format!("INSERT INTO dead_secrets (digest, died_at) VALUES ('\\x{digest}', 0)");
+    for (first, token) in [(dead.as_str(), secret.expose()), ("DELETE FROM operators", &operator)] {
+        let [mut holds, mut watches] = [
+            sqlx::PgConnection::connect(&database.address()).await.unwrap(),
+            sqlx::PgConnection::connect(&database.address()).await.unwrap(),
+        ];
+        let mut held = holds.begin().await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(first.to_owned())).execute(&mut *held).await.unwrap();
+        let overtakes = async {
+            let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+            while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut watches).await.unwrap() == 0 {}
+            held.commit().await.unwrap();
+        };
+        let both = async { tokio::join!(leaked(&narrows, token), overtakes) };
+        tokio::time::timeout(Duration::from_secs(60), both).await.unwrap();
+    }
+    let records = leaks_on_record(&narrows).await;
+    let told: Vec<_> = records.iter().map(|record| (&record["reason"], &record["inputs"]["kind"])).collect();
+    let [ended, operators, secrets] = [json!("ended_before"), json!("operator"), json!("client_secret")];
+    assert_eq!(told, [(&ended, &secrets), (&ended, &operators)]);
     narrows.stop().await;
 }
 
