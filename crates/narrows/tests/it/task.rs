@@ -200,14 +200,15 @@ fn a_command_that_is_not_there_or_a_token_that_is_refused_ends_the_task() {
     let script = r#"test -z "$NARROWS_TOKEN$NARROWS_TOKEN_FILE""#;
     let subject = served.path().join("alice.token");
     std::fs::write(&subject, alice(&issuer)).unwrap();
-    let mut child = started(&served, script, &subject);
+    let mut child = started(&served, &[], script, &subject);
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
 /// `task run` with the subject token from a file, not waited for.
-fn started(served: &Served, script: &str, subject: &Path) -> Child {
+fn started(served: &Served, more: &[&str], script: &str, subject: &Path) -> Child {
+    let command = ["--", "sh", "-c", script];
     Command::new(env!("CARGO_BIN_EXE_narrows"))
-        .args(as_edge("run", &["--", "sh", "-c", script]))
+        .args(as_edge("run", &[more, &command].concat()))
         .current_dir(served.path())
         .env_remove("NARROWS_CONFIG")
         .env("NARROWS_TOKEN_FILE", subject)
@@ -218,6 +219,24 @@ fn started(served: &Served, script: &str, subject: &Path) -> Child {
         .unwrap()
 }
 
+/// What `found` finds in the end.
+fn until<T>(what: &str, found: impl Fn() -> Option<T>) -> T {
+    let began = std::time::Instant::now();
+    loop {
+        if let Some(found) = found() {
+            return found;
+        }
+        assert!(began.elapsed().as_secs() < 60, "{what} does not come");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+fn kill(child: &Child, signal: &str) {
+    let signal = format!("-{signal}");
+    let killed = Command::new("kill").args([signal, child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+}
+
 #[test]
 fn a_signal_reaches_the_command_and_the_task_ends_after_it() {
     let issuer = corp::issuer();
@@ -226,22 +245,48 @@ fn a_signal_reaches_the_command_and_the_task_ends_after_it() {
     std::fs::write(&subject, alice(&issuer)).unwrap();
     let mut child = started(
         &served,
+        &[],
         "trap 'touch caught; exit 3' TERM; touch ready; while :; do sleep 0.05; done",
         &subject,
     );
-    let appears = |name: &str| {
-        let began = std::time::Instant::now();
-        while !served.path().join(name).exists() {
-            assert!(began.elapsed().as_secs() < 60, "{name} does not appear");
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
-    };
+    let appears = |name: &str| until(name, || served.path().join(name).exists().then_some(()));
     appears("ready");
     assert_eq!(member(&only(served.path()), "status"), "open");
-    let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
-    assert!(killed.success());
+    kill(&child, "TERM");
     assert_eq!(child.wait().unwrap().code(), Some(3), "the command's own answer to it");
     appears("caught");
     assert_eq!(member(&only(served.path()), "status"), "cancelled");
     assert_eq!(member(&only(served.path()), "creator"), "edge");
+}
+
+/// The payload is a pipe, which is read before the task is opened and once more before the command starts: there it stands still.
+#[test]
+fn a_signal_before_the_command_has_started_ends_the_task_too() {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let issuer = corp::issuer();
+    for (signal, number) in [("TERM", 15), ("INT", 2)] {
+        let served = served(&issuer);
+        let (subject, pipe) = (served.path().join("alice.token"), served.path().join("payload"));
+        std::fs::write(&subject, alice(&issuer)).unwrap();
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let feed = || {
+            // Without waiting: there is no writer before there is a reader.
+            let open = || {
+                std::fs::OpenOptions::new()
+                    .write(true)
+                    .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
+                    .open(&pipe)
+            };
+            until("a reader", || open().ok()).write_all(b"payload").unwrap();
+        };
+        let mut child = started(&served, &["--payload", "payload"], "exec sleep 60", &subject);
+        feed();
+        let tasks = || narrows(served.path(), &["task", "list", "--all", "--json"], "").out;
+        until("the task", || tasks().contains("\"id\"").then_some(()));
+        kill(&child, signal);
+        feed();
+        assert_eq!(child.wait().unwrap().code(), Some(128 + number), "the signal, passed on");
+        assert_eq!(member(&only(served.path()), "status"), "cancelled", "{signal}");
+    }
 }
