@@ -9,7 +9,7 @@ use delegation::revocation::{Key, MarkKind, Revocation, Revoked, View};
 use delegation::time::Timestamp;
 use delegation::token::{Authentic, OpaqueForm, OpaqueKind, SubjectToken, Unverified};
 use issuance::audit::{self, CommitError, Kind, Record, Transaction};
-use issuance::exchange::Exchange;
+use issuance::exchange::{Exchange, Kept};
 use issuance::task::{FreshTask, KeptTask, Opening, Status};
 use issuance::{mint, policy};
 use proptest::prelude::*;
@@ -182,9 +182,13 @@ fn a_task_is_refused_for_what_ended_it() {
         let over = KeptTask { status, ..task.clone() };
         assert_eq!(try_at(&moment, &over, "orders"), Err(reason));
     }
-    for (later, outcome) in [(3599, Ok(())), (3600, Err(Reason::TaskExpired))] {
+    for (later, outcome) in [
+        (3_599_000, Ok(())),
+        (3_599_001, Err(Reason::TaskExpired)),
+        (3_600_000, Err(Reason::TaskExpired)),
+    ] {
         let then = Moment {
-            now: now().plus(Duration::from_secs(later)),
+            now: now().plus(Duration::from_millis(later)),
             ..moment.clone()
         };
         assert_eq!(try_at(&then, &task, "orders"), outcome, "{later}");
@@ -237,12 +241,56 @@ fn a_task_is_refused_for_what_ended_it() {
     assert_eq!(try_at(&ended, &task, "orders"), Err(Reason::SubjectTokenRevoked));
     let another = changed(&|snapshot| snapshot.clients.get_mut(&id("edge")).unwrap().delegates.clear());
     assert_eq!(try_at(&another, &task, "orders"), Err(Reason::SubjectTokenNotForClient));
-    // What is no longer declared or trusted is no evidence.
-    let mut snapshot = delegation::registry::Snapshot::clone(&moment.snapshot);
-    snapshot.issuers.clear();
-    let then = Moment {
-        snapshot: Arc::new(snapshot),
-        ..moment.clone()
+    // What is no longer declared or trusted, or is named otherwise by now, is no evidence.
+    for then in [
+        changed(&|snapshot| snapshot.issuers.clear()),
+        changed(&|snapshot| "other".clone_into(&mut snapshot.issuers.get_mut(testkit::CORP).unwrap().name)),
+        changed(&|snapshot| snapshot.types = Default::default()),
+        changed(&|snapshot| snapshot.max_chain = 0),
+    ] {
+        assert_eq!(try_at(&then, &task, "orders"), Err(Reason::SubjectTokenInvalid));
+    }
+    let shown = task.shown(&moment);
+    assert!(
+        shown["txn"] == "txn-1" && ["issuer_name", "issued_sub", "chain"].iter().all(|inner| shown.get(inner).is_none()),
+        "{shown}"
+    );
+}
+
+/// A token that hangs from a task is worth as much as the task that is kept.
+#[test]
+fn a_token_of_a_task_is_exchanged_while_that_task_is_open() {
+    let moment = with_delegates();
+    let (task, kept, journal) = opened(&moment, "tickets.full", &[(0, 1)], true, 3600).unwrap();
+    let form = format!("audience={}&authorization_details={}", AUDIENCES[0], details(&[(0, 1)]));
+    let (exchange, record) = redeemed(&moment, &task, &kept, "orders", &form).unwrap();
+    let token = token(&moment, &journal, &MemorySigner::new(BROKER), exchange, record).unwrap();
+    let subject = token.at(&moment, TokenType::AccessToken).unwrap();
+    let exchanged = |task: Option<KeptTask>| {
+        let kept = Kept {
+            transaction: Some(kept.clone()),
+            task,
+        };
+        let mut record = Record::new("d-3".to_owned(), moment.now, Kind::Exchange);
+        let asked = crate::road::asked(&form);
+        let orders = client(&moment, "orders");
+        Exchange::propose(&moment, &orders, &subject, None, &kept, &asked, fresh("next"), &mut record).map(drop)
     };
-    assert_eq!(try_at(&then, &task, "orders"), Err(Reason::SubjectTokenInvalid));
+    assert_eq!(exchanged(Some(task.clone())), Ok(()));
+    let with_id = |id: &str| KeptTask {
+        id: id.to_owned(),
+        ..task.clone()
+    };
+    let over = KeptTask {
+        status: Status::Completed,
+        ..task.clone()
+    };
+    let unreadable = KeptTask {
+        terms: "{".to_owned(),
+        ..task.clone()
+    };
+    assert_eq!(exchanged(Some(over)), Err(Reason::SubjectTokenRevoked));
+    for other in [None, Some(with_id("task-2")), Some(unreadable)] {
+        assert_eq!(exchanged(other), Err(Reason::StoreUnavailable), "nothing is decided without it");
+    }
 }
