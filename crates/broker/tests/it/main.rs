@@ -42,6 +42,7 @@ mod second_look;
 mod signals;
 mod store;
 mod subjects;
+mod task_changes;
 mod tasks;
 mod tls;
 mod to_the_letter;

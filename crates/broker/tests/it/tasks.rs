@@ -75,6 +75,16 @@ fn outcome(reply: &Reply) -> (u16, &str) {
     (reply.status, reply.text("reason"))
 }
 
+/// What makes a request one of the edge's by this assertion.
+fn by_key(assertion: &str) -> [(&str, &str); 4] {
+    [
+        ("client_id", ""),
+        ("client_secret", ""),
+        ("client_assertion_type", ASSERTION_TYPE),
+        ("client_assertion", assertion),
+    ]
+}
+
 /// What makes a request one of orders.
 const AS_ORDERS: [(&str, &str); 2] = [("client_id", "orders"), ("client_secret", "orders-secret")];
 /// The audience that orders receives.
@@ -158,14 +168,18 @@ async fn a_task_gives_as_many_tokens_as_it_may(engine: Engine) {
     assert_eq!(outcome(&redeem(&narrows, &token, &[]).await), (400, "task_exhausted"));
     // A client whose redemption lost has its assertion used up by the refusal, and by nothing before it.
     let assertion = narrows.assertion(&[]);
-    let signed = [
-        ("client_id", ""),
-        ("client_secret", ""),
-        ("client_assertion_type", ASSERTION_TYPE),
-        ("client_assertion", &assertion),
-    ];
+    let signed = by_key(&assertion);
     assert_eq!(outcome(&redeem(&narrows, &token, &signed).await), (400, "task_exhausted"));
     assert_eq!(redeem(&narrows, &token, &signed).await.status, 401, "used up");
+    // One that opens a task, or redeems one, is used up by that.
+    let assertion = narrows.assertion(&[]);
+    let opens = open(&narrows, &by_key(&assertion)).await;
+    assert_eq!(opens.status, 200, "{:?}", opens.body);
+    assert_eq!(open(&narrows, &by_key(&assertion)).await.status, 401);
+    let (assertion, token) = (narrows.assertion(&[]), opens.text("access_token"));
+    for status in [200, 401] {
+        assert_eq!(redeem(&narrows, token, &by_key(&assertion)).await.status, status);
+    }
     narrows.stop().await;
 }
 
@@ -183,9 +197,15 @@ async fn an_attempt_has_one_place_however_often_it_is_delivered(engine: Engine) 
             "{other:?}"
         );
     }
-    let long = "x".repeat(65);
-    let refused = redeem(&narrows, &token, &[("attempt_id", &long)]).await;
-    assert_eq!(outcome(&refused), (400, "malformed_request"));
+    for wrong in ["x".repeat(65).as_str(), "job\n7"] {
+        let refused = redeem(&narrows, &token, &[("attempt_id", wrong)]).await;
+        assert_eq!(outcome(&refused), (400, "malformed_request"), "{wrong:?}");
+    }
+    // It is the attempt's place at this task, and at no other.
+    let (other, _) = opened(&narrows, &[("max_tokens", "1")]).await;
+    assert_eq!(redeem(&narrows, &other, &[("attempt_id", "job-8")]).await.status, 200);
+    let refused = redeem(&narrows, &other, &[("attempt_id", "job-7")]).await;
+    assert_eq!(outcome(&refused), (400, "task_exhausted"));
     narrows.stop().await;
 }
 
@@ -331,6 +351,7 @@ async fn who_may_open_a_task_and_for_whom() {
         (&[("purpose", &"x".repeat(201))], malformed),
         (&[("purpose", "two\nlines")], malformed),
         (&[("payload_sha256", &"AB".repeat(32))], malformed),
+        (&[("payload_sha256", &"ab".repeat(31))], malformed),
         (&[("audience", "https://unknown.internal")], (400, "unknown_audience")),
         (&[("audience", "")], (200, "")),
         (
