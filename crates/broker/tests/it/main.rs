@@ -43,6 +43,7 @@ mod signals;
 mod store;
 mod subjects;
 mod task_changes;
+mod task_ends;
 mod tasks;
 mod tls;
 mod to_the_letter;

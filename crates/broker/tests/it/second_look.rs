@@ -161,19 +161,48 @@ async fn a_subject_token_that_is_revoked_meanwhile_becomes_nothing() {
 }
 
 #[tokio::test]
+async fn no_task_is_opened_for_a_subject_token_that_is_revoked_meanwhile() {
+    let halting = Halting::start().await;
+    let narrows = &halting.narrows;
+    let (claims, actor) = (narrows.user_claims(), halting.token("job"));
+    let subject = narrows.issuer.sign("at+jwt", &claims);
+    let opens = [
+        ("requested_token_type", tasks::TASK),
+        ("actor_token", &actor),
+        ("actor_token_type", ACCESS_TOKEN),
+    ];
+    let changes = [&[("subject_token", &*subject)], &opens[..]].concat();
+    let (store, key) = (narrows.engine.open().await, Key::of_pair(CORP, claims["jti"].as_str().unwrap()));
+    let reply = halting.exchange(&changes, revoke(&store, narrows, MarkKind::Outside, key)).await;
+    assert_eq!(
+        (reply.status, reply.text("reason")),
+        (400, "subject_token_revoked"),
+        "{:?}",
+        reply.body
+    );
+    assert_eq!(narrows.exchange(&opens).await.status, 200, "with nothing revoked");
+    halting.narrows.stop().await;
+}
+
+/// What redeems a task as orders with this actor token.
+fn as_orders<'a>(task: &'a str, actor: &'a str) -> [(&'a str, &'a str); 6] {
+    [
+        ("client_id", "orders"),
+        ("client_secret", "orders-secret"),
+        ("subject_token", task),
+        ("subject_token_type", tasks::TASK),
+        ("actor_token", actor),
+        ("actor_token_type", ACCESS_TOKEN),
+    ]
+}
+
+#[tokio::test]
 async fn a_task_whose_creator_is_disabled_meanwhile_gives_nothing() {
     let halting = Halting::start().await;
     let narrows = &halting.narrows;
     let (task, _) = tasks::opened(narrows, &[("actor", "orders"), ("max_tokens", "2")]).await;
     let actor = halting.token("worker");
-    let redeem = [
-        ("client_id", "orders"),
-        ("client_secret", "orders-secret"),
-        ("subject_token", &*task),
-        ("subject_token_type", tasks::TASK),
-        ("actor_token", &actor),
-        ("actor_token_type", ACCESS_TOKEN),
-    ];
+    let redeem = as_orders(&task, &actor);
     let edge = Party::Client(ClientId::parse("edge").unwrap());
     let reply = halting.exchange(&redeem, halting.disable(edge.clone())).await;
     assert_eq!(
@@ -188,6 +217,27 @@ async fn a_task_whose_creator_is_disabled_meanwhile_gives_nothing() {
     let again = narrows.exchange(&redeem).await;
     assert_eq!(again.status, 200, "with the edge in good standing: {:?}", again.body);
     halting.narrows.stop().await;
+}
+
+#[tokio::test]
+async fn a_task_that_is_revoked_meanwhile_or_what_it_came_from_gives_nothing() {
+    for (kind, reason) in [(MarkKind::Task, "task_cancelled"), (MarkKind::Txn, "subject_token_revoked")] {
+        let halting = Halting::start().await;
+        let narrows = &halting.narrows;
+        let (task, id) = tasks::opened(narrows, &[("actor", "orders")]).await;
+        let records = narrows.records().await;
+        let opened = records.iter().find(|record| record["task"] == id.as_str()).unwrap();
+        let key = if kind == MarkKind::Task {
+            id.as_str()
+        } else {
+            opened["txn"].as_str().unwrap()
+        };
+        let (store, actor) = (narrows.engine.open().await, halting.token("worker"));
+        let meanwhile = revoke(&store, narrows, kind, Key::of(key));
+        let reply = halting.exchange(&as_orders(&task, &actor), meanwhile).await;
+        assert_eq!((reply.status, reply.text("reason")), (400, reason), "{:?}", reply.body);
+        halting.narrows.stop().await;
+    }
 }
 
 /// The last thing that is waited for before the decision is a transaction that another node began.

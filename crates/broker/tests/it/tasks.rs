@@ -569,7 +569,9 @@ async fn tasks_are_listed_shown_and_cancelled_by_those_who_may() {
     assert_eq!((ids(&page), &page.body["next"]), (vec![first.clone()], &json!(first)));
     assert_eq!(ids(&list(&auditor, &format!("?after={first}")).await), vec![second.clone()]);
     assert_eq!(outcome(&list(&admin, "").await), (403, "not_permitted"));
-    assert_eq!(outcome(&list(&auditor, "?limit=0").await), (400, "malformed_request"));
+    for query in ["?limit=0", "?after=none"] {
+        assert_eq!(outcome(&list(&auditor, query).await), (400, "malformed_request"), "{query}");
+    }
 
     let shown = narrows.ask("GET", &format!("/v1/tasks/{first}"), &auditor, None).await.body;
     let said = (
@@ -584,6 +586,8 @@ async fn tasks_are_listed_shown_and_cancelled_by_those_who_may() {
         (&json!("open"), &json!("answer 42"), &json!("alice"), &json!("edge"), &json!(0))
     );
     assert!(!shown.to_string().contains("nrwt_"));
+    let refused = narrows.ask("GET", &format!("/v1/tasks/{first}"), &admin, None).await;
+    assert_eq!(outcome(&refused), (403, "not_permitted"));
     // A client sees its own and nobody else's.
     let orders = api::own_token(&narrows, "orders", "narrows.data_plane").await;
     assert_eq!(ids(&list(&orders, "").await), Vec::<String>::new());

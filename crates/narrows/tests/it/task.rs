@@ -101,8 +101,10 @@ fn a_task_is_started_redeemed_shown_and_completed() {
         shown.contains("answer 42") && shown.contains("open") && !shown.contains("nrwt_"),
         "{shown}"
     );
-    let missing = narrows(served.path(), &["task", "show", "f"], "");
-    assert!(missing.code == 1 && missing.err.contains("task list --all"), "{missing:?}");
+    for id in ["f", "%", "_"] {
+        let missing = narrows(served.path(), &["task", "show", id], "");
+        assert!(missing.code == 1 && missing.err.contains("task list --all"), "{missing:?}");
+    }
 
     let dry = narrows(served.path(), &["task", "complete", &id, "--dry-run"], &token);
     assert!(dry.code == 0 && redeem().code == 0, "{dry:?}");
@@ -148,7 +150,7 @@ fn a_command_gets_tokens_of_its_task_which_ends_with_it() {
     let served = served(&issuer);
     let env = format!("TICKETS={AUDIENCE}");
     let script = r#"
-        printf 'id %s\nenv %s\n' "$NARROWS_TASK_ID" "$TICKETS"
+        printf 'id %s\nenv %s\nfolder %s\n' "$NARROWS_TASK_ID" "$TICKETS" "$(dirname "$NARROWS_TASK_SOCKET")"
         test -S "$NARROWS_TASK_SOCKET" && test "$(stat -c %a "$(dirname "$NARROWS_TASK_SOCKET")")" = 700 && echo private
         printf 'https://tickets.internal ticket:read/42\nhttps://tickets.internal ticket:read/43\nhttps://tickets.internal\n' |
             python3 -c 'import os,socket,sys
@@ -160,9 +162,14 @@ sys.stdout.write(s.makefile().read())'
     assert_eq!(ran.code, 7, "{ran:?}");
     let task = only(served.path());
     let id = member(&task, "id");
+    let folder = ran.out.lines().find_map(|line| line.strip_prefix("folder "));
+    assert!(
+        folder.is_some_and(|folder| !Path::new(folder).exists()),
+        "the socket is gone: {ran:?}"
+    );
     let lines: Vec<_> = ran.out.lines().collect();
-    let [first, env, mode, asked, wider, whole] = lines.as_slice() else {
-        unreachable!("six lines: {ran:?}")
+    let [first, env, _, mode, asked, wider, whole] = lines.as_slice() else {
+        unreachable!("seven lines: {ran:?}")
     };
     assert_eq!((*first, *mode), (format!("id {id}").as_str(), "private"), "{ran:?}");
     assert!(
@@ -196,12 +203,57 @@ fn a_command_that_is_not_there_or_a_token_that_is_refused_ends_the_task() {
     let ran = narrows(served.path(), &command, &alice(&issuer));
     assert!(ran.code == 1 && ran.err.contains("could not be started"), "{ran:?}");
     assert_eq!(member(&only(served.path()), "status"), "cancelled");
-    // The token of a person is not for a command to have.
+    // Of two tokens the task gives one: the command is not run with less than it was to have.
+    let [one, other] = ["A", "B"].map(|name| format!("{name}={AUDIENCE}"));
+    let ran = run(
+        &served,
+        &["--max-tokens", "1", "--env", &one, "--env", &other],
+        "touch ran",
+        &alice(&issuer),
+    );
+    assert!(ran.code == 1 && ran.err.contains("task_exhausted"), "{ran:?}");
+    assert!(!served.path().join("ran").exists());
+    let listed: Value = serde_json::from_str(&narrows(served.path(), &["task", "list", "--all", "--json"], "").out).unwrap();
+    assert_eq!(member(&listed[1], "status"), "cancelled");
+}
+
+/// The token of a person is not for a command to have.
+#[test]
+fn a_command_is_not_handed_the_token_of_a_person() {
+    let issuer = corp::issuer();
+    let served = served(&issuer);
     let script = r#"test -z "$NARROWS_TOKEN$NARROWS_TOKEN_FILE""#;
     let subject = served.path().join("alice.token");
     std::fs::write(&subject, alice(&issuer)).unwrap();
     let mut child = started(&served, &[], script, &subject);
     assert_eq!(child.wait().unwrap().code(), Some(0));
+    let command = as_edge("run", &["--", "sh", "-c", script]);
+    let ended = Command::new(env!("CARGO_BIN_EXE_narrows"))
+        .args(command)
+        .current_dir(served.path())
+        .env_remove("NARROWS_CONFIG")
+        .env("NARROWS_TOKEN", alice(&issuer))
+        .stdin(Stdio::null())
+        .status()
+        .unwrap();
+    assert_eq!(ended.code(), Some(0));
+}
+
+#[test]
+fn what_is_asked_of_the_socket_is_one_line_and_no_long_one() {
+    let issuer = corp::issuer();
+    let served = served(&issuer);
+    let script = r#"
+        python3 -c 'import os,socket
+s=socket.socket(socket.AF_UNIX); s.connect(os.environ["NARROWS_TASK_SOCKET"]); s.sendall(b"x"*16384); s.shutdown(socket.SHUT_WR)
+f=s.makefile(); print(f.readline().strip(), repr(f.readline()))'
+        narrows="$0"; "$narrows" task token "$(printf 'a\nb')" 2>&1
+    "#;
+    let program = env!("CARGO_BIN_EXE_narrows");
+    let command = as_edge("run", &["--", "sh", "-c", script, program]);
+    let ran = narrows(served.path(), &command, &alice(&issuer));
+    assert_eq!(ran.out.lines().next(), Some("! malformed_request ''"), "{ran:?}");
+    assert!(ran.code == 1 && ran.out.contains("are one line"), "{ran:?}");
 }
 
 /// `task run` with the subject token from a file, not waited for.
@@ -246,7 +298,7 @@ fn a_signal_reaches_the_command_and_the_task_ends_after_it() {
     let mut child = started(
         &served,
         &[],
-        "trap 'touch caught; exit 3' TERM; touch ready; while :; do sleep 0.05; done",
+        "trap 'touch caught; exit 3' TERM; touch ready; for _ in $(seq 1200); do sleep 0.05; done",
         &subject,
     );
     let appears = |name: &str| until(name, || served.path().join(name).exists().then_some(()));
