@@ -217,7 +217,7 @@ impl Broker {
             Err(error) => tracing::error!(%error, "operators could not be read; keeping those that were known"),
         }
         drop(reading);
-        // 3. What ended too long ago to matter: a part each second, all of it in some four minutes.
+        // 3. What ended too long ago to matter: a part each second, all of it in about a minute.
         self.store.revoked().forget(self.now());
         self.flush_refusals().await;
     }

@@ -134,4 +134,9 @@ impl Key {
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
+
+    /// Its first 128 bits.
+    pub(super) fn first_half(&self) -> u128 {
+        self.0.iter().take(16).fold(0, |half, byte| half << 8 | u128::from(*byte))
+    }
 }

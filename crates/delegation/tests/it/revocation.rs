@@ -159,7 +159,7 @@ fn a_revocation_is_kept_for_as_long_as_anything_it_touches_could_live() {
 #[test]
 fn of_two_times_to_forget_the_later_counts_whichever_came_first() {
     let subject = alice();
-    let times = [60, 600];
+    let times = [3_600, 36_000];
     for [first, second] in [[0, 1], [1, 0]] {
         let revoked = Arc::new(Revoked::default());
         for at in [first, second] {
@@ -167,7 +167,7 @@ fn of_two_times_to_forget_the_later_counts_whichever_came_first() {
             each.forget_at = now().plus(Duration::from_secs(times[at]));
             revoked.add(&each);
         }
-        forget(&revoked, now().plus(Duration::from_secs(300)));
+        forget(&revoked, now().plus(Duration::from_secs(18_000)));
         let chain = ["j".to_owned()];
         let view = View::new([], []).beside(revoked);
         assert_eq!(view.kills(&line(&chain, &subject, now())), Some(MarkKind::Jti));
@@ -185,6 +185,18 @@ fn what_is_added_is_seen_by_a_view_that_was_there_before() {
     assert_eq!(view.kills(&line), Some(MarkKind::Jti));
 }
 
+#[test]
+fn what_is_kept_for_good_is_never_forgotten() {
+    let subject = alice();
+    let revoked = Arc::new(Revoked::default());
+    let key = Key::of_pair(CORP, "j-1");
+    revoked.add(&Revocation::new(MarkKind::Outside, key, now(), Duration::from_secs(600)));
+    forget(&revoked, now().plus(Duration::from_secs(100 * 366 * 86_400)));
+    let chain = [chain_entry(CORP, Some("j-1"), "")];
+    let view = View::new([], []).beside(revoked);
+    assert_eq!(view.kills(&line(&chain, &subject, now())), Some(MarkKind::Outside));
+}
+
 /// INT-019: nothing is left out, however much is added.
 #[test]
 fn the_set_holds_what_a_plain_set_would_and_forgets_only_what_is_past() {
@@ -195,12 +207,13 @@ fn the_set_holds_what_a_plain_set_would_and_forgets_only_what_is_past() {
         let chain = [id.to_owned()];
         view.kills(&line(&chain, &subject, now())).is_some()
     };
+    let half_hours = |count: u64| Duration::from_secs(1800 * count);
     let mut model = BTreeSet::new();
-    let count = 60_000;
+    let count = 80_000;
     for number in 0..count {
-        let id = format!("id-{}", number % 50_000);
+        let id = format!("id-{}", number % 70_000);
         let mut each = revocation(MarkKind::Jti, Key::of(&id));
-        each.forget_at = now().plus(Duration::from_secs(60 * (number % 7 + 1)));
+        each.forget_at = now().plus(half_hours(number % 7 + 1));
         revoked.add(&each);
         model.insert(id);
     }
@@ -208,11 +221,11 @@ fn the_set_holds_what_a_plain_set_would_and_forgets_only_what_is_past() {
     assert!(model.iter().all(|id| is_dead(id)));
     assert!((0..10_000).all(|number| !is_dead(&format!("other-{number}"))));
     // Of an id that came twice the later time counts.
-    forget(&revoked, now().plus(Duration::from_secs(4 * 60)));
+    forget(&revoked, now().plus(half_hours(4)));
     assert!(revoked.len() < model.len());
-    for number in 0..50_000u64 {
+    for number in 0..70_000u64 {
         let last = if number < 10_000 {
-            (number % 7).max((number + 50_000) % 7)
+            (number % 7).max((number + 70_000) % 7)
         } else {
             number % 7
         };
