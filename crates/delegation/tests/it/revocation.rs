@@ -189,12 +189,18 @@ fn what_is_added_is_seen_by_a_view_that_was_there_before() {
 fn what_is_kept_for_good_is_never_forgotten() {
     let subject = alice();
     let revoked = Arc::new(Revoked::default());
-    let key = Key::of_pair(CORP, "j-1");
-    revoked.add(&Revocation::new(MarkKind::Outside, key, now(), Duration::from_secs(600)));
+    // So many that every part has sorted some of its own.
+    let names: Vec<_> = (0..40_000).map(|number| format!("j-{number}")).collect();
+    for name in &names {
+        let key = Key::of_pair(CORP, name);
+        revoked.add(&Revocation::new(MarkKind::Outside, key, now(), Duration::from_secs(600)));
+    }
     forget(&revoked, now().plus(Duration::from_secs(100 * 366 * 86_400)));
-    let chain = [chain_entry(CORP, Some("j-1"), "")];
     let view = View::new([], []).beside(revoked);
-    assert_eq!(view.kills(&line(&chain, &subject, now())), Some(MarkKind::Outside));
+    for name in &names {
+        let chain = [chain_entry(CORP, Some(name), "")];
+        assert_eq!(view.kills(&line(&chain, &subject, now())), Some(MarkKind::Outside));
+    }
 }
 
 /// INT-019: nothing is left out, however much is added.
@@ -209,9 +215,9 @@ fn the_set_holds_what_a_plain_set_would_and_forgets_only_what_is_past() {
     };
     let half_hours = |count: u64| Duration::from_secs(1800 * count);
     let mut model = BTreeSet::new();
-    let count = 80_000;
+    let count = 81_000;
     for number in 0..count {
-        let id = format!("id-{}", number % 70_000);
+        let id = format!("id-{}", number % 71_000);
         let mut each = revocation(MarkKind::Jti, Key::of(&id));
         each.forget_at = now().plus(half_hours(number % 7 + 1));
         revoked.add(&each);
@@ -223,9 +229,9 @@ fn the_set_holds_what_a_plain_set_would_and_forgets_only_what_is_past() {
     // Of an id that came twice the later time counts.
     forget(&revoked, now().plus(half_hours(4)));
     assert!(revoked.len() < model.len());
-    for number in 0..70_000u64 {
+    for number in 0..71_000u64 {
         let last = if number < 10_000 {
-            (number % 7).max((number + 70_000) % 7)
+            (number % 7).max((number + 71_000) % 7)
         } else {
             number % 7
         };

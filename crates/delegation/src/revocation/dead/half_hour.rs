@@ -2,7 +2,7 @@
 
 use crate::time::Timestamp;
 
-/// A half hour, counted from the beginning of 2025. The last one that can be counted, in 2054, never ends.
+/// A half hour, counted from the beginning of 2025. The last one that can be counted, in 2054, has none after it: it never ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct HalfHour(u32);
 
@@ -31,6 +31,6 @@ impl HalfHour {
 
     /// Whether it is over at `now`.
     pub(super) fn is_over(self, now: Timestamp) -> bool {
-        self.0 != Self::NEVER && self < Self::after(now)
+        self < Self::after(now)
     }
 }
