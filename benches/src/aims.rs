@@ -23,6 +23,13 @@ pub(crate) fn rows(contestants: &[Contestant]) -> Vec<Vec<String>> {
         ("an exchange beside the floor", Name::Policies10, Name::Floor, true, 1.6),
         ("10 → 10,000 policies", Name::Policies10000, Name::Policies10, true, 1.3),
         (
+            "an exchange, 10³ → 10⁷ revocations",
+            Name::Revoked10000000,
+            Name::Revoked1000,
+            true,
+            1.05,
+        ),
+        (
             "a repeated subject beside a first one",
             Name::SameSubject,
             Name::Policies10,

@@ -8,10 +8,15 @@ use testkit::PostgresDatabase;
 
 use crate::figures::Series;
 use crate::installation::{Installation, Shape};
+use crate::load::Reply;
 use crate::server::{Server, processor_time_of_family};
 use crate::{Arguments, free_port, load};
 
-/// A series of the table.
+pub(crate) const TOKEN: &str = "/oauth2/token";
+pub(crate) const INTROSPECT: &str = "/oauth2/introspect";
+pub(crate) const REVOKE: &str = "/oauth2/revoke";
+
+/// A series of the tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Name {
     /// The least that any server must do; always takes part.
@@ -37,9 +42,44 @@ pub(crate) enum Name {
     OidcProvider,
     /// The crate oauth-as: in memory, no policy, no record, only its own tokens as subjects, and no details.
     OauthAs,
+    /// Introspection (JSON) of a token that is alive, each once.
+    Introspection,
+    /// Redemption of a task, each once.
+    Redemption,
+    /// Revocation of a token, durable before it is acknowledged.
+    Revocation,
+    /// Exchanges where 1,000 things are revoked already.
+    #[value(name = "revoked-1000")]
+    Revoked1000,
+    /// Exchanges where 10,000,000 things are revoked already.
+    #[value(name = "revoked-10000000")]
+    Revoked10000000,
+    /// A verdict of the view of revocations in the process, and its memory; no server takes part.
+    View,
+    /// The end of a root that has few or many descendants; a server of its own.
+    Cascade,
 }
 
 impl Name {
+    /// Whether a server takes part in the rounds under this name.
+    pub(crate) fn is_server(self) -> bool {
+        !matches!(self, Self::View | Self::Cascade)
+    }
+
+    /// Whether what is asked in the rounds is an exchange as any other.
+    pub(crate) fn exchanges(self) -> bool {
+        self.is_server() && !matches!(self, Self::Introspection | Self::Redemption | Self::Revocation)
+    }
+
+    /// Where it is asked.
+    pub(crate) fn path(self) -> &'static str {
+        match self {
+            Self::Introspection => INTROSPECT,
+            Self::Revocation => REVOKE,
+            _ => TOKEN,
+        }
+    }
+
     fn title(self) -> &'static str {
         match self {
             Self::Floor => "floor",
@@ -52,6 +92,22 @@ impl Name {
             Self::Postgres => "PostgreSQL",
             Self::OidcProvider => "oidc-provider (npm)",
             Self::OauthAs => "oauth-as (crate)",
+            Self::Introspection => "introspection",
+            Self::Redemption => "redemption of a task",
+            Self::Revocation => "revocation, acknowledged",
+            Self::Revoked1000 => "1,000 revoked",
+            Self::Revoked10000000 => "10,000,000 revoked",
+            Self::View => "view",
+            Self::Cascade => "cascade",
+        }
+    }
+
+    /// How much is revoked before the rounds.
+    fn revoked(self) -> Option<usize> {
+        match self {
+            Self::Revoked1000 => Some(1000),
+            Self::Revoked10000000 => Some(10_000_000),
+            _ => None,
         }
     }
 
@@ -70,7 +126,8 @@ impl Name {
                 ..shape
             },
             Self::Secret => Shape { secret: true, ..shape },
-            Self::Floor | Self::Policies10 | Self::Postgres | Self::OidcProvider | Self::OauthAs => shape,
+            Self::Redemption => Shape { tasks: true, ..shape },
+            _ => shape,
         }
     }
 }
@@ -97,7 +154,13 @@ impl Contestant {
             Name::Floor => other(&std::env::current_exe().unwrap(), &["--floor"], &["--folder"], &installation),
             Name::OidcProvider => other(Path::new("node"), &["benches/peers/oidc-provider.mjs"], &[], &installation),
             Name::OauthAs => other(&arguments.oauth_as, &[], &[], &installation),
-            _ => narrows(&arguments.narrows, &installation),
+            _ => {
+                if let Some(count) = name.revoked() {
+                    drop(narrows(&arguments.narrows, &installation));
+                    installation.revoke(count);
+                }
+                narrows(&arguments.narrows, &installation)
+            }
         };
         Self {
             name,
@@ -108,20 +171,33 @@ impl Contestant {
         }
     }
 
-    /// The bodies of `count` exchanges that it allows.
+    /// The bodies of `count` requests that it allows; what they need that an earlier request gives is asked for here.
     pub(crate) async fn bodies(&self, count: usize) -> Vec<String> {
         let installation = &self.installation;
-        if self.name != Name::OauthAs {
-            return (0..count).map(|_| installation.exchange()).collect();
+        let given = async |ask: fn(&Installation) -> String| tokens(installation, (0..count).map(|_| ask(installation)).collect()).await;
+        match self.name {
+            Name::OauthAs => {
+                let own = given(Installation::client_credentials).await;
+                own.iter().map(|token| installation.exchange_of(token, false)).collect()
+            }
+            Name::Introspection | Name::Revocation => {
+                let alive = given(Installation::exchange).await;
+                alive.iter().map(|token| installation.about(token)).collect()
+            }
+            Name::Redemption => {
+                let tasks = given(Installation::task).await;
+                tasks.iter().map(|token| installation.redemption(token)).collect()
+            }
+            _ => (0..count).map(|_| installation.exchange()).collect(),
         }
-        let asked = (0..count).map(|_| installation.client_credentials()).collect();
-        let mut bodies = Vec::new();
-        for reply in load::send(installation.port, asked).await {
-            let reply: Value = serde_json::from_slice(&reply.body).unwrap();
-            bodies.push(installation.exchange_of(reply["access_token"].as_str().unwrap(), false));
-        }
-        bodies
     }
+}
+
+/// The tokens that these requests at the token endpoint give.
+pub(crate) async fn tokens(installation: &Installation, bodies: Vec<String>) -> Vec<String> {
+    let replies = load::send(installation.port, TOKEN, bodies).await;
+    let token = |reply: &Reply| serde_json::from_slice::<Value>(&reply.body).unwrap()["access_token"].as_str().unwrap().to_owned();
+    replies.iter().map(token).collect()
 }
 
 /// A database of a real PostgreSQL, and the process that its server's others come from.

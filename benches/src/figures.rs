@@ -7,18 +7,21 @@ use crate::load::Reply;
 /// One server's part of a round.
 #[derive(Clone, Copy)]
 pub(crate) struct Round {
-    /// Processor time for each exchange, in µs.
+    /// Processor time for each request, in µs.
     processor: f64,
+    /// Answers in a second, of all connections together.
+    rate: f64,
     p50: f64,
     p99: f64,
 }
 
 impl Round {
-    /// From the processor time of all exchanges and their replies, the fastest first.
-    pub(crate) fn of(processor: Duration, replies: &[Reply]) -> Self {
+    /// From the processor time of all requests, the time that passed, and their replies, the fastest first.
+    pub(crate) fn of(processor: Duration, passed: Duration, replies: &[Reply]) -> Self {
         let at = |share: f64| replies[((replies.len() - 1) as f64 * share) as usize].time.as_secs_f64() * 1000.0;
         Self {
             processor: for_each(processor, replies.len()),
+            rate: replies.len() as f64 / passed.as_secs_f64(),
             p50: at(0.50),
             p99: at(0.99),
         }
@@ -43,11 +46,22 @@ impl Series {
         "MiB after",
     ];
 
+    /// Of the table of requests that are no exchanges.
+    pub(crate) const HEAD_OF_REQUESTS: [&'static str; 7] = [
+        "",
+        "µs for each request",
+        "spread",
+        "beside an exchange",
+        "answered",
+        "p50 / p99 ms",
+        "MiB after",
+    ];
+
     pub(crate) fn new(title: &'static str) -> Self {
         Self { title, rounds: Vec::new() }
     }
 
-    /// Processor time for each exchange in µs, the median of the rounds.
+    /// Processor time for each request in µs, the median of the rounds.
     pub(crate) fn processor_time(&self) -> f64 {
         self.median_of(|round| round.processor)
     }
@@ -55,21 +69,35 @@ impl Series {
     /// One row of the table, beside a floor of `floor` µs and the program with ten policies at `ten` µs.
     pub(crate) fn row(&self, floor: f64, ten: f64, memory: f64) -> Vec<String> {
         let processor = self.processor_time();
-        let of = |bound: fn(f64, f64) -> f64, from: f64| self.rounds.iter().map(|round| round.processor).fold(from, bound);
         vec![
             self.title.to_owned(),
             format!("{processor:.0}"),
-            format!("{:.0}–{:.0}", of(f64::min, f64::INFINITY), of(f64::max, 0.0)),
+            spread(self.rounds.iter().map(|round| round.processor)),
             format!("{:.2}×", processor / floor),
             format!("{:.2}×", processor / ten),
             format!("{:.0} /s", 1e6 / processor),
-            format!(
-                "{:.1} / {:.1}",
-                self.median_of(|round| round.p50),
-                self.median_of(|round| round.p99)
-            ),
+            self.waiting(),
             format!("{memory:.1}"),
         ]
+    }
+
+    /// One row of the table of requests that are no exchanges, beside an exchange at `ten` µs.
+    pub(crate) fn row_of_requests(&self, ten: f64, memory: f64) -> Vec<String> {
+        let processor = self.processor_time();
+        vec![
+            self.title.to_owned(),
+            format!("{processor:.0}"),
+            spread(self.rounds.iter().map(|round| round.processor)),
+            format!("{:.2}×", processor / ten),
+            format!("{:.0} /s", self.median_of(|round| round.rate)),
+            self.waiting(),
+            format!("{memory:.1}"),
+        ]
+    }
+
+    fn waiting(&self) -> String {
+        let (p50, p99) = (self.median_of(|round| round.p50), self.median_of(|round| round.p99));
+        format!("{p50:.1} / {p99:.1}")
     }
 
     fn median_of(&self, figure: fn(&Round) -> f64) -> f64 {
@@ -80,6 +108,12 @@ impl Series {
 /// The share of one exchange among `count`, in µs.
 pub(crate) fn for_each(processor: Duration, count: usize) -> f64 {
     processor.as_secs_f64() * 1e6 / count as f64
+}
+
+/// The least and the most of `values`.
+pub(crate) fn spread(values: impl Iterator<Item = f64>) -> String {
+    let (least, most) = values.fold((f64::INFINITY, 0.0_f64), |(least, most), value| (least.min(value), most.max(value)));
+    format!("{least:.0}–{most:.0}")
 }
 
 /// The middle of `values`.

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
@@ -12,6 +13,8 @@ use serde_json::json;
 use testkit::FakeIssuer;
 
 const PROVIDER: &str = "https://login.corp.example";
+const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+const TASK: &str = "urn:narrows:params:oauth:token-type:task";
 const SECRET: &str = "a-secret-of-as-many-characters-as-ours-have-by-default";
 
 /// How large an installation is, and how its clients call it.
@@ -24,6 +27,10 @@ pub(crate) struct Shape {
     pub(crate) secret: bool,
     /// One subject token is shown in all exchanges.
     pub(crate) same_subject: bool,
+    /// The first client opens tasks.
+    pub(crate) tasks: bool,
+    /// The first client receives the tokens that it asks for, so that it may exchange them on.
+    pub(crate) onward: bool,
     /// `store` of the configuration.
     pub(crate) store: String,
 }
@@ -36,6 +43,8 @@ impl Default for Shape {
             audiences: 1,
             secret: false,
             same_subject: false,
+            tasks: false,
+            onward: false,
             store: "sqlite:narrows.db".to_owned(),
         }
     }
@@ -95,13 +104,37 @@ impl Installation {
 
     /// The body of an exchange of this subject token, with or without details.
     pub(crate) fn exchange_of(&self, subject: &str, details: bool) -> String {
+        self.exchange_as(ACCESS_TOKEN, subject, details, &[])
+    }
+
+    /// The body with which a task for one redemption is opened.
+    pub(crate) fn task(&self) -> String {
+        let asked = [("requested_token_type", TASK), ("max_tokens", "1"), ("expires_in", "120")];
+        self.exchange_as(ACCESS_TOKEN, &subject_token(&self.provider), true, &asked)
+    }
+
+    /// The body with which this task is redeemed.
+    pub(crate) fn redemption(&self, task: &str) -> String {
+        self.exchange_as(TASK, task, true, &[])
+    }
+
+    /// The body of a question about `token`, or of its revocation, by the first client.
+    pub(crate) fn about(&self, token: &str) -> String {
+        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        form.append_pair("token", token);
+        self.authenticate(&mut form, 0);
+        form.finish()
+    }
+
+    fn exchange_as(&self, subject_type: &str, subject: &str, details: bool, more: &[(&str, &str)]) -> String {
         // A step without a common divisor: calls are spread over all clients, and each comes once before any comes twice.
         let number = self.exchanges.replace(self.exchanges.get() + 1).wrapping_mul(7919) % self.shape.clients;
         let mut form = url::form_urlencoded::Serializer::new(String::new());
         form.append_pair("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange")
             .append_pair("subject_token", subject)
-            .append_pair("subject_token_type", "urn:ietf:params:oauth:token-type:access_token")
-            .append_pair("audience", &audience(number % self.shape.audiences));
+            .append_pair("subject_token_type", subject_type)
+            .append_pair("audience", &audience(number % self.shape.audiences))
+            .extend_pairs(more);
         if details {
             form.append_pair(
                 "authorization_details",
@@ -118,6 +151,25 @@ impl Installation {
         form.append_pair("grant_type", "client_credentials").append_pair("resource", &audience(0));
         self.authenticate(&mut form, 0);
         form.finish()
+    }
+
+    /// Adds `count` revocations of tokens that nobody has to the store, which no process has open.
+    ///
+    /// Their places lie before the first of the log, so that none of them takes one that is to come.
+    pub(crate) fn revoke(&self, count: usize) {
+        let statement = format!(
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count})
+             INSERT INTO revocations (seq, kind, name, at, forget_at)
+             SELECT -1 - i, 'jti', randomblob(32), {now}, {now} + 1209600000 FROM n",
+            now = jiff::Timestamp::now().as_millisecond(),
+        );
+        let script = "import sqlite3, sys; store = sqlite3.connect(sys.argv[1]); store.execute(sys.argv[2]); store.commit()";
+        let python = Command::new("python3")
+            .args(["-c", script])
+            .arg(self.folder.join("narrows.db"))
+            .arg(statement)
+            .status();
+        assert!(python.unwrap().success(), "revocations are written");
     }
 
     fn authenticate(&self, form: &mut url::form_urlencoded::Serializer<'_, String>, number: usize) {
@@ -179,6 +231,9 @@ fn configuration(shape: &Shape, port: u16) -> String {
             format!(r#"{{ method = "private_key_jwt", jwks_file = "{id}.jwks.json" }}"#)
         };
         let _ = writeln!(text, "\n[[clients]]\nid = \"{id}\"\nauth = {auth}");
+        if shape.onward {
+            let _ = writeln!(text, "receives = [\"{}\"]", audience(0));
+        }
     }
     for number in 0..shape.audiences {
         let clients: Vec<_> = all.iter().skip(number).step_by(shape.audiences).collect();
@@ -223,6 +278,12 @@ fn rules(shape: &Shape) -> String {
             _ => format!(r#"permit (principal, action == Action::"order:read", resource == Detail::Order::"{order}")"#),
         };
         let _ = writeln!(text, "@id(\"p{number}\") {policy};");
+    }
+    if shape.tasks {
+        text.push_str("@id(\"tasks\") permit (principal, action == Action::\"task\", resource is Audience);\n");
+    }
+    if shape.onward {
+        text.push_str("@id(\"onward\") permit (principal, action == Action::\"order:read\", resource is Detail::Order);\n");
     }
     text
 }

@@ -16,13 +16,13 @@ pub(crate) struct Reply {
     pub(crate) body: Vec<u8>,
 }
 
-/// Sends every body once to the token endpoint at `port` and waits for its reply; gives all, the fastest first.
+/// Sends every body once to `path` at `port` and waits for its reply; gives all, the fastest first.
 ///
 /// Panics when a reply is not `200`: what is refused is not measured.
-pub(crate) async fn send(port: u16, bodies: Vec<String>) -> Vec<Reply> {
+pub(crate) async fn send(port: u16, path: &'static str, bodies: Vec<String>) -> Vec<Reply> {
     let (bodies, next) = (Arc::new(bodies), Arc::new(AtomicUsize::new(0)));
     let mut workers = Vec::new();
-    for _ in 0..CONNECTIONS {
+    for _ in 0..CONNECTIONS.min(bodies.len()) {
         let (bodies, next) = (Arc::clone(&bodies), Arc::clone(&next));
         workers.push(tokio::spawn(async move {
             let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
@@ -30,7 +30,7 @@ pub(crate) async fn send(port: u16, bodies: Vec<String>) -> Vec<Reply> {
             let (mut replies, mut buffer) = (Vec::new(), Vec::new());
             while let Some(body) = bodies.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let started = Instant::now();
-                let body = exchange(&mut stream, body, &mut buffer).await;
+                let body = ask(&mut stream, path, body, &mut buffer).await;
                 replies.push(Reply {
                     time: started.elapsed(),
                     body,
@@ -47,9 +47,9 @@ pub(crate) async fn send(port: u16, bodies: Vec<String>) -> Vec<Reply> {
     replies
 }
 
-async fn exchange(stream: &mut TcpStream, body: &str, buffer: &mut Vec<u8>) -> Vec<u8> {
+async fn ask(stream: &mut TcpStream, path: &str, body: &str, buffer: &mut Vec<u8>) -> Vec<u8> {
     let head = format!(
-        "POST /oauth2/token HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n",
+        "POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
     stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();

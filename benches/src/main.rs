@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a measurement that cannot go on stops")]
 
 mod aims;
+mod cascade;
 mod contest;
 mod figures;
 mod floor;
@@ -13,9 +14,11 @@ mod load;
 mod reuse;
 mod server;
 mod table;
+mod view;
 
 use std::net::TcpListener;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use clap::{Parser, ValueEnum};
 
@@ -26,7 +29,7 @@ use crate::table::Print;
 
 /// Measures the program beside a floor server and its peers, all in the same rounds.
 ///
-/// The figure is the processor time of a server's process for each exchange, in µs, the median of the rounds: every server
+/// The figure is the processor time of a server's process for each request, in µs, the median of the rounds: every server
 /// on processor 0, the load on processor 1. Every exchange has a subject token and a client assertion of its own, 10
 /// policies and SQLite, unless the series says otherwise.
 #[derive(Parser)]
@@ -40,7 +43,7 @@ struct Arguments {
     /// Rounds; the median of all is the figure.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// Exchanges of each server in a round.
+    /// Exchanges, or requests of another kind, of each server in a round.
     #[arg(long, default_value_t = 2000)]
     exchanges: usize,
     /// Print Markdown, for docs/performance.md.
@@ -76,7 +79,7 @@ async fn main() {
         markdown: arguments.markdown,
     };
     println!(
-        "{} rounds of {} exchanges, {} connections; servers on processor 0, load on processor 1\n",
+        "{} rounds of {} requests, {} connections; servers on processor 0, load on processor 1\n",
         arguments.rounds,
         arguments.exchanges,
         load::CONNECTIONS
@@ -86,6 +89,14 @@ async fn main() {
     if arguments.reuse || arguments.only.is_empty() {
         let rows = reuse::measure(&arguments.folder, arguments.rounds, arguments.exchanges).await;
         print.table(&reuse::HEAD, &rows);
+    }
+    if arguments.takes_part(Name::Cascade) {
+        print.table(&cascade::HEAD, &cascade::measure(&arguments).await);
+    }
+    if arguments.takes_part(Name::View) {
+        let (rows, of_the_view) = view::measure(arguments.rounds);
+        print.table(&view::HEAD, &rows);
+        aims.extend(of_the_view);
     }
     print.table(&aims::HEAD, &aims);
 }
@@ -108,16 +119,18 @@ fn cold_start(arguments: &Arguments) -> Vec<Vec<String>> {
 
 /// Measures every series that takes part, prints the table, and gives what became of the aims.
 async fn exchanges(arguments: &Arguments, print: Print) -> Vec<Vec<String>> {
-    let names = Name::value_variants().iter().copied().filter(|name| arguments.takes_part(*name));
-    let mut contestants: Vec<_> = names.map(|name| Contestant::start(name, arguments)).collect();
+    let names = Name::value_variants().iter().copied().filter(|name| name.is_server());
+    let taking_part = names.filter(|name| arguments.takes_part(*name));
+    let mut contestants: Vec<_> = taking_part.map(|name| Contestant::start(name, arguments)).collect();
     // A round before the rounds warms caches, tables and connections, and is not counted.
     for round in 0..=arguments.rounds {
         for contestant in &mut contestants {
             let bodies = contestant.bodies(arguments.exchanges).await;
             let (before, database) = (contestant.server.processor_time(), contestant.database.as_mut());
             let database = database.map(|database| (database.processor_time(), database));
-            let replies = load::send(contestant.installation.port, bodies).await;
-            let round_of = Round::of(contestant.server.processor_time() - before, &replies);
+            let started = Instant::now();
+            let replies = load::send(contestant.installation.port, contestant.name.path(), bodies).await;
+            let round_of = Round::of(contestant.server.processor_time() - before, started.elapsed(), &replies);
             if round == 0 {
                 continue;
             }
@@ -130,8 +143,14 @@ async fn exchanges(arguments: &Arguments, print: Print) -> Vec<Vec<String>> {
     }
     let time = |name| contestants.iter().find(|each| each.name == name).map(|each| each.series.processor_time());
     let (floor, ten) = (time(Name::Floor).unwrap(), time(Name::Policies10).unwrap());
-    let rows: Vec<_> = contestants.iter().map(|each| each.series.row(floor, ten, each.server.memory())).collect();
+    let exchanges = contestants.iter().filter(|each| each.name.exchanges());
+    let rows: Vec<_> = exchanges.map(|each| each.series.row(floor, ten, each.server.memory())).collect();
     print.table(&Series::HEAD, &rows);
+    let others = contestants.iter().filter(|each| !each.name.exchanges());
+    let rows: Vec<_> = others.map(|each| each.series.row_of_requests(ten, each.server.memory())).collect();
+    if !rows.is_empty() {
+        print.table(&Series::HEAD_OF_REQUESTS, &rows);
+    }
     if let Some(database) = contestants.iter_mut().find_map(|each| each.database.as_mut()) {
         println!(
             "PostgreSQL's own processes beside the program's, on the processor of the load: {:.0} µs for each exchange.\n",

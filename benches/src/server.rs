@@ -47,10 +47,15 @@ impl Server {
 
     /// Resident memory in MiB.
     pub(crate) fn memory(&self) -> f64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
+        memory(&self.process.id().to_string())
     }
+}
+
+/// Resident memory in MiB of the process `id`, or of this one, which is `self`.
+pub(crate) fn memory(id: &str) -> f64 {
+    let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
 }
 
 /// Processor time of all threads of the process `id`, or of this one, which is `self`.
