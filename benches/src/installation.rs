@@ -155,12 +155,12 @@ impl Installation {
 
     /// Adds `count` revocations of tokens that nobody has to the store, which no process has open.
     ///
-    /// Their places lie before the first of the log, so that none of them takes one that is to come.
+    /// Their places lie far behind the end of the log, so that none of them takes one that is to come.
     pub(crate) fn revoke(&self, count: usize) {
         let statement = format!(
             "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count})
              INSERT INTO revocations (seq, kind, name, at, forget_at)
-             SELECT -1 - i, 'jti', randomblob(32), {now}, {now} + 1209600000 FROM n",
+             SELECT 1000000000 + i, 'jti', randomblob(32), {now}, {now} + 1209600000 FROM n",
             now = jiff::Timestamp::now().as_millisecond(),
         );
         let script = "import sqlite3, sys; store = sqlite3.connect(sys.argv[1]); store.execute(sys.argv[2]); store.commit()";

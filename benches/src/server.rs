@@ -31,7 +31,7 @@ impl Server {
             .unwrap();
         while !ready(port) {
             assert!(process.try_wait().unwrap().is_none(), "{} {arguments:?} ended", program.display());
-            assert!(started.elapsed() < Duration::from_secs(60), "{} is not ready", program.display());
+            assert!(started.elapsed() < Duration::from_secs(300), "{} is not ready", program.display());
             std::thread::sleep(Duration::from_micros(500));
         }
         Self {

@@ -56,7 +56,7 @@ async fn onward(narrows: &Installation, token: &str) -> Reply {
 /// INT-022, INT-016, INT-005: the revocation comes in the middle of what it ends. Whatever was returned before it was acknowledged
 /// and whatever is returned after is dead, for a broker that starts on the same store too.
 async fn no_descendant_survives_its_root(engine: Engine) {
-    tokio::time::timeout(BOUND, root_and_descendants(engine)).await.expect("it ends");
+    tokio::time::timeout(BOUND, root_and_descendants(engine)).await.unwrap();
 }
 
 async fn root_and_descendants(engine: Engine) {
