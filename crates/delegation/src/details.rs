@@ -7,5 +7,5 @@ mod value;
 
 pub use declared::{ActionRule, DetailType, DetailTypes, IdentifierRule};
 pub use detail::{Detail, DetailsError, Standing};
-pub use short::ShortFormError;
+pub use short::{ShortForm, ShortFormError};
 pub use value::{ConstraintOrder, ConstraintValue};

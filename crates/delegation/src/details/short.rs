@@ -26,18 +26,56 @@ pub enum ShortFormError {
     },
 }
 
-impl Detail {
-    /// Parses the short form of one detail.
-    pub fn parse_short(text: &str, types: &DetailTypes, standing: Standing) -> Result<Self, ShortFormError> {
+/// The parts of a short form as they stand in the text, still percent-encoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShortForm<'a> {
+    /// Before the colon.
+    pub kind: &'a str,
+    /// Between the colon and what follows.
+    pub actions: &'a str,
+    /// Behind the slash.
+    pub identifier: Option<&'a str>,
+    /// Behind the question mark: name and value of each member.
+    pub members: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> ShortForm<'a> {
+    /// Splits `text` where its parts meet, and looks at none of them.
+    pub fn split(text: &'a str) -> Result<Self, ShortFormError> {
         let (head, query) = match text.split_once('?') {
             Some((head, query)) => (head, Some(query)),
             None => (text, None),
         };
         let (head, identifier) = match head.split_once('/') {
-            Some((head, identifier)) => (head, Some(decode(identifier)?)),
+            Some((head, identifier)) => (head, Some(identifier)),
             None => (head, None),
         };
         let (kind, actions) = head.split_once(':').ok_or(ShortFormError::Grammar("a colon stands between type and actions"))?;
+        let pairs = query.into_iter().flat_map(|query| query.split('&'));
+        let member = |pair: &'a str| pair.split_once('=').ok_or(ShortFormError::Grammar("a constraint is `name=value`"));
+        Ok(Self {
+            kind,
+            actions,
+            identifier,
+            members: pairs.map(member).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// One part, decoded.
+    pub fn decode(part: &str) -> Result<String, ShortFormError> {
+        decode(part)
+    }
+}
+
+impl Detail {
+    /// Parses the short form of one detail.
+    pub fn parse_short(text: &str, types: &DetailTypes, standing: Standing) -> Result<Self, ShortFormError> {
+        let ShortForm {
+            kind,
+            actions,
+            identifier,
+            members,
+        } = ShortForm::split(text)?;
         let kind = decode(kind)?;
         let blame = |error, part: &str| ShortFormError::Details {
             error,
@@ -45,20 +83,20 @@ impl Detail {
         };
         let declared = types.get(&kind).ok_or_else(|| blame(DetailsError::UnknownType, &kind))?;
         let actions = decode_list(actions)?;
+        let identifier = identifier.map(decode).transpose()?;
         let mut locations = None;
         let mut constraints = BTreeMap::new();
-        for pair in query.into_iter().flat_map(|query| query.split('&')) {
-            let (name, value) = pair.split_once('=').ok_or(ShortFormError::Grammar("a constraint is `name=value`"))?;
+        for (name, value) in members {
             let name = decode(name)?;
             let twice = if name == "locations" {
                 locations.replace(decode_list(value)?).is_some()
             } else {
                 let order = *declared.constraints.get(&name).ok_or_else(|| blame(DetailsError::UnknownMember, &name))?;
-                let value = parse_value(order, value)?;
-                if !order.admits(&value) {
-                    return Err(blame(DetailsError::Malformed, pair));
+                let parsed = parse_value(order, value)?;
+                if !order.admits(&parsed) {
+                    return Err(blame(DetailsError::Malformed, &format!("{name}={value}")));
                 }
-                constraints.insert(name, value).is_some()
+                constraints.insert(name, parsed).is_some()
             };
             if twice {
                 return Err(ShortFormError::Grammar("a constraint is named once"));
