@@ -17,7 +17,6 @@ mod place;
 mod problem;
 mod profile;
 mod recycled_names;
-mod routes;
 mod services;
 mod shown;
 mod source;

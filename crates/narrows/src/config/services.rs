@@ -3,13 +3,16 @@
 use std::collections::BTreeSet;
 
 use delegation::details::DetailTypes;
+use narrows_guard::route::hosts::HostPattern;
+use narrows_guard::route::pattern::Pattern;
+use narrows_guard::route::template::Template;
+use narrows_guard::route::values::Reads;
 
 use super::data_plane::{distinct, mode};
 use super::duration;
 use super::either::Rule;
 use super::file::{File, RouteRule};
 use super::problem::Problems;
-use super::routes::{self, Pattern, Reads};
 
 /// Finds what is wrong with them.
 pub(super) fn check(file: &File, types: &DetailTypes, problems: &mut Problems) {
@@ -25,6 +28,9 @@ pub(super) fn check(file: &File, types: &DetailTypes, problems: &mut Problems) {
             problems,
         );
         upstream(each.upstream.as_deref(), &path, problems);
+        for why in each.hosts.iter().flatten().filter_map(|host| HostPattern::parse(host).err()) {
+            problems.add(&format!("{path}.hosts"), why.to_string());
+        }
         mode(each.mode.as_ref(), each.observe_until.as_ref(), &path, problems);
         let mut known: Vec<(&String, Pattern)> = Vec::new();
         let mut names = BTreeSet::new();
@@ -40,7 +46,7 @@ pub(super) fn check(file: &File, types: &DetailTypes, problems: &mut Problems) {
                     Reads::Request(variables)
                 }
                 Err(why) => {
-                    problems.add(&path, why);
+                    problems.add(&path, why.to_string());
                     continue;
                 }
             };
@@ -132,19 +138,22 @@ fn rule(
         },
         Rule::Long(rule) => rule,
     };
-    match long.detail.as_deref().map(|text| routes::template(text, types, reads)) {
+    match long.detail.as_deref().map(|text| Template::parse(text, types, reads)) {
         None if long.scope.is_none() => problems.add(path, "needs `detail` or `scope`, or is \"public\"".to_owned()),
-        Some(Err(why)) => problems.add(path, why),
-        Some(Ok(kind)) => match audience {
-            Some(audience) if audience.details.contains(&kind) => {}
-            Some(audience) => problems.add(path, format!("`{kind}` is not among `details` of audience `{}`", audience.id)),
+        Some(Err(why)) => problems.add(path, why.to_string()),
+        Some(Ok(template)) => match audience {
+            Some(audience) if audience.details.iter().any(|kind| kind == template.kind()) => {}
+            Some(audience) => problems.add(
+                path,
+                format!("`{}` is not among `details` of audience `{}`", template.kind(), audience.id),
+            ),
             None => problems.add(path, "needs a token, so name the `audience` that it is made for".to_owned()),
         },
         None => {}
     }
     for text in &long.onward {
-        if let Err(why) = routes::template(text, types, reads) {
-            problems.add(&format!("{path}.onward"), why);
+        if let Err(why) = Template::parse(text, types, reads) {
+            problems.add(&format!("{path}.onward"), why.to_string());
         }
     }
     for scope in long.scope.iter().filter(|scope| !audience.is_some_and(|audience| audience.scopes.contains(*scope))) {

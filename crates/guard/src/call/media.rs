@@ -1,0 +1,45 @@
+//! How a body says that it is to be read.
+
+use http::{HeaderMap, HeaderValue, header};
+
+/// How a body says that it is to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Media {
+    /// One `Content-Type`, `application/json`, in UTF-8.
+    pub(crate) json: bool,
+    /// Any `Content-Type` says `application/x-www-form-urlencoded`.
+    pub(crate) form: bool,
+    /// There is a `Content-Encoding`, so the bytes are not what their type says.
+    pub(crate) coded: bool,
+}
+
+impl Media {
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let mut types = headers.get_all(header::CONTENT_TYPE).iter();
+        let json = match (types.next(), types.next()) {
+            (Some(only), None) => is_json(only),
+            _ => false,
+        };
+        Self {
+            json,
+            form: headers.get_all(header::CONTENT_TYPE).iter().any(is_form),
+            coded: headers.contains_key(header::CONTENT_ENCODING),
+        }
+    }
+}
+
+/// Another character set would be other text to another reader, so UTF-8 alone is taken (RFC 8259 §8.1).
+fn is_json(value: &HeaderValue) -> bool {
+    let value = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
+    let (kind, parameter) = match value.split_once(';') {
+        None => (value.as_str(), ""),
+        Some((kind, parameter)) => (kind, parameter.trim()),
+    };
+    kind.trim() == "application/json" && matches!(parameter, "" | "charset=utf-8" | "charset=\"utf-8\"")
+}
+
+/// Lenient, since it only decides where a token is looked for.
+fn is_form(value: &HeaderValue) -> bool {
+    let value = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
+    value.contains("x-www-form-urlencoded")
+}

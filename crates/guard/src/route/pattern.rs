@@ -1,0 +1,184 @@
+//! The key of a route: a method and a path with variables.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::hygiene::path::Path;
+
+/// One key of `[services.routes]`, such as `GET /tickets/{id}`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern {
+    method: String,
+    segments: Vec<Piece>,
+}
+
+/// What one segment of a path must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Piece {
+    /// This text.
+    Literal(String),
+    /// `{x}`: one segment that is not empty.
+    One(String),
+    /// `{x:rest}`: the remainder, at least one segment.
+    Rest(String),
+}
+
+/// Why a key is no pattern.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PatternError {
+    /// It has no method, or no path.
+    #[error("expected a method and a path such as `GET /tickets/{{id}}`, found `{0}`")]
+    Shape(String),
+    /// No request that is let in has such a segment.
+    #[error("`{0}` never comes in a normalised path")]
+    Segment(String),
+    /// Braces that hold no variable.
+    #[error("expected `{{x}}`, or `{{x:rest}}` at the end, found `{0}`")]
+    Variable(String),
+    /// Two values would have one name.
+    #[error("names a variable twice")]
+    Twice,
+}
+
+impl Pattern {
+    /// Reads a key.
+    pub fn parse(key: &str) -> Result<Self, PatternError> {
+        let shape = || PatternError::Shape(key.to_owned());
+        let (method, path) = key.split_once(' ').ok_or_else(shape)?;
+        let good = !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
+        let path = path.strip_prefix('/').filter(|_| good).ok_or_else(shape)?;
+        let mut segments = Vec::new();
+        let count = path.split('/').count();
+        for (at, text) in path.split('/').enumerate() {
+            let last = at + 1 == count;
+            segments.push(match text.strip_prefix('{').and_then(|text| text.strip_suffix('}')) {
+                None if text.is_empty() && last => Piece::Literal(String::new()),
+                None if is_plain(text) => Piece::Literal(text.to_owned()),
+                None => return Err(PatternError::Segment(text.to_owned())),
+                Some(variable) => match variable.strip_suffix(":rest") {
+                    Some(name) if last && is_name(name) => Piece::Rest(name.to_owned()),
+                    None if is_name(variable) => Piece::One(variable.to_owned()),
+                    _ => return Err(PatternError::Variable(text.to_owned())),
+                },
+            });
+        }
+        let pattern = Self {
+            method: method.to_owned(),
+            segments,
+        };
+        let named = pattern.segments.iter().filter(|piece| !matches!(piece, Piece::Literal(_))).count();
+        if pattern.variables().len() == named {
+            Ok(pattern)
+        } else {
+            Err(PatternError::Twice)
+        }
+    }
+
+    /// What its path names.
+    pub fn variables(&self) -> BTreeSet<String> {
+        let name = |piece: &Piece| match piece {
+            Piece::Literal(_) => None,
+            Piece::One(name) | Piece::Rest(name) => Some(name.clone()),
+        };
+        self.segments.iter().filter_map(name).collect()
+    }
+
+    /// Whether both match the same requests with the same rank, so that neither would win.
+    pub fn ties(&self, other: &Self) -> bool {
+        let same = |(left, right): (&Piece, &Piece)| match (left, right) {
+            (Piece::Literal(left), Piece::Literal(right)) => left == right,
+            (Piece::One(_), Piece::One(_)) | (Piece::Rest(_), Piece::Rest(_)) => true,
+            _ => false,
+        };
+        self.method == other.method && self.segments.len() == other.segments.len() && self.segments.iter().zip(&other.segments).all(same)
+    }
+
+    /// The values of its variables in a request with `method` for `path`; `None` if it is not for that request.
+    ///
+    /// There is no falling back between methods: `HEAD` is not `GET`.
+    pub fn capture(&self, method: &str, path: &Path) -> Option<BTreeMap<String, String>> {
+        if self.method != method {
+            return None;
+        }
+        let mut values = BTreeMap::new();
+        let mut rest = path.segments();
+        for piece in &self.segments {
+            let (first, behind) = rest.split_first()?;
+            match piece {
+                Piece::Literal(text) if text == first => rest = behind,
+                Piece::One(name) if !first.is_empty() => {
+                    values.insert(name.clone(), first.clone());
+                    rest = behind;
+                }
+                Piece::Rest(name) if !first.is_empty() => {
+                    values.insert(name.clone(), rest.join("/"));
+                    rest = &[];
+                }
+                _ => return None,
+            }
+        }
+        rest.is_empty().then_some(values)
+    }
+
+    /// The method.
+    pub fn method(&self) -> &str {
+        &self.method
+    }
+
+    pub(super) fn segments(&self) -> &[Piece] {
+        &self.segments
+    }
+}
+
+/// A segment that every reader takes for the same.
+fn is_plain(text: &str) -> bool {
+    !matches!(text, "" | "." | "..") && text.chars().all(|each| each.is_ascii_graphic() && !"{}%;\\?#".contains(each))
+}
+
+fn is_name(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+        && text.chars().all(|each| each.is_ascii_alphanumeric() || each == '_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Pattern;
+
+    #[test]
+    fn paths_that_no_request_has_are_no_routes() {
+        for key in [
+            "/tickets",
+            "get /tickets",
+            "GET tickets",
+            "GET /a//b",
+            "GET /a/../b",
+            "GET /a%2fb",
+            "GET /a;b",
+            "GET /{id}/{id}",
+            "GET /{all:rest}/more",
+            "GET /{1}",
+            "GET /a{id}",
+            "GET /a?b",
+        ] {
+            assert!(Pattern::parse(key).is_err(), "{key}");
+        }
+        for key in [
+            "GET /",
+            "GET /tickets/",
+            "PATCH /tickets/{id}",
+            "GET /files/{path:rest}",
+            "GET /~a/b.c",
+        ] {
+            assert!(Pattern::parse(key).is_ok(), "{key}");
+        }
+    }
+
+    #[test]
+    fn the_name_of_a_variable_plays_no_part_in_the_rank() {
+        let pattern = |key| Pattern::parse(key).ok();
+        let ties = |left, right| pattern(left).zip(pattern(right)).is_some_and(|(left, right)| left.ties(&right));
+        assert!(ties("GET /tickets/{id}", "GET /tickets/{ticket}"));
+        assert!(!ties("GET /tickets/{id}", "GET /tickets/new"));
+        assert!(!ties("GET /tickets/{id}", "GET /tickets/{id:rest}"));
+        assert!(!ties("GET /tickets/{id}", "PUT /tickets/{id}"));
+    }
+}
