@@ -106,7 +106,7 @@ impl Reading {
             if !self.query.contains(&name) {
                 let listed = self.query_rest == Rest::Pass || self.query_only.contains(&name);
                 if !listed || self.query.iter().any(|read| folded_name(read) == folded_name(&name)) {
-                    return Err(Refused::Unread(name));
+                    return Err(unread(&name));
                 }
                 continue;
             }
@@ -155,13 +155,18 @@ impl Shape {
                     let listed = self.whole || self.names || rest == Rest::Pass;
                     // Readers that do not tell case apart would take it for the member that is read.
                     if !listed || self.members.keys().any(|read| folded(read) == folded(name)) {
-                        return Err(Refused::Unread(name.clone()));
+                        return Err(unread(name));
                     }
                 }
             }
         }
         Ok(())
     }
+}
+
+/// Says which name is too much; a client chose it, so only its beginning is repeated.
+fn unread(name: &str) -> Refused {
+    Refused::Unread(name.chars().filter(|each| !each.is_control()).take(64).collect())
 }
 
 /// A member's name without case.

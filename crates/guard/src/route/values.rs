@@ -130,10 +130,12 @@ impl<'a> Values<'a> {
                 Some(_) => return Err(FillError::Type(source.text.clone())),
             },
         };
-        let names: Vec<_> = object.ok_or_else(|| FillError::Missing(source.text.clone()))?.keys().cloned().collect();
+        let mut names: Vec<_> = object.ok_or_else(|| FillError::Missing(source.text.clone()))?.keys().cloned().collect();
         if names.is_empty() {
             return Err(FillError::Empty(source.text.clone()));
         }
+        // The same object is the same detail, in whatever order it was written.
+        names.sort_unstable();
         Ok(names)
     }
 

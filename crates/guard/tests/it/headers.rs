@@ -1,0 +1,164 @@
+//! What a client may not send on.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use narrows_guard::hygiene::headers::{ProxyHeaders, clean, removed};
+use narrows_guard::{Body, Call};
+
+use crate::service::table;
+
+fn name(text: &str) -> HeaderName {
+    HeaderName::from_bytes(text.as_bytes()).unwrap()
+}
+
+#[track_caller]
+fn go(names: &[&str], proxy_headers: ProxyHeaders) {
+    for text in names {
+        assert!(!removed(&name(text), proxy_headers), "{text}");
+    }
+}
+
+#[track_caller]
+fn stay_behind(names: &[&str]) {
+    for text in names {
+        for proxy_headers in [ProxyHeaders::Removed, ProxyHeaders::Kept] {
+            assert!(removed(&name(text), proxy_headers), "{text}, {proxy_headers:?}");
+        }
+    }
+}
+
+/// GWY-001.
+#[test]
+fn identity_that_a_client_claims_stays_behind() {
+    stay_behind(&[
+        "Narrows-Subject",
+        "Narrows-Issuer",
+        "narrows-actor",
+        "NARROWS-TASK",
+        "Narrows-Anything-New",
+        "Narrows",
+        "Txn-Token",
+        "X-Forwarded-User",
+        "X-Forwarded-Email",
+        "Proxy-Authorization",
+    ]);
+}
+
+/// GWY-002.
+#[test]
+fn other_spellings_of_these_names_stay_behind() {
+    stay_behind(&[
+        "Narrows_Subject",
+        "narrows.subject",
+        "Narrows_Subject_Name",
+        "Txn_Token",
+        "Txn.Token",
+        "X_Forwarded_For",
+        "X.Forwarded-For",
+        "X-Forwarded_Uri",
+        "X_Original_URI",
+        "X_HTTP_Method_Override",
+        "Authorization_",
+        "_Authorization",
+        "Authorization.",
+        "DPoP_",
+        ".dpop",
+    ]);
+}
+
+/// GWY-004.
+#[test]
+fn addresses_that_a_client_claims_stay_behind() {
+    let proxys_own = [
+        "X-Forwarded-For",
+        "X-Forwarded-Host",
+        "X-Forwarded-Proto",
+        "X-Forwarded-Port",
+        "X-Forwarded-Uri",
+        "X-Original-URI",
+    ];
+    for text in proxys_own {
+        assert!(removed(&name(text), ProxyHeaders::Removed), "{text}");
+    }
+    go(&proxys_own, ProxyHeaders::Kept);
+    // No proxy that we stand behind sets these itself, so they are the client's wherever they come from.
+    stay_behind(&[
+        "Forwarded",
+        "X-Forwarded-Prefix",
+        "X-Original-URL",
+        "X-Rewrite-URL",
+        "X_Rewrite_URL",
+        "X-Envoy-Original-Path",
+        "X-Envoy-Retry-On",
+        "X-Envoy-Upstream-Alt-Stat-Name",
+        "X-HTTP-Method-Override",
+        "X-HTTP-Method",
+        "X-Method-Override",
+    ]);
+}
+
+#[test]
+fn what_is_the_clients_own_goes_on() {
+    let own = [
+        "Accept",
+        "Authorization",
+        "DPoP",
+        "Content-Type",
+        "Cookie",
+        "Host",
+        "Traceparent",
+        "X-Request-Id",
+        "X-Narrow",
+        "X-Original",
+        "Narrowsness",
+    ];
+    go(&own[..9], ProxyHeaders::Removed);
+    go(&own[10..], ProxyHeaders::Kept);
+}
+
+#[test]
+fn cleaning_takes_every_line_and_leaves_the_rest() {
+    let mut headers = HeaderMap::new();
+    for (text, value) in [
+        ("narrows-subject", "a"),
+        ("narrows-subject", "b"),
+        ("x_forwarded_for", "c"),
+        ("x-forwarded-for", "d"),
+        ("accept", "e"),
+        ("accept", "f"),
+    ] {
+        headers.append(name(text), HeaderValue::from_static(value));
+    }
+    let mut kept = headers.clone();
+    clean(&mut headers, ProxyHeaders::Removed);
+    assert_eq!(
+        headers.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
+        ["accept", "accept"]
+    );
+    clean(&mut kept, ProxyHeaders::Kept);
+    assert_eq!(kept.len(), 3);
+    assert_eq!(kept["x-forwarded-for"], "d");
+}
+
+/// GWY-005.
+#[test]
+fn a_header_never_says_what_the_path_or_host_is() {
+    let table = table(&[("GET /public", "public"), ("GET /admin", "ticket:list")]);
+    let mut headers = HeaderMap::new();
+    for text in [
+        "x-forwarded-uri",
+        "x-original-uri",
+        "x-original-url",
+        "x-rewrite-url",
+        "x-envoy-original-path",
+    ] {
+        headers.insert(name(text), HeaderValue::from_static("/public"));
+    }
+    headers.insert("x-http-method-override", HeaderValue::from_static("POST"));
+    headers.insert("x-forwarded-host", HeaderValue::from_static("elsewhere.internal"));
+    let call = Call::parse("GET", b"tickets.internal", b"/admin", &headers, Body::Absent).unwrap();
+    assert_eq!(table.find(&call).unwrap().route().name(), "GET /admin");
+    assert_eq!(
+        (call.method().as_str(), call.target(), call.host().name()),
+        ("GET", "/admin", "tickets.internal")
+    );
+}
