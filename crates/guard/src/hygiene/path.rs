@@ -47,16 +47,16 @@ impl Path {
 }
 
 fn segment(text: &str) -> Result<String, Malformed> {
-    if matches!(text, "." | "..") {
+    let decoded = decode(text)?;
+    // Some systems drop blanks at the end of a name.
+    if matches!(decoded.trim_end(), "." | "..") {
         return Err(Malformed("the path holds a dot segment"));
     }
-    if text.contains([';', '\\']) {
-        return Err(Malformed("the path holds `;` or `\\`"));
-    }
-    let decoded = decode(text)?;
     let dots = |text: &str| text.matches('.').count();
     if decoded.contains(['/', '\\', ';', '?', '#']) || dots(&decoded) != dots(text) {
-        return Err(Malformed("the path holds an encoded `/`, `\\`, `.`, `;`, `?` or `#`"));
+        return Err(Malformed(
+            "the path holds `;` or `\\`, or an encoded `/`, `\\`, `.`, `;`, `?` or `#`",
+        ));
     }
     if is_encoded(&decoded) {
         return Err(Malformed("the path is encoded twice"));

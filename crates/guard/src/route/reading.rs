@@ -150,6 +150,8 @@ impl Shape {
         for (name, value) in object {
             match (self.members.get(name), value) {
                 (Some(inner), Value::Object(members)) if !inner.whole => inner.covers(members, rest)?,
+                // What is named is within it, and there is nothing within it.
+                (Some(inner), _) if !inner.whole && !inner.names => return Err(unread(name)),
                 (Some(_), _) => {}
                 (None, _) => {
                     let listed = self.whole || self.names || rest == Rest::Pass;

@@ -36,6 +36,12 @@ fn the_names_of_members_are_what_is_changed() {
     );
     assert_eq!(answer(&table, "{}"), Err("malformed_details"));
     assert_eq!(answer(&table, r#"{"":1}"#), Err("malformed_details"));
+    let besides = self::table(&[(KEY, "ticket:update/{id}?fields=seen,{body:keys}")]);
+    assert_eq!(
+        answer(&besides, r#"{"title":1,"seen":2}"#).as_deref(),
+        Ok("ticket:update/7?fields=seen,title")
+    );
+    assert_eq!(answer(&besides, "{}"), Err("malformed_details"));
 }
 
 #[test]
@@ -63,6 +69,15 @@ fn members_pass_where_the_route_lets_them() {
         answer(&with(detail, |demand| demand.only = only(&["note", "tags"])), body),
         Err("unread_input")
     );
+    let within = with(detail, |demand| demand.only = only(&["meta.note"]));
+    assert!(answer(&within, r#"{"order":{"amount":5},"meta":{"note":[1]}}"#).is_ok());
+    for meta in [r#""x""#, "[1]", "null", r#"{"x":1}"#] {
+        assert_eq!(
+            answer(&within, &format!(r#"{{"order":{{"amount":5}},"meta":{meta}}}"#)),
+            Err("unread_input"),
+            "{meta}"
+        );
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A path is taken only if every reader takes it for the same.
 
 use http::HeaderMap;
+use narrows_guard::hygiene::path::Path;
 use narrows_guard::{Body, Call};
 use proptest::prelude::*;
 
@@ -20,7 +21,16 @@ fn refused(targets: &[&str]) {
 /// GWY-016.
 #[test]
 fn dot_segments_are_refused() {
-    refused(&["/public/../admin", "/./admin", "/admin/.", "/admin/..", "/..", "/."]);
+    refused(&[
+        "/public/../admin",
+        "/./admin",
+        "/admin/.",
+        "/admin/..",
+        "/..",
+        "/.",
+        "/..%20/admin",
+        "/a/.%20",
+    ]);
 }
 
 /// GWY-017.
@@ -112,6 +122,13 @@ fn a_target_is_in_origin_form_and_no_longer_than_16_kib() {
     let long = |length: usize| format!("/{}", "a".repeat(length - 1));
     assert!(parse(long(16 * 1024).as_bytes()).is_some());
     assert!(parse(long(16 * 1024 + 1).as_bytes()).is_none());
+}
+
+#[test]
+fn a_path_by_itself_is_as_strict() {
+    for path in ["", "a", "/a b", "/a?b", "/a#b", "/é", "/a\n"] {
+        assert!(Path::parse(path).is_err(), "{path:?}");
+    }
 }
 
 #[test]

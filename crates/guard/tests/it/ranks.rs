@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 
 use http::HeaderMap;
+use narrows_guard::route::pattern::Pattern;
 use narrows_guard::route::{Route, Rule, Table, TableError};
 use narrows_guard::{Body, Call};
 use proptest::prelude::*;
@@ -121,6 +122,24 @@ fn a_route_that_asks_for_nothing_and_one_without_an_audience_are_refused() {
         Table::build(vec![service("one", &["a.internal"], twice)], types()).unwrap_err(),
         TableError::Name { .. }
     ));
+}
+
+#[test]
+fn a_key_that_could_be_read_in_two_ways_is_no_pattern() {
+    for key in [
+        "GET /a//b",
+        "GET /.",
+        "GET /a%2fb",
+        "GET /a;b",
+        "GET /{a}/{a}",
+        "GET /{a:rest}/b",
+        "Get /a",
+        " /a",
+        "GET /{}",
+        "GET /{a b}",
+    ] {
+        assert!(Pattern::parse(key).is_err(), "{key}");
+    }
 }
 
 /// A request's route by looking at every route: those that match, and of them the one whose segments rank first.

@@ -99,6 +99,7 @@ fn a_member_in_an_identifier_is_a_string_that_is_not_empty() {
         assert!(filled("ticket:read/{arguments.id}", &json!({"id": value})).is_err(), "{value}");
     }
     assert!(filled("ticket:read/{arguments.id}", &json!({"id": "a".repeat(1025)})).is_err());
+    assert!(filled("ticket:read/x-{arguments.id}", &json!({"id": ""})).is_err());
     assert_eq!(
         filled("ticket:read/{arguments.id}", &json!({"id": "7"})).unwrap().identifier(),
         Some("7")

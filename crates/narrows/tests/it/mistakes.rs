@@ -280,6 +280,16 @@ fn every_mistake_has_its_key_and_its_mend() {
         ),
         ("move/{id}?", "move/{number}?", "`{number}` is no value of this request"),
         (
+            "move/{id}?",
+            "move/{id}{host.1}?",
+            "nothing stands between `{host.1}` and the value before it",
+        ),
+        (
+            "\"*.parcels.internal\"",
+            "\"parcels.internal:80\"",
+            "services[0].hosts: expected a host such as `tickets.internal`, or `*.tickets.internal`, without a port; found `parcels.internal:80`",
+        ),
+        (
             "move/{id}?fields={body:keys}",
             "move/{id}?fields={body}",
             "`{body}` is no value of this request",
