@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use crate::run::root;
 
-const GROUPS: [&str; 12] = ["JWS", "CLM", "TEX", "CLI", "RAR", "SSRF", "DOS", "CON", "SUP", "STO", "INT", "APR"];
+const GROUPS: [&str; 13] = [
+    "JWS", "CLM", "TEX", "CLI", "RAR", "SSRF", "DOS", "CON", "SUP", "STO", "INT", "APR", "GWY",
+];
 
 /// Whatever looks like the name of an attack in `text`.
 fn names(text: &str) -> BTreeSet<String> {
