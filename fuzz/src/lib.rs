@@ -3,11 +3,13 @@
 //! They are plain functions, so that a stable test replays the corpus and any fuzzing engine can call them.
 #![expect(
     clippy::expect_used,
+    clippy::panic,
     clippy::unwrap_used,
     clippy::indexing_slicing,
     reason = "a target speaks by panicking"
 )]
 
+mod needed;
 mod replay;
 
 use delegation::details::{Detail, Standing};
@@ -16,15 +18,18 @@ use delegation::token::{ActorToken, ClientAssertion, IdJag, SubjectToken, Unveri
 use policy_cedar::{CedarPolicy, PolicyFile};
 use testkit::snapshot;
 
+pub use needed::{call, is_served, template};
 pub use replay::{Target, replay};
 
 /// Every target but the configuration's, which lies beside what it tries, in `narrows`.
-pub const TARGETS: [Target; 5] = [
+pub const TARGETS: [Target; 7] = [
     target("token", token, 20_000),
     target("request", request, 20_000),
     target("details", details, 20_000),
     target("short", short, 20_000),
     target("policy", policy, 300),
+    target("call", call, 5_000),
+    target("template", template, 5_000),
 ];
 
 const fn target(name: &'static str, run: fn(&[u8]), changes: u64) -> Target {

@@ -22,3 +22,12 @@ fn the_corpus_of_policies_has_right_ones() {
         assert_eq!(loaded.is_ok(), right, "{name}: {loaded:?}");
     }
 }
+
+/// So would a corpus of requests of which none has a route.
+#[test]
+fn the_corpus_of_requests_has_ones_that_are_served() {
+    for (name, served) in [("read", true), ("change", true), ("files", true), ("hostile", false)] {
+        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/call").join(name);
+        assert_eq!(fuzz::is_served(&std::fs::read(file).unwrap()), served, "{name}");
+    }
+}
