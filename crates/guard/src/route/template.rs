@@ -1,5 +1,7 @@
 //! A detail in short form with places for values of the request.
 
+use std::collections::BTreeSet;
+
 use delegation::details::{ConstraintOrder, Detail, DetailTypes, ShortForm, Standing};
 use serde_json::Value;
 
@@ -152,14 +154,13 @@ impl Member {
             Self::Integer(source) => integer(source, &values.json(source)?),
             Self::Text(text) => text.fill(values).map(Value::from),
             Self::List(items) => {
-                let mut all: Vec<String> = Vec::new();
+                let mut all = Vec::new();
                 for item in items {
-                    for text in item.fill(values)? {
-                        if !all.contains(&text) {
-                            all.push(text);
-                        }
-                    }
+                    all.extend(item.fill(values)?);
                 }
+                // A client says how many there are, so each is looked up and not searched for.
+                let mut seen = BTreeSet::new();
+                all.retain(|text| seen.insert(text.clone()));
                 Ok(Value::from(all))
             }
         }
