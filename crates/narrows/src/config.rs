@@ -123,13 +123,14 @@ pub(crate) fn load(paths: &[PathBuf]) -> Result<Loaded, Problems> {
     let revocation = file.revocation.clone().unwrap_or_default();
     let max_view_age = time(&revocation.max_age, "revocation.max_age", "5s");
     for (key, life) in [
+        ("tokens.max_lifetime", lifetimes.max),
         ("tasks.max_lifetime", lifetimes.task),
         ("tasks.deferred_max_lifetime", lifetimes.deferred_task),
     ] {
         if life > LONGEST_WORK {
             problems.add(
                 key,
-                "no task lasts for more than 7d: revocations are kept for as long as work can hang from them".to_owned(),
+                "no token or task lasts for more than 7d: revocations are kept for as long as anything can hang from them".to_owned(),
             );
         }
     }

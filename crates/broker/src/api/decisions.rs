@@ -16,6 +16,7 @@ use super::caller::Caller;
 use super::problem::Problem;
 use crate::broker::Broker;
 use crate::operator::Role;
+use crate::overload::Overloaded;
 
 /// What a client is not told of its own decision: what policy knew of the subject, and which rules there are.
 const NOT_FOR_CLIENTS: [&str; 2] = ["inputs", "rules"];
@@ -38,6 +39,8 @@ async fn find(call: &mut Call, id: Option<String>) -> Result<Response, Problem> 
         caller.must_be(Role::Auditor)?;
     }
     let id = id.and_then(|id| uuid::Uuid::try_parse(&id).ok()).ok_or(Problem::NotFound)?;
+    // A look through a part of the log is work like a decision.
+    let _turn = call.broker.gate().enter().await.map_err(|Overloaded| Problem::RateLimited)?;
     let record = call.broker.store().decision(&id.hyphenated().to_string()).await?.ok_or(Problem::NotFound)?;
     let record = match caller {
         Caller::Operator(_) => record,

@@ -8,7 +8,6 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
-use delegation::identity::Risk;
 use delegation::oauth::Reason;
 use delegation::registry::Moment;
 use delegation::revocation::{Key, MarkKind, Revocation};
@@ -179,7 +178,7 @@ fn effects(signal: &Verified<'_, SecurityEvent>, moment: &Moment, mut record: Re
             sub: subject.sub.clone(),
         },
         disables: signal.disables,
-        risk: signal.risk.map(|risk| (risk, signal.happened_at)),
+        risk: signal.risk,
         overtaken: reason(signal.risk.map(|_| "overtaken")),
     });
     record.kind = if signalled.is_some() { Kind::Operator } else { Kind::Revocation };
@@ -189,7 +188,7 @@ fn effects(signal: &Verified<'_, SecurityEvent>, moment: &Moment, mut record: Re
     record.jti = Some(signal.jti.clone());
     record.inputs = json!({
         "signalled_by": signal.issuer_name, "events": signal.events, "happened_at": signal.happened_at.seconds(),
-        "risk": signal.risk.map(Risk::as_str),
+        "risk": signal.risk.map(|(risk, _)| risk.as_str()),
     });
     let used = Use {
         kind: UseKind::SecurityEvent,

@@ -11,8 +11,10 @@ use super::{Store, StoreUnavailable, sql};
 
 /// How many records are looked through at a time.
 const PAGE: i64 = 256;
-/// How far apart, in milliseconds, an id and its place in the log may lie: the longest that a request may take.
+/// How far apart, in milliseconds, an id and its place in the log may lie: more than the longest that a request may take.
 const APART: i64 = 60_000;
+/// The same where anybody may ask: the longest that a body may take to come, and its record to be written.
+const APART_AT_MOST: i64 = 20_000;
 
 impl Store {
     /// The records whose decision id begins with `prefix`, newest first, at most two: enough to see a prefix that is
@@ -22,20 +24,23 @@ impl Store {
         let prefix = prefix.to_ascii_lowercase();
         if let Some((earliest, latest)) = times(&prefix) {
             let (first, end) = (self.place(earliest - APART).await?, self.place(latest + APART).await?);
-            let found = self.look_through(&prefix, first..end).await?;
+            let found = self.look_through(&prefix, first..end, 2).await?;
             if !found.is_empty() {
                 return Ok(found);
             }
         }
-        self.look_through(&prefix, 0..i64::MAX).await
+        self.look_through(&prefix, 0..i64::MAX, 2).await
     }
 
     /// The record whose decision id is `id`, where its time says that it must lie: whoever may ask for any id must not make
     /// us look through the whole log.
     pub(crate) async fn decision(&self, id: &str) -> Result<Option<Map<String, Value>>, StoreUnavailable> {
         let Some((earliest, latest)) = times(id) else { return Ok(None) };
-        let (first, end) = (self.place(earliest - APART).await?, self.place(latest + APART).await?);
-        let found = self.look_through(id, first..end).await?;
+        let (first, end) = (
+            self.place(earliest - APART_AT_MOST).await?,
+            self.place(latest + APART_AT_MOST).await?,
+        );
+        let found = self.look_through(id, first..end, 1).await?;
         Ok(found.first().and_then(|body| serde_json::from_str(body).ok()))
     }
 
@@ -56,7 +61,7 @@ impl Store {
         Ok(range.start)
     }
 
-    async fn look_through(&self, prefix: &str, places: Range<i64>) -> Result<Vec<String>, StoreUnavailable> {
+    async fn look_through(&self, prefix: &str, places: Range<i64>, most: usize) -> Result<Vec<String>, StoreUnavailable> {
         let pattern = format!("%\"id\":\"{prefix}%");
         let (mut found, mut before) = (Vec::new(), places.end);
         loop {
@@ -70,7 +75,7 @@ impl Store {
                 if record.get("id").and_then(Value::as_str).is_some_and(|id| id.starts_with(prefix)) {
                     found.push(body);
                 }
-                if found.len() == 2 {
+                if found.len() == most {
                     return Ok(found);
                 }
             }

@@ -232,7 +232,26 @@ async fn a_risk_is_what_was_said_last_in_whatever_order_it_arrives(engine: Engin
     let device = claims(&narrows, &format!("{CAEP}risk-level-change"), device, json!({}));
     taken(&narrows, &narrows.issuer.sign("secevent+jwt", &device)).await;
     assert_eq!(of_age(&narrows, 0).await.0, 200, "a device's risk is nobody's");
-    let expected = ["risk_set", "overtaken", "overtaken", "risk_set", "risk_set", "risk_set", "ignored"];
+    // Two events in one token, each of its own time.
+    let low = json!({ "principal": "USER", "current_level": "LOW", "event_timestamp": now - 60 });
+    let mut both = claims(&narrows, &format!("{CAEP}risk-level-change"), low, json!({}));
+    both["events"][format!("{CAEP}session-revoked")] = json!({ "event_timestamp": now });
+    taken(&narrows, &narrows.issuer.sign("secevent+jwt", &both)).await;
+    let listed = narrows.ask("GET", "/v1/subjects", &admin, None).await;
+    assert_eq!(
+        listed.body["items"][0]["risk"], "medium",
+        "the end of a session tells nothing of when a risk was low"
+    );
+    let expected = [
+        "risk_set",
+        "overtaken",
+        "overtaken",
+        "risk_set",
+        "risk_set",
+        "risk_set",
+        "ignored",
+        "revoked",
+    ];
     assert_eq!(reasons(&narrows).await, expected);
     narrows.stop().await;
 }

@@ -33,8 +33,8 @@ pub struct Signal {
     pub revokes: bool,
     /// Whether the subject is to be refused until an operator enables it.
     pub disables: bool,
-    /// How risky the subject is from then on.
-    pub risk: Option<Risk>,
+    /// How risky the subject is, and since when: another event of the same token may tell of another time.
+    pub risk: Option<(Risk, Timestamp)>,
 }
 
 /// Why an authentic event is not taken.
@@ -104,16 +104,17 @@ impl Authentic<SecurityEvent> {
         };
         // In whole seconds, as issuers tell time: what one says next in this second must not count as said before.
         let second = Timestamp::from_seconds(moment.now.seconds());
+        let at = |said: Option<Timestamp>| said.unwrap_or(iat).min(second);
         let evidence = Signal {
             issuer_name: issuer.name.clone(),
             jti,
             taken_until: iat.plus(LONGEST_AGE),
-            happened_at: told.happened_at.unwrap_or(iat).min(second),
+            happened_at: at(told.happened_at),
             events: told.events,
             subject,
             revokes: told.revokes,
             disables: told.disables,
-            risk: told.risk,
+            risk: told.risk.map(|(risk, since)| (risk, at(since))),
         };
         Ok(Verified::new(moment, evidence))
     }

@@ -18,7 +18,8 @@ pub(super) struct Told {
     pub(super) happened_at: Option<Timestamp>,
     pub(super) revokes: bool,
     pub(super) disables: bool,
-    pub(super) risk: Option<Risk>,
+    /// How risky, and since when by that event's own word.
+    pub(super) risk: Option<(Risk, Option<Timestamp>)>,
 }
 
 /// What one event does to its subject.
@@ -33,10 +34,8 @@ enum Effect {
 pub(super) fn read(claims: Claims<'_>) -> Result<Told, TokenError> {
     let members = claims.0.get("events").and_then(Value::as_object).filter(|events| !events.is_empty());
     let members = members.ok_or(TokenError::Invalid("`events` must be an object with at least one event"))?;
-    let mut told = Told {
-        happened_at: claims.date("toe")?,
-        ..Told::default()
-    };
+    let toe = claims.date("toe")?;
+    let mut told = Told::default();
     for (name, payload) in members {
         let payload = payload.as_object().ok_or(TokenError::Invalid("an event must be an object"))?;
         told.events.push(name.clone());
@@ -46,13 +45,16 @@ pub(super) fn read(claims: Claims<'_>) -> Result<Told, TokenError> {
             return Err(TokenError::Invalid("its events have different subjects"));
         }
         told.subject = Some(subject);
-        told.happened_at = Claims(payload).date("event_timestamp")?.or(told.happened_at);
+        let happened_at = Claims(payload).date("event_timestamp")?.or(toe);
+        told.happened_at = told.happened_at.max(happened_at);
         match effect {
             Effect::Revokes => told.revokes = true,
             Effect::Disables => (told.disables, told.revokes) = (true, true),
-            Effect::Risk(risk) => told.risk = Some(risk),
+            // Another event beside it may tell of another time.
+            Effect::Risk(risk) => told.risk = Some((risk, happened_at)),
         }
     }
+    told.happened_at = told.happened_at.or(toe);
     Ok(told)
 }
 

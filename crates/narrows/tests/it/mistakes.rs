@@ -54,6 +54,11 @@ fn every_mistake_has_its_key_and_its_mend() {
         ),
         ("max_chain    = 4", "max_chain = 0", "tokens.max_chain: expected 1 to 32"),
         (
+            "max_lifetime = \"4m\"",
+            "max_lifetime = \"8d\"",
+            "tokens.max_lifetime: no token or task lasts for more than 7d",
+        ),
+        (
             "max_lifetime = \"1m\"",
             "max_lifetime = \"0s\"",
             "audiences[0].max_lifetime: expected more than nothing",
@@ -67,7 +72,7 @@ fn every_mistake_has_its_key_and_its_mend() {
         (
             "deferred_max_lifetime   = \"8h\"",
             "deferred_max_lifetime = \"192h\"",
-            "tasks.deferred_max_lifetime: no task lasts for more than 7d",
+            "tasks.deferred_max_lifetime: no token or task lasts for more than 7d",
         ),
         ("\"narrows.key\"", "\"gone.key\"", "key_file: there is no file"),
         // DOS-020: what is missing has its default, and nothing per second is a mistake.
