@@ -78,7 +78,9 @@ async fn run(broker: &Arc<Broker>, form: &Arc<Form>, boundaries: Vec<String>) ->
                     boundary: &boundary,
                     acting: None,
                     from: IpAddr::V4(Ipv4Addr::LOCALHOST),
+                    is_callers_own: true,
                     request: None,
+                    step_up: Default::default(),
                 };
                 let minted = front_door::exchange(&broker, &seen, &form, None).await;
                 tokens.insert(minted.unwrap().token);

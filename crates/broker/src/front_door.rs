@@ -2,19 +2,25 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use delegation::oauth::{ClientId, Form, Reason};
 use issuance::audit::{Kind, Record, RequestLine};
 use issuance::mint::Minted;
-use issuance::policy::Policy;
+use issuance::policy::{Inquiry, Policy};
 use serde_json::json;
 
 use crate::broker::Broker;
 use crate::denied::Denied;
+use crate::evidence;
 use crate::ids;
+use crate::limits::{Claim, OverLimit, Proof};
 use crate::overload::Overloaded;
 use crate::reuse::Door;
 use crate::token_endpoint::{Answer, decide};
+
+/// How often it is looked whether a token still holds.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// A refusal, on record under `decision_id`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,11 +40,53 @@ pub struct Seen<'a> {
     pub acting: Option<&'a ClientId>,
     /// The caller's address, as far as the boundary believes it.
     pub from: IpAddr,
+    /// Whether that is the caller's own, and not that of a proxy which many callers come through.
+    pub is_callers_own: bool,
     /// What was asked, for the record.
     pub request: Option<RequestLine>,
+    /// How the person must have signed in.
+    pub step_up: StepUp,
+}
+
+/// How a person must have signed in for a request (RFC 9470); nothing of it binds where it is absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StepUp {
+    /// No longer ago than this.
+    pub max_auth_age: Option<Duration>,
+    /// In this way.
+    pub acr: Option<String>,
+}
+
+impl StepUp {
+    /// Refuses a subject whose token does not say that it is so: what is not said did not happen.
+    pub(crate) fn check(&self, inquiry: &Inquiry) -> Result<(), Reason> {
+        let is_recent = |most: &Duration| {
+            inquiry
+                .auth_age_seconds
+                .is_some_and(|age| u64::try_from(age).is_ok_and(|age| age <= most.as_secs()))
+        };
+        let is_strong = |acr: &String| inquiry.acr.as_ref() == Some(acr);
+        if self.max_auth_age.as_ref().is_none_or(is_recent) && self.acr.as_ref().is_none_or(is_strong) {
+            Ok(())
+        } else {
+            Err(Reason::InsufficientUserAuthentication)
+        }
+    }
 }
 
 impl Seen<'_> {
+    /// Nothing is verified for an address whose callers have shown too much that was nothing.
+    fn may_be_looked_at(&self, broker: &Broker) -> Result<(), OverLimit> {
+        if !self.is_callers_own {
+            return Ok(());
+        }
+        let claim = Claim {
+            known: None,
+            proof: Proof::Signature,
+        };
+        broker.limits().before_check(self.from, &claim, &broker.in_force().rates, Instant::now())
+    }
+
     fn record(&self, broker: &Broker) -> Record {
         let mut record = Record::new(ids::decision(), broker.now(), Kind::Exchange);
         record.boundary = Some(self.boundary.to_owned());
@@ -57,10 +105,11 @@ pub async fn exchange(broker: &Arc<Broker>, seen: &Seen<'_>, form: &Form, author
     let door = Door::Boundary {
         name: seen.boundary,
         acting: seen.acting,
+        step_up: &seen.step_up,
     };
-    let answered = match broker.gate().enter().await {
-        Ok(_turn) => decide(broker, door, form, authorization, &mut record).await,
-        Err(Overloaded) => Err(Denied::uncounted(Reason::RateLimited)),
+    let answered = match (seen.may_be_looked_at(broker), broker.gate().enter().await) {
+        (Ok(()), Ok(_turn)) => decide(broker, door, form, authorization, &mut record).await,
+        (Err(OverLimit), _) | (_, Err(Overloaded)) => Err(Denied::uncounted(Reason::RateLimited)),
     };
     match answered {
         Ok(Answer::Token(minted)) => Ok(minted),
@@ -83,10 +132,31 @@ pub async fn refuse(broker: &Broker, seen: &Seen<'_>, reason: Reason) -> Refused
     denied_at(broker, seen, Denied::uncounted(reason), record).await
 }
 
+/// Waits until `token`, which was handed out here, has expired or was ended, for half a second longer at most. One that cannot be
+/// looked up counts as ended.
+pub async fn ended(broker: &Broker, token: &str) {
+    let mut look = tokio::time::interval(LOOK);
+    loop {
+        look.tick().await;
+        let in_force = broker.in_force();
+        let moment = broker.moment(&in_force);
+        let ours = evidence::ours(broker, &in_force.snapshot.issuer, token).await;
+        let is_alive = ours.ok().flatten().is_some_and(|token| token.active_at(&moment).is_some());
+        if !is_alive || broker.view_age() > broker.settings().max_view_age {
+            return;
+        }
+    }
+}
+
 async fn denied_at(broker: &Broker, seen: &Seen<'_>, denied: Denied, mut record: Record) -> Refused {
-    // Nobody has shown who they are: a flood of such requests must not be a flood of records.
-    let is_anybodys = seen.acting.is_some() && denied.reason == Reason::SubjectTokenInvalid;
-    let uses = denied.uses.filter(|_| !is_anybodys);
+    // Nobody has shown who they are: a flood of such requests must not be a flood of records, nor of signatures to verify.
+    let is_strangers = seen.acting.is_some() && denied.reason == Reason::SubjectTokenInvalid;
+    let denied = Denied {
+        is_stranger: is_strangers && seen.is_callers_own,
+        ..denied
+    };
+    let denied = denied.counted(broker, seen.from);
+    let uses = denied.uses.filter(|_| !is_strangers);
     if uses.is_none() {
         record.inputs = json!({ "asked": format!("boundary {}", seen.boundary) });
     }

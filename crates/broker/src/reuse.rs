@@ -15,6 +15,7 @@ use issuance::policy::Permit;
 use issuance::reuse::Reusable;
 
 use crate::broker::Broker;
+use crate::front_door::StepUp;
 
 /// The most bytes of tokens that are kept.
 const MOST_BYTES: usize = 32 * 1024 * 1024;
@@ -50,6 +51,8 @@ pub(crate) enum Door<'a> {
         name: &'a str,
         /// The client that it acts as, in this very process; without, the form shows who asks.
         acting: Option<&'a ClientId>,
+        /// How the person must have signed in.
+        step_up: &'a StepUp,
     },
 }
 

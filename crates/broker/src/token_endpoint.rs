@@ -125,6 +125,9 @@ pub(crate) async fn decide(
             finished(finish, shown, record).await
         }
         Proposed::Token(held, exchange) => {
+            if let Door::Boundary { step_up, .. } = door {
+                step_up.check(exchange.inquiry()).map_err(|reason| shown.denied(reason))?;
+            }
             // 6. Policy, and the view again.
             let permit = policy::decide(&in_force.policy, *exchange, record).map_err(|reason| shown.denied(reason))?;
             ended(broker, &client, held.as_ref(), record).map_err(|reason| shown.denied(reason))?;

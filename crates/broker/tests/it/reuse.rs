@@ -35,7 +35,9 @@ async fn ask_from(narrows: &Installation, boundary: &str, from: IpAddr, changes:
         boundary,
         acting: None,
         from,
+        is_callers_own: true,
         request: None,
+        step_up: Default::default(),
     };
     front_door::exchange(&narrows.broker, &seen, &form, None).await
 }

@@ -47,6 +47,12 @@ impl Form {
         }
     }
 
+    /// The form of these parameters, each with another name; empty ones are dropped as in a body.
+    pub fn of<'p>(parameters: impl IntoIterator<Item = (&'p str, String)>) -> Self {
+        let kept = parameters.into_iter().filter(|(_, value)| !value.is_empty());
+        Self(kept.map(|(name, value)| (name.to_owned(), vec![value])).collect())
+    }
+
     /// The parameter `name`.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).and_then(|values| values.first()).map(String::as_str)
