@@ -13,6 +13,13 @@ pub(crate) mod percent;
 #[error("{0}")]
 pub struct Malformed(pub(crate) &'static str);
 
+impl Malformed {
+    /// One that a door found, in words that hold nothing of the request.
+    pub const fn new(why: &'static str) -> Self {
+        Self(why)
+    }
+}
+
 /// Whether `text` is made of visible ASCII characters.
 pub(crate) fn is_visible(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_graphic())

@@ -7,12 +7,14 @@ use http::{HeaderMap, HeaderName, header};
 pub enum ProxyHeaders {
     /// They came from the client, and are removed.
     Removed,
-    /// A proxy in front set them itself, and they stay.
+    /// A proxy in front that asks by `forward_auth` set them itself, and they stay.
     Kept,
+    /// Envoy set those of them that it sets itself, and they stay.
+    KeptOfEnvoy,
 }
 
 /// Headers that a proxy in front sets whatever the client sent. Every other one of these families is the client's.
-const PROXYS_OWN: [&str; 13] = [
+const PROXYS_OWN: [&str; 10] = [
     "x-forwarded-for",
     "x-forwarded-host",
     "x-forwarded-proto",
@@ -23,6 +25,13 @@ const PROXYS_OWN: [&str; 13] = [
     "x-forwarded-client-cert",
     "x-original-method",
     "x-original-uri",
+];
+
+/// The same that Envoy sets.
+const ENVOYS_OWN: [&str; 6] = [
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-client-cert",
     "x-envoy-external-address",
     "x-envoy-internal",
     "x-envoy-expected-rq-timeout-ms",
@@ -49,7 +58,12 @@ const WRITTEN: [HeaderName; 2] = [header::AUTHORIZATION, HeaderName::from_static
 ///
 /// `_` and `.` count as `-`, since programs that put headers into variables take them for the same.
 pub fn removed(name: &HeaderName, proxy_headers: ProxyHeaders) -> bool {
-    if proxy_headers == ProxyHeaders::Kept && PROXYS_OWN.contains(&name.as_str()) {
+    let kept = match proxy_headers {
+        ProxyHeaders::Removed => &[][..],
+        ProxyHeaders::Kept => &PROXYS_OWN,
+        ProxyHeaders::KeptOfEnvoy => &ENVOYS_OWN,
+    };
+    if kept.contains(&name.as_str()) {
         return false;
     }
     let folded = folded(name);

@@ -1,6 +1,7 @@
 //! The key of a route: a method and a path with variables.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use crate::hygiene::path::Path;
 
@@ -126,6 +127,18 @@ impl Pattern {
 
     pub(super) fn segments(&self) -> &[Piece] {
         &self.segments
+    }
+}
+
+/// The key, as the configuration writes it.
+impl fmt::Display for Pattern {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} ", self.method)?;
+        self.segments.iter().try_for_each(|piece| match piece {
+            Piece::Literal(text) => write!(out, "/{text}"),
+            Piece::One(name) => write!(out, "/{{{name}}}"),
+            Piece::Rest(name) => write!(out, "/{{{name}:rest}}"),
+        })
     }
 }
 

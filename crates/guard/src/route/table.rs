@@ -148,6 +148,14 @@ impl<'t> Matched<'t> {
         self.route
     }
 
+    /// The largest body that the route takes, in bytes, where it says so.
+    pub fn body_max(&self) -> Option<usize> {
+        match self.route.rule() {
+            Rule::Public => None,
+            Rule::Needs(demand) => demand.body_max,
+        }
+    }
+
     pub(crate) fn types(&self) -> &'t DetailTypes {
         self.types
     }

@@ -80,6 +80,23 @@ fn addresses_that_a_client_claims_stay_behind() {
         assert!(removed(&name(text), ProxyHeaders::Removed), "{text}");
     }
     go(&proxys_own, ProxyHeaders::Kept);
+    // Envoy sets some of them and leaves the others as the client sent them.
+    let envoys_own = [
+        "X-Forwarded-For",
+        "X-Forwarded-Proto",
+        "X-Envoy-External-Address",
+        "X-Envoy-Internal",
+    ];
+    go(&envoys_own, ProxyHeaders::KeptOfEnvoy);
+    for text in [
+        "X-Forwarded-Host",
+        "X-Forwarded-Uri",
+        "X-Forwarded-Method",
+        "X-Original-URI",
+        "X-Forwarded-User",
+    ] {
+        assert!(removed(&name(text), ProxyHeaders::KeptOfEnvoy), "{text}");
+    }
     // No proxy that we stand behind sets these itself, so they are the client's wherever they come from.
     stay_behind(&[
         "Forwarded",
