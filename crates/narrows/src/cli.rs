@@ -14,6 +14,7 @@ mod operator;
 pub(crate) mod output;
 mod policy;
 mod revoke;
+mod snippet;
 mod task;
 pub(crate) mod why;
 
@@ -102,6 +103,8 @@ enum Verb {
     Backup(backup::BackupArgs),
     /// Put a backup into the store.
     Restore(backup::RestoreArgs),
+    /// Print a complete configuration of another proxy for this installation.
+    Snippet(snippet::SnippetArgs),
     /// Print completions for a shell.
     Completions {
         /// The shell.
@@ -183,6 +186,7 @@ async fn run(cli: Cli) -> Outcome {
         Verb::Operator { what } => operator::run(what, &paths).await,
         Verb::Backup(args) => backup::run(&args, &paths).await,
         Verb::Restore(args) => backup::run_restore(&args, &paths).await,
+        Verb::Snippet(args) => snippet::run(&args, &paths),
         Verb::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "narrows", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

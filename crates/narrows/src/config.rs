@@ -1,6 +1,7 @@
 //! `narrows.toml`: read whole, checked whole, and turned into the values that each crate takes.
 
 mod audiences;
+mod boundaries;
 mod clients;
 mod data_plane;
 mod defaults;
@@ -40,6 +41,7 @@ use delegation::token::{Algorithm, sha256};
 use fetch::{FetchSettings, Introspection, IssuerEntry};
 use policy_cedar::PolicyFile;
 
+pub(crate) use boundaries::Front;
 pub(crate) use file::File;
 pub(crate) use problem::{Problem, Problems};
 pub(crate) use shown::Shown;
@@ -68,6 +70,8 @@ pub(crate) struct Loaded {
     /// What is understood and not built yet.
     pub(crate) warnings: Vec<Problem>,
     pub(crate) files: Vec<PathBuf>,
+    /// The boundaries.
+    pub(crate) fronts: Vec<Front>,
     source: Source,
 }
 
@@ -91,6 +95,7 @@ pub(crate) fn load(paths: &[PathBuf]) -> Result<Loaded, Problems> {
     keys.extend(issuer_keys);
     let introspection = introspection::build(&file, &mut problems);
     let mut warnings = unbuilt::check(&file, &types, &mut problems);
+    let fronts = boundaries::build(&file, &types, &mut problems);
     warnings.extend(audiences::unmapped(&file, &problems));
     warnings.extend(recycled_names::check(&file, &problems));
 
@@ -286,6 +291,7 @@ pub(crate) fn load(paths: &[PathBuf]) -> Result<Loaded, Problems> {
         watched,
         warnings,
         files: source.files(),
+        fronts,
         source,
     })
 }

@@ -4,6 +4,7 @@ mod assertion;
 mod cli;
 mod config;
 mod demo;
+mod in_process;
 mod serving;
 #[cfg(test)]
 mod vendors;

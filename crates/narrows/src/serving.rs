@@ -1,10 +1,13 @@
 //! A broker that runs: started from a configuration, and following its files.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use boundary::Boundary;
+use boundary::proxy::Upstreams;
 use broker::{Broker, InForce, Listener, Tls};
 use fetch::Fetcher;
 use policy_cedar::CedarPolicy;
@@ -12,7 +15,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::config::{self, Loaded};
+use crate::config::{self, Front, Loaded};
+use crate::in_process::InProcess;
 
 /// How often files are looked at.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -68,6 +72,7 @@ pub(crate) async fn start(paths: Vec<PathBuf>) -> Result<Running, Box<dyn std::e
             until(stopped.clone()),
         )));
     }
+    let fronts = fronts(&broker, &loaded, connections, &stopped, &mut tasks).await?;
     let routes = broker::routes(&broker, loaded.metrics_listen.is_none());
     tasks.push(tokio::spawn(broker::serve(
         Arc::clone(&broker),
@@ -75,7 +80,7 @@ pub(crate) async fn start(paths: Vec<PathBuf>) -> Result<Running, Box<dyn std::e
         routes,
         until(stopped.clone()),
     )));
-    tasks.push(tokio::spawn(follow(Arc::clone(&broker), paths, loaded, tls, seen, stopped)));
+    tasks.push(tokio::spawn(follow(Arc::clone(&broker), paths, loaded, tls, fronts, seen, stopped)));
     Ok(Running {
         broker,
         address,
@@ -93,6 +98,66 @@ impl Running {
         }
         self.broker.close().await;
     }
+}
+
+/// The boundaries, by name.
+type Fronts = BTreeMap<String, Arc<Boundary<InProcess>>>;
+
+/// Opens the doors of every boundary.
+async fn fronts(
+    broker: &Arc<Broker>,
+    loaded: &Loaded,
+    connections: usize,
+    stopped: &watch::Receiver<bool>,
+    tasks: &mut Vec<JoinHandle<()>>,
+) -> Result<Fronts, Box<dyn std::error::Error + Send + Sync>> {
+    let mut fronts = BTreeMap::new();
+    let upstreams = Upstreams::new()?;
+    for front in &loaded.fronts {
+        let name = front.settings.name.clone();
+        let exchanger = InProcess {
+            broker: Arc::clone(broker),
+            boundary: name.clone(),
+            client: front.client.clone(),
+        };
+        let boundary = Arc::new(Boundary::new(front.settings.clone(), exchanger));
+        let doors = [
+            (
+                "proxy",
+                front.proxy,
+                boundary::proxy::routes(Arc::clone(&boundary), upstreams.clone()),
+            ),
+            (
+                "ext_authz_grpc",
+                front.ext_authz_grpc,
+                boundary::ext_authz::grpc::routes(Arc::clone(&boundary)),
+            ),
+            (
+                "ext_authz_http",
+                front.ext_authz_http,
+                boundary::ext_authz::http::routes(Arc::clone(&boundary)),
+            ),
+            (
+                "forward_auth",
+                front.forward_auth,
+                boundary::forward_auth::routes(Arc::clone(&boundary)),
+            ),
+        ];
+        for (door, address, routes) in doors {
+            let Some(address) = address else { continue };
+            let listener = TcpListener::bind(address).await;
+            let listener = listener.map_err(|error| format!("boundary `{name}`, {door}: `{address}`: {error}"))?;
+            tracing::info!(boundary = name, door, address = %listener.local_addr()?, "open");
+            tasks.push(tokio::spawn(broker::serve(
+                Arc::clone(broker),
+                Listener::new(listener, None, connections),
+                routes,
+                until(stopped.clone()),
+            )));
+        }
+        fronts.insert(name, boundary);
+    }
+    Ok(fronts)
 }
 
 async fn until(mut stopped: watch::Receiver<bool>) {
@@ -117,6 +182,7 @@ async fn follow(
     paths: Vec<PathBuf>,
     loaded: Loaded,
     tls: Option<Tls>,
+    fronts: Fronts,
     mut seen: Stamps,
     mut stopped: watch::Receiver<bool>,
 ) {
@@ -150,7 +216,7 @@ async fn follow(
         // Stamped before the files are read: what is written from here on is a change again. Files that are named for
         // the first time have no stamp yet, and so are looked at once more.
         seen = now;
-        match reload(&broker, &paths, &watched, tls.as_ref()).await {
+        match reload(&broker, &paths, &watched, tls.as_ref(), &fronts).await {
             Ok(loaded) => watched = loaded,
             Err(why) => {
                 tracing::error!("the change is refused and the old state stays: {why}");
@@ -160,7 +226,7 @@ async fn follow(
     }
 }
 
-async fn reload(broker: &Broker, paths: &[PathBuf], watched: &Loaded, tls: Option<&Tls>) -> Result<Loaded, String> {
+async fn reload(broker: &Broker, paths: &[PathBuf], watched: &Loaded, tls: Option<&Tls>, fronts: &Fronts) -> Result<Loaded, String> {
     let loaded = config::load(paths).map_err(|problems| problems.to_string())?;
     let running = broker.settings();
     let fixed = [
@@ -173,6 +239,16 @@ async fn reload(broker: &Broker, paths: &[PathBuf], watched: &Loaded, tls: Optio
     if let Some((key, _)) = fixed.iter().find(|(_, same)| !same) {
         return Err(format!("{key}: cannot change while the broker runs; restart it"));
     }
+    let doors = |loaded: &Loaded| -> Vec<_> {
+        let door = |front: &Front| {
+            let addresses = [front.proxy, front.ext_authz_grpc, front.ext_authz_http, front.forward_auth];
+            (front.settings.name.clone(), front.client.clone(), addresses)
+        };
+        loaded.fronts.iter().map(door).collect()
+    };
+    if doors(&loaded) != doors(watched) {
+        return Err("boundaries: name, client and addresses cannot change while the broker runs; restart it".to_owned());
+    }
     // A line lost while editing must not turn a listener that is in use into plain HTTP.
     if loaded.tls.is_some() != tls.is_some() {
         return Err("tls: cannot be added or taken away while the broker runs; restart it".to_owned());
@@ -180,6 +256,11 @@ async fn reload(broker: &Broker, paths: &[PathBuf], watched: &Loaded, tls: Optio
     let in_force = in_force(&loaded).map_err(|error| error.to_string())?;
     let swapped = broker.swap(loaded.settings.clone(), in_force, loaded.keys.clone()).await;
     swapped.map_err(|error| error.to_string())?;
+    for front in &loaded.fronts {
+        if let Some(boundary) = fronts.get(&front.settings.name) {
+            boundary.swap(front.settings.clone());
+        }
+    }
     if let (Some(tls), Some(identity)) = (tls, loaded.tls.clone()) {
         tls.present(identity);
     }

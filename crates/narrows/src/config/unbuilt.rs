@@ -2,6 +2,7 @@
 
 use delegation::details::DetailTypes;
 
+use super::either::Rule;
 use super::file::File;
 use super::problem::{Problem, Problems};
 use super::{data_plane, duration, services};
@@ -31,8 +32,6 @@ pub(super) fn check(file: &File, types: &DetailTypes, problems: &mut Problems) -
     services::check(file, types, problems);
 
     let inert = [
-        ("services", !file.services.is_empty()),
-        ("boundaries", !file.boundaries.is_empty()),
         ("guards", !file.guards.is_empty()),
         ("mcp", !file.mcp.is_empty()),
         ("connections", !file.connections.is_empty()),
@@ -60,5 +59,48 @@ pub(super) fn check(file: &File, types: &DetailTypes, problems: &mut Problems) -
         ("policy.shadow", file.policy.as_ref().is_some_and(|policy| policy.shadow.is_some())),
     ];
     let warn = |(key, _): (&str, bool)| problems.at(key, "is understood and checked, and does nothing yet".to_owned());
-    inert.into_iter().filter(|(_, there)| *there).map(warn).collect()
+    let mut warnings: Vec<_> = inert.into_iter().filter(|(_, there)| *there).map(warn).collect();
+    warnings.extend(at_boundaries(file).into_iter().map(|(key, what)| problems.at(&key, what.to_owned())));
+    warnings
+}
+
+/// What boundaries do not serve yet, each in the way that lets nothing through.
+fn at_boundaries(file: &File) -> Vec<(String, &'static str)> {
+    const ENFORCES: &str = "nothing is observed yet: what would be refused is refused";
+    let mut found = Vec::new();
+    for (at, boundary) in file.boundaries.iter().enumerate() {
+        let doors = [
+            ("ext_authz_grpc", &boundary.ext_authz_grpc),
+            ("ext_authz_http", &boundary.ext_authz_http),
+        ];
+        for (key, _) in doors.into_iter().filter(|(_, door)| door.is_some()) {
+            found.push((format!("boundaries[{at}].{key}"), "is understood and checked, and does nothing yet"));
+        }
+        if boundary.mode.as_deref() == Some("observe") {
+            found.push((format!("boundaries[{at}].mode"), ENFORCES));
+        }
+    }
+    for (at, service) in file.services.iter().enumerate() {
+        if service.mode.as_deref() == Some("observe") {
+            found.push((format!("services[{at}].mode"), ENFORCES));
+        }
+        for (key, rule) in &service.routes {
+            let path = format!("services[{at}].routes.{key}");
+            let (detail, onward) = match rule {
+                Rule::Short(text) => (Some(text), &[][..]),
+                Rule::Long(rule) => (rule.detail.as_ref(), rule.onward.as_slice()),
+            };
+            if detail.into_iter().chain(onward).any(|text| text.contains("{subject.")) {
+                found.push((path.clone(), "attributes of the subject are not read yet: its requests are refused"));
+            }
+            let Rule::Long(rule) = rule else { continue };
+            if rule.mode.as_deref() == Some("observe") {
+                found.push((format!("{path}.mode"), ENFORCES));
+            }
+            if rule.connection.is_some() {
+                found.push((format!("{path}.connection"), "no upstream credential is put on requests yet"));
+            }
+        }
+    }
+    found
 }

@@ -68,8 +68,10 @@ fn a_configuration_with_every_key_is_right() {
         warnings.iter().any(|warning| warning.get("key").unwrap() == key)
     };
     for key in [
-        "services",
-        "boundaries",
+        "boundaries[0].mode",
+        "services[0].routes.GET /shelves/{path:rest}.connection",
+        "boundaries[0].ext_authz_grpc",
+        "boundaries[0].ext_authz_http",
         "guards",
         "mcp",
         "connections",

@@ -3,11 +3,14 @@
 
 mod architecture;
 mod attacks;
+mod boundary;
 mod configuration;
 mod corp;
 mod demo;
 mod documentation;
+mod echo;
 mod every_key;
+mod ext_authz;
 mod id_jag;
 mod inspect;
 mod inspected;
@@ -23,6 +26,7 @@ mod secured;
 mod security_checks;
 mod served;
 mod shown;
+mod snippet;
 mod store_address;
 mod task;
 mod why;

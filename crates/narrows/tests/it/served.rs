@@ -78,6 +78,17 @@ impl Served {
         }
     }
 
+    /// Where this door of a boundary listens, as the program said when it opened it.
+    pub(crate) fn door(&self, door: &str) -> SocketAddr {
+        let log = self.log();
+        let told = log
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+            .find(|line| line["fields"]["door"] == door);
+        let address = told.as_ref().and_then(|line| line["fields"]["address"].as_str()?.parse().ok());
+        address.unwrap_or_else(|| panic!("{door} is not open:\n{log}"))
+    }
+
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.path().join("log")).unwrap_or_default()
     }

@@ -1,0 +1,69 @@
+//! What a door for another proxy answers: built here and nowhere else, so that no answer is empty, contradicts itself, or leaves a
+//! header to the client that the proxy was told to take from us.
+
+use axum::body::Body;
+use http::header::{AUTHORIZATION, CACHE_CONTROL};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+
+use crate::exchanger::Granted;
+use crate::refusal::Refusal;
+
+/// The status that is meant, where the proxy takes only some.
+const MEANT: HeaderName = HeaderName::from_static("narrows-status");
+
+/// In which Envoy is told what to take off a request.
+const TO_REMOVE: HeaderName = HeaderName::from_static("x-envoy-auth-headers-to-remove");
+
+/// The header that the upstream gets: the token, or, on a public route, nothing.
+///
+/// `None` if the token holds what no header can, which is no reason to let the request through without one.
+pub(crate) fn authorization(granted: Option<&Granted>) -> Option<Option<HeaderValue>> {
+    let Some(granted) = granted else { return Some(None) };
+    let mut value = HeaderValue::try_from(format!("Bearer {}", granted.token)).ok()?;
+    value.set_sensitive(true);
+    Some(Some(value))
+}
+
+/// The request may go on: 200, with what replaces `Authorization`. A proxy that was told to take that header from us removes the
+/// client's where there is none.
+pub(crate) fn allowed(authorization: Option<HeaderValue>) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(value) = authorization {
+        headers.insert(AUTHORIZATION, value);
+    }
+    response
+}
+
+/// The request may go on without the headers `removed`, for Envoy, which keeps what the client sent of all that is not named.
+pub(crate) fn allowed_without(authorization: Option<HeaderValue>, removed: &[&HeaderName]) -> Response<Body> {
+    let names: Vec<_> = removed.iter().map(|name| name.as_str()).collect();
+    let Ok(names) = HeaderValue::try_from(names.join(",")) else {
+        return plain(StatusCode::FORBIDDEN);
+    };
+    let mut response = allowed(authorization);
+    if !names.is_empty() {
+        response.headers_mut().insert(TO_REMOVE, names);
+    }
+    response
+}
+
+/// The request does not go on. `only` are the statuses that the proxy passes on as they are; another becomes 403.
+pub(crate) fn refused(refusal: &Refusal, asked: &HeaderMap, only: Option<&[StatusCode]>) -> Response<Body> {
+    let mut response = refusal.reply(asked);
+    if let Some(only) = only {
+        response.headers_mut().insert(MEANT, HeaderValue::from(refusal.status.as_u16()));
+        if !only.contains(&refusal.status) {
+            *response.status_mut() = StatusCode::FORBIDDEN;
+        }
+    }
+    response
+}
+
+/// An answer without a decision: to a peer that is none, or to a question that is too large.
+pub(crate) fn plain(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}

@@ -1,0 +1,222 @@
+//! One decision on one request.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use delegation::oauth::Reason;
+use http::HeaderMap;
+use narrows_guard::hygiene::Malformed;
+use narrows_guard::hygiene::credential::{Credential, CredentialError, Scheme};
+use narrows_guard::route::{Matched, Upgrade};
+use narrows_guard::{Body, Call, Intent, Refused as Unmet};
+
+use crate::exchanger::{Exchanger, Granted, Seen};
+use crate::refusal::Refusal;
+use crate::settings::Settings;
+
+/// The most of a body that is read where its route does not say.
+const LARGEST_BODY: usize = 1024 * 1024;
+
+/// A boundary: its routes, and the broker that decides for it.
+#[derive(Debug)]
+pub struct Boundary<E> {
+    settings: ArcSwap<Settings>,
+    exchanger: E,
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub enum Verdict {
+    /// It goes on.
+    Goes(Box<Onward>),
+    /// It does not.
+    Refused(Refusal),
+}
+
+/// A request that goes on: the very one that was decided on.
+#[derive(Debug)]
+pub struct Onward {
+    /// The request, with its body if that was read.
+    pub call: Call,
+    /// The token that goes with it; none where the route is public.
+    pub granted: Option<Granted>,
+    /// The service that it goes to.
+    pub service: String,
+    /// The protocol that the connection may change to.
+    pub upgrade: Option<Upgrade>,
+}
+
+/// A request as a door hands it in.
+#[derive(Debug)]
+pub(crate) struct Incoming<'r> {
+    pub(crate) call: Result<Call, Malformed>,
+    pub(crate) headers: &'r HeaderMap,
+    /// The caller's address, and whether it is the caller's own.
+    pub(crate) from: (IpAddr, bool),
+    /// The route that the proxy's configuration says it is: where there is one, no other will do.
+    pub(crate) route: Option<&'r str>,
+}
+
+/// Why a request is refused before a broker is asked, with what in particular is wrong.
+struct Unfit(Reason, String);
+
+impl<E: Exchanger> Boundary<E> {
+    /// A boundary with `settings`, for which `exchanger` decides.
+    pub fn new(settings: Settings, exchanger: E) -> Self {
+        Self {
+            settings: ArcSwap::from_pointee(settings),
+            exchanger,
+        }
+    }
+
+    /// Puts other settings in force, whole; requests that are being decided keep theirs.
+    pub fn swap(&self, settings: Settings) {
+        self.settings.store(Arc::new(settings));
+    }
+
+    /// What is in force now.
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        self.settings.load_full()
+    }
+
+    pub(crate) fn exchanger(&self) -> &E {
+        &self.exchanger
+    }
+
+    /// Decides, by `settings` and nothing newer. `body` is asked for only where it must be looked into, with the most bytes that
+    /// it may have.
+    pub(crate) async fn decide<B>(&self, settings: &Settings, incoming: Incoming<'_>, body: impl FnOnce(usize) -> B + Send) -> Verdict
+    where
+        B: Future<Output = Result<Body, Reason>> + Send,
+    {
+        let mut seen = Seen {
+            line: None,
+            from: incoming.from.0,
+            is_callers_own: incoming.from.1,
+        };
+        match self.examine(settings, incoming, &mut seen, body).await {
+            Ok(onward) => Verdict::Goes(Box::new(onward)),
+            Err(refusal) => Verdict::Refused(refusal),
+        }
+    }
+
+    async fn examine<B>(
+        &self,
+        settings: &Settings,
+        incoming: Incoming<'_>,
+        seen: &mut Seen,
+        body: impl FnOnce(usize) -> B + Send,
+    ) -> Result<Onward, Refusal>
+    where
+        B: Future<Output = Result<Body, Reason>> + Send,
+    {
+        let headers = incoming.headers;
+        // 1. The request, as every reader reads it.
+        let call = match incoming.call {
+            Ok(call) => call,
+            Err(malformed) => return Err(self.refused(settings, seen, malformed.into()).await),
+        };
+        seen.line = Some(Seen::line(&call));
+
+        // 2. Its route.
+        let named = |matched: &Matched<'_>| incoming.route.is_none_or(|route| route == matched.route().name());
+        let Some(matched) = settings.table.find(&call).filter(named) else {
+            return Err(self.refused(settings, seen, Reason::NoRoute.into()).await);
+        };
+
+        // 3. Its body, where that must be looked into: what the route reads, and where a token may hide.
+        let call = if matched.route().reading().reads_body() || call.is_form() {
+            let most = matched.body_max().unwrap_or(LARGEST_BODY);
+            match body(most).await {
+                // One that nobody was shown may hold another token, or what the route reads.
+                Ok(Body::Hidden) => return Err(self.refused(settings, seen, Reason::UnreadInput.into()).await),
+                Ok(Body::Whole(bytes)) if bytes.len() > most => {
+                    return Err(self.refused(settings, seen, Reason::TooLarge.into()).await);
+                }
+                Ok(body) => call.with_body(body),
+                Err(reason) => return Err(self.refused(settings, seen, reason.into()).await),
+            }
+        } else {
+            call
+        };
+
+        // 4. One credential, in the one place for it; and what this request needs, to the byte.
+        let (credential, intent) = match understood(&matched, &call, headers) {
+            Ok(understood) => understood,
+            Err(unfit) => return Err(self.refused(settings, seen, unfit).await),
+        };
+        let service = matched.service().name.clone();
+        let Intent::Needs(needs) = intent else {
+            // Whatever token came stays here.
+            return Ok(Onward {
+                call,
+                granted: None,
+                service,
+                upgrade: None,
+            });
+        };
+        let credential = match credential {
+            // No token is bound to a key yet: one that says so is not what it seems.
+            Some(credential) if credential.scheme() == Scheme::Dpop => Err(Reason::InvalidDpopProof),
+            Some(credential) => Ok(credential),
+            None => Err(Reason::NoToken),
+        };
+        let credential = match credential {
+            Ok(credential) => credential,
+            Err(reason) => return Err(self.refused(settings, seen, reason.into()).await),
+        };
+
+        // 5. The exchange: policy is asked about this very request.
+        match self.exchanger.exchange(seen, credential.token(), &needs).await {
+            Ok(granted) => Ok(Onward {
+                call,
+                granted: Some(granted),
+                service,
+                upgrade: needs.upgrade,
+            }),
+            Err(refused) => Err(Refusal::new(refused, String::new(), settings, Some(&needs))),
+        }
+    }
+
+    /// Refuses for a reason of the boundary's own, once it is on record.
+    async fn refused(&self, settings: &Settings, seen: &Seen, Unfit(reason, detail): Unfit) -> Refusal {
+        Refusal::new(self.exchanger.refuse(seen, reason).await, detail, settings, None)
+    }
+}
+
+fn understood(matched: &Matched<'_>, call: &Call, headers: &HeaderMap) -> Result<(Option<Credential>, Intent), Unfit> {
+    let credential = Credential::of(headers, call)?;
+    Ok((credential, matched.intent(call, &Default::default())?))
+}
+
+impl From<Reason> for Unfit {
+    fn from(reason: Reason) -> Self {
+        Self(reason, String::new())
+    }
+}
+
+impl From<Malformed> for Unfit {
+    fn from(malformed: Malformed) -> Self {
+        Self(Reason::MalformedRequest, malformed.to_string())
+    }
+}
+
+impl From<CredentialError> for Unfit {
+    fn from(error: CredentialError) -> Self {
+        Self(Reason::MalformedRequest, error.to_string())
+    }
+}
+
+impl From<Unmet> for Unfit {
+    fn from(unmet: Unmet) -> Self {
+        // Some of these say what was sent; the caller is told the reason alone.
+        match unmet {
+            Unmet::NoRoute => Reason::NoRoute.into(),
+            Unmet::Malformed(malformed) => malformed.into(),
+            Unmet::Unread(_) | Unmet::Hidden => Reason::UnreadInput.into(),
+            Unmet::Details(_) => Reason::MalformedDetails.into(),
+            Unmet::Attribute(_) => Reason::WiderThanSubject.into(),
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Who turns the caller's token into one for this very request.
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use delegation::oauth::Reason;
+use narrows_guard::{Call, Needs};
+
+/// A broker, in this process or another.
+///
+/// Contract. [`exchange`](Self::exchange): the token in `Granted` is for exactly what `needs` says, decided now, and its record is
+/// durable or in the journal's line; every refusal is on record before it is given. [`refuse`](Self::refuse) puts a refusal on
+/// record that the boundary decided on itself. [`ended`](Self::ended) is done when the token has expired, or within two seconds
+/// after it or anything it came from was revoked. Calls may overlap. An error is a refusal, never a grant.
+pub trait Exchanger: Send + Sync + 'static {
+    /// Exchanges the caller's `token` for one that does what `needs` says.
+    fn exchange(&self, seen: &Seen, token: &str, needs: &Needs) -> impl Future<Output = Result<Granted, Refused>> + Send;
+
+    /// Puts on record that this request is refused for `reason`.
+    fn refuse(&self, seen: &Seen, reason: Reason) -> impl Future<Output = Refused> + Send;
+
+    /// Waits until what was granted holds no more.
+    fn ended(&self, granted: &Granted) -> impl Future<Output = ()> + Send;
+}
+
+/// What is known of a request, for its record: its line without the query, and where it came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The method, the host without its port, and the path; nothing if it could not be read.
+    pub line: Option<(String, String, String)>,
+    /// The caller's address, as far as the door believes it.
+    pub from: IpAddr,
+    /// Whether that is the caller's own, and not that of a proxy which many callers come through.
+    pub is_callers_own: bool,
+}
+
+impl Seen {
+    /// What a record says of a request that could be read.
+    pub(crate) fn line(call: &Call) -> (String, String, String) {
+        (
+            call.method().to_string(),
+            call.host().name().to_owned(),
+            call.path().raw().to_owned(),
+        )
+    }
+}
+
+/// A token that may go on with the request that it was asked for.
+#[derive(Clone)]
+pub struct Granted {
+    /// The token; it goes to the upstream and nowhere else.
+    pub token: String,
+    /// What is left of its life.
+    pub expires_in: Duration,
+}
+
+/// Without the token.
+impl std::fmt::Debug for Granted {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Granted").field("expires_in", &self.expires_in).finish_non_exhaustive()
+    }
+}
+
+/// A refusal that is on record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Why.
+    pub reason: Reason,
+    /// Its record.
+    pub decision_id: String,
+}

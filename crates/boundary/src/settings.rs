@@ -1,0 +1,178 @@
+//! What the configuration says about one boundary.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::HeaderMap;
+use http::uri::Scheme;
+use ipnet::IpNet;
+use narrows_guard::route::Table;
+use url::Url;
+
+/// What the configuration says about one boundary: a value, swapped whole.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Its name.
+    pub name: String,
+    /// Where clients reach it.
+    pub origin: Origin,
+    /// The routes of its services.
+    pub table: Arc<Table>,
+    /// Where each service is, by its name.
+    pub upstreams: BTreeMap<String, Upstream>,
+    /// The issuers whose tokens callers may show, for the metadata.
+    pub login: Vec<String>,
+    /// The scopes that its routes may need, for the metadata.
+    pub scopes: Vec<String>,
+    /// The types of details that its routes may need, for the metadata.
+    pub detail_types: Vec<String>,
+    /// Who may connect to the doors of other proxies.
+    pub peers: Peers,
+    /// Proxies in front that are believed about the client's address.
+    pub trusted_proxies: Peers,
+    /// Whether the own proxy writes `X-Forwarded-*` anew; without, there are none.
+    pub rebuilds_forwarded: bool,
+}
+
+/// Where a service is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    /// `http` or `https`.
+    pub scheme: Scheme,
+    /// Host and port.
+    pub authority: String,
+}
+
+/// Scheme, host and port by which clients reach a boundary: the only source of what it says about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin(String);
+
+/// Not an origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OriginError;
+
+impl Origin {
+    /// Reads `http(s)://HOST[:PORT]`, with nothing behind it.
+    pub fn parse(text: &str) -> Result<Self, OriginError> {
+        let url = Url::parse(text).map_err(|_| OriginError)?;
+        let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+        if !bare || !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+            return Err(OriginError);
+        }
+        Ok(Self(url.origin().ascii_serialization()))
+    }
+
+    /// Without a slash at its end.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// `http` or `https`.
+    pub(crate) fn scheme(&self) -> &str {
+        self.0.split_once(':').map_or("", |(scheme, _)| scheme)
+    }
+}
+
+impl Upstream {
+    /// Reads `http(s)://HOST[:PORT]`, with nothing behind it.
+    pub fn parse(text: &str) -> Result<Self, OriginError> {
+        let origin = Origin::parse(text)?;
+        let (scheme, authority) = origin.0.split_once("://").ok_or(OriginError)?;
+        Ok(Self {
+            scheme: scheme.parse().map_err(|_| OriginError)?,
+            authority: authority.to_owned(),
+        })
+    }
+}
+
+/// Networks.
+#[derive(Clone, Debug, Default)]
+pub struct Peers(pub Vec<IpNet>);
+
+impl Peers {
+    /// Whether `address` is in one of them.
+    pub(crate) fn contain(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(&address.to_canonical()))
+    }
+
+    /// The client's address: of what the proxies among these say one after the other, the newest that is none of them; that of
+    /// the connection, if it is nobody's that is believed, or if what is said cannot be read.
+    pub(crate) fn client(&self, connected: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let connected = connected.to_canonical();
+        if !self.contain(connected) {
+            return connected;
+        }
+        let mut hops = Vec::new();
+        for line in headers.get_all("x-forwarded-for") {
+            let Ok(line) = line.to_str() else { return connected };
+            hops.extend(line.split(',').map(str::trim));
+        }
+        let mut nearest = connected;
+        for hop in hops.into_iter().rev() {
+            let Ok(address) = hop.parse::<IpAddr>() else { return nearest };
+            nearest = address.to_canonical();
+            if !self.contain(nearest) {
+                break;
+            }
+        }
+        nearest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use http::{HeaderMap, HeaderValue};
+
+    use super::{Origin, Peers, Upstream};
+
+    fn client(trusted: &[&str], connected: &str, lines: &[&'static str]) -> Option<String> {
+        let peers = Peers(trusted.iter().filter_map(|network| network.parse().ok()).collect());
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append("x-forwarded-for", HeaderValue::from_static(line));
+        }
+        let connected: IpAddr = connected.parse().ok()?;
+        Some(peers.client(connected, &headers).to_string())
+    }
+
+    #[test]
+    fn the_clients_address_is_the_newest_that_no_trusted_proxy_has() {
+        let proxies = ["10.0.0.0/8"];
+        let of = |connected, lines| client(&proxies, connected, lines).unwrap_or_default();
+        assert_eq!(of("192.0.2.1", &["203.0.113.9"]), "192.0.2.1", "nobody who is believed says so");
+        assert_eq!(of("10.0.0.1", &["203.0.113.9, 10.0.0.2"]), "203.0.113.9");
+        assert_eq!(
+            of("10.0.0.1", &["6.6.6.6, 203.0.113.9"]),
+            "203.0.113.9",
+            "what a client put in front does not count"
+        );
+        assert_eq!(of("10.0.0.1", &["6.6.6.6", "203.0.113.9"]), "203.0.113.9", "in two lines");
+        assert_eq!(of("10.0.0.1", &["203.0.113.9, unknown"]), "10.0.0.1");
+        assert_eq!(of("10.0.0.1", &[]), "10.0.0.1");
+        assert_eq!(of("::ffff:10.0.0.1", &["::ffff:203.0.113.9"]), "203.0.113.9");
+    }
+
+    #[test]
+    fn an_origin_has_nothing_behind_it() {
+        let said = |text| Origin::parse(text).map(|origin| origin.as_str().to_owned()).ok();
+        assert_eq!(said("https://edge.example/").as_deref(), Some("https://edge.example"));
+        assert_eq!(said("http://127.0.0.1:8430").as_deref(), Some("http://127.0.0.1:8430"));
+        for wrong in [
+            "edge.example",
+            "https://edge.example/a",
+            "https://edge.example?a",
+            "ftp://edge.example",
+            "https://u@edge.example",
+        ] {
+            assert_eq!(said(wrong), None, "{wrong}");
+        }
+        let upstream = Upstream::parse("http://127.0.0.1:9001").ok();
+        assert_eq!(
+            upstream.map(|upstream| (upstream.scheme.to_string(), upstream.authority)),
+            Some(("http".to_owned(), "127.0.0.1:9001".to_owned()))
+        );
+    }
+}

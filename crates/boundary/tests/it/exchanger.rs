@@ -1,0 +1,111 @@
+//! A broker that is made up, and a boundary in front of it.
+
+use std::collections::BTreeMap;
+use std::future::pending;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use boundary::{Boundary, Exchanger, Granted, Origin, Peers, Refused, Seen, Settings};
+use delegation::oauth::{AudienceId, Reason};
+use narrows_guard::Needs;
+use narrows_guard::route::hosts::HostPattern;
+use narrows_guard::route::pattern::Pattern;
+use narrows_guard::route::template::Template;
+use narrows_guard::route::values::Reads;
+use narrows_guard::route::{Demand, Route, Rule, Service, Table};
+
+/// The one token that it takes.
+pub(crate) const GOOD: &str = "good.token.signature";
+
+/// Gives `minted:` and the detail that is needed for [`GOOD`], and refuses every other token.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FakeExchanger {
+    /// What was decided: a detail, or why not.
+    decided: Arc<Mutex<Vec<String>>>,
+    /// Where requests came from.
+    from: Arc<Mutex<Vec<String>>>,
+}
+
+impl FakeExchanger {
+    /// What was decided last.
+    pub(crate) fn last(&self) -> String {
+        self.decided.lock().unwrap().last().cloned().unwrap_or_default()
+    }
+
+    /// Where the last request came from.
+    pub(crate) fn from(&self) -> String {
+        self.from.lock().unwrap().last().cloned().unwrap_or_default()
+    }
+
+    fn note(&self, seen: &Seen, what: &str) -> String {
+        let mut decided = self.decided.lock().unwrap();
+        decided.push(what.to_owned());
+        self.from.lock().unwrap().push(seen.from.to_string());
+        format!("decision-{}", decided.len())
+    }
+}
+
+impl Exchanger for FakeExchanger {
+    async fn exchange(&self, seen: &Seen, token: &str, needs: &Needs) -> Result<Granted, Refused> {
+        if token != GOOD {
+            return Err(self.refuse(seen, Reason::SubjectTokenInvalid).await);
+        }
+        let detail = needs.details[0].to_string();
+        self.note(seen, &detail);
+        Ok(Granted {
+            token: format!("minted:{detail}"),
+            expires_in: Duration::from_secs(60),
+        })
+    }
+
+    async fn refuse(&self, seen: &Seen, reason: Reason) -> Refused {
+        Refused {
+            reason,
+            decision_id: self.note(seen, reason.as_str()),
+        }
+    }
+
+    async fn ended(&self, _: &Granted) {
+        pending().await
+    }
+}
+
+/// A boundary before `tickets.internal`, with a public route, one that reads the path and one that reads the body.
+pub(crate) fn boundary() -> (Arc<Boundary<FakeExchanger>>, FakeExchanger) {
+    let types = testkit::snapshot().types;
+    let route = |key: &str, detail: Option<&str>| {
+        let pattern = Pattern::parse(key).unwrap();
+        let template = detail.map(|text| Template::parse(text, &types, &Reads::Request(pattern.variables())).unwrap());
+        let demand = |detail| Demand {
+            detail: Some(detail),
+            ..Demand::default()
+        };
+        let rule = template.map_or(Rule::Public, |detail| Rule::Needs(Box::new(demand(detail))));
+        Route::new(key.to_owned(), pattern, rule)
+    };
+    let service = Service {
+        name: "tickets".to_owned(),
+        hosts: vec![HostPattern::parse("tickets.internal").unwrap()],
+        audience: Some(AudienceId::parse("https://tickets.internal").unwrap()),
+        routes: vec![
+            route("GET /healthz", None),
+            route("GET /tickets/{id}", Some("ticket:read/{id}")),
+            route("POST /tickets", Some("ticket:read/{body.id}")),
+        ],
+    };
+    let network = |text: &str| text.parse().unwrap();
+    let settings = Settings {
+        name: "front".to_owned(),
+        origin: Origin::parse("https://edge.example").unwrap(),
+        table: Arc::new(Table::build(vec![service], types).unwrap()),
+        upstreams: BTreeMap::new(),
+        login: Vec::new(),
+        scopes: Vec::new(),
+        detail_types: Vec::new(),
+        peers: Peers(vec![network("127.0.0.1/32")]),
+        trusted_proxies: Peers(vec![network("127.0.0.1/32")]),
+        rebuilds_forwarded: true,
+    };
+    let exchanger = FakeExchanger::default();
+    (Arc::new(Boundary::new(settings, exchanger.clone())), exchanger)
+}

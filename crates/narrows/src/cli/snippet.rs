@@ -1,0 +1,276 @@
+//! `snippet`: a complete configuration of another proxy, for this installation.
+
+mod headers;
+mod template;
+mod written;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use boundary::Upstream;
+use clap::{Args, ValueEnum};
+use http::uri::Scheme;
+use narrows_guard::route::hosts::HostPattern;
+use narrows_guard::route::{Demand, Route, Rule, Service};
+use url::{Host, Url};
+
+use super::Outcome;
+use super::output::say;
+use crate::config::{self, Front, Loaded};
+use headers::{MEMBERS, STRIPPED, UNSAID};
+use template::Values;
+use written::{label, path_regex, traefik_host};
+
+/// Seconds that a proxy waits for an answer: what an exchange may take on a busy machine, and some.
+const TIMEOUT: &str = "2";
+/// The most of a body that a door reads.
+const LARGEST_BODY: usize = 1024 * 1024;
+/// Where a proxy finds its certificate, if clients reach it by https.
+const CERTIFICATE: [&str; 2] = ["/etc/narrows/tls.crt", "/etc/narrows/tls.key"];
+/// Authorities of upstreams, where a proxy has to be told.
+const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+/// Arguments of `snippet`.
+#[derive(Args, Debug)]
+pub(super) struct SnippetArgs {
+    /// The proxy.
+    #[arg(value_enum)]
+    proxy: Proxy,
+    /// The boundary; may be left out where there is one alone.
+    #[arg(long)]
+    boundary: Option<String>,
+}
+
+/// A proxy that asks us.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Proxy {
+    /// `auth_request`; a file for conf.d/.
+    Nginx,
+    /// ForwardAuth; static and dynamic configuration.
+    Traefik,
+    /// `forward_auth`; a Caddyfile.
+    Caddy,
+    /// `ext_authz` by gRPC; a whole configuration.
+    Envoy,
+}
+
+/// Prints it.
+pub(super) fn run(args: &SnippetArgs, paths: &[PathBuf]) -> Outcome {
+    let loaded = config::load(paths).map_err(|problems| problems.to_string())?;
+    let front = named(&loaded, args.boundary.as_deref())?;
+    say(args.proxy.snippet(front)?.trim_end());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn named<'l>(loaded: &'l Loaded, name: Option<&str>) -> Result<&'l Front, String> {
+    match (name, loaded.fronts.as_slice()) {
+        (None, [only]) => Ok(only),
+        (None, []) => Err("there is no boundary; add a table `[[boundaries]]`".to_owned()),
+        (None, several) => {
+            let names: Vec<_> = several.iter().map(|front| front.settings.name.as_str()).collect();
+            Err(format!(
+                "there are several boundaries; name one with --boundary: {}",
+                names.join(", ")
+            ))
+        }
+        (Some(name), fronts) => {
+            let found = fronts.iter().find(|front| front.settings.name == name);
+            found.ok_or_else(|| format!("there is no boundary `{name}`"))
+        }
+    }
+}
+
+/// Where clients reach a proxy, by the boundary's `origin`.
+struct Place {
+    secure: bool,
+    /// The address that it listens on; every address, if the origin is a name.
+    address: Option<String>,
+    port: u16,
+}
+
+impl Place {
+    fn of(origin: &str) -> Option<Self> {
+        let url = Url::parse(origin).ok()?;
+        let address = match url.host()? {
+            Host::Domain(_) => None,
+            Host::Ipv4(address) => Some(address.to_string()),
+            Host::Ipv6(address) => Some(format!("[{address}]")),
+        };
+        Some(Self {
+            secure: url.scheme() == "https",
+            address,
+            port: url.port_or_known_default()?,
+        })
+    }
+}
+
+impl Proxy {
+    fn snippet(self, front: &Front) -> Result<String, String> {
+        let settings = &front.settings;
+        let name = &settings.name;
+        let (key, door) = match self {
+            Self::Envoy => ("ext_authz_grpc", front.ext_authz_grpc),
+            Self::Nginx | Self::Traefik | Self::Caddy => ("forward_auth", front.forward_auth),
+        };
+        let door = door.ok_or_else(|| format!("boundary `{name}` has no door for this proxy; add `{key} = \"ADDRESS:PORT\"` to it"))?;
+        let place = Place::of(settings.origin.as_str()).ok_or("the boundary's `origin` cannot be read")?;
+        let services = settings.table.services();
+        let [certificate, key] = CERTIFICATE;
+        let mut whole = Values::default();
+        whole.set("boundary", label(name));
+        whole.set("door", door);
+        whole.set("door_address", door.ip());
+        whole.set("door_port", door.port());
+        whole.set("timeout", TIMEOUT);
+        whole.set_each("stripped", STRIPPED);
+        whole.set_each("member", MEMBERS);
+        whole.set_each("unsaid", UNSAID);
+        whole.set_each("unread", unread(services));
+        whole.set("body_max", largest_body(services));
+        whole.set("listen", self.listen(&place));
+        whole.set("address", place.address.as_deref().unwrap_or("0.0.0.0").trim_matches(['[', ']']));
+        whole.set("port", place.port);
+        whole.set_each("bind", place.address.iter().map(|address| format!("default_bind {address}")));
+        whole.set(
+            "elsewhere",
+            format!("{}://:{}", if place.secure { "https" } else { "http" }, place.port),
+        );
+        whole.set("authorities", AUTHORITIES);
+        whole.set_each("certificate", self.certificate().into_iter().filter(|_| place.secure));
+        whole.set("key", key);
+        let store = [
+            "tls:".to_owned(),
+            "  certificates:".to_owned(),
+            format!("    - certFile: {certificate}"),
+            format!("      keyFile: {key}"),
+        ];
+        whole.set_each("certificates", store.into_iter().filter(|_| place.secure));
+        whole.repeat("secure", place.secure.then(Values::default).into_iter().collect());
+        let metadata = front.forward_auth.or(front.proxy).map(|told_by| {
+            let mut values = Values::default();
+            values.set("metadata_address", told_by.ip());
+            values.set("metadata_port", told_by.port());
+            values
+        });
+        whole.repeat("metadata", metadata.into_iter().collect());
+        let each = |service: &Service| {
+            let upstream = settings.upstreams.get(&service.name)?;
+            Some(service_values(service, upstream, &place))
+        };
+        whole.repeat("service", services.iter().filter_map(each).collect());
+        Ok(template::fill(self.template(), &whole))
+    }
+
+    fn template(self) -> &'static str {
+        match self {
+            Self::Nginx => include_str!("snippet/nginx.conf"),
+            Self::Traefik => include_str!("snippet/traefik.yaml"),
+            Self::Caddy => include_str!("snippet/Caddyfile"),
+            Self::Envoy => include_str!("snippet/envoy.yaml"),
+        }
+    }
+
+    /// What it is told about its certificate.
+    fn certificate(self) -> Vec<String> {
+        let [certificate, key] = CERTIFICATE;
+        match self {
+            Self::Nginx => vec![format!("ssl_certificate {certificate};"), format!("ssl_certificate_key {key};")],
+            Self::Traefik => vec!["tls: {}".to_owned()],
+            Self::Caddy => vec![format!("tls {certificate} {key}")],
+            Self::Envoy => vec![certificate.to_owned()],
+        }
+    }
+
+    fn listen(self, place: &Place) -> String {
+        let address = match (self, &place.address) {
+            (Self::Nginx, None) => place.port.to_string(),
+            (_, None) => format!(":{}", place.port),
+            (_, Some(address)) => format!("{address}:{}", place.port),
+        };
+        let words = if matches!(self, Self::Nginx) && place.secure { " ssl" } else { "" };
+        address + words
+    }
+}
+
+/// What differs from one service to the next.
+fn service_values(service: &Service, upstream: &Upstream, place: &Place) -> Values {
+    let scheme = if place.secure { "https" } else { "http" };
+    let mut values = Values::default();
+    values.set("service", label(&service.name));
+    let address = format!("{}://{}", upstream.scheme, upstream.authority);
+    let url = Url::parse(&address).ok();
+    let by_name = url.as_ref().is_some_and(|url| matches!(url.host(), Some(Host::Domain(_))));
+    values.set("upstream", &address);
+    values.set(
+        "upstream_address",
+        url.as_ref().and_then(Url::host_str).unwrap_or_default().trim_matches(['[', ']']),
+    );
+    values.set(
+        "upstream_port",
+        url.as_ref().and_then(Url::port_or_known_default).unwrap_or_default(),
+    );
+    values.set("discovery", if by_name { "STRICT_DNS" } else { "STATIC" });
+    values.set("domains", joined(&service.hosts, ", ", |host| format!("\"{host}\"")));
+    values.repeat(
+        "verified",
+        (upstream.scheme == Scheme::HTTPS).then(Values::default).into_iter().collect(),
+    );
+    values.set("hosts", joined(&service.hosts, " ", HostPattern::to_string));
+    values.set(
+        "addresses",
+        joined(&service.hosts, ", ", |host| format!("{scheme}://{host}:{}", place.port)),
+    );
+    values.set("rule", joined(&service.hosts, " || ", traefik_host));
+    let verify = [
+        "proxy_ssl_verify on;".to_owned(),
+        "proxy_ssl_server_name on;".to_owned(),
+        format!("proxy_ssl_trusted_certificate {AUTHORITIES};"),
+    ];
+    values.set_each("verify", verify.into_iter().filter(|_| upstream.scheme == Scheme::HTTPS));
+    let reading = reading(service).enumerate().map(|(at, (route, demand))| {
+        let key = route.pattern().to_string();
+        let (method, path) = key.split_once(' ').unwrap_or_default();
+        let mut values = Values::default();
+        values.set("route", &key);
+        values.set("number", at + 1);
+        values.set("method", method);
+        values.set("path", path_regex(path));
+        values.set("route_max", demand.body_max.unwrap_or(LARGEST_BODY));
+        values
+    });
+    values.repeat("reading", reading.collect());
+    values
+}
+
+/// The routes of a service whose decision needs the body.
+fn reading(service: &Service) -> impl Iterator<Item = (&Route, &Demand)> {
+    service.routes.iter().filter_map(|route| match route.rule() {
+        Rule::Needs(demand) if route.reading().reads_body() => Some((route, demand.as_ref())),
+        _ => None,
+    })
+}
+
+/// What a proxy that shows no body cannot let on, as comments.
+fn unread(services: &[Service]) -> Vec<String> {
+    let line = |(service, route): (&Service, &Route)| format!("#   {} of `{}`", route.pattern(), label(&service.name));
+    let found: Vec<_> = services
+        .iter()
+        .flat_map(|service| reading(service).map(move |(route, _)| (service, route)))
+        .map(line)
+        .collect();
+    if found.is_empty() {
+        vec!["#   (none today)".to_owned()]
+    } else {
+        found
+    }
+}
+
+/// The largest body that any route reads, as far as the door takes it.
+fn largest_body(services: &[Service]) -> usize {
+    let largest = services.iter().flat_map(reading).map(|(_, demand)| demand.body_max.unwrap_or(LARGEST_BODY)).max();
+    largest.unwrap_or(LARGEST_BODY).min(LARGEST_BODY)
+}
+
+fn joined(hosts: &[HostPattern], between: &str, each: impl Fn(&HostPattern) -> String) -> String {
+    hosts.iter().map(each).collect::<Vec<_>>().join(between)
+}

@@ -1,0 +1,158 @@
+//! `[[boundaries]]` with the services behind them, as what serves them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use boundary::{Origin, Peers, Settings, Upstream};
+use delegation::details::DetailTypes;
+use delegation::oauth::{AudienceId, ClientId, Scope};
+use narrows_guard::route::hosts::HostPattern;
+use narrows_guard::route::pattern::Pattern;
+use narrows_guard::route::template::Template;
+use narrows_guard::route::values::Reads;
+use narrows_guard::route::{Demand, Mode, Rest, Route, Rule, Service, Table, Upgrade};
+
+use super::duration;
+use super::either::{OneOrMany, Rule as Written};
+use super::file::{Boundary, File, RouteRule};
+use super::problem::Problems;
+
+/// Who may connect to the doors of other proxies, where nothing is said.
+const LOOPBACK: [&str; 2] = ["127.0.0.1/32", "::1/128"];
+
+/// A boundary that is right: who it acts as, where it listens, and what it serves.
+#[derive(Debug)]
+pub(crate) struct Front {
+    pub(crate) client: ClientId,
+    pub(crate) proxy: Option<SocketAddr>,
+    pub(crate) ext_authz_grpc: Option<SocketAddr>,
+    pub(crate) ext_authz_http: Option<SocketAddr>,
+    pub(crate) forward_auth: Option<SocketAddr>,
+    pub(crate) settings: Settings,
+}
+
+/// Every boundary that is right. What is wrong with one alone was told before; here it is told what is wrong between services.
+pub(super) fn build(file: &File, types: &DetailTypes, problems: &mut Problems) -> Vec<Front> {
+    let each = |(at, boundary): (usize, &Boundary)| front(file, boundary, types, &format!("boundaries[{at}]"), problems);
+    file.boundaries.iter().enumerate().filter_map(each).collect()
+}
+
+fn front(file: &File, boundary: &Boundary, types: &DetailTypes, path: &str, problems: &mut Problems) -> Option<Front> {
+    let origin = boundary.origin.as_deref().map(Origin::parse)?;
+    if origin.is_err() {
+        let expected = "expected scheme, host and port such as `https://edge.example`, and nothing behind them".to_owned();
+        problems.add(&format!("{path}.origin"), expected);
+    }
+    let named = boundary.services.as_ref().map_or(&[][..], OneOrMany::as_slice);
+    let is_served = |name: &String| named.iter().any(|each| each == "*" || each == name);
+    let served: Vec<_> = file.services.iter().filter(|service| is_served(&service.name)).collect();
+    let mut upstreams = BTreeMap::new();
+    for service in &served {
+        match service.upstream.as_deref().map(Upstream::parse) {
+            Some(Ok(upstream)) => drop(upstreams.insert(service.name.clone(), upstream)),
+            Some(Err(_)) => problems.add(
+                &format!("{path}.services"),
+                format!(
+                    "`upstream` of `{}` must be scheme, host and port, and nothing behind them",
+                    service.name
+                ),
+            ),
+            None => {}
+        }
+    }
+    let services: Vec<_> = served.iter().map(|each| service(each, types)).collect();
+    let audiences: BTreeSet<_> = served.iter().filter_map(|service| service.audience.as_ref()).collect();
+    let audiences: Vec<_> = file.audiences.iter().filter(|audience| audiences.contains(&audience.id)).collect();
+    let table = Table::build(services, types.clone()).map_err(|error| problems.add(&format!("{path}.services"), error.to_string()));
+    let address = |text: &Option<String>| text.as_deref().and_then(|text| text.parse().ok());
+    let networks = |texts: &[String]| Peers(texts.iter().filter_map(|text| text.parse().ok()).collect());
+    let peers = boundary.peers.clone().unwrap_or_else(|| LOOPBACK.map(str::to_owned).to_vec());
+    let login = boundary.login.iter().flatten();
+    let issuers = login.filter_map(|name| file.trusted_issuers.iter().find(|issuer| issuer.name == *name));
+    Some(Front {
+        client: ClientId::parse(boundary.client.as_deref()?).ok()?,
+        proxy: address(&boundary.proxy),
+        ext_authz_grpc: address(&boundary.ext_authz_grpc),
+        ext_authz_http: address(&boundary.ext_authz_http),
+        forward_auth: address(&boundary.forward_auth),
+        settings: Settings {
+            name: boundary.name.clone(),
+            origin: origin.ok()?,
+            table: Arc::new(table.ok()?),
+            upstreams,
+            login: issuers.map(|issuer| issuer.issuer.clone()).collect(),
+            scopes: distinct(audiences.iter().flat_map(|audience| &audience.scopes)),
+            detail_types: distinct(audiences.iter().flat_map(|audience| &audience.details)),
+            peers: networks(&peers),
+            trusted_proxies: networks(boundary.trusted_proxies.as_deref().unwrap_or_default()),
+            rebuilds_forwarded: boundary.forwarded.as_deref() != Some("drop"),
+        },
+    })
+}
+
+fn distinct<'t>(texts: impl Iterator<Item = &'t String>) -> Vec<String> {
+    texts.collect::<BTreeSet<_>>().into_iter().cloned().collect()
+}
+
+fn service(service: &super::file::Service, types: &DetailTypes) -> Service {
+    let hosts = service.hosts.iter().flatten();
+    Service {
+        name: service.name.clone(),
+        hosts: hosts.filter_map(|host| HostPattern::parse(host).ok()).collect(),
+        audience: service.audience.as_deref().and_then(|id| AudienceId::parse(id).ok()),
+        routes: service.routes.iter().filter_map(|(key, rule)| route(key, rule, types)).collect(),
+    }
+}
+
+fn route(key: &str, rule: &Written, types: &DetailTypes) -> Option<Route> {
+    let pattern = Pattern::parse(key).ok()?;
+    let reads = Reads::Request(pattern.variables());
+    let (name, rule) = match rule {
+        Written::Short(word) if word == "public" => (key, Rule::Public),
+        Written::Short(text) => {
+            let written = RouteRule {
+                detail: Some(text.clone()),
+                ..RouteRule::default()
+            };
+            (key, Rule::Needs(Box::new(demand(&written, types, &reads)?)))
+        }
+        Written::Long(written) => {
+            let name = written.name.as_deref().unwrap_or(key);
+            (name, Rule::Needs(Box::new(demand(written, types, &reads)?)))
+        }
+    };
+    Some(Route::new(name.to_owned(), pattern, rule))
+}
+
+/// Nothing where any of it is wrong: a route that asks for less than is written would be worse than none.
+fn demand(written: &RouteRule, types: &DetailTypes, reads: &Reads) -> Option<Demand> {
+    let template = |text: &String| Template::parse(text, types, reads).ok();
+    let rest = |word: &Option<String>| {
+        if word.as_deref() == Some("pass") {
+            Rest::Pass
+        } else {
+            Rest::Refused
+        }
+    };
+    Some(Demand {
+        detail: written.detail.as_ref().map(|text| template(text).ok_or(())).transpose().ok()?,
+        scope: written.scope.as_deref().map(Scope::parse).transpose().ok()?,
+        onward: written.onward.iter().map(template).collect::<Option<_>>()?,
+        max_auth_age: written.max_auth_age.as_deref().map(|age| duration::parse(age).ok_or(())).transpose().ok()?,
+        acr: written.acr.clone(),
+        connection: written.connection.clone(),
+        stream: written.stream,
+        upgrade: written.upgrade.as_ref().map(|_| Upgrade::WebSocket),
+        body_max: written.body_max.as_deref().map(|size| duration::parse_size(size).ok_or(())).transpose().ok()?,
+        mode: match written.mode.as_deref() {
+            Some("observe") => Some(Mode::Observe),
+            Some(_) => Some(Mode::Enforce),
+            None => None,
+        },
+        body_rest: rest(&written.body_rest),
+        query_rest: rest(&written.query_rest),
+        only: written.only.clone(),
+        wider: written.wider.iter().cloned().collect(),
+    })
+}

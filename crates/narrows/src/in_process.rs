@@ -1,0 +1,96 @@
+//! The broker of this process, as its boundaries ask it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use boundary::{Exchanger, Granted, Refused, Seen};
+use broker::front_door::StepUp;
+use broker::{Broker, front_door};
+use delegation::authority::Authority;
+use delegation::details::Detail;
+use delegation::oauth::{ClientId, Form, GrantType, Reason, Scope, TokenType};
+use issuance::audit::RequestLine;
+use narrows_guard::Needs;
+use serde_json::Value;
+
+/// One boundary's way to the broker: no network, and no credential.
+#[derive(Debug)]
+pub(crate) struct InProcess {
+    pub(crate) broker: Arc<Broker>,
+    /// The boundary's name.
+    pub(crate) boundary: String,
+    /// The client that it acts as.
+    pub(crate) client: ClientId,
+}
+
+impl InProcess {
+    fn seen(&self, seen: &Seen) -> front_door::Seen<'_> {
+        let request = seen.line.clone();
+        front_door::Seen {
+            boundary: &self.boundary,
+            acting: Some(&self.client),
+            from: seen.from,
+            is_callers_own: seen.is_callers_own,
+            request: request.map(|(method, host, path)| RequestLine { method, host, path }),
+            step_up: StepUp::default(),
+        }
+    }
+}
+
+impl Exchanger for InProcess {
+    async fn exchange(&self, seen: &Seen, token: &str, needs: &Needs) -> Result<Granted, Refused> {
+        let seen = front_door::Seen {
+            step_up: StepUp {
+                max_auth_age: needs.max_auth_age,
+                acr: needs.acr.clone(),
+            },
+            ..self.seen(seen)
+        };
+        let minted = front_door::exchange(&self.broker, &seen, &form(token, needs), None).await.map_err(refused)?;
+        // The broker gives what was asked or refuses; a request never goes on with anything else.
+        let asked = Authority {
+            details: needs.details.clone(),
+            scopes: needs.scopes.clone(),
+        };
+        if minted.authority != asked {
+            return Err(refused(front_door::refuse(&self.broker, &seen, Reason::StoreUnavailable).await));
+        }
+        Ok(Granted {
+            token: minted.token,
+            expires_in: Duration::from_secs(u64::try_from(minted.expires_in).unwrap_or_default()),
+        })
+    }
+
+    async fn refuse(&self, seen: &Seen, reason: Reason) -> Refused {
+        refused(front_door::refuse(&self.broker, &self.seen(seen), reason).await)
+    }
+
+    async fn ended(&self, granted: &Granted) {
+        front_door::ended(&self.broker, &granted.token).await;
+    }
+}
+
+/// What the boundary would send to the token endpoint (RFC 8693 §2.1).
+fn form(token: &str, needs: &Needs) -> Form {
+    let details = |details: &[Detail]| match details {
+        [] => String::new(),
+        some => Value::from_iter(some.iter().map(Detail::to_json)).to_string(),
+    };
+    let scopes: Vec<_> = needs.scopes.iter().map(Scope::as_str).collect();
+    Form::of([
+        ("grant_type", GrantType::TokenExchange.as_str().to_owned()),
+        ("subject_token", token.to_owned()),
+        ("subject_token_type", TokenType::AccessToken.as_str().to_owned()),
+        ("audience", needs.audience.to_string()),
+        ("authorization_details", details(&needs.details)),
+        ("onward", details(&needs.onward)),
+        ("scope", scopes.join(" ")),
+    ])
+}
+
+fn refused(refused: front_door::Refused) -> Refused {
+    Refused {
+        reason: refused.reason,
+        decision_id: refused.decision_id,
+    }
+}

@@ -1,0 +1,123 @@
+//! `snippet`: what is printed for an installation, and what the documentation shows of it. `scripts/doors` runs it.
+
+use std::path::Path;
+
+use crate::run::{narrows, root};
+
+/// The first block of a document in this language.
+fn block(document: &str, language: &str) -> String {
+    let (_, rest) = document.split_once(&format!("```{language}\n")).unwrap();
+    rest.split("```").next().unwrap().to_owned()
+}
+
+/// What `init` writes, and `more`.
+fn installation(more: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(narrows(folder.path(), &["init", "."], "").code, 0);
+    let config = folder.path().join("narrows.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text + "\n" + more).unwrap();
+    folder
+}
+
+fn printed(folder: &Path, arguments: &[&str]) -> String {
+    let ran = narrows(folder, &[&["snippet"], arguments].concat(), "");
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    ran.out
+}
+
+#[test]
+fn the_documentation_shows_what_is_printed_for_its_installation() {
+    for (proxy, language) in [("nginx", "nginx"), ("traefik", "yaml"), ("caddy", "caddyfile"), ("envoy", "yaml")] {
+        let document = std::fs::read_to_string(root().join(format!("docs/integrations/{proxy}.md"))).unwrap();
+        let folder = installation(&block(&document, "toml"));
+        let printed = printed(folder.path(), &[proxy]);
+        assert!(
+            printed == block(&document, language),
+            "docs/integrations/{proxy}.md is not what this prints:\n{printed}"
+        );
+        let unfilled = printed.contains("<<") || printed.contains(">>");
+        assert!(!unfilled, "{proxy}: {printed}");
+    }
+}
+
+#[test]
+fn by_https_a_proxy_is_told_of_its_certificate_and_an_upstreams_is_verified() {
+    let more = r#"
+[[services]]
+name     = "tickets"
+hosts    = ["tickets.internal", "*.tickets.internal"]
+upstream = "https://tickets.backend:9443"
+[services.routes]
+"GET /healthz" = "public"
+[[boundaries]]
+name           = "front"
+client         = "edge"
+services       = "*"
+origin         = "https://edge.example"
+forward_auth   = "127.0.0.1:8432"
+ext_authz_grpc = "127.0.0.1:8431"
+"#;
+    let folder = installation(more);
+    let rows = [
+        (
+            "nginx",
+            vec![
+                "listen 443 ssl default_server;",
+                "ssl_certificate /etc/narrows/tls.crt;",
+                "proxy_ssl_verify on;",
+            ],
+        ),
+        (
+            "traefik",
+            vec![
+                "address: \":443\"",
+                "tls: {}",
+                "certFile: /etc/narrows/tls.crt",
+                "https://tickets.backend:9443",
+            ],
+        ),
+        (
+            "caddy",
+            vec![
+                "https://tickets.internal:443, https://*.tickets.internal:443 {",
+                "tls /etc/narrows/tls.crt /etc/narrows/tls.key",
+            ],
+        ),
+        (
+            "envoy",
+            vec![
+                "port_value: 443",
+                "filename: /etc/narrows/tls.crt",
+                "exact: \"tickets.backend\"",
+                "type: STRICT_DNS",
+            ],
+        ),
+    ];
+    for (proxy, parts) in rows {
+        let printed = printed(folder.path(), &[proxy]);
+        for part in parts {
+            assert!(printed.contains(part), "{proxy}: {part}\n{printed}");
+        }
+    }
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    let told = |more: &str, arguments: &[&str]| {
+        let ran = narrows(installation(more).path(), &[&["snippet"], arguments].concat(), "");
+        assert!(ran.code != 0 && ran.out.is_empty(), "{ran:?}");
+        ran.err
+    };
+    let boundary = |name: &str| {
+        format!(
+            "[[boundaries]]\nname = \"{name}\"\nclient = \"edge\"\nservices = \"*\"\norigin = \"http://127.0.0.1:1\"\nproxy = \"127.0.0.1:1\"\n"
+        )
+    };
+    assert!(told("", &["nginx"]).contains("there is no boundary"));
+    assert!(told(&boundary("one"), &["nginx"]).contains("forward_auth"));
+    assert!(told(&boundary("one"), &["envoy"]).contains("ext_authz_grpc"));
+    assert!(told(&(boundary("one") + &boundary("two")), &["nginx"]).contains("--boundary: one, two"));
+    assert!(told(&boundary("one"), &["nginx", "--boundary", "three"]).contains("no boundary `three`"));
+    assert!(told(&boundary("one"), &["apache"]).contains("nginx, traefik, caddy, envoy"));
+}

@@ -1,0 +1,202 @@
+"""A broker with one boundary for each door, and the identity provider whose tokens callers show."""
+import base64
+import json
+import os
+import socket
+import sqlite3
+import subprocess
+import time
+import uuid
+
+import requests
+from joserfc import jwt
+from joserfc.jwk import ECKey, KeySet
+
+CORP = "https://login.corp.example"
+EDGE = "api://shop"
+SCOPES = "tickets.full files.full"
+
+SERVICES = """
+[[services]]
+name     = "tickets"
+hosts    = ["tickets.internal", "*.tickets.internal"]
+upstream = "http://127.0.0.1:{tickets}"
+audience = "https://tickets.internal"
+[services.routes]
+"GET /healthz"                = "public"
+"POST /healthz"               = "public"
+"GET /tickets"                = "ticket:list"
+"GET /tickets/{{id}}"           = "ticket:read/{{id}}"
+"PATCH /tickets/{{id}}"         = {{ detail = "ticket:update/{{id}}?fields={{body:keys}}", body_max = "64KiB" }}
+"DELETE /tickets/{{id}}"        = "ticket:delete/{{id}}"
+"POST /tickets/{{id}}/comments" = "ticket:comment/{{id}}"
+"GET /search"                 = "ticket:search?tenant={{query.tenant}}"
+"GET /audit/{{id}}"             = "audit:read/{{id}}"
+
+[[services]]
+name     = "files"
+hosts    = ["files.internal"]
+upstream = "http://127.0.0.1:{files}"
+audience = "https://files.internal"
+[services.routes]
+"GET /{{path:rest}}" = "file:read/{{path}}"
+"PUT /{{path:rest}}" = "file:write/{{path}}"
+"""
+
+WHOLE = """
+issuer   = "{issuer}"
+listen   = "127.0.0.1:{port}"
+store    = "sqlite:narrows.db"
+policies = ["rules.cedar"]
+key_file = "narrows.key"
+
+[limits]
+requests_per_second = {{ per_client = 100000, per_address = 100000 }}
+
+[[trusted_issuers]]
+name       = "corp"
+issuer     = "https://login.corp.example"
+jwks_file  = "corp.jwks.json"
+audiences  = ["api://shop"]
+exchangers = ["edge"]
+
+[[clients]]
+id   = "edge"
+auth = {{ method = "private_key_jwt", jwks_file = "corp.jwks.json" }}
+
+[[audiences]]
+id      = "https://tickets.internal"
+details = ["ticket", "audit"]
+
+[[audiences]]
+id      = "https://files.internal"
+details = ["file"]
+
+[[detail_types]]
+type            = "ticket"
+actions.list    = {{ identifier = "none" }}
+actions.read    = {{ identifier = "required" }}
+actions.comment = {{ identifier = "required" }}
+actions.delete  = {{ identifier = "required" }}
+actions.update  = {{ identifier = "required", constraints = ["fields"] }}
+actions.search  = {{ identifier = "none", constraints = ["tenant"] }}
+constraints     = {{ fields = "subset", tenant = "equal" }}
+
+[[detail_types]]
+type    = "audit"
+actions = ["read"]
+
+[[detail_types]]
+type    = "file"
+actions = ["read", "write"]
+
+[[scopes]]
+name    = "tickets.full"
+details = ["ticket:list", "ticket:search", "ticket:read,update,comment,delete"]
+
+[[scopes]]
+name    = "tickets.list"
+details = ["ticket:list"]
+
+[[scopes]]
+name    = "files.full"
+details = ["file:read,write"]
+{services}
+"""
+
+BOUNDARY = """
+[[boundaries]]
+name         = "{name}"
+client       = "edge"
+services     = "*"
+origin       = "http://127.0.0.1:{origin}"
+{doors}
+login        = ["corp"]
+"""
+
+RULES = """
+@id("edge") permit (principal == Workload::"edge", action, resource);
+@id("nobody-deletes") forbid (principal, action == Action::"ticket:delete", resource);
+"""
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def until(what, ready, seconds=30):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            if found := ready():
+                return found
+        except Exception:  # not there yet
+            pass
+        time.sleep(0.05)
+    raise RuntimeError(f"not within {seconds} seconds: {what}")
+
+
+class Narrows:
+    """`doors` says for each name which doors its boundary has; `origins` then is where its clients go."""
+
+    def __init__(self, binary, folder, upstreams, doors):
+        self.binary, self.folder, self.port = binary, folder, free_port()
+        self.issuer = f"http://127.0.0.1:{self.port}"
+        self.key = ECKey.generate_key("P-256", {"kid": "corp-1", "alg": "ES256", "use": "sig"})
+        self.strange_key = ECKey.generate_key("P-256", {"kid": "corp-1", "alg": "ES256", "use": "sig"})
+        self.origins = {name: free_port() for name in doors}
+        (folder / "corp.jwks.json").write_text(json.dumps({"keys": [self.key.as_dict(private=False)]}))
+        (folder / "narrows.key").write_text(base64.b64encode(os.urandom(32)).decode())
+        (folder / "rules.cedar").write_text(RULES)
+        whole = WHOLE.format(issuer=self.issuer, port=self.port, services=SERVICES.format(**upstreams))
+        for name, kinds in doors.items():
+            ports = {kind: self.origins[name] if kind == "proxy" else free_port() for kind in kinds}
+            written = "\n".join(f'{kind} = "127.0.0.1:{port}"' for kind, port in ports.items())
+            whole += BOUNDARY.format(name=name, origin=self.origins[name], doors=written)
+        self.config = folder / "narrows.toml"
+        self.config.write_text(whole)
+        self.process = subprocess.Popen([binary, "--config", str(self.config), "serve"], stderr=(folder / "log").open("w"))
+        until("the broker is ready", lambda: requests.get(f"{self.issuer}/readyz", timeout=5).ok)
+        self.keys = KeySet.import_key_set(requests.get(f"{self.issuer}/oauth2/jwks", timeout=5).json())
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(30)
+
+    def run(self, *arguments, told=""):
+        command = [self.binary, "--config", str(self.config), *arguments]
+        return subprocess.run(command, input=told, capture_output=True, text=True, timeout=60, check=True).stdout
+
+    def snippet(self, proxy, boundary):
+        return self.run("snippet", proxy, "--boundary", boundary)
+
+    def token(self, sub="alice", key=None, typ="at+jwt", **claims):
+        now = int(time.time())
+        every = {"iss": CORP, "sub": sub, "aud": EDGE, "iat": now - 60, "exp": now + 3000, "jti": str(uuid.uuid4()), "client_id": "web",
+                 "scope": SCOPES}
+        every.update(claims)
+        header = {"alg": "ES256", "kid": "corp-1", "typ": typ}
+        return jwt.encode(header, {name: value for name, value in every.items() if value is not None}, key or self.key)
+
+    def claims(self, token):
+        """Those of one of ours, whose signature holds."""
+        return jwt.decode(token, self.keys).claims
+
+    def records(self, since):
+        """What is on record behind the place `since`, with its places."""
+        with sqlite3.connect(f"file:{self.folder / 'narrows.db'}?mode=ro", uri=True) as store:
+            rows = store.execute("SELECT idx, body FROM records WHERE idx > ? ORDER BY idx", [since]).fetchall()
+        return [(index, json.loads(body)) for index, body in rows]
+
+    def last_record(self):
+        with sqlite3.connect(f"file:{self.folder / 'narrows.db'}?mode=ro", uri=True) as store:
+            return store.execute("SELECT max(idx) FROM records").fetchone()[0] or 0
+
+    def record_of(self, jti, since):
+        """What is on record of the one use of a token behind the place `since`; one that is used again has another record."""
+        def look():
+            return next((record for _, record in self.records(since) if record.get("jti") == jti), None)
+        return until(f"a record of {jti}", look, 10)
