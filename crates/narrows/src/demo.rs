@@ -14,7 +14,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-pub(crate) use layout::files;
+pub(crate) use layout::{Places, files};
 
 use crate::cli::init;
 use crate::cli::output::{say, table};
@@ -98,7 +98,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode, Failure> {
     if let Some(DemoVerb::Token { user }) = args.verb {
         return token(&user).await;
     }
-    // 1. A folder, a sample provider, three services, and a broker from its own files.
+    // 1. A folder, a sample provider, two services, and a broker with a boundary from its own files.
     let folder = std::env::temp_dir().join(format!("narrows-demo-{}", uuid::Uuid::now_v7().simple()));
     // It holds keys.
     std::fs::DirBuilder::new().mode(0o700).create(&folder)?;
@@ -109,18 +109,25 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode, Failure> {
     };
     let issuer = format!("http://{listen}");
     let provider = provider::start().await?;
-    for file in files(&issuer, &provider.issuer, &listen.to_string())? {
+    let services = services::start(&folder, &issuer).await?;
+    let places = Places {
+        listen: listen.to_string(),
+        provider: provider.issuer.clone(),
+        orders: services.orders.to_string(),
+        front: free_port(SocketAddr::from(([127, 0, 0, 1], 0)))?.to_string(),
+    };
+    for file in files(&places)? {
         init::write(&folder.join(&file.name), &file.text, file.secret)?;
     }
     let config = folder.join("narrows.toml");
     let running = serving::start(vec![config.clone()]).await?;
-    let services = services::start(&folder, &issuer).await?;
 
     // 2. The scenes.
     let stage = scenes::Stage {
         folder: folder.clone(),
         issuer: issuer.clone(),
         provider: &provider,
+        front: places.front.clone(),
         services: &services,
         quiet: args.json,
     };
@@ -163,7 +170,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode, Failure> {
     if !args.once {
         state::write(&json!({ "provider": provider.issuer, "folder": folder }))?;
         if !args.json {
-            stay(&config, &issuer);
+            stay(&config, &issuer, &places.front);
         }
         tokio::signal::ctrl_c().await?;
         state::remove();
@@ -175,7 +182,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode, Failure> {
     Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn stay(config: &std::path::Path, issuer: &str) {
+fn stay(config: &std::path::Path, issuer: &str, front: &str) {
     let program = std::env::args().next().unwrap_or_else(|| "narrows".to_owned());
     let folder = config.parent().unwrap_or(config).display();
     let narrows = format!("{program} --config {}", config.display());
@@ -185,6 +192,10 @@ fn stay(config: &std::path::Path, issuer: &str) {
     };
     say(format!(
         "\nThe broker stays up at {issuer} until you press Ctrl-C. In another terminal:\n"
+    ));
+    say("# alice opens order 7 at the boundary; the service behind it never sees her token");
+    say(format!(
+        "curl -s http://{front}/orders/7 -H \"authorization: Bearer $({program} demo token --user alice)\"\n"
     ));
     say("# alice's token becomes one for order 7, and is read out");
     say(format!("{} | {narrows} inspect\n", ask("alice")));

@@ -69,7 +69,7 @@ impl NewFile {
 pub(super) fn run(args: &InitArgs) -> Outcome {
     let files = match args.from {
         From::Plain => plain()?,
-        From::Demo => demo::files("http://127.0.0.1:8420", "http://127.0.0.1:8421", "127.0.0.1:8420")?,
+        From::Demo => demo::files(&demo::Places::usual())?,
     };
     let there: Vec<_> = files.iter().map(|file| args.dir.join(&file.name)).filter(|path| path.exists()).collect();
     if !there.is_empty() {

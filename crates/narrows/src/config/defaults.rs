@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn a_default_that_is_shown_is_the_one_that_is_in_force() -> Tried {
         let folder = tempfile::tempdir()?;
-        for file in crate::demo::files("http://127.0.0.1:8420", "http://127.0.0.1:8421", "127.0.0.1:8420")? {
+        for file in crate::demo::files(&crate::demo::Places::usual())? {
             let more = if file.name == "narrows.toml" { issuers() } else { String::new() };
             init::write(&folder.path().join(&file.name), &(file.text + &more), file.secret)?;
         }

@@ -12,9 +12,46 @@ const TASK_RULES: &str = include_str!("../../../../policies/tasks.cedar");
 /// What the rules must say.
 const CASES: &str = include_str!("../../../../policies/shop.cases.toml");
 
+/// Where everything of the installation is.
+#[derive(Clone, Debug)]
+pub(crate) struct Places {
+    /// The broker.
+    pub(crate) listen: String,
+    /// The sample identity provider's identifier.
+    pub(crate) provider: String,
+    /// The order service.
+    pub(crate) orders: String,
+    /// The boundary.
+    pub(crate) front: String,
+}
+
+impl Places {
+    /// Where they are if nothing else is said.
+    pub(crate) fn usual() -> Self {
+        Self {
+            listen: "127.0.0.1:8420".to_owned(),
+            provider: "http://127.0.0.1:8421".to_owned(),
+            orders: "127.0.0.1:8422".to_owned(),
+            front: "127.0.0.1:8430".to_owned(),
+        }
+    }
+
+    /// The broker's identifier.
+    pub(crate) fn issuer(&self) -> String {
+        format!("http://{}", self.listen)
+    }
+}
+
 /// Every file of the installation, with fresh keys.
-pub(crate) fn files(issuer: &str, provider: &str, listen: &str) -> Result<Vec<NewFile>, Failure> {
-    let config = CONFIG.replace("@ISSUER@", issuer).replace("@PROVIDER@", provider).replace("@LISTEN@", listen);
+pub(crate) fn files(places: &Places) -> Result<Vec<NewFile>, Failure> {
+    let named = [
+        ("@ISSUER@", &places.issuer()),
+        ("@PROVIDER@", &places.provider),
+        ("@LISTEN@", &places.listen),
+        ("@ORDERS@", &places.orders),
+        ("@FRONT@", &places.front),
+    ];
+    let config = named.into_iter().fold(CONFIG.to_owned(), |text, (name, place)| text.replace(name, place));
     let mut files = vec![
         NewFile::open("narrows.toml", config),
         NewFile::secret("narrows.key", init::key_file()?),

@@ -23,14 +23,16 @@ pub(super) struct Stage<'a> {
     pub(super) folder: PathBuf,
     pub(super) issuer: String,
     pub(super) provider: &'a Provider,
+    /// Where the boundary is.
+    pub(super) front: String,
     pub(super) services: &'a Services,
     pub(super) quiet: bool,
 }
 
 impl Stage<'_> {
-    /// The caller's request to the edge, over HTTP.
+    /// The caller's request to the boundary, over HTTP.
     async fn open_order(&self, token: &str) -> Result<(u16, Value), Failure> {
-        let url = format!("http://{}/orders/7", self.services.edge);
+        let url = format!("http://{}/orders/7", self.front);
         let response = reqwest::Client::new().get(url).bearer_auth(token).send().await?;
         let status = response.status().as_u16();
         Ok((status, serde_json::from_slice(&response.bytes().await?).unwrap_or_default()))
@@ -105,11 +107,11 @@ pub(super) async fn exchange_at_the_edge(stage: &Stage<'_>) -> Result<Scene, Fai
     );
     let caller = stage.provider.token("alice").await?;
     show(&mut scene, "alice's token, from the identity provider", &claims(&caller));
-    scene.step("alice opens order 7: GET /orders/7 at the edge");
+    scene.step("alice opens order 7: GET /orders/7 at the edge, a boundary before the order service");
     let (status, _) = stage.open_order(&caller).await?;
     let upstream = stage.services.seen_by("orders");
     let (before, after) = (claims(&caller), claims(&upstream));
-    show(&mut scene, "what the edge sent on to orders", &after);
+    show(&mut scene, "what the boundary put in its place, on the way to orders", &after);
     let number = |claims: &Value, name: &str| claims.get(name).and_then(Value::as_i64).unwrap_or_default();
     let story = stage.why(&after).await?;
     scene.step("the broker decided: allowed, because of");
@@ -119,7 +121,7 @@ pub(super) async fn exchange_at_the_edge(stage: &Stage<'_>) -> Result<Scene, Fai
     }
     scene.must(
         status == 200 && permits.count() == 2,
-        "the request succeeded through three services, and the permits that allowed it are named",
+        "the request succeeded through the boundary and two services, and the permits that allowed it are named",
     );
     scene.must(
         text(&after, "iss") == stage.issuer && text(&before, "iss") != stage.issuer,

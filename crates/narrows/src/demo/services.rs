@@ -1,4 +1,4 @@
-//! Three services, each its own HTTP server: edge → orders → tickets. Each checks what it gets and exchanges for itself.
+//! Two services behind the boundary, each its own HTTP server: orders → tickets. Each checks what it gets; orders exchanges for itself.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -21,7 +21,6 @@ use crate::cli::as_client::post_form;
 
 /// The running services.
 pub(super) struct Services {
-    pub(super) edge: SocketAddr,
     pub(super) orders: SocketAddr,
     /// The token that each service was last shown, by its name.
     seen: Arc<Mutex<HashMap<&'static str, String>>>,
@@ -58,8 +57,7 @@ pub(super) async fn start(folder: &Path, broker: &str) -> Result<Services, Failu
     };
     let tickets = start("tickets", None, || Router::new().route("/tickets/{id}", get(ticket))).await?;
     let orders = start("orders", Some(tickets), || Router::new().route("/orders/{id}", get(order))).await?;
-    let edge = start("edge", Some(orders), || Router::new().route("/orders/{id}", get(at_the_edge))).await?;
-    Ok(Services { edge, orders, seen, tasks })
+    Ok(Services { orders, seen, tasks })
 }
 
 impl Services {
@@ -76,24 +74,6 @@ impl Services {
 }
 
 type Reply = Result<Json<Value>, (StatusCode, Json<Value>)>;
-
-/// The edge: the caller's token stops here. It asks for this order, and for the ticket at a later hop.
-async fn at_the_edge(State(service): State<Arc<Service>>, UrlPath(id): UrlPath<String>, headers: HeaderMap) -> Reply {
-    let token = service.bearer(&headers)?;
-    let asked = [
-        ("audience", "https://orders.internal".to_owned()),
-        (
-            "authorization_details",
-            json!([{ "type": "order", "actions": ["read"], "identifier": id }]).to_string(),
-        ),
-        (
-            "onward",
-            json!([{ "type": "ticket", "actions": ["read"], "identifier": "42" }]).to_string(),
-        ),
-    ];
-    let token = service.exchange(&token, &asked).await?;
-    service.call(&format!("/orders/{id}"), &token).await
-}
 
 /// Orders: its token must be for it and for this order; for the ticket it exchanges again.
 async fn order(State(service): State<Arc<Service>>, UrlPath(id): UrlPath<String>, headers: HeaderMap) -> Reply {
