@@ -1,6 +1,6 @@
 //! The front doors: a request becomes a decision, and the decision is written in the protocol of whoever asked.
 //!
-//! A door makes a [`Call`](narrows_guard::Call) of what it saw, [`Boundary::decide`] decides, and the door writes the
+//! A door makes a [`Call`](narrows_guard::Call) of what it saw, the [`Boundary`] decides, and the door writes the
 //! [`Verdict`]. A new front door is one new file.
 
 mod answer;
