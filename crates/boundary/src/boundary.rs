@@ -8,7 +8,7 @@ use delegation::oauth::Reason;
 use http::HeaderMap;
 use narrows_guard::hygiene::Malformed;
 use narrows_guard::hygiene::credential::{Credential, CredentialError, Scheme};
-use narrows_guard::route::{Matched, Upgrade};
+use narrows_guard::route::{Matched, Rule, Upgrade};
 use narrows_guard::{Body, Call, Intent, Refused as Unmet};
 
 use crate::exchanger::{Exchanger, Granted, Seen};
@@ -17,6 +17,10 @@ use crate::settings::Settings;
 
 /// The most of a body that is read where its route does not say.
 const LARGEST_BODY: usize = 1024 * 1024;
+/// The most of a form that no route reads, and that is looked into for a token.
+const LARGEST_FORM: usize = 64 * 1024;
+/// A secret that is shorter is not looked for in other places.
+const SHORTEST_SECRET: usize = 20;
 
 /// A boundary: its routes, and the broker that decides for it.
 #[derive(Debug)]
@@ -117,7 +121,16 @@ impl<E: Exchanger> Boundary<E> {
             Ok(call) => call,
             Err(malformed) => return Err(self.refused(settings, seen, malformed.into()).await),
         };
-        seen.line = Some(Seen::line(&call));
+        // A token in the line must not get into the record of its refusal.
+        let credential = Credential::of(headers, &call);
+        if let Ok(Some(shown)) = &credential
+            && is_repeated(shown, headers, &call)
+        {
+            return Err(self.refused(settings, seen, CredentialError::Elsewhere.into()).await);
+        }
+        if credential.as_ref().err() != Some(&CredentialError::Elsewhere) {
+            seen.line = Some(Seen::line(&call));
+        }
 
         // 2. Its route.
         let named = |matched: &Matched<'_>| incoming.route.is_none_or(|route| route == matched.route().name());
@@ -125,9 +138,18 @@ impl<E: Exchanger> Boundary<E> {
             return Err(self.refused(settings, seen, Reason::NoRoute.into()).await);
         };
 
-        // 3. Its body, where that must be looked into: what the route reads, and where a token may hide.
-        let call = if matched.route().reading().reads_body() || call.is_form() {
-            let most = matched.body_max().unwrap_or(LARGEST_BODY);
+        // 3. Its body, where that must be looked into: what the route reads, and where a token may hide. Nobody's body is waited for
+        // who shows no token where one is needed.
+        let reads_body = matched.route().reading().reads_body();
+        if matches!(credential, Ok(None)) && matches!(matched.route().rule(), Rule::Needs(_)) {
+            return Err(self.refused(settings, seen, Reason::NoToken.into()).await);
+        }
+        let call = if reads_body || call.is_form() {
+            let most = if reads_body {
+                matched.body_max().unwrap_or(LARGEST_BODY)
+            } else {
+                LARGEST_FORM.min(matched.body_max().unwrap_or(LARGEST_FORM))
+            };
             match body(most).await {
                 // One that nobody was shown may hold another token, or what the route reads.
                 Ok(Body::Hidden) => return Err(self.refused(settings, seen, Reason::UnreadInput.into()).await),
@@ -185,8 +207,25 @@ impl<E: Exchanger> Boundary<E> {
     }
 }
 
+/// Whether the token stands in another place too: in a header beside its own, in the target, or in what was read of the body.
+///
+/// A signature is looked for, since whoever has it has the token; what is short could be anything.
+fn is_repeated(shown: &Credential, headers: &HeaderMap, call: &Call) -> bool {
+    let secret = shown.token().rsplit('.').next().unwrap_or_default().as_bytes();
+    if secret.len() < SHORTEST_SECRET {
+        return false;
+    }
+    let holds = |bytes: &[u8]| bytes.windows(secret.len()).any(|part| part == secret);
+    let in_headers = headers.iter().any(|(name, value)| name != http::header::AUTHORIZATION && holds(value.as_bytes()));
+    let in_body = matches!(call.body(), Body::Whole(bytes) if holds(bytes));
+    in_headers || in_body || holds(call.target().as_bytes())
+}
+
 fn understood(matched: &Matched<'_>, call: &Call, headers: &HeaderMap) -> Result<(Option<Credential>, Intent), Unfit> {
     let credential = Credential::of(headers, call)?;
+    if credential.as_ref().is_some_and(|shown| is_repeated(shown, headers, call)) {
+        return Err(CredentialError::Elsewhere.into());
+    }
     Ok((credential, matched.intent(call, &Default::default())?))
 }
 

@@ -73,7 +73,7 @@ async fn answer<E: Exchanger>(
         call,
         headers,
         // The peer is a proxy.
-        from: (from, from != peer.ip().to_canonical()),
+        from: (from, from != peer.ip().to_canonical() && !settings.trusted_proxies.contain(from)),
         route: None,
     };
     let body = |_| std::future::ready(Ok::<_, Reason>(shown));

@@ -67,7 +67,8 @@ impl Upstreams {
             .with_provider_and_platform_verifier(rustls::crypto::aws_lc_rs::default_provider())
             .map_err(|error| NoTls(error.to_string()))?
             .https_or_http()
-            .enable_all_versions()
+            // One version: the head that is sent is the head that was decided on, and no trailers go on behind it.
+            .enable_http1()
             .wrap_connector(connector);
         let client = Client::builder(TokioExecutor::new())
             .pool_max_idle_per_host(IDLE)
@@ -113,7 +114,7 @@ async fn serve<E: Exchanger>(
     let incoming = Incoming {
         call: call(&parts, Body::Absent),
         headers: &parts.headers,
-        from: (from, true),
+        from: (from, !settings.trusted_proxies.contain(from)),
         route: None,
     };
     let unread = &mut body;
@@ -138,6 +139,10 @@ async fn serve<E: Exchanger>(
         (Some(unread), _) => unread,
         (None, Body::Whole(bytes)) => HttpBody::from(bytes.clone()),
         (None, Body::Absent | Body::Hidden) => HttpBody::empty(),
+    };
+    let body = match &granted {
+        Some(granted) if !hyper::body::Body::is_end_stream(&body) => HttpBody::new(ends::Ends::new(body, until_ended(&boundary, granted))),
+        _ => body,
     };
 
     // 3. The request as it goes on.
@@ -194,6 +199,12 @@ async fn serve<E: Exchanger>(
     back(boundary, response, granted, caller)
 }
 
+/// Done when what was granted holds no more.
+fn until_ended<E: Exchanger>(boundary: &Arc<Boundary<E>>, granted: &Granted) -> impl Future<Output = ()> + Send + 'static {
+    let (boundary, granted) = (Arc::clone(boundary), granted.clone());
+    async move { boundary.exchanger().ended(&granted).await }
+}
+
 /// What the upstream answered, on its way to the caller.
 fn back<E: Exchanger>(
     boundary: Arc<Boundary<E>>,
@@ -217,7 +228,7 @@ fn back<E: Exchanger>(
     let (parts, body) = response.into_parts();
     let body = match granted {
         None => HttpBody::new(body),
-        Some(granted) => HttpBody::new(ends::Ends::new(body, async move { boundary.exchanger().ended(&granted).await })),
+        Some(granted) => HttpBody::new(ends::Ends::new(body, until_ended(&boundary, &granted))),
     };
     Response::from_parts(parts, body)
 }

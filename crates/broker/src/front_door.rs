@@ -135,7 +135,8 @@ pub async fn refuse(broker: &Broker, seen: &Seen<'_>, reason: Reason) -> Refused
 /// Waits until `token`, which was handed out here, has expired or was ended, for half a second longer at most. One that cannot be
 /// looked up counts as ended.
 pub async fn ended(broker: &Broker, token: &str) {
-    let mut look = tokio::time::interval(LOOK);
+    // Most responses are over before the first look, which verifies the token anew.
+    let mut look = tokio::time::interval_at(tokio::time::Instant::now() + LOOK, LOOK);
     loop {
         look.tick().await;
         let in_force = broker.in_force();

@@ -58,7 +58,7 @@ impl<E: Exchanger> Authorization for Door<E> {
             call,
             headers: &headers,
             // Whom Envoy names as the source is one caller; Envoy itself is many.
-            from: (client, client != peer.to_canonical()),
+            from: (client, client != peer.to_canonical() && !settings.trusted_proxies.contain(client)),
             route: route.as_deref(),
         };
         let body = |_| std::future::ready(Ok::<_, Reason>(shown));

@@ -47,7 +47,7 @@ async fn answer<E: Exchanger>(
         call: proxy::call(&parts, shown.clone()),
         headers,
         // The peer is a proxy.
-        from: (from, from != peer.ip().to_canonical()),
+        from: (from, from != peer.ip().to_canonical() && !settings.trusted_proxies.contain(from)),
         route: None,
     };
     let body = |_| std::future::ready(Ok::<_, Reason>(shown));

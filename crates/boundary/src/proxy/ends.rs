@@ -1,4 +1,4 @@
-//! A response body that ends with the token that it was asked with.
+//! A body that ends with the token that it came or was asked with.
 
 use std::future::Future;
 use std::io;
@@ -6,16 +6,16 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 
-/// A body that breaks off when `until` is done: the caller sees a response that was cut, not one that is whole.
-pub(super) struct Ends {
-    body: Incoming,
+/// The data of a body, without trailers, that breaks off when `until` is done: whoever reads sees that it was cut.
+pub(super) struct Ends<B> {
+    body: B,
     until: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
-impl Ends {
-    pub(super) fn new(body: Incoming, until: impl Future<Output = ()> + Send + 'static) -> Self {
+impl<B> Ends<B> {
+    pub(super) fn new(body: B, until: impl Future<Output = ()> + Send + 'static) -> Self {
         Self {
             body,
             until: Box::pin(until),
@@ -23,7 +23,11 @@ impl Ends {
     }
 }
 
-impl Body for Ends {
+impl<B> Body for Ends<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     type Data = Bytes;
     type Error = io::Error;
 
@@ -31,7 +35,11 @@ impl Body for Ends {
         if self.until.as_mut().poll(context).is_ready() {
             return Poll::Ready(Some(Err(io::Error::other("the token of this response has ended"))));
         }
-        Pin::new(&mut self.body).poll_frame(context).map_err(io::Error::other)
+        match Pin::new(&mut self.body).poll_frame(context).map_err(io::Error::other) {
+            // What nobody has looked at does not go on behind what was.
+            Poll::Ready(Some(Ok(frame))) if !frame.is_data() => Poll::Ready(None),
+            polled => polled,
+        }
     }
 
     fn is_end_stream(&self) -> bool {

@@ -430,7 +430,7 @@ fn what_a_client_says_of_its_connection_stays_there() {
         "chunked\r\ntransfer-encoding: chunked",
     ] {
         let coded = format!(
-            "POST /tickets/42 HTTP/1.1\r\nhost: tickets.internal\r\n{}transfer-encoding: {codings}\r\n\r\n0\r\n\r\n",
+            "POST /tickets/42 HTTP/1.1\r\nhost: tickets.internal\r\n{}connection: close\r\ntransfer-encoding: {codings}\r\n\r\n0\r\n\r\n",
             edge.bearer()
         );
         let reply = echo::ask(edge.proxy, &coded);
@@ -503,4 +503,42 @@ fn a_door_that_is_shown_no_body_lets_nothing_on_that_needs_a_look_at_it() {
         413,
         "past what the route takes"
     );
+}
+
+/// The token stands in one place: what goes on holds nothing of it, and neither does the record.
+#[test]
+fn a_token_that_is_shown_twice_goes_nowhere_and_is_in_no_record() {
+    let edge = Edge::of(&corp::issuer(), "\"POST /notes\" = \"ticket:read/1\"");
+    let token = edge.token.clone();
+    let reply = edge.get(&format!("/tickets/{token}"), &edge.bearer());
+    assert_eq!(status(&reply), 400, "{reply}");
+    let id = problem(&reply)["decision_id"].as_str().unwrap().to_owned();
+    let told = crate::run::narrows(edge.served.path(), &["why", &id, "--json"], "");
+    assert!(told.code == 0 && !told.out.contains(token.rsplit('.').next().unwrap()), "{told:?}");
+    let repeated = [
+        ("/tickets/42", "cookie: session="),
+        ("/tickets/42", "x-access-token: "),
+        ("/tickets/42", "sec-websocket-protocol: bearer, "),
+        ("/healthz", "cookie: session="),
+    ];
+    for (target, header) in repeated {
+        let reply = edge.get(target, &format!("{}{header}{token}\r\n", edge.bearer()));
+        assert_eq!(
+            (status(&reply), &problem(&reply)["reason"]),
+            (400, &json!("malformed_request")),
+            "{target} {header}"
+        );
+    }
+    let reply = edge.get(&format!("/tickets/42?jwt={token}"), &edge.bearer());
+    assert_eq!(status(&reply), 400, "{reply}");
+}
+
+/// Nobody's body is waited for who shows no token where one is needed.
+#[test]
+fn who_shows_no_token_is_told_before_the_body_has_come() {
+    let routes = "\"PATCH /tickets/{id}\" = { detail = \"ticket:update/{id}?fields={body:keys}\" }";
+    let edge = Edge::of(&corp::issuer(), routes);
+    let head = "PATCH /tickets/42 HTTP/1.1\r\nhost: tickets.internal\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n{";
+    let mut stream = echo::open(edge.proxy, head);
+    assert!(echo::until(&mut stream, "no_token").starts_with("HTTP/1.1 401"));
 }
