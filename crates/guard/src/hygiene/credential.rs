@@ -113,8 +113,15 @@ fn is_token_in_form(call: &Call) -> bool {
 
 /// Whether a query or form has a member `access_token`, as the most lenient reader would find it.
 fn names_token(pairs: &str) -> bool {
-    let names = pairs.split(['&', ';']).map(|pair| pair.split_once('=').map_or(pair, |(name, _)| name));
-    names.into_iter().any(|name| folded(name) == "access_token")
+    const NAME: &str = "access_token";
+    let mut names = pairs.split(['&', ';']).map(|pair| pair.split_once('=').map_or(pair, |(name, _)| name));
+    names.any(|name| {
+        let name = folded(name);
+        // `access_token[]`, `[access_token]` and what stands before a NUL are the name to one reader or another, and a bracket that
+        // nothing closes is `_` to PHP.
+        let stem = name.trim_start_matches('[').split(['[', ']', '\0']).next();
+        stem == Some(NAME) || name.replace('[', "_") == NAME
+    })
 }
 
 /// A name as readers are known to fold it: decoded, in lower case, without blanks around, `.` and blanks within as `_`.

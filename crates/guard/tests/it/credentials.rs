@@ -95,6 +95,11 @@ fn a_token_in_the_query_is_refused_in_every_spelling() {
         "+access_token=a",
         "access.token=a",
         "access+token=a",
+        "access_token[]=a",
+        "access_token%5B0%5D=a",
+        "[access_token]=a",
+        "access%5Btoken=a",
+        "access_token%00=a",
     ] {
         assert_eq!(
             shown(&[], &format!("/a?{query}")).err(),
@@ -102,7 +107,14 @@ fn a_token_in_the_query_is_refused_in_every_spelling() {
             "{query}"
         );
     }
-    for query in ["token=a", "x=access_token", "my_access_token=a", "access_tokens=a", ""] {
+    for query in [
+        "token=a",
+        "x=access_token",
+        "my_access_token=a",
+        "access_tokens=a",
+        "a[access_token]=a",
+        "",
+    ] {
         assert!(shown(&[], &format!("/a?{query}")).unwrap().is_none(), "{query}");
     }
 }
