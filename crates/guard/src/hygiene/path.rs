@@ -14,8 +14,8 @@ impl Path {
     /// Takes a path that no normalisation would change.
     ///
     /// Refused is whatever another program might drop, merge, climb, cut or decode a second time: segments that are empty
-    /// (but for the last one), `.` or `..`; `;` and `\`; encoded `/ \ . ; ? #` and control characters; an escape that is
-    /// broken, is no UTF-8, or makes another escape.
+    /// (but for the last one), `.` or `..`, or begin or end with a blank; `;` and `\`; encoded `/ \ . ; ? #` and control
+    /// characters; an escape that is broken, is no UTF-8, or makes another escape.
     pub fn parse(raw: &str) -> Result<Self, Malformed> {
         let rest = raw.strip_prefix('/').ok_or(Malformed("the path does not begin with `/`"))?;
         if !is_visible(rest) || rest.contains(['?', '#']) {
@@ -48,9 +48,12 @@ impl Path {
 
 fn segment(text: &str) -> Result<String, Malformed> {
     let decoded = decode(text)?;
-    // Some systems drop blanks at the end of a name.
-    if matches!(decoded.trim_end(), "." | "..") {
+    if matches!(decoded.as_str(), "." | "..") {
         return Err(Malformed("the path holds a dot segment"));
+    }
+    // Many a reader drops blanks at the ends of a name or number: what was decided about ` 42` would be done to 42.
+    if decoded.starts_with(is_blank) || decoded.ends_with(is_blank) {
+        return Err(Malformed("a segment of the path begins or ends with a blank"));
     }
     let dots = |text: &str| text.matches('.').count();
     if decoded.contains(['/', '\\', ';', '?', '#']) || dots(&decoded) != dots(text) {
@@ -62,4 +65,9 @@ fn segment(text: &str) -> Result<String, Malformed> {
         return Err(Malformed("the path is encoded twice"));
     }
     Ok(decoded)
+}
+
+/// Whether some reader trims it: white space of Unicode, and what ECMAScript counts as such besides.
+fn is_blank(each: char) -> bool {
+    each.is_whitespace() || each == '\u{feff}'
 }

@@ -50,6 +50,28 @@ fn dots_and_slashes_in_disguise_are_refused() {
     ]);
 }
 
+/// What is decided about ` 42` must not be done to 42.
+#[test]
+fn a_segment_neither_begins_nor_ends_with_what_readers_trim() {
+    refused(&[
+        "/tickets/%2042",
+        "/tickets/42%20",
+        "/%20",
+        "/tickets/%C2%A042",
+        "/tickets/42%E3%80%80",
+        "/tickets/%EF%BB%BF42",
+        "/42%20/comments",
+    ]);
+    assert_eq!(parse(b"/4%202/%E2%80%8B7").unwrap().path().segments(), ["4 2", "\u{200b}7"]);
+}
+
+#[test]
+fn a_method_has_at_most_32_bytes() {
+    let long = "M".repeat(33);
+    let parse = |method: &str| Call::parse(method, b"tickets.internal", b"/a", &HeaderMap::new(), Body::Absent).is_ok();
+    assert!(parse(&long[1..]) && !parse(&long));
+}
+
 /// GWY-017.
 #[test]
 fn what_a_second_decoding_would_change_is_refused() {

@@ -197,7 +197,7 @@ fn a_value_never_stands_in_the_type_the_actions_or_the_name_of_a_constraint() {
 fn an_integer_of_the_path_is_written_as_everybody_writes_it() {
     let table = table(&[("GET /t/{n}", "ticket:read/x?tenant=:{n}")]);
     assert_eq!(needed(&table, &asked("GET", "/t/-5")).as_deref(), Ok("ticket:read/x?tenant=:-5"));
-    for n in ["05", "+5", "5x", "%205", "true", "9007199254740992"] {
+    for n in ["05", "+5", "5x", "5%205", "true", "9007199254740992"] {
         assert_eq!(needed(&table, &asked("GET", &format!("/t/{n}"))), Err("malformed_details"), "{n}");
     }
     assert!(
