@@ -5,6 +5,7 @@ mod media;
 use bytes::Bytes;
 use http::{HeaderMap, Method, header};
 
+use crate::hygiene::headers::nominated;
 use crate::hygiene::host::Host;
 use crate::hygiene::path::Path;
 use crate::hygiene::{Malformed, is_visible};
@@ -13,9 +14,9 @@ pub(crate) use media::Media;
 
 /// The longest target, in bytes.
 const LONGEST: usize = 16 * 1024;
-
 /// The longest method, in bytes: a record holds it, and the longest that is registered has 17.
 const LONGEST_METHOD: usize = 32;
+
 /// One request, as a front door saw it, and as it goes on if it may.
 ///
 /// Whoever holds one need not look at its path and host again. The target is kept as it came: what is decided on is what
@@ -45,15 +46,16 @@ impl Call {
     /// Reads a request with `method` to `host`, the value of `Host` or `:authority`, for `target`, the origin form
     /// `path[?query]` (RFC 9112 §3.2.1).
     ///
-    /// Of `headers` only what says how to read the body is looked at.
+    /// Of `headers` only what says how to read the body, and what `Connection` names, is looked at.
     pub fn parse(method: &str, host: &[u8], target: &[u8], headers: &HeaderMap, body: Body) -> Result<Self, Malformed> {
-        let method = Method::from_bytes(method.as_bytes()).map_err(|_| Malformed("the method is no token"))?;
         if method.len() > LONGEST_METHOD {
             return Err(Malformed("the method is longer than 32 bytes"));
         }
+        let method = Method::from_bytes(method.as_bytes()).map_err(|_| Malformed("the method is no token"))?;
         if headers.get_all(header::HOST).iter().count() > 1 {
             return Err(Malformed("there is more than one Host"));
         }
+        nominated(headers)?;
         let host = Host::parse(host)?;
         if target.len() > LONGEST {
             return Err(Malformed("the target is longer than 16 KiB"));

@@ -2,6 +2,8 @@
 
 use http::{HeaderMap, HeaderName, header};
 
+use super::Malformed;
+
 /// What becomes of the headers in which a proxy says what it saw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProxyHeaders {
@@ -51,12 +53,43 @@ const NAMES: [&str; 7] = [
     "x-method-override",
 ];
 
+/// Names in which one product or another tells programs the client's address, so that some program believes them from anybody.
+///
+/// The own proxy says the address in `X-Forwarded-For` alone, and Envoy in names of its own. A proxy that asks by `forward_auth`
+/// may set any of these itself, as Traefik does, or stand behind somebody who does: there they stay.
+const ADDRESSES: [&str; 12] = [
+    "x-real-ip",
+    "true-client-ip",
+    "client-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "cf-connecting-ip",
+    "cf-connecting-ipv6",
+    "fastly-client-ip",
+    "fly-client-ip",
+    "x-originating-ip",
+    "x-remote-ip",
+    "x-remote-addr",
+];
+
+/// What is decided on, and so goes on as it was decided on: for the next connection, not for this one alone.
+const DECIDED_ON: [HeaderName; 7] = [
+    header::AUTHORIZATION,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::COOKIE,
+    header::HOST,
+    HeaderName::from_static("dpop"),
+];
+
 /// Names that a door writes itself; another spelling of them is removed.
 const WRITTEN: [HeaderName; 2] = [header::AUTHORIZATION, HeaderName::from_static("dpop")];
 
 /// Whether the header `name` of a client's request does not go on.
 ///
-/// `_` and `.` count as `-`, since programs that put headers into variables take them for the same.
+/// All that is no letter and no digit counts as `-`: programs that put headers into variables make `_` of `-`, some of them of `.`
+/// too, and some of every such character.
 pub fn removed(name: &HeaderName, proxy_headers: ProxyHeaders) -> bool {
     let kept = match proxy_headers {
         ProxyHeaders::Removed => &[][..],
@@ -68,7 +101,8 @@ pub fn removed(name: &HeaderName, proxy_headers: ProxyHeaders) -> bool {
     }
     let folded = folded(name);
     let twin = WRITTEN.iter().any(|written| *written == folded.as_str() && written != name);
-    twin || NAMES.contains(&folded.as_str()) || FAMILIES.iter().any(|family| format!("{folded}-").starts_with(family))
+    let address = ADDRESSES.contains(&folded.as_str()) && (proxy_headers != ProxyHeaders::Kept || folded != name.as_str());
+    twin || address || NAMES.contains(&folded.as_str()) || FAMILIES.iter().any(|family| format!("{folded}-").starts_with(family))
 }
 
 /// Removes what does not go on.
@@ -79,7 +113,23 @@ pub fn clean(headers: &mut HeaderMap, proxy_headers: ProxyHeaders) {
     }
 }
 
+/// Refuses a `Connection` that names what was decided on, or what only a proxy may say: whoever reads it by the letter takes that
+/// header off, and another does not (RFC 9110 §7.6.1).
+pub(crate) fn nominated(headers: &HeaderMap) -> Result<(), Malformed> {
+    let names = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    let names = names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok());
+    for name in names {
+        if DECIDED_ON.contains(&name) || removed(&name, ProxyHeaders::Removed) {
+            return Err(Malformed("Connection names a header that is not for one connection"));
+        }
+    }
+    Ok(())
+}
+
 fn folded(name: &HeaderName) -> String {
-    let folded: String = name.as_str().chars().map(|each| if matches!(each, '_' | '.') { '-' } else { each }).collect();
+    let folded: String = name.as_str().chars().map(|each| if each.is_ascii_alphanumeric() { each } else { '-' }).collect();
     folded.trim_matches('-').to_owned()
 }

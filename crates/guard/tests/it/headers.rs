@@ -62,7 +62,62 @@ fn other_spellings_of_these_names_stay_behind() {
         "Authorization.",
         "DPoP_",
         ".dpop",
+        "Narrows~Subject",
+        "Narrows!Subject",
+        "Narrows|Subject",
+        "Txn*Token",
+        "X^Forwarded`For",
+        "Authorization~",
     ]);
+}
+
+/// GWY-004.
+#[test]
+fn an_address_stays_behind_in_whatever_name_some_product_reads_it() {
+    let names = [
+        "X-Real-IP",
+        "True-Client-IP",
+        "CF-Connecting-IP",
+        "X-Client-IP",
+        "X-Cluster-Client-IP",
+        "Client-IP",
+    ];
+    for text in names {
+        for proxy_headers in [ProxyHeaders::Removed, ProxyHeaders::KeptOfEnvoy] {
+            assert!(removed(&name(text), proxy_headers), "{text}, {proxy_headers:?}");
+        }
+    }
+    go(&names, ProxyHeaders::Kept);
+    stay_behind(&["X_Real_IP", "CF.Connecting.IP"]);
+}
+
+/// GWY-026.
+#[test]
+fn nobody_makes_what_was_decided_on_a_thing_of_one_connection() {
+    let parse = |lines: &[&'static [u8]]| {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append("connection", HeaderValue::from_bytes(line).unwrap());
+        }
+        Call::parse("GET", b"tickets.internal", b"/a", &headers, Body::Absent).is_ok()
+    };
+    for line in [
+        &b"authorization"[..],
+        b"close, Authorization",
+        b"close,\tcontent-type ",
+        b"\xff, host",
+        b"content-length",
+        b"content-encoding",
+        b"cookie",
+        b"DPoP",
+        b"x-forwarded-for",
+        b"narrows-subject",
+        b"x_real_ip",
+    ] {
+        assert!(!parse(&[line]), "{}", String::from_utf8_lossy(line));
+    }
+    assert!(!parse(&[b"close", b"host"]), "in another line");
+    assert!(parse(&[b"close", b"keep-alive, TE, x-own, upgrade, http2-settings"]));
 }
 
 /// GWY-004.

@@ -115,7 +115,7 @@ pub(crate) fn claims(token: &str) -> Value {
 #[test]
 fn the_upstream_gets_a_token_for_this_very_request_and_nothing_of_the_callers() {
     let edge = Edge::start();
-    let spoofed = "narrows-subject: eve\r\nnarrows_subject: eve\r\nx-forwarded-for: 6.6.6.6\r\nforwarded: for=6.6.6.6\r\ndpop: x\r\n";
+    let spoofed = "narrows-subject: eve\r\nnarrows_subject: eve\r\nx-forwarded-for: 6.6.6.6\r\nforwarded: for=6.6.6.6\r\nx-real-ip: 6.6.6.6\r\ndpop: x\r\n";
     let reply = edge.get("/tickets/42?full=1", &(edge.bearer() + spoofed));
     assert_eq!(status(&reply), 200, "{reply}");
     let seen = body(&reply);
@@ -411,7 +411,7 @@ fn a_request_that_names_two_hosts_is_for_neither() {
 fn what_a_client_says_of_its_connection_stays_there() {
     let edge = Edge::start();
     let asks = format!(
-        "{}connection: close, authorization, x-own\r\nx-own: 1\r\nkeep-alive: 5\r\nte: trailers\r\n",
+        "{}connection: close, x-own\r\nx-own: 1\r\nkeep-alive: 5\r\nte: trailers\r\n",
         edge.bearer()
     );
     let reply = edge.get("/tickets/42", &asks);
@@ -422,6 +422,15 @@ fn what_a_client_says_of_its_connection_stays_there() {
     );
     for name in ["x-own", "keep-alive", "te"] {
         assert_eq!(header(seen, name), None, "{name}");
+    }
+    // Of what was decided on nobody makes a thing of this connection: at every door the call is refused.
+    for name in ["authorization", "content-type", "host", "cookie", "x-forwarded-for"] {
+        let reply = edge.get("/tickets/42", &format!("{}connection: {name}\r\n", edge.bearer()));
+        assert_eq!(
+            (status(&reply), &problem(&reply)["reason"]),
+            (400, &json!("malformed_request")),
+            "{name}"
+        );
     }
     for codings in [
         "x, chunked",
