@@ -7,6 +7,8 @@ use std::time::Duration;
 use delegation::oauth::Reason;
 use narrows_guard::{Call, Needs};
 
+use crate::redacted;
+
 /// A broker, in this process or another.
 ///
 /// Contract. [`exchange`](Self::exchange): the token in `Granted` is for exactly what `needs` says, decided now, and its record is
@@ -27,7 +29,7 @@ pub trait Exchanger: Send + Sync + 'static {
 /// What is known of a request, for its record: its line without the query, and where it came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
-    /// The method, the host without its port, and the path; nothing if it could not be read.
+    /// The method, the host without its port, and the path, without what has the form of a token; nothing if it could not be read.
     pub line: Option<(String, String, String)>,
     /// The caller's address, as far as the door believes it.
     pub from: IpAddr,
@@ -41,7 +43,7 @@ impl Seen {
         (
             call.method().to_string(),
             call.host().name().to_owned(),
-            call.path().raw().to_owned(),
+            redacted::path(call.path()),
         )
     }
 }

@@ -11,6 +11,7 @@ pub mod ext_authz;
 pub mod forward_auth;
 mod metadata;
 pub mod proxy;
+mod redacted;
 mod refusal;
 mod settings;
 

@@ -524,6 +524,14 @@ fn a_token_that_is_shown_twice_goes_nowhere_and_is_in_no_record() {
     let id = problem(&reply)["decision_id"].as_str().unwrap().to_owned();
     let told = crate::run::narrows(edge.served.path(), &["why", &id, "--json"], "");
     assert!(told.code == 0 && !told.out.contains(token.rsplit('.').next().unwrap()), "{told:?}");
+    // Nor where no credential, or none that can be read, came with it.
+    for headers in ["", "authorization: Basic YTpi\r\n"] {
+        let reply = edge.get(&format!("/tickets/{token}"), headers);
+        let id = problem(&reply)["decision_id"].as_str().unwrap().to_owned();
+        let told = crate::run::narrows(edge.served.path(), &["why", &id, "--json"], "");
+        assert!(told.code == 0 && told.out.contains("/tickets/…"), "{told:?}");
+        assert!(!told.out.contains(token.rsplit('.').next().unwrap()), "{told:?}");
+    }
     let repeated = [
         ("/tickets/42", "cookie: session="),
         ("/tickets/42", "x-access-token: "),
