@@ -1,6 +1,5 @@
 //! One decision on one request.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -11,9 +10,10 @@ use narrows_guard::hygiene::credential::{Credential, CredentialError, Scheme};
 use narrows_guard::route::{Matched, Rule, Upgrade};
 use narrows_guard::{Body, Call, Intent, Refused as Unmet};
 
+use crate::bodies::Bodies;
 use crate::exchanger::{Exchanger, Granted, Seen};
 use crate::refusal::Refusal;
-use crate::settings::Settings;
+use crate::settings::{Caller, Settings};
 
 /// The most of a body that is read where its route does not say.
 const LARGEST_BODY: usize = 1024 * 1024;
@@ -27,6 +27,7 @@ const SHORTEST_SECRET: usize = 20;
 pub struct Boundary<E> {
     settings: ArcSwap<Settings>,
     exchanger: E,
+    bodies: Bodies,
 }
 
 /// What became of a request.
@@ -54,24 +55,31 @@ pub struct Onward {
 /// A request as a door hands it in.
 #[derive(Debug)]
 pub(crate) struct Incoming<'r> {
-    pub(crate) call: Result<Call, Malformed>,
+    pub(crate) call: Result<Call, Unfit>,
     pub(crate) headers: &'r HeaderMap,
-    /// The caller's address, and whether it is the caller's own.
-    pub(crate) from: (IpAddr, bool),
+    pub(crate) from: Caller,
     /// The route that the proxy's configuration says it is: where there is one, no other will do.
     pub(crate) route: Option<&'r str>,
 }
 
 /// Why a request is refused before a broker is asked, with what in particular is wrong.
-struct Unfit(Reason, String);
+#[derive(Debug)]
+pub(crate) struct Unfit(Reason, String);
 
 impl<E: Exchanger> Boundary<E> {
-    /// A boundary with `settings`, for which `exchanger` decides.
+    /// A boundary with `settings`, for which `exchanger` decides, with room for bodies of its own.
     pub fn new(settings: Settings, exchanger: E) -> Self {
         Self {
             settings: ArcSwap::from_pointee(settings),
             exchanger,
+            bodies: Bodies::default(),
         }
+    }
+
+    /// The same, with the room for bodies that it shares with the other boundaries of its process.
+    #[must_use]
+    pub fn sharing(self, bodies: Bodies) -> Self {
+        Self { bodies, ..self }
     }
 
     /// Puts other settings in force, whole; requests that are being decided keep theirs.
@@ -88,6 +96,16 @@ impl<E: Exchanger> Boundary<E> {
         &self.exchanger
     }
 
+    pub(crate) fn bodies(&self) -> &Bodies {
+        &self.bodies
+    }
+
+    /// Decides on a call that holds all that its door is shown of the body.
+    pub(crate) async fn decide_shown(&self, settings: &Settings, incoming: Incoming<'_>) -> Verdict {
+        let shown = incoming.call.as_ref().map_or(Body::Hidden, |call| call.body().clone());
+        self.decide(settings, incoming, |_| std::future::ready(Ok(shown))).await
+    }
+
     /// Decides, by `settings` and nothing newer. `body` is asked for only where it must be looked into, with the most bytes that
     /// it may have.
     pub(crate) async fn decide<B>(&self, settings: &Settings, incoming: Incoming<'_>, body: impl FnOnce(usize) -> B + Send) -> Verdict
@@ -96,8 +114,8 @@ impl<E: Exchanger> Boundary<E> {
     {
         let mut seen = Seen {
             line: None,
-            from: incoming.from.0,
-            is_callers_own: incoming.from.1,
+            from: incoming.from.address,
+            is_callers_own: incoming.from.is_own,
         };
         match self.examine(settings, incoming, &mut seen, body).await {
             Ok(onward) => Verdict::Goes(Box::new(onward)),
@@ -119,7 +137,7 @@ impl<E: Exchanger> Boundary<E> {
         // 1. The request, as every reader reads it.
         let call = match incoming.call {
             Ok(call) => call,
-            Err(malformed) => return Err(self.refused(settings, seen, malformed.into()).await),
+            Err(unfit) => return Err(self.refused(settings, seen, unfit).await),
         };
         // A token in the line must not get into the record of its refusal.
         let credential = Credential::of(headers, &call);

@@ -13,9 +13,6 @@ use bytes::Bytes;
 use narrows_guard::Body;
 use narrows_guard::hygiene::headers::{ProxyHeaders, removed};
 
-/// The largest body that Envoy may send along, and with it the largest that a route behind it can read.
-const LARGEST_BODY: usize = 1024 * 1024;
-
 /// In which Envoy says whether the body that it sends along is cut off.
 const PARTIAL: &str = "x-envoy-auth-partial-body";
 

@@ -6,22 +6,21 @@ use std::sync::Arc;
 use axum::body::Body as HttpBody;
 use axum::extract::State;
 use axum::{Extension, Router};
-use delegation::oauth::Reason;
+use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Limited};
 use narrows_guard::hygiene::Malformed;
 use narrows_guard::hygiene::headers::{ProxyHeaders, removed};
 use narrows_guard::{Body, Call};
 
 use crate::answer;
-use crate::boundary::{Boundary, Incoming, Verdict};
+use crate::boundary::{Boundary, Unfit, Verdict};
 use crate::exchanger::Exchanger;
 use crate::metadata;
+use crate::question::Question;
 
 /// The statuses that nginx passes on; it makes 500 of every other.
 const NGINX_PASSES: [StatusCode; 3] = [StatusCode::OK, StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN];
-/// The largest body that a proxy may send along.
-const LARGEST_BODY: usize = 1024 * 1024;
 
 /// The request that a proxy asks about.
 struct Original<'h> {
@@ -41,50 +40,43 @@ async fn answer<E: Exchanger>(
     request: Request<HttpBody>,
 ) -> Response<HttpBody> {
     let settings = boundary.settings();
-    let (parts, body) = request.into_parts();
-    let headers = &parts.headers;
-    // 1. Who asks: whoever may is believed about the request.
-    if !settings.peers.contain(peer.ip()) {
-        tracing::warn!(boundary = settings.name, peer = %peer.ip(), "asked by who is none of `peers`");
-        return answer::plain(StatusCode::FORBIDDEN);
-    }
-    if let (false, Some(path)) = (is_about_another(headers), metadata::asked(parts.uri.path())) {
+    let question = match Question::hear(&settings, peer.ip(), request) {
+        Ok(question) => question,
+        Err(reply) => return reply,
+    };
+    if let (false, Some(path)) = (
+        is_about_another(&question.parts.headers),
+        metadata::asked(question.parts.uri.path()),
+    ) {
         return metadata::reply(&settings, path);
     }
-
-    // 2. What the request is.
-    let original = original(headers);
+    let (parts, verdict) = question.decide(&boundary, &settings, |_, bytes| shown(bytes), call).await;
+    let headers = &parts.headers;
     let by_nginx = headers.contains_key("x-original-method") || headers.contains_key("x-original-uri");
-    let shown = match shown(body).await {
-        Ok(shown) => shown,
-        Err(status) => return answer::plain(status),
-    };
-    let call = original.and_then(|original| {
-        // What this door cannot take off the request, nobody will.
-        if headers.keys().any(|name| removed(name, ProxyHeaders::Kept)) {
-            return Err(Malformed::new("the request holds a header that only a proxy may set"));
-        }
-        Call::parse(original.method, original.host, original.target, &about(headers), shown.clone())
-    });
-
-    // 3. The decision, in the proxy's words.
-    let from = settings.trusted_proxies.client(peer.ip(), headers);
-    let incoming = Incoming {
-        call,
-        headers,
-        // The peer is a proxy.
-        from: (from, from != peer.ip().to_canonical() && !settings.trusted_proxies.contain(from)),
-        route: None,
-    };
-    let body = |_| std::future::ready(Ok::<_, Reason>(shown));
-    let only = by_nginx.then_some(&NGINX_PASSES[..]);
-    match boundary.decide(&settings, incoming, body).await {
+    match verdict {
         Verdict::Goes(onward) => match answer::authorization(onward.granted.as_ref()) {
             Some(authorization) => answer::allowed(authorization),
             None => answer::plain(StatusCode::FORBIDDEN),
         },
-        Verdict::Refused(refusal) => answer::refused(&refusal, headers, only),
+        Verdict::Refused(refusal) => answer::refused(&refusal, headers, by_nginx.then_some(&NGINX_PASSES[..])),
     }
+}
+
+/// The request that is asked about, with what its proxy shows of the body.
+fn call(parts: &Parts, shown: Body) -> Result<Call, Unfit> {
+    let headers = &parts.headers;
+    let original = original(headers)?;
+    // What this door cannot take off the request, nobody will.
+    if headers.keys().any(|name| removed(name, ProxyHeaders::Kept)) {
+        return Err(Malformed::new("the request holds a header that only a proxy may set").into());
+    }
+    Ok(Call::parse(
+        original.method,
+        original.host,
+        original.target,
+        &about(headers),
+        shown,
+    )?)
 }
 
 /// The one value of a header: neither missing nor repeated, nor a list.
@@ -143,8 +135,6 @@ fn about(headers: &HeaderMap) -> HeaderMap {
 }
 
 /// What the proxy sends along of the body. Nothing is not the same as none: most proxies never send it.
-async fn shown(body: HttpBody) -> Result<Body, StatusCode> {
-    let read = Limited::new(body, LARGEST_BODY).collect().await;
-    let bytes = read.map_err(|_| StatusCode::PAYLOAD_TOO_LARGE)?.to_bytes();
-    Ok(if bytes.is_empty() { Body::Hidden } else { Body::Whole(bytes) })
+fn shown(bytes: Bytes) -> Body {
+    if bytes.is_empty() { Body::Hidden } else { Body::Whole(bytes) }
 }

@@ -4,6 +4,7 @@
 //! [`Verdict`]. A new front door is one new file.
 
 mod answer;
+mod bodies;
 mod boundary;
 mod challenge;
 mod exchanger;
@@ -11,10 +12,12 @@ pub mod ext_authz;
 pub mod forward_auth;
 mod metadata;
 pub mod proxy;
+mod question;
 mod redacted;
 mod refusal;
 mod settings;
 
+pub use bodies::Bodies;
 pub use boundary::{Boundary, Onward, Verdict};
 pub use exchanger::{Exchanger, Granted, Refused, Seen};
 pub use refusal::Refusal;

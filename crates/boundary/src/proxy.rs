@@ -16,7 +16,6 @@ use http::header::{AUTHORIZATION, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -26,7 +25,8 @@ use narrows_guard::hygiene::headers::{ProxyHeaders, clean};
 use narrows_guard::{Body, Call};
 
 use crate::answer;
-use crate::boundary::{Boundary, Incoming, Onward, Verdict};
+use crate::bodies::Bodies;
+use crate::boundary::{Boundary, Incoming, Onward, Unfit, Verdict};
 use crate::exchanger::{Exchanger, Granted};
 use crate::metadata;
 use crate::settings::Settings;
@@ -35,8 +35,6 @@ use crate::settings::Settings;
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long an upstream may take for the head of its response.
 const HEAD: Duration = Duration::from_secs(30);
-/// How long a body that is decided on may take to arrive.
-const BODY: Duration = Duration::from_secs(10);
 /// Unused connections to one upstream that are kept.
 const IDLE: usize = 32;
 
@@ -110,15 +108,15 @@ async fn serve<E: Exchanger>(
 
     // 1. The request, and its body only where it must be looked into.
     let mut body = Some(body);
-    let from = settings.trusted_proxies.client(peer.ip(), &parts.headers);
+    let from = settings.caller(peer.ip(), &parts.headers);
     let incoming = Incoming {
-        call: call(&parts, Body::Absent),
+        call: call(&parts, Body::Absent).map_err(Unfit::from),
         headers: &parts.headers,
-        from: (from, !settings.trusted_proxies.contain(from)),
+        from,
         route: None,
     };
     let unread = &mut body;
-    let read = |most| whole(unread.take(), most);
+    let read = |most| whole(boundary.bodies(), unread.take(), most);
 
     // 2. The decision.
     let onward = match boundary.decide(&settings, incoming, read).await {
@@ -173,8 +171,10 @@ async fn serve<E: Exchanger>(
         parts.headers.insert(HOST, host);
     }
     if settings.rebuilds_forwarded {
-        say_forwarded(&mut parts.headers, &settings, &call, from);
+        say_forwarded(&mut parts.headers, &settings, &call, from.address);
     }
+    // What was read of the body is held until it is sent, and not until the upstream has answered.
+    drop(call);
     if upgrade {
         upgrade::ask(&mut parts.headers);
     }
@@ -253,17 +253,11 @@ pub(crate) fn call(parts: &Parts, body: Body) -> Result<Call, Malformed> {
     Call::parse(parts.method.as_str(), host, target.as_bytes(), &parts.headers, body)
 }
 
-/// The whole body, if it has at most `most` bytes and arrives in time.
-async fn whole(body: Option<HttpBody>, most: usize) -> Result<Body, Reason> {
+/// The whole body, if it has at most `most` bytes.
+async fn whole(bodies: &Bodies, body: Option<HttpBody>, most: usize) -> Result<Body, Reason> {
     let Some(body) = body else { return Ok(Body::Absent) };
-    match tokio::time::timeout(BODY, Limited::new(body, most).collect()).await {
-        Ok(Ok(read)) => Ok(match read.to_bytes() {
-            bytes if bytes.is_empty() => Body::Absent,
-            bytes => Body::Whole(bytes),
-        }),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Reason::TooLarge),
-        _ => Err(Reason::MalformedRequest),
-    }
+    let bytes = bodies.read(body, most).await?;
+    Ok(if bytes.is_empty() { Body::Absent } else { Body::Whole(bytes) })
 }
 
 /// Says anew what a proxy says, from what was verified here.

@@ -35,6 +35,34 @@ pub struct Settings {
     pub rebuilds_forwarded: bool,
 }
 
+/// Where a request came from, as far as it is believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Caller {
+    pub(crate) address: IpAddr,
+    /// Whether that is the caller's own, and not that of a proxy which many callers come through.
+    pub(crate) is_own: bool,
+}
+
+impl Settings {
+    /// Who is connected from `connected` to the own proxy.
+    pub(crate) fn caller(&self, connected: IpAddr, headers: &HeaderMap) -> Caller {
+        let address = self.trusted_proxies.client(connected, headers);
+        Caller {
+            address,
+            is_own: !self.trusted_proxies.contain(address),
+        }
+    }
+
+    /// Whose request the proxy at `peer` asks about. One that it names as its `source` is one caller; the proxy itself is many.
+    pub(crate) fn caller_behind(&self, peer: IpAddr, source: Option<IpAddr>, headers: &HeaderMap) -> Caller {
+        let caller = self.caller(source.unwrap_or(peer), headers);
+        Caller {
+            is_own: caller.is_own && caller.address != peer.to_canonical(),
+            ..caller
+        }
+    }
+}
+
 /// Where a service is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {

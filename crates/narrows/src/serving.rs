@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use boundary::Boundary;
 use boundary::proxy::Upstreams;
+use boundary::{Bodies, Boundary};
 use broker::{Broker, InForce, Listener, Tls};
 use fetch::Fetcher;
 use policy_cedar::CedarPolicy;
@@ -113,6 +113,7 @@ async fn fronts(
 ) -> Result<Fronts, Box<dyn std::error::Error + Send + Sync>> {
     let mut fronts = BTreeMap::new();
     let upstreams = Upstreams::new()?;
+    let bodies = Bodies::default();
     for front in &loaded.fronts {
         let name = front.settings.name.clone();
         let exchanger = InProcess {
@@ -120,7 +121,7 @@ async fn fronts(
             boundary: name.clone(),
             client: front.client.clone(),
         };
-        let boundary = Arc::new(Boundary::new(front.settings.clone(), exchanger));
+        let boundary = Arc::new(Boundary::new(front.settings.clone(), exchanger).sharing(bodies.clone()));
         let doors = [
             (
                 "proxy",

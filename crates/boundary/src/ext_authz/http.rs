@@ -6,15 +6,14 @@ use std::sync::Arc;
 use axum::body::Body as HttpBody;
 use axum::extract::State;
 use axum::{Extension, Router};
-use delegation::oauth::Reason;
 use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt, Limited};
 
-use super::{LARGEST_BODY, shown, unwanted};
+use super::{shown, unwanted};
 use crate::answer;
-use crate::boundary::{Boundary, Incoming, Verdict};
+use crate::boundary::{Boundary, Unfit, Verdict};
 use crate::exchanger::Exchanger;
 use crate::proxy;
+use crate::question::Question;
 
 /// Serves every path: each is the path of a request that is asked about.
 pub fn routes<E: Exchanger>(boundary: Arc<Boundary<E>>) -> Router {
@@ -27,38 +26,21 @@ async fn answer<E: Exchanger>(
     request: Request<HttpBody>,
 ) -> Response<HttpBody> {
     let settings = boundary.settings();
-    let (parts, body) = request.into_parts();
-    let headers = &parts.headers;
-    // 1. Who asks: whoever may is believed about the request.
-    if !settings.peers.contain(peer.ip()) {
-        tracing::warn!(boundary = settings.name, peer = %peer.ip(), "asked by who is none of `peers`");
-        return answer::plain(StatusCode::FORBIDDEN);
-    }
-
-    // 2. What the request is.
-    let Ok(body) = Limited::new(body, LARGEST_BODY).collect().await else {
-        return answer::plain(StatusCode::PAYLOAD_TOO_LARGE);
+    let question = match Question::hear(&settings, peer.ip(), request) {
+        Ok(question) => question,
+        Err(reply) => return reply,
     };
-    let shown = shown(headers, body.to_bytes());
-
-    // 3. The decision, in Envoy's words.
-    let from = settings.trusted_proxies.client(peer.ip(), headers);
-    let incoming = Incoming {
-        call: proxy::call(&parts, shown.clone()),
-        headers,
-        // The peer is a proxy.
-        from: (from, from != peer.ip().to_canonical() && !settings.trusted_proxies.contain(from)),
-        route: None,
-    };
-    let body = |_| std::future::ready(Ok::<_, Reason>(shown));
-    match boundary.decide(&settings, incoming, body).await {
+    let call = |parts: &_, shown| proxy::call(parts, shown).map_err(Unfit::from);
+    let shown = |parts: &http::request::Parts, bytes| shown(&parts.headers, bytes);
+    let (parts, verdict) = question.decide(&boundary, &settings, shown, call).await;
+    match verdict {
         Verdict::Goes(onward) => match answer::authorization(onward.granted.as_ref()) {
             Some(authorization) => {
-                let unwanted = unwanted(headers, authorization.is_some());
+                let unwanted = unwanted(&parts.headers, authorization.is_some());
                 answer::allowed_without(authorization, &unwanted)
             }
             None => answer::plain(StatusCode::FORBIDDEN),
         },
-        Verdict::Refused(refusal) => answer::refused(&refusal, headers, None),
+        Verdict::Refused(refusal) => answer::refused(&refusal, &parts.headers, None),
     }
 }

@@ -5,7 +5,7 @@ use std::future::pending;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use boundary::{Boundary, Exchanger, Granted, Origin, Peers, Refused, Seen, Settings};
+use boundary::{Bodies, Boundary, Exchanger, Granted, Origin, Peers, Refused, Seen, Settings};
 use delegation::oauth::{AudienceId, Reason};
 use narrows_guard::Needs;
 use narrows_guard::route::hosts::HostPattern;
@@ -68,6 +68,13 @@ impl Exchanger for FakeExchanger {
     async fn ended(&self, _: &Granted) {
         pending().await
     }
+}
+
+/// A boundary with room for bodies of so many bytes together.
+pub(crate) fn cramped(bytes: usize) -> (Arc<Boundary<FakeExchanger>>, FakeExchanger) {
+    let (boundary, exchanger) = boundary();
+    let boundary = Arc::into_inner(boundary).unwrap();
+    (Arc::new(boundary.sharing(Bodies::of(bytes))), exchanger)
 }
 
 /// A boundary before `tickets.internal`, with a public route, one that reads the path and one that reads the body.

@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::{Extension, Router};
+use boundary::Boundary;
 use boundary::ext_authz::grpc;
 use envoy_types::pb::envoy::config::core::v3::address::Address as Kind;
 use envoy_types::pb::envoy::config::core::v3::{Address, HeaderMap, HeaderValue, SocketAddress};
@@ -15,7 +17,7 @@ use envoy_types::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest, 
 use tonic::{Code, Status};
 use tower::ServiceExt as _;
 
-use crate::exchanger::{FakeExchanger, GOOD, boundary};
+use crate::exchanger::{FakeExchanger, GOOD, boundary, cramped};
 
 /// The door, as a peer from `from` finds it.
 pub(crate) struct Door {
@@ -26,7 +28,10 @@ pub(crate) struct Door {
 
 impl Door {
     pub(crate) fn seen_from(from: &str) -> Self {
-        let (boundary, exchanger) = boundary();
+        Self::of(boundary(), from)
+    }
+
+    fn of((boundary, exchanger): (Arc<Boundary<FakeExchanger>>, FakeExchanger), from: &str) -> Self {
         let peer: SocketAddr = format!("{from}:40000").parse().unwrap();
         let routes = grpc::routes(boundary).layer(Extension(peer));
         Self {
@@ -361,6 +366,14 @@ async fn a_question_that_is_too_large_is_not_read() {
     let refused = door.ask(Asked::posted(&"x".repeat(10 * 1024 * 1024)).into()).await.unwrap_err();
     assert_eq!(refused.code(), Code::OutOfRange);
     assert_eq!(door.decided(), "", "nothing was decided");
+}
+
+/// EXA-011: of many questions at a time no more are held than there is room for.
+#[tokio::test]
+async fn a_question_that_there_is_no_room_for_is_not_read() {
+    let mut door = Door::of(cramped(100), "127.0.0.1");
+    let refused = door.ask(Asked::posted(&"x".repeat(200)).into()).await.unwrap_err();
+    assert_eq!((refused.code(), door.decided().as_str()), (Code::ResourceExhausted, ""));
 }
 
 #[tokio::test]

@@ -57,7 +57,7 @@ prop_compose! {
 }
 
 fn ask(http: Option<HttpRequest>, context: HashMap<String, String>) -> (CheckResponse, String) {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let mut door = Door::open();
     let request = CheckRequest {
         attributes: Some(AttributeContext {

@@ -1,6 +1,7 @@
 //! Claims about the doors, in front of a broker that is made up.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may panic")]
 
+mod bodies;
 mod exchanger;
 mod ext_authz;
 mod ext_authz_http;

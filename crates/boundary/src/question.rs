@@ -1,0 +1,58 @@
+//! What the two doors for other proxies that ask by HTTP have in common: who may ask, and what comes with the question.
+
+use std::net::IpAddr;
+
+use axum::body::Body as HttpBody;
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Request, Response, StatusCode};
+use narrows_guard::{Body, Call};
+
+use crate::answer;
+use crate::boundary::{Boundary, Incoming, Unfit, Verdict};
+use crate::exchanger::Exchanger;
+use crate::settings::Settings;
+
+/// The largest body that a proxy may send along, and with it the largest that a route behind it can read.
+pub(crate) const LARGEST_BODY: usize = 1024 * 1024;
+
+/// A request about a request, of a peer that may ask.
+pub(crate) struct Question {
+    peer: IpAddr,
+    /// The head of the question.
+    pub(crate) parts: Parts,
+    body: HttpBody,
+}
+
+impl Question {
+    /// Hears the proxy at `peer`, or tells a stranger nothing: whoever may ask is believed about the request.
+    pub(crate) fn hear(settings: &Settings, peer: IpAddr, request: Request<HttpBody>) -> Result<Self, Response<HttpBody>> {
+        if !settings.peers.contain(peer) {
+            tracing::warn!(boundary = settings.name, %peer, "asked by who is none of `peers`");
+            return Err(answer::plain(StatusCode::FORBIDDEN));
+        }
+        let (parts, body) = request.into_parts();
+        Ok(Self { peer, parts, body })
+    }
+
+    /// Decides: `shown` says what the bytes that came along are of the request's body, and `call` what the request is. The head
+    /// comes back with the verdict.
+    pub(crate) async fn decide<E: Exchanger>(
+        self,
+        boundary: &Boundary<E>,
+        settings: &Settings,
+        shown: impl FnOnce(&Parts, Bytes) -> Body + Send,
+        call: impl FnOnce(&Parts, Body) -> Result<Call, Unfit> + Send,
+    ) -> (Parts, Verdict) {
+        let Self { peer, parts, body } = self;
+        let read = boundary.bodies().read(body, LARGEST_BODY).await;
+        let incoming = Incoming {
+            call: read.map_err(Unfit::from).and_then(|bytes| call(&parts, shown(&parts, bytes))),
+            headers: &parts.headers,
+            from: settings.caller_behind(peer, None, &parts.headers),
+            route: None,
+        };
+        let verdict = boundary.decide_shown(settings, incoming).await;
+        (parts, verdict)
+    }
+}
