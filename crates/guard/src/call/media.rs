@@ -28,14 +28,18 @@ impl Media {
     }
 }
 
+/// What may stand around a part of a value (RFC 9110 §5.6.3). Other blanks are part of it: who reads a type by the letter does not
+/// know `application/json` behind one.
+const OWS: [char; 2] = [' ', '\t'];
+
 /// Another character set would be other text to another reader, so UTF-8 alone is taken (RFC 8259 §8.1).
 fn is_json(value: &HeaderValue) -> bool {
     let value = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
     let (kind, parameter) = match value.split_once(';') {
         None => (value.as_str(), ""),
-        Some((kind, parameter)) => (kind, parameter.trim()),
+        Some((kind, parameter)) => (kind, parameter.trim_matches(OWS)),
     };
-    kind.trim() == "application/json" && matches!(parameter, "" | "charset=utf-8" | "charset=\"utf-8\"")
+    kind.trim_matches(OWS) == "application/json" && matches!(parameter, "" | "charset=utf-8" | "charset=\"utf-8\"")
 }
 
 /// Lenient, since it only decides where a token is looked for.
