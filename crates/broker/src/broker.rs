@@ -27,7 +27,7 @@ use crate::remembered::Remembered;
 use crate::reuse::Reuse;
 use crate::signer::{KeyRing, KeyRingError, Schedule};
 use crate::store::{OperatorsByToken, Store, StoreAddress, StoreError, StoreUnavailable};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Meter, Telemetry};
 
 /// What a running broker needs beside parties and policies.
 ///
@@ -245,6 +245,16 @@ impl Broker {
             Ok(()) => {}
             Err(error) => tracing::error!(%error, "revocations could not be read"),
         }
+    }
+
+    /// What counts the connections of its listeners among its metrics.
+    pub fn meter(&self) -> Meter {
+        self.telemetry.connections().clone()
+    }
+
+    /// Ends the replies that would go on for ever, for good: before its listeners can be drained.
+    pub fn end_streams(&self) {
+        self.streams.end();
     }
 
     /// Writes what is still counted, then closes the journal.

@@ -41,4 +41,5 @@ pub use limits::Rates;
 pub use operator::{BadOperatorName, Operator, OperatorName, Role};
 pub use routes::{metrics_routes, routes};
 pub use server::{Listener, serve};
+pub use telemetry::Meter;
 pub use tls::{Tls, TlsFileError, TlsFiles, TlsIdentity};

@@ -22,7 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::broker::Broker;
+use crate::telemetry::Meter;
 use crate::tls::Tls;
 use unstalled::Unstalled;
 
@@ -45,10 +45,13 @@ pub struct Listener {
     pub patience: Duration,
     /// How long open requests may take when the process is asked to stop.
     pub drain: Duration,
+    /// What its connections are counted with.
+    pub meter: Meter,
 }
 
 impl Listener {
-    /// A listener on `socket` with this many connections, ten seconds for a handshake, for a head and for draining.
+    /// A listener on `socket` with this many connections, ten seconds for a handshake, for a head and for draining, that counts
+    /// for itself.
     pub fn new(socket: TcpListener, tls: Option<Tls>, connections: usize) -> Self {
         Self {
             socket,
@@ -56,6 +59,7 @@ impl Listener {
             connections,
             patience: Duration::from_secs(10),
             drain: Duration::from_secs(10),
+            meter: Meter::default(),
         }
     }
 }
@@ -63,14 +67,16 @@ impl Listener {
 /// Serves `routes` on `listener` until `stop` is done, then lets open requests finish.
 ///
 /// A peer that makes its handshake or sends its head too slowly, one that takes nothing of its reply, a head that is too large and connections past the
-/// limit are cut off. No peer holds up another: a handshake runs in its connection's own task.
-pub async fn serve(broker: Arc<Broker>, listener: Listener, routes: Router, stop: impl Future<Output = ()>) {
+/// limit are cut off. No peer holds up another: a handshake runs in its connection's own task. Whoever serves replies that go on
+/// for ever ends them when `stop` is done.
+pub async fn serve(listener: Listener, routes: Router, stop: impl Future<Output = ()>) {
     let Listener {
         socket,
         tls,
         connections,
         patience,
         drain,
+        meter,
     } = listener;
     let permits = Arc::new(Semaphore::new(connections));
     let graceful = GracefulShutdown::new();
@@ -106,10 +112,9 @@ pub async fn serve(broker: Arc<Broker>, listener: Listener, routes: Router, stop
             patience,
             watcher: graceful.watcher(),
         };
-        let (broker, tls, stopping) = (Arc::clone(&broker), tls.clone(), stopping.clone());
+        let (meter, tls, stopping) = (meter.clone(), tls.clone(), stopping.clone());
         tokio::spawn(async move {
-            let open = broker.telemetry().connections();
-            open.inc();
+            meter.opened();
             match tls {
                 None => connection.serve(stream).await,
                 Some(tls) => {
@@ -121,18 +126,17 @@ pub async fn serve(broker: Arc<Broker>, listener: Listener, routes: Router, stop
                         Ok(secured) => connection.serve(secured).await,
                         Err(why) => {
                             tracing::debug!(why, %peer, "a TLS handshake failed");
-                            broker.telemetry().handshake_failed();
+                            meter.handshake_failed();
                         }
                     }
                 }
             }
-            open.dec();
+            meter.closed();
             drop(permit);
         });
     }
     drop(socket);
     stopping.cancel();
-    broker.streams().end();
     if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
         tracing::warn!("open requests did not finish in time");
     }

@@ -21,6 +21,27 @@ struct Status {
     status: u16,
 }
 
+/// What is counted of connections. Clones count together, and the listeners of one process share one.
+#[derive(Clone, Debug, Default)]
+pub struct Meter {
+    open: Gauge,
+    handshakes_failed: Counter,
+}
+
+impl Meter {
+    pub(crate) fn opened(&self) {
+        self.open.inc();
+    }
+
+    pub(crate) fn closed(&self) {
+        self.open.dec();
+    }
+
+    pub(crate) fn handshake_failed(&self) {
+        self.handshakes_failed.inc();
+    }
+}
+
 /// The counters of one broker.
 pub(crate) struct Telemetry {
     registry: Registry,
@@ -30,9 +51,8 @@ pub(crate) struct Telemetry {
     issued: Counter,
     seconds: Histogram,
     change_refused: Gauge,
-    connections: Gauge,
+    connections: Meter,
     streams: Gauge,
-    handshakes_failed: Counter,
 }
 
 impl Telemetry {
@@ -45,9 +65,8 @@ impl Telemetry {
             issued: Counter::default(),
             seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 14)),
             change_refused: Gauge::default(),
-            connections: Gauge::default(),
+            connections: Meter::default(),
             streams: Gauge::default(),
-            handshakes_failed: Counter::default(),
         };
         let registry = &mut telemetry.registry;
         registry.register(
@@ -68,12 +87,12 @@ impl Telemetry {
             "1 while the last change of configuration or policy is refused",
             telemetry.change_refused.clone(),
         );
-        registry.register("connections", "Open connections", telemetry.connections.clone());
+        registry.register("connections", "Open connections", telemetry.connections.open.clone());
         registry.register("streams", "Readers of the feed of revocations", telemetry.streams.clone());
         registry.register(
             "tls_handshakes_failed",
             "Connections that ended before their TLS handshake did",
-            telemetry.handshakes_failed.clone(),
+            telemetry.connections.handshakes_failed.clone(),
         );
         telemetry
     }
@@ -99,11 +118,7 @@ impl Telemetry {
         self.change_refused.set(i64::from(refused));
     }
 
-    pub(crate) fn handshake_failed(&self) {
-        self.handshakes_failed.inc();
-    }
-
-    pub(crate) fn connections(&self) -> &Gauge {
+    pub(crate) fn connections(&self) -> &Meter {
         &self.connections
     }
 

@@ -237,7 +237,7 @@ pub(crate) fn load(paths: &[PathBuf]) -> Result<Loaded, Problems> {
         _ => None,
     }));
     let mut bytes = problems.source().bytes();
-    if let Some(files) = &tls_files {
+    for files in tls_files.iter().chain(fronts.iter().filter_map(|front| front.tls_files.as_ref())) {
         // A private key takes no part in a version that is shown; its certificate changes with it.
         let shown = [Some(&files.cert_file), files.client_ca_file.as_ref()];
         for path in shown.into_iter().flatten() {

@@ -4,8 +4,10 @@ mod assertion;
 mod cli;
 mod config;
 mod demo;
+mod doors;
 mod in_process;
 mod serving;
+mod stamps;
 #[cfg(test)]
 mod vendors;
 

@@ -1,6 +1,5 @@
 //! Heads of requests: bounded before anything is looked at.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use broker::Listener;
@@ -16,7 +15,7 @@ async fn answer(narrows: &Installation, bytes: &[u8], patience: Duration) -> Str
     let mut listener = Listener::new(socket, None, 100);
     listener.patience = patience;
     let routes = broker::routes(&narrows.broker, true);
-    let serving = tokio::spawn(broker::serve(Arc::clone(&narrows.broker), listener, routes, std::future::pending()));
+    let serving = tokio::spawn(broker::serve(listener, routes, std::future::pending()));
     let mut peer = TcpStream::connect(address).await.unwrap();
     let mut reply = Vec::new();
     // One that is answered early may find the door shut while it still sends.

@@ -203,13 +203,14 @@ impl Installation {
         let broker = started.await.unwrap();
         let (stop, mut stopped) = tokio::sync::watch::channel(false);
         let routes = broker::routes(&broker, true);
-        let until = async move { drop(stopped.wait_for(|stopped| *stopped).await) };
-        tokio::spawn(broker::serve(
-            Arc::clone(&broker),
-            Listener::new(listener, None, 100),
-            routes,
-            until,
-        ));
+        let mut listener = Listener::new(listener, None, 100);
+        listener.meter = broker.meter();
+        let serves = Arc::clone(&broker);
+        let until = async move {
+            drop(stopped.wait_for(|stopped| *stopped).await);
+            serves.end_streams();
+        };
+        tokio::spawn(broker::serve(listener, routes, until));
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         Self {
             broker,

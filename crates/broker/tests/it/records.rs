@@ -1,7 +1,5 @@
 //! What is on record: every decision, and never a token.
 
-use std::sync::Arc;
-
 use broker::Listener;
 use serde_json::Value;
 
@@ -128,7 +126,7 @@ async fn an_address_of_version_four_is_one_whichever_socket_it_comes_through() {
     let url = format!("http://127.0.0.1:{}/oauth2/token", socket.local_addr().unwrap().port());
     let routes = broker::routes(&narrows.broker, true);
     let listener = Listener::new(socket, None, 100);
-    let serving = tokio::spawn(broker::serve(Arc::clone(&narrows.broker), listener, routes, std::future::pending()));
+    let serving = tokio::spawn(broker::serve(listener, routes, std::future::pending()));
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let reply = http.post(url).body("").send().await.unwrap();
     assert_eq!(reply.status(), 400);

@@ -36,11 +36,12 @@ impl Secured {
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap().to_string();
         let mut listener = Listener::new(socket, Some(tls.clone()), 100);
+        listener.meter = narrows.broker.meter();
         change(&mut listener);
         let (stop, mut stopped) = watch::channel(false);
         let until = async move { drop(stopped.wait_for(|stopped| *stopped).await) };
         let routes = broker::routes(&narrows.broker, true);
-        let serving = tokio::spawn(broker::serve(Arc::clone(&narrows.broker), listener, routes, until));
+        let serving = tokio::spawn(broker::serve(listener, routes, until));
         Self {
             narrows,
             authority,
@@ -282,7 +283,7 @@ async fn a_peer_that_begins_no_version_of_http_is_cut_off() {
     let mut listener = Listener::new(socket, None, 100);
     listener.patience = Duration::from_millis(300);
     let routes = broker::routes(&narrows.broker, true);
-    let serving = tokio::spawn(broker::serve(Arc::clone(&narrows.broker), listener, routes, std::future::pending()));
+    let serving = tokio::spawn(broker::serve(listener, routes, std::future::pending()));
     let mut trickling = TcpStream::connect(address).await.unwrap();
     trickling.write_all(b"PRI * HT").await.unwrap();
     is_closed(trickling).await;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use boundary::{Origin, Peers, Settings, Upstream};
+use broker::{TlsFiles, TlsIdentity};
 use delegation::details::DetailTypes;
 use delegation::oauth::{AudienceId, ClientId, Scope};
 use narrows_guard::route::hosts::HostPattern;
@@ -17,6 +18,7 @@ use super::duration;
 use super::either::{OneOrMany, Rule as Written};
 use super::file::{Boundary, File, RouteRule};
 use super::problem::Problems;
+use super::tls;
 
 /// Who may connect to the doors of other proxies, where nothing is said.
 const LOOPBACK: [&str; 2] = ["127.0.0.1/32", "::1/128"];
@@ -29,6 +31,9 @@ pub(crate) struct Front {
     pub(crate) ext_authz_grpc: Option<SocketAddr>,
     pub(crate) ext_authz_http: Option<SocketAddr>,
     pub(crate) forward_auth: Option<SocketAddr>,
+    /// TLS of its doors; plain HTTP without.
+    pub(crate) tls: Option<TlsIdentity>,
+    pub(super) tls_files: Option<TlsFiles>,
     pub(crate) settings: Settings,
 }
 
@@ -70,12 +75,15 @@ fn front(file: &File, boundary: &Boundary, types: &DetailTypes, path: &str, prob
     let peers = boundary.peers.clone().unwrap_or_else(|| LOOPBACK.map(str::to_owned).to_vec());
     let login = boundary.login.iter().flatten();
     let issuers = login.filter_map(|name| file.trusted_issuers.iter().find(|issuer| issuer.name == *name));
+    let tls_files = boundary.tls.as_ref().map(tls::files);
     Some(Front {
         client: ClientId::parse(boundary.client.as_deref()?).ok()?,
         proxy: address(&boundary.proxy),
         ext_authz_grpc: address(&boundary.ext_authz_grpc),
         ext_authz_http: address(&boundary.ext_authz_http),
         forward_auth: address(&boundary.forward_auth),
+        tls: tls_files.as_ref().and_then(|files| tls::load(files, &format!("{path}.tls"), problems)),
+        tls_files,
         settings: Settings {
             name: boundary.name.clone(),
             origin: origin.ok()?,

@@ -120,9 +120,6 @@ fn boundary(file: &File, boundary: &Boundary, path: &str, problems: &mut Problem
     for name in boundary.login.iter().flatten() {
         issuer(file, name, &format!("{path}.login"), problems);
     }
-    if boundary.tls.is_some() {
-        problems.add(&format!("{path}.tls"), "is not served yet; remove it".to_owned());
-    }
     mode(boundary.mode.as_ref(), boundary.observe_until.as_ref(), path, problems);
 }
 

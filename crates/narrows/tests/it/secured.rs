@@ -116,6 +116,58 @@ async fn a_renewed_certificate_is_served_and_a_bad_pair_is_not() {
     assert!(ready(&address, &successor).await.is_some());
 }
 
+/// What a door of a boundary at `address` says of itself over a new connection, or `None` if there was none to be had.
+async fn described(address: &str, authority: &CertificateAuthority) -> Option<serde_json::Value> {
+    let root = reqwest::Certificate::from_pem(authority.pem.as_bytes()).unwrap();
+    let client = reqwest::Client::builder().no_proxy().tls_certs_only([root]).build().unwrap();
+    let asked = client.get(format!("https://{address}/.well-known/oauth-protected-resource"));
+    serde_json::from_str(&asked.send().await.ok()?.text().await.ok()?).ok()
+}
+
+#[tokio::test]
+async fn the_doors_of_a_boundary_have_a_certificate_of_their_own_and_follow_its_renewal() {
+    let (broker, first, second) = (
+        CertificateAuthority::new("broker"),
+        CertificateAuthority::new("first"),
+        CertificateAuthority::new("second"),
+    );
+    let folder = installation(&free_address(), &broker.server());
+    let doors = [free_address(), free_address()];
+    let put_for_doors = |pair: &Issued| {
+        std::fs::write(folder.path().join("door.crt"), &pair.certificate).unwrap();
+        std::fs::write(folder.path().join("door.key"), &pair.key).unwrap();
+    };
+    put_for_doors(&first.server());
+    let config = folder.path().join("narrows.toml");
+    let tls = "tls = { cert_file = \"door.crt\", key_file = \"door.key\" }\n";
+    let front = format!(
+        "\n[[boundaries]]\nname = \"front\"\nclient = \"edge\"\norigin = \"https://edge.example\"\nproxy = \"{}\"\nforward_auth = \"{}\"\n{tls}",
+        doors[0], doors[1]
+    );
+    let text = std::fs::read_to_string(&config).unwrap() + &front;
+    std::fs::write(&config, &text).unwrap();
+    let mut served = Served::start(folder.path());
+    served.told("\"serving\"");
+    for door in &doors {
+        assert_eq!(described(door, &first).await.unwrap()["resource"], "https://edge.example");
+        assert!(described(door, &broker).await.is_none(), "it is not the broker's");
+        let plain = reqwest::Client::builder().no_proxy().build().unwrap().get(format!("http://{door}/")).send().await;
+        assert!(plain.is_err(), "nor is it plain HTTP");
+    }
+    // A pair whose halves do not belong together is refused whole, and the next right one is taken.
+    std::fs::write(folder.path().join("door.key"), second.server().key).unwrap();
+    served.told("boundaries[0].tls.key_file");
+    assert!(described(&doors[0], &first).await.is_some());
+    put_for_doors(&second.server());
+    served.told("\"in force\"");
+    for door in &doors {
+        assert!(described(door, &second).await.is_some() && described(door, &first).await.is_none());
+    }
+    std::fs::write(&config, text.replace(tls, "")).unwrap();
+    served.told("tls: cannot be added or taken away");
+    assert!(described(&doors[0], &second).await.is_some());
+}
+
 #[tokio::test]
 async fn a_hangup_presents_a_renewal_that_no_stamp_shows() {
     let (authority, successor) = (CertificateAuthority::new("first"), CertificateAuthority::new("after"));
