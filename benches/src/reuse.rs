@@ -136,6 +136,7 @@ async fn start(folder: &Path, issuer: &FakeIssuer) -> Arc<Broker> {
             per_address: most,
         },
         introspection: None,
+        boundaries: Default::default(),
     };
     let settings = Settings {
         store: StoreAddress::sqlite(folder.join("narrows.db")),

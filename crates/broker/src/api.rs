@@ -3,6 +3,7 @@
 //! Errors are problem details with a `reason`, lists are `{items, next}`, and what changes anything is on record
 //! before it is answered.
 
+mod boundaries;
 mod call;
 mod caller;
 mod decisions;
@@ -36,6 +37,9 @@ fn endpoints() -> Vec<(&'static str, &'static str, MethodRouter<Arc<Broker>>)> {
         ("GET", "/revocations/stream", get(feed::stream)),
         ("POST", "/leaks", post(leaks::report)),
         ("POST", "/events", post(events::receive)),
+        ("POST", "/boundaries/{name}/exchange", post(boundaries::exchange)),
+        ("POST", "/boundaries/{name}/refusals", post(boundaries::refuse)),
+        ("POST", "/boundaries/{name}/alive", post(boundaries::alive)),
         ("GET", "/decisions/{id}", get(decisions::show)),
         ("GET", "/subjects", get(subjects::list)),
         ("POST", "/subjects/{issuer}/{sub}/disable", post(subjects::disable)),

@@ -1,11 +1,12 @@
 //! The broker: what is in force, and what it runs on.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use delegation::oauth::Reason;
+use delegation::oauth::{ClientId, Reason};
 use delegation::registry::{Moment, Snapshot};
 use delegation::revocation::View;
 use delegation::time::Timestamp;
@@ -63,6 +64,8 @@ pub struct InForce {
     pub rates: Rates,
     /// The one issuer whose opaque tokens are taken.
     pub introspection: Option<Introspection>,
+    /// The boundaries, by name, with the client that each acts as.
+    pub boundaries: BTreeMap<String, ClientId>,
 }
 
 /// Why a broker did not start.

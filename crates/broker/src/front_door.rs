@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use delegation::oauth::{ClientId, Form, Reason};
+use delegation::token::Active;
 use issuance::audit::{Kind, Record, RequestLine};
 use issuance::mint::Minted;
 use issuance::policy::{Inquiry, Policy};
@@ -36,7 +37,8 @@ pub struct Refused {
 pub struct Seen<'a> {
     /// The boundary's name.
     pub boundary: &'a str,
-    /// The client that it acts as, whose configuration this process runs; without, the form shows who asks.
+    /// The client that it acts as: that of the configuration for a boundary of this process, that which has just shown its own
+    /// token for one of another; without, the form shows who asks.
     pub acting: Option<&'a ClientId>,
     /// The caller's address, as far as the boundary believes it.
     pub from: IpAddr,
@@ -139,14 +141,20 @@ pub async fn ended(broker: &Broker, token: &str) {
     let mut look = tokio::time::interval_at(tokio::time::Instant::now() + LOOK, LOOK);
     loop {
         look.tick().await;
-        let in_force = broker.in_force();
-        let moment = broker.moment(&in_force);
-        let ours = evidence::ours(broker, &in_force.snapshot.issuer, token).await;
-        let is_alive = ours.ok().flatten().is_some_and(|token| token.active_at(&moment).is_some());
-        if !is_alive || broker.view_age() > broker.settings().max_view_age {
+        if !is_alive(broker, token, None).await {
             return;
         }
     }
+}
+
+/// Whether `token` was issued here, to `client` if that is named, and holds now. What cannot be looked up does not.
+pub(crate) async fn is_alive(broker: &Broker, token: &str, client: Option<&ClientId>) -> bool {
+    let in_force = broker.in_force();
+    let moment = broker.moment(&in_force);
+    let ours = evidence::ours(broker, &in_force.snapshot.issuer, token).await.ok().flatten();
+    let active = ours.as_ref().and_then(|token| token.active_at(&moment));
+    let is_theirs = |active: Active<'_, '_>| client.is_none() || active.token.client_id.as_ref() == client;
+    active.is_some_and(is_theirs) && broker.view_age() <= broker.settings().max_view_age
 }
 
 async fn denied_at(broker: &Broker, seen: &Seen<'_>, denied: Denied, mut record: Record) -> Refused {

@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::extract::MatchedPath;
 use axum::response::Response;
 use delegation::json;
-use delegation::oauth::Reason;
+use delegation::oauth::{ClientId, Reason};
 use delegation::registry::Moment;
 use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE};
 use http::request::Parts;
@@ -68,6 +68,33 @@ impl Call {
 
     /// The same, with what was shown.
     pub(crate) async fn credential(&mut self) -> Result<(Credential, Caller), Problem> {
+        let shown = self.shown().await?;
+        if let Caller::Client { id, .. } = &shown.1 {
+            self.count(id)?;
+        }
+        Ok(shown)
+    }
+
+    /// The client that acts at the boundary `name`, which is the caller, by a token for data planes.
+    ///
+    /// It has no rate here: whoever calls the boundary would use up what is everybody's. One that may not ask has its own.
+    pub(crate) async fn boundary(&mut self, name: &str) -> Result<ClientId, Problem> {
+        let (_, caller) = self.shown().await?;
+        match caller {
+            Caller::Client { id, is_data_plane: true } if self.in_force.boundaries.get(name) == Some(&id) => Ok(id),
+            Caller::Client { id, .. } => self.count(&id).and(Err(Problem::NotPermitted)),
+            Caller::Operator(_) => Err(Problem::NotPermitted),
+        }
+    }
+
+    /// Counts this request for `client`, which asks.
+    fn count(&self, client: &ClientId) -> Result<(), Problem> {
+        let allowed = self.broker.limits().client(client, &self.in_force.rates, Instant::now());
+        allowed.map_err(|OverLimit| Problem::RateLimited)
+    }
+
+    /// What was shown, and whom it shows; the record learns it.
+    async fn shown(&mut self) -> Result<(Credential, Caller), Problem> {
         let broker = &self.broker;
         let from = self.record.client_ip.ok_or(Problem::Unauthenticated)?;
         let credential = Credential::shown(broker, &self.in_force, &self.parts.headers, from).await?;
@@ -77,11 +104,7 @@ impl Call {
                 self.record.kind = Kind::Operator;
                 self.note("operator", operator.name.as_str());
             }
-            Caller::Client { id, .. } => {
-                self.record.client = Some(id.clone());
-                let allowed = broker.limits().client(id, &self.in_force.rates, Instant::now());
-                allowed.map_err(|OverLimit| Problem::RateLimited)?;
-            }
+            Caller::Client { id, .. } => self.record.client = Some(id.clone()),
         }
         self.known = true;
         Ok((credential, caller))
@@ -125,7 +148,12 @@ impl Call {
 
     /// The body, an object; absent is empty. Bounded in bytes, time and depth before it means anything.
     pub(crate) async fn body(&mut self) -> Result<Map<String, Value>, Problem> {
-        let bytes = endpoint::bounded(std::mem::take(&mut self.body), LARGEST).await.map_err(|reason| match reason {
+        self.body_of(LARGEST).await
+    }
+
+    /// The same of at most `most` bytes.
+    pub(crate) async fn body_of(&mut self, most: usize) -> Result<Map<String, Value>, Problem> {
+        let bytes = endpoint::bounded(std::mem::take(&mut self.body), most).await.map_err(|reason| match reason {
             Reason::TooLarge => Problem::TooLarge,
             _ => Problem::Malformed("the body did not arrive"),
         })?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use delegation::oauth::{ClientId, Scope};
@@ -16,6 +17,7 @@ use crate::evidence;
 use crate::keys::OURS;
 use crate::limits::{Claim, OverLimit, Proof};
 use crate::operator::{Operator, Role};
+use crate::remembered::Digest;
 
 /// The scope of a client's token that reads the feed.
 const DATA_PLANE: &str = "narrows.data_plane";
@@ -26,7 +28,7 @@ pub(crate) enum Credential {
     /// The digest of an operator token.
     Operator([u8; 32]),
     /// One of our own access tokens.
-    Token(Box<Authentic<SubjectToken>>),
+    Token(Arc<Authentic<SubjectToken>>, Digest),
 }
 
 /// Who asks.
@@ -61,11 +63,19 @@ impl Credential {
             Ok(form) if form.kind() != OpaqueKind::Access => Err(Problem::Unauthenticated),
             Err(OpaqueFormError::Malformed) => Err(Problem::Unauthenticated),
             Ok(_) | Err(OpaqueFormError::Unknown) => {
+                let digest = Digest::of(token);
+                if let Some(known) = broker.remembered().subjects.find(&digest, broker.now())
+                    && known.issuer() == in_force.snapshot.issuer
+                    && let Ok(keys) = broker.keys().current(OURS).await
+                    && let Some(token) = known.under(&keys)
+                {
+                    return Ok(Self::Token(token, digest));
+                }
                 worth_a_look(Some(OURS.to_owned()), Proof::Signature)?;
                 let token = evidence::ours(broker, &in_force.snapshot.issuer, token)
                     .await
                     .map_err(|_| Problem::StoreUnavailable)?;
-                Ok(Self::Token(Box::new(token.ok_or(Problem::Unauthenticated)?)))
+                Ok(Self::Token(Arc::new(token.ok_or(Problem::Unauthenticated)?), digest))
             }
         }
     }
@@ -83,11 +93,15 @@ impl Credential {
                 };
                 operator.map(Caller::Operator).ok_or(Problem::Unauthenticated)
             }
-            Self::Token(_) if view_is_stale => Err(Problem::ViewStale),
-            Self::Token(token) => {
+            Self::Token(..) if view_is_stale => Err(Problem::ViewStale),
+            Self::Token(token, digest) => {
                 let keys = broker.keys().current(OURS).await.map_err(|_| Problem::Unauthenticated)?;
                 let active = token.active_at(moment).filter(|_| token.holds_under(&keys));
-                client(&active.ok_or(Problem::Unauthenticated)?, moment).ok_or(Problem::Unauthenticated)
+                let active = active.ok_or(Problem::Unauthenticated)?;
+                let caller = client(&active, moment).ok_or(Problem::Unauthenticated)?;
+                // A data plane shows its token with every request.
+                broker.remembered().subjects.keep(*digest, token, active.token.exp);
+                Ok(caller)
             }
         }
     }

@@ -158,6 +158,7 @@ async fn a_change_is_in_force_with_the_next_request() {
                 policy,
                 rates: broker::Rates::default(),
                 introspection: None,
+                boundaries: Default::default(),
             },
             vec![entry],
         )

@@ -187,6 +187,7 @@ impl Installation {
             policy: policy.unwrap(),
             rates: plan.rates,
             introspection: plan.introspection,
+            boundaries: boundaries(),
         };
         let settings = Settings {
             store: plan.engine.address(),
@@ -297,6 +298,7 @@ impl Installation {
             policy,
             rates,
             introspection: None,
+            boundaries: boundaries(),
         }
     }
 
@@ -498,4 +500,10 @@ pub(crate) fn encode(pairs: &[(String, String)]) -> String {
         .map(|(name, value)| format!("{}={}", part(name), part(value)))
         .collect::<Vec<_>>()
         .join("&")
+}
+
+/// Two boundaries, and who acts there.
+fn boundaries() -> BTreeMap<String, ClientId> {
+    let acts = |name: &str, client: &str| (name.to_owned(), ClientId::parse(client).unwrap());
+    BTreeMap::from([acts("front", "edge"), acts("back", "orders")])
 }

@@ -11,6 +11,7 @@ mod algorithms;
 mod api;
 mod authentication;
 mod backup;
+mod boundaries;
 mod cascade;
 mod decisions;
 mod ended;

@@ -106,6 +106,59 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Every reason.
+    pub const ALL: [Self; 44] = [
+        Self::MalformedRequest,
+        Self::MalformedScope,
+        Self::UnsupportedTokenType,
+        Self::SubjectTokenInvalid,
+        Self::SubjectTokenExpired,
+        Self::SubjectTokenRevoked,
+        Self::SubjectTokenNotForClient,
+        Self::ActorTokenInvalid,
+        Self::ActorTokenExpired,
+        Self::ActorTokenRevoked,
+        Self::ActorTokenNotForClient,
+        Self::MayActMismatch,
+        Self::ChainTooLong,
+        Self::SubjectDisabled,
+        Self::TaskPayloadMismatch,
+        Self::TaskCompleted,
+        Self::TaskCancelled,
+        Self::TaskExpired,
+        Self::TaskExhausted,
+        Self::UnknownAudience,
+        Self::SeveralAudiences,
+        Self::AudienceClosed,
+        Self::WiderThanSubject,
+        Self::ScopeNotMapped,
+        Self::PolicyDenied,
+        Self::MalformedDetails,
+        Self::UnknownType,
+        Self::UnknownAction,
+        Self::UnknownMember,
+        Self::NothingAsked,
+        Self::NotYours,
+        Self::InvalidDpopProof,
+        Self::ClientAuthenticationFailed,
+        Self::UnauthorizedClient,
+        Self::UnsupportedGrantType,
+        Self::StoreUnavailable,
+        Self::IssuerUnavailable,
+        Self::RevocationViewStale,
+        Self::RateLimited,
+        Self::TooLarge,
+        Self::NoToken,
+        Self::NoRoute,
+        Self::UnreadInput,
+        Self::InsufficientUserAuthentication,
+    ];
+
+    /// The reason that is spelled so on the wire; of two with one spelling the first.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == word)
+    }
+
     /// The reason on the wire and in records.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -75,8 +75,8 @@ impl<'m> AuthenticatedClient<'m> {
         Ok(Self { client, assertion: None })
     }
 
-    /// By being asked for inside the broker's own process, by a boundary that the configuration lets act as `id`: there is nobody
-    /// else who could ask in this way, and so no credential.
+    /// By being asked for by a boundary that the configuration lets act as `id`: inside the broker's own process, where there is
+    /// nobody else who could ask and so no credential, or from another one that has just shown an access token of `id`'s own.
     pub fn in_process(moment: &'m Moment, id: &ClientId) -> Result<Self, AuthenticationFailed> {
         let client = in_standing(moment, id, |_| true)?;
         Ok(Self { client, assertion: None })

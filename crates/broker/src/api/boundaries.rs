@@ -1,0 +1,180 @@
+//! `/v1/boundaries/{name}`: what a boundary in another process asks, for each request that comes to it.
+//!
+//! The steps and the records are those of a boundary in this process; only the way here is another one.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use delegation::oauth::{ClientId, Form, GrantType, Reason, TokenType};
+use http::{Request, StatusCode};
+use issuance::audit::RequestLine;
+use serde_json::{Map, Value, json};
+
+use super::call::{Call, reply};
+use super::problem::Problem;
+use crate::broker::Broker;
+use crate::front_door::{self, Refused, Seen, StepUp};
+
+type Asked = (State<Arc<Broker>>, Extension<SocketAddr>);
+/// The boundary's name in the path, if it can be read.
+type Named = Result<Path<String>, PathRejection>;
+
+/// `POST /v1/boundaries/{name}/exchange`: a token for one request, or why not; 200 for both, since both are what was asked for.
+pub(crate) async fn exchange((State(broker), Extension(peer)): Asked, name: Named, request: Request<Body>) -> Response {
+    let mut call = Call::new(broker, peer, request);
+    let decided = decide(&mut call, name).await;
+    call.answer(decided).await
+}
+
+async fn decide(call: &mut Call, name: Named) -> Result<Response, Problem> {
+    // 1. Who asks: nothing of the request means anything before that.
+    let (name, client) = boundary(call, name).await?;
+
+    // 2. What came to the boundary, and what it needs.
+    let mut body = Members(call.body_of(call.broker.body_limit()).await?);
+    let step_up = StepUp {
+        max_auth_age: body.seconds("max_auth_age")?,
+        acr: body.text("acr")?,
+    };
+    let form = Form::of([
+        ("grant_type", GrantType::TokenExchange.as_str().to_owned()),
+        ("subject_token", body.required("subject_token")?),
+        ("subject_token_type", TokenType::AccessToken.as_str().to_owned()),
+        ("audience", body.required("audience")?),
+        ("authorization_details", body.list("authorization_details")?),
+        ("onward", body.list("onward")?),
+        ("scope", body.text("scope")?.unwrap_or_default()),
+    ]);
+    let seen = Seen {
+        step_up,
+        ..body.seen(&name, &client)?
+    };
+    body.ends()?;
+
+    // 3. The exchange, on record.
+    let said = match front_door::exchange(&call.broker, &seen, &form, None).await {
+        Ok(minted) => json!({ "granted": { "access_token": minted.token, "expires_in": minted.expires_in } }),
+        Err(refused) => said(&refused),
+    };
+    Ok(reply(StatusCode::OK, &said))
+}
+
+/// `POST /v1/boundaries/{name}/refusals`: puts on record a refusal that the boundary itself decided on.
+pub(crate) async fn refuse((State(broker), Extension(peer)): Asked, name: Named, request: Request<Body>) -> Response {
+    let mut call = Call::new(broker, peer, request);
+    let refused = record(&mut call, name).await;
+    call.answer(refused).await
+}
+
+async fn record(call: &mut Call, name: Named) -> Result<Response, Problem> {
+    let (name, client) = boundary(call, name).await?;
+    let mut body = Members(call.body_of(call.broker.body_limit()).await?);
+    let reason = Reason::parse(&body.required("reason")?).ok_or(Problem::Malformed("`reason` must be a reason of a refusal"))?;
+    let seen = body.seen(&name, &client)?;
+    body.ends()?;
+    let refused = front_door::refuse(&call.broker, &seen, reason).await;
+    Ok(reply(StatusCode::OK, &said(&refused)))
+}
+
+/// `POST /v1/boundaries/{name}/alive`: whether a token that the boundary was given still holds, for a response that goes on.
+pub(crate) async fn alive((State(broker), Extension(peer)): Asked, name: Named, request: Request<Body>) -> Response {
+    let mut call = Call::new(broker, peer, request);
+    let looked = look(&mut call, name).await;
+    call.answer(looked).await
+}
+
+async fn look(call: &mut Call, name: Named) -> Result<Response, Problem> {
+    let (_, client) = boundary(call, name).await?;
+    let mut body = Members(call.body_of(call.broker.body_limit()).await?);
+    let token = body.required("token")?;
+    body.ends()?;
+    let is_alive = front_door::is_alive(&call.broker, &token, Some(&client)).await;
+    Ok(reply(StatusCode::OK, &json!({ "alive": is_alive })))
+}
+
+/// The boundary that is named, and the client that acts there, which is the caller.
+async fn boundary(call: &mut Call, name: Named) -> Result<(String, ClientId), Problem> {
+    let name = name.map(|Path(name)| name).unwrap_or_default();
+    let client = call.boundary(&name).await?;
+    Ok((name, client))
+}
+
+fn said(refused: &Refused) -> Value {
+    json!({ "refused": { "reason": refused.reason.as_str(), "decision_id": refused.decision_id } })
+}
+
+/// The members of a body, each of which is taken out as it is read.
+struct Members(Map<String, Value>);
+
+impl Members {
+    fn text(&mut self, name: &str) -> Result<Option<String>, Problem> {
+        match self.0.remove(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(Problem::Malformed("a member that must be a string is not")),
+        }
+    }
+
+    fn required(&mut self, name: &str) -> Result<String, Problem> {
+        let text = self.text(name)?.filter(|text| !text.is_empty());
+        text.ok_or(Problem::Malformed("a member that must be there is missing"))
+    }
+
+    fn seconds(&mut self, name: &str) -> Result<Option<Duration>, Problem> {
+        let seconds = |value: Value| value.as_u64().ok_or(Problem::Malformed("an age must be a number of seconds"));
+        self.0.remove(name).map(|value| seconds(value).map(Duration::from_secs)).transpose()
+    }
+
+    /// A list as a form has it: its JSON, or nothing.
+    fn list(&mut self, name: &str) -> Result<String, Problem> {
+        match self.0.remove(name) {
+            None => Ok(String::new()),
+            Some(list @ Value::Array(_)) => Ok(list.to_string()),
+            Some(_) => Err(Problem::Malformed("details must be a list")),
+        }
+    }
+
+    /// What the boundary saw, for the record.
+    fn seen<'a>(&mut self, boundary: &'a str, client: &'a ClientId) -> Result<Seen<'a>, Problem> {
+        const NOT_SEEN: Problem = Problem::Malformed("`request` must have `method`, `host` and `path`, and nothing else");
+        let request = match self.0.remove("request") {
+            None => None,
+            Some(Value::Object(line)) => {
+                let mut line = Self(line);
+                let request = RequestLine {
+                    method: line.text("method")?.ok_or(NOT_SEEN)?,
+                    host: line.text("host")?.ok_or(NOT_SEEN)?,
+                    path: line.text("path")?.ok_or(NOT_SEEN)?,
+                };
+                line.ends().map_err(|_| NOT_SEEN)?;
+                Some(request)
+            }
+            Some(_) => return Err(NOT_SEEN),
+        };
+        let from = self.required("client_ip")?.parse::<IpAddr>();
+        let is_callers_own = self.0.remove("is_callers_own").and_then(|value| value.as_bool());
+        Ok(Seen {
+            boundary,
+            acting: Some(client),
+            from: from.map_err(|_| Problem::Malformed("`client_ip` must be an address"))?.to_canonical(),
+            is_callers_own: is_callers_own.ok_or(Problem::Malformed("`is_callers_own` must be true or false"))?,
+            request,
+            step_up: StepUp::default(),
+        })
+    }
+
+    /// Refuses what was not read: one that is misspelt would be taken for absent.
+    fn ends(&self) -> Result<(), Problem> {
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(Problem::Malformed("a member of the body is not known"))
+        }
+    }
+}
