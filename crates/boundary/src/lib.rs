@@ -15,6 +15,7 @@ pub mod proxy;
 mod question;
 mod redacted;
 mod refusal;
+pub mod remote;
 mod settings;
 
 pub use bodies::Bodies;

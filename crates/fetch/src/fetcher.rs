@@ -15,6 +15,8 @@ use crate::guard::Guard;
 const LARGEST: usize = 256 * 1024;
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// A connection that was not used for so long is not used again: our own broker has closed it by then.
+const IDLE: Duration = Duration::from_secs(8);
 /// How long a whole request may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -35,6 +37,14 @@ pub enum FetchError {
         url: Url,
         /// Why not, and the mend.
         why: &'static str,
+    },
+    /// There was no connection: nothing of the request was sent.
+    #[error("`{url}`: {cause}")]
+    Unreached {
+        /// The address.
+        url: Url,
+        /// What went wrong.
+        cause: String,
     },
     /// The request failed.
     #[error("`{url}`: {cause}")]
@@ -60,6 +70,22 @@ pub enum FetchError {
     Setup(reqwest::Error),
 }
 
+/// What was answered.
+#[derive(Clone)]
+pub struct Answer {
+    /// Its status, whichever it is.
+    pub status: StatusCode,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
+/// Without the body, which may hold a token.
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Answer").field("status", &self.status).finish_non_exhaustive()
+    }
+}
+
 /// The outbound client: https except to loopback, no redirects, no proxies, no private address by surprise.
 #[derive(Clone, Debug)]
 pub struct Fetcher {
@@ -77,6 +103,7 @@ impl Fetcher {
             .redirect(Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(TIMEOUT)
+            .pool_idle_timeout(IDLE)
             .no_proxy()
             .dns_resolver(Arc::new(guard.clone()))
             .user_agent("narrows")
@@ -99,17 +126,42 @@ impl Fetcher {
         self.read(url, request).await
     }
 
+    /// POSTs `body`, of this media type, to `url`, with this `Authorization` if there is one: whatever is answered, of at most
+    /// 256 KiB.
+    pub async fn post(&self, url: &Url, authorization: Option<&str>, media: &str, body: String) -> Result<Answer, FetchError> {
+        self.check(url)?;
+        let mut request = self.client.post(url.clone()).header("content-type", media).body(body);
+        if let Some(authorization) = authorization {
+            request = request.header("authorization", authorization);
+        }
+        let (status, body) = self.answered(url, request, |_| true).await?;
+        Ok(Answer { status, body })
+    }
+
     async fn read(&self, url: &Url, request: RequestBuilder) -> Result<Vec<u8>, FetchError> {
-        let failed = |error: reqwest::Error| FetchError::Failed {
-            url: url.clone(),
-            cause: causes(&error.without_url()),
+        let (_, body) = self.answered(url, request, |status| status == StatusCode::OK).await?;
+        Ok(body)
+    }
+
+    async fn answered(
+        &self,
+        url: &Url,
+        request: RequestBuilder,
+        taken: impl FnOnce(StatusCode) -> bool,
+    ) -> Result<(StatusCode, Vec<u8>), FetchError> {
+        let failed = |error: reqwest::Error| {
+            let (url, unreached) = (url.clone(), error.is_connect());
+            let cause = causes(&error.without_url());
+            if unreached {
+                FetchError::Unreached { url, cause }
+            } else {
+                FetchError::Failed { url, cause }
+            }
         };
         let mut response = request.header("accept", "application/json").send().await.map_err(failed)?;
-        if response.status() != StatusCode::OK {
-            return Err(FetchError::Status {
-                url: url.clone(),
-                status: response.status(),
-            });
+        let status = response.status();
+        if !taken(status) {
+            return Err(FetchError::Status { url: url.clone(), status });
         }
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(failed)? {
@@ -118,11 +170,11 @@ impl Fetcher {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(body)
+        Ok((status, body))
     }
 
-    /// What can be said without connecting; names are looked at when they are resolved.
-    fn check(&self, url: &Url) -> Result<(), FetchError> {
+    /// Whether `url` may be asked at all: what can be said without connecting. Names are looked at when they are resolved.
+    pub fn check(&self, url: &Url) -> Result<(), FetchError> {
         let refuse = |why| Err(FetchError::Refused { url: url.clone(), why });
         let literal = match url.host() {
             Some(Host::Ipv4(address)) => Some(IpAddr::V4(address)),

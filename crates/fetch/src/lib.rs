@@ -1,4 +1,5 @@
-//! The only outbound client: issuers' keys and discovery documents, at addresses that come from configuration.
+//! The only outbound client: issuers' keys and discovery documents, and a broker in another process, at addresses that come from
+//! configuration.
 //!
 //! One guard against private addresses and one cap on bodies, so that no caller can forget either.
 
@@ -8,6 +9,6 @@ mod guard;
 mod introspection;
 mod issuer_keys;
 
-pub use fetcher::{FetchError, FetchSettings, Fetcher};
+pub use fetcher::{Answer, FetchError, FetchSettings, Fetcher};
 pub use introspection::Introspection;
 pub use issuer_keys::{IssuerEntry, IssuerKeys, IssuerStatus, IssuerUnavailable, KeySource};

@@ -6,3 +6,6 @@ mod exchanger;
 mod ext_authz;
 mod ext_authz_http;
 mod ext_authz_properties;
+mod fake_broker;
+mod remote;
+mod remote_properties;

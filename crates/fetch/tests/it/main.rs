@@ -98,10 +98,35 @@ async fn nothing_is_sent_to_an_address_inside_or_in_the_clear() {
     ] {
         let url = url.parse().unwrap();
         let (got, sent) = (fetcher().get(&url).await, fetcher().post_form(&url, "Basic x", String::new()).await);
-        for outcome in [got, sent] {
+        let asked = fetcher().post(&url, Some("Bearer x"), "application/json", String::new()).await;
+        for outcome in [got, sent, asked.map(|answer| answer.body)] {
             assert!(matches!(outcome, Err(FetchError::Refused { .. })), "{url}: {outcome:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn an_answer_has_its_status_and_silence_tells_whether_anything_was_sent() {
+    let site = Site::start().await;
+    site.says("/moved", 302, &format!("{}/good", site.url));
+    site.says("/refused", 403, "why");
+    site.says("/large", 200, &"x".repeat(256 * 1024 + 1));
+    let post = async |url: String| fetcher().post(&url.parse().unwrap(), None, "application/json", "{}".to_owned()).await;
+    let at = async |path: &str| post(format!("{}{path}", site.url)).await;
+    let refused = at("/refused").await.unwrap();
+    assert_eq!((refused.status, refused.body.as_slice()), (StatusCode::FORBIDDEN, &b"why"[..]));
+    assert_eq!(at("/moved").await.unwrap().status, StatusCode::FOUND, "it is not followed");
+    assert!(matches!(at("/large").await, Err(FetchError::TooLarge(_))));
+    assert!(!format!("{refused:?}").contains("why"));
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let hangs_up = async { drop(listener.accept().await.unwrap()) };
+    let (answered, ()) = tokio::join!(post(url.clone()), hangs_up);
+    assert!(matches!(answered, Err(FetchError::Failed { .. })), "{answered:?}");
+    drop(listener);
+    let answered = post(url).await;
+    assert!(matches!(answered, Err(FetchError::Unreached { .. })), "{answered:?}");
 }
 
 /// Time passes, for the keys alone.

@@ -50,16 +50,7 @@ fn no_crate_reaches_what_it_must_not() {
         ("broker", vec!["boundary", "narrows", "testkit"]),
         (
             "boundary",
-            vec![
-                "issuance",
-                "broker",
-                "fetch",
-                "sqlx",
-                "cedar-policy",
-                "policy-cedar",
-                "narrows",
-                "testkit",
-            ],
+            vec!["issuance", "broker", "sqlx", "cedar-policy", "policy-cedar", "narrows", "testkit"],
         ),
     ];
     for (package, forbidden) in rows {

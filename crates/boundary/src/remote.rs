@@ -1,0 +1,242 @@
+//! A broker in another process: asked over HTTP for every request, and believed only as far as its signature goes.
+
+mod ask;
+mod reply;
+mod session;
+mod verified;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+use delegation::details::Detail;
+use delegation::oauth::{ClientId, Reason, Scope};
+use delegation::registry::Snapshot;
+use delegation::time::Timestamp;
+use delegation::token::Algorithm;
+use fetch::{FetchError, Fetcher, IssuerEntry, IssuerKeys, KeySource};
+use narrows_guard::Needs;
+use serde_json::{Value, json};
+use url::Url;
+
+use crate::exchanger::{Exchanger, Granted, Refused, Seen};
+use ask::{Again, Unanswered};
+use session::Session;
+use verified::Verified;
+
+/// How often it is asked whether the token of a response that goes on still holds.
+const LOOK: Duration = Duration::from_millis(500);
+/// How long one such look may take.
+const LOOK_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Where the broker is, and who asks it.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// What stands in the place of the issuer in addresses, in the order in which they are tried.
+    pub urls: Vec<Url>,
+    /// The client that asks.
+    pub client: ClientId,
+    /// How long one ask may take, whatever it needs.
+    pub deadline: Duration,
+    /// A response does not go on when the broker was silent for longer.
+    pub max_age: Duration,
+}
+
+/// The way to the broker, which all boundaries of a process share. `S` signs an assertion for its client.
+pub struct Link<S> {
+    place: Place,
+    fetcher: Arc<Fetcher>,
+    snapshot: ArcSwap<Snapshot>,
+    keys: IssuerKeys,
+    session: Session<S>,
+    verified: Verified,
+    /// Which address answered last.
+    first: AtomicUsize,
+    /// Whether anything was answered when it was last asked.
+    is_reached: AtomicBool,
+}
+
+impl<S> fmt::Debug for Link<S> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Link").field("place", &self.place).finish_non_exhaustive()
+    }
+}
+
+impl<S: Fn() -> Option<String> + Send + Sync + 'static> Link<S> {
+    /// A way to the broker at `place`; nothing is asked yet. An address that may not be asked is refused here and now.
+    pub fn new(place: Place, snapshot: Arc<Snapshot>, fetcher: Arc<Fetcher>, assertion: S) -> Result<Self, FetchError> {
+        let mut entries = Vec::new();
+        for (at, url) in place.urls.iter().enumerate() {
+            fetcher.check(url)?;
+            entries.push(IssuerEntry {
+                name: at.to_string(),
+                issuer: snapshot.issuer.clone(),
+                source: KeySource::Uri(under(url, &["oauth2", "jwks"])),
+                algorithms: vec![Algorithm::Es256, Algorithm::EdDsa, Algorithm::Rs256, Algorithm::Ps256],
+            });
+        }
+        Ok(Self {
+            place,
+            keys: IssuerKeys::new(Arc::clone(&fetcher), entries),
+            fetcher,
+            snapshot: ArcSwap::new(snapshot),
+            session: Session::new(assertion),
+            verified: Verified::default(),
+            first: AtomicUsize::new(0),
+            is_reached: AtomicBool::new(false),
+        })
+    }
+
+    /// Reads replies by another configuration from now on.
+    pub fn swap(&self, snapshot: Arc<Snapshot>) {
+        self.snapshot.store(snapshot);
+    }
+
+    /// Keeps what every ask needs: keys to verify with, and a token of our own. Called each second, so that no request waits for
+    /// either.
+    pub async fn tend(&self) {
+        if let Err(why) = self.renew_if_due().await {
+            tracing::warn!(%why, "no token for this data plane could be had");
+        }
+        if self.keys_at_hand().await.is_empty() {
+            tracing::warn!("the keys of the broker could not be had");
+        }
+    }
+
+    /// Whether the broker answered last time, and replies of it can be verified.
+    pub fn is_ready(&self) -> bool {
+        self.has_answered() && self.session.bearer().is_some() && self.held_keys().next().is_some()
+    }
+}
+
+/// One boundary's way to the broker.
+pub struct Remote<S> {
+    link: Arc<Link<S>>,
+    /// The boundary's name.
+    boundary: String,
+}
+
+impl<S> fmt::Debug for Remote<S> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Remote").field("boundary", &self.boundary).finish_non_exhaustive()
+    }
+}
+
+impl<S: Fn() -> Option<String> + Send + Sync + 'static> Remote<S> {
+    /// The boundary of this name, over `link`.
+    pub fn new(link: Arc<Link<S>>, boundary: String) -> Self {
+        Self { link, boundary }
+    }
+
+    async fn asked(&self, what: &str, body: &Value, again: Again) -> Result<Value, Unanswered> {
+        self.link.ask(&["v1", "boundaries", &self.boundary, what], body, again).await
+    }
+
+    /// Within the deadline, a token that was checked, or a refusal.
+    async fn exchanged(&self, seen: &Seen, token: &str, needs: &Needs) -> Result<Result<Granted, Refused>, Unanswered> {
+        let mut body = said_of(seen);
+        let details = |details: &[Detail]| Value::from_iter(details.iter().map(Detail::to_json));
+        let scopes: Vec<_> = needs.scopes.iter().map(Scope::as_str).collect();
+        let members = [
+            ("subject_token", Some(Value::from(token))),
+            ("audience", Some(Value::from(needs.audience.to_string()))),
+            (
+                "authorization_details",
+                (!needs.details.is_empty()).then(|| details(&needs.details)),
+            ),
+            ("onward", (!needs.onward.is_empty()).then(|| details(&needs.onward))),
+            ("scope", (!scopes.is_empty()).then(|| Value::from(scopes.join(" ")))),
+            ("max_auth_age", needs.max_auth_age.map(|age| Value::from(age.as_secs()))),
+            ("acr", needs.acr.clone().map(Value::from)),
+        ];
+        for (name, value) in members {
+            if let Some(value) = value {
+                body.insert(name.to_owned(), value);
+            }
+        }
+        // Nothing says whether one that was sent and not answered was decided on.
+        let reply = self.asked("exchange", &Value::Object(body), Again::Unsent).await?;
+        if let Some(refused) = reply::refused(&reply) {
+            return Ok(Err(refused?));
+        }
+        let minted = reply.pointer("/granted/access_token").and_then(Value::as_str).unwrap_or_default();
+        Ok(Ok(self.link.granted(minted, needs, now()).await?))
+    }
+
+    /// A refusal that the broker knows nothing of: it did not answer, or said what cannot be.
+    fn unanswered(&self, why: &Unanswered) -> Refused {
+        let decision_id = uuid::Uuid::now_v7().to_string();
+        match why {
+            Unanswered::Unbelievable(_) => tracing::error!(boundary = self.boundary, decision_id, %why, "refused"),
+            _ => tracing::warn!(boundary = self.boundary, decision_id, %why, "refused"),
+        }
+        Refused {
+            reason: Reason::StoreUnavailable,
+            decision_id,
+        }
+    }
+}
+
+impl<S: Fn() -> Option<String> + Send + Sync + 'static> Exchanger for Remote<S> {
+    async fn exchange(&self, seen: &Seen, token: &str, needs: &Needs) -> Result<Granted, Refused> {
+        let exchanged = self.link.in_time(self.exchanged(seen, token, needs)).await;
+        exchanged.map_err(|why| self.unanswered(&why))?
+    }
+
+    async fn refuse(&self, seen: &Seen, reason: Reason) -> Refused {
+        let mut body = said_of(seen);
+        body.insert("reason".to_owned(), Value::from(reason.as_str()));
+        let recorded = async {
+            let reply = self.asked("refusals", &Value::Object(body), Again::Unsent).await?;
+            reply::refused(&reply).unwrap_or(Err(Unanswered::Unbelievable("it refuses nothing")))
+        };
+        self.link.in_time(recorded).await.unwrap_or_else(|why| self.unanswered(&why))
+    }
+
+    async fn ended(&self, granted: &Granted) {
+        let body = json!({ "token": granted.token });
+        let mut look = tokio::time::interval_at(tokio::time::Instant::now() + LOOK, LOOK);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut held = Instant::now();
+        loop {
+            look.tick().await;
+            let asked = Instant::now();
+            let looked = tokio::time::timeout(LOOK_PATIENCE, self.asked("alive", &body, Again::Always)).await;
+            match looked.map(|reply| reply.map(|reply| reply.get("alive").and_then(Value::as_bool))) {
+                // True of when it was asked, at the earliest.
+                Ok(Ok(Some(true))) => held = asked,
+                Ok(Ok(_)) => return,
+                Ok(Err(_)) | Err(_) if held.elapsed() > self.link.place.max_age => return,
+                Ok(Err(_)) | Err(_) => {}
+            }
+        }
+    }
+}
+
+/// What a record says of a request.
+fn said_of(seen: &Seen) -> serde_json::Map<String, Value> {
+    let mut said = serde_json::Map::new();
+    if let Some((method, host, path)) = &seen.line {
+        said.insert("request".to_owned(), json!({ "method": method, "host": host, "path": path }));
+    }
+    said.insert("client_ip".to_owned(), Value::from(seen.from.to_string()));
+    said.insert("is_callers_own".to_owned(), Value::from(seen.is_callers_own));
+    said
+}
+
+/// An address under one that stands for the issuer's.
+fn under(url: &Url, path: &[&str]) -> Url {
+    let mut under = url.clone();
+    if let Ok(mut segments) = under.path_segments_mut() {
+        segments.pop_if_empty().extend(path);
+    }
+    under
+}
+
+/// By the machine's clock.
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,122 @@
+//! One ask: to one address after the other, with a token of our own, within a deadline.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use fetch::{Answer, FetchError};
+use serde_json::Value;
+
+use super::{Link, under};
+
+/// What counts as no answer, so that another address is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Again {
+    /// Only that nothing was sent: what was sent may have been done.
+    Unsent,
+    /// Everything that is no answer: asking twice is as good as once.
+    Always,
+}
+
+/// Why there is no answer that could be used. The texts are for operators; they hold no token.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unanswered {
+    /// It took too long.
+    #[error("the broker did not answer within {0:?}")]
+    Late(Duration),
+    /// No address answered.
+    #[error("the broker is not reached: {0}")]
+    Unreached(String),
+    /// We are not who may ask, or have nothing to show.
+    #[error("no token of this data plane: {0}")]
+    NoToken(String),
+    /// It refuses to be asked.
+    #[error("the broker answered {status} ({reason}); see `[broker] client` here, and the boundary's `client` there")]
+    Refused {
+        /// Its status.
+        status: u16,
+        /// Its reason.
+        reason: String,
+    },
+    /// What it says cannot be.
+    #[error("the broker's reply is not believed: {0}")]
+    Unbelievable(&'static str),
+}
+
+impl<S: Fn() -> Option<String> + Send + Sync + 'static> Link<S> {
+    /// What comes of `asking`, if it comes within the deadline.
+    pub(super) async fn in_time<T>(&self, asking: impl Future<Output = Result<T, Unanswered>>) -> Result<T, Unanswered> {
+        let deadline = self.place.deadline;
+        let Ok(asked) = tokio::time::timeout(deadline, asking).await else {
+            // The next one begins elsewhere.
+            self.first.fetch_add(1, Ordering::Relaxed);
+            self.is_reached.store(false, Ordering::Relaxed);
+            return Err(Unanswered::Late(deadline));
+        };
+        asked
+    }
+
+    /// POSTs `body` to `path`, and gives what comes with status 200.
+    pub(super) async fn ask(&self, path: &[&str], body: &Value, again: Again) -> Result<Value, Unanswered> {
+        let body = body.to_string();
+        let mut shown = self.bearer().await?;
+        let mut renewed = false;
+        loop {
+            let bearer = format!("Bearer {shown}");
+            let answer = self.post(path, Some(&bearer), "application/json", &body, again).await?;
+            match answer.status.as_u16() {
+                200 => return serde_json::from_slice(&answer.body).map_err(|_| Unanswered::Unbelievable("it is no JSON")),
+                // It was ended, or the broker has other keys by now. Whoever is not known was not listened to.
+                401 if !renewed => {
+                    renewed = true;
+                    shown = self.another_bearer(&shown).await?;
+                }
+                status => return Err(refused(status, &answer.body)),
+            }
+        }
+    }
+
+    /// The answer of the first address that gives one, beginning with the one that did last.
+    pub(super) async fn post(
+        &self,
+        path: &[&str],
+        authorization: Option<&str>,
+        media: &str,
+        body: &str,
+        again: Again,
+    ) -> Result<Answer, Unanswered> {
+        let (urls, first) = (&self.place.urls, self.first.load(Ordering::Relaxed));
+        let mut last = "no address is configured".to_owned();
+        for (tried, url) in urls.iter().cycle().skip(first % urls.len().max(1)).take(urls.len()).enumerate() {
+            match self.fetcher.post(&under(url, path), authorization, media, body.to_owned()).await {
+                Ok(answer) => {
+                    if tried > 0 {
+                        self.first.store(first + tried, Ordering::Relaxed);
+                    }
+                    self.is_reached.store(true, Ordering::Relaxed);
+                    return Ok(answer);
+                }
+                Err(error) => {
+                    last = error.to_string();
+                    if again == Again::Unsent && !matches!(error, FetchError::Unreached { .. }) {
+                        self.first.store(first + tried + 1, Ordering::Relaxed);
+                        break;
+                    }
+                }
+            }
+        }
+        self.is_reached.store(false, Ordering::Relaxed);
+        Err(Unanswered::Unreached(last))
+    }
+
+    /// Whether there was an answer when it was last asked.
+    pub(super) fn has_answered(&self) -> bool {
+        self.is_reached.load(Ordering::Relaxed)
+    }
+}
+
+/// Why it refuses to be asked, in its own word.
+pub(super) fn refused(status: u16, body: &[u8]) -> Unanswered {
+    let problem: Value = serde_json::from_slice(body).unwrap_or_default();
+    let reason = problem.get("reason").and_then(Value::as_str).unwrap_or("no reason").to_owned();
+    Unanswered::Refused { status, reason }
+}

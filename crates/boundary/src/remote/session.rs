@@ -1,0 +1,110 @@
+//! A token of our own, by which the broker knows who asks: had by an assertion (RFC 7523 §2.2), and renewed before its end.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use delegation::oauth::GrantType;
+use serde_json::Value;
+use tokio::sync::Mutex;
+
+use super::Link;
+use super::ask::{Again, Unanswered, refused};
+
+/// The scope that a data plane needs.
+const SCOPE: &str = "narrows.data_plane";
+/// The end of its life in which a token is not shown any more: it has to arrive.
+const MARGIN: Duration = Duration::from_secs(2);
+
+/// What we hold, and how to get another.
+pub(super) struct Session<S> {
+    assertion: S,
+    held: ArcSwapOption<Held>,
+    /// Held while a token is asked for: one asks, and the others wait for what comes of it.
+    renewing: Mutex<()>,
+}
+
+struct Held {
+    token: String,
+    /// From here on it is renewed, a third of its life before it ends.
+    due: Instant,
+    end: Instant,
+}
+
+impl<S> Session<S> {
+    pub(super) fn new(assertion: S) -> Self {
+        Self {
+            assertion,
+            held: ArcSwapOption::empty(),
+            renewing: Mutex::new(()),
+        }
+    }
+
+    /// The token that is held, if it is good for long enough.
+    pub(super) fn bearer(&self) -> Option<String> {
+        let held = self.held.load_full().filter(|held| Instant::now() + MARGIN < held.end)?;
+        Some(held.token.clone())
+    }
+
+    fn is_due(&self) -> bool {
+        self.held.load().as_ref().is_none_or(|held| Instant::now() >= held.due)
+    }
+}
+
+impl<S: Fn() -> Option<String> + Send + Sync + 'static> Link<S> {
+    /// A token to ask with.
+    pub(super) async fn bearer(&self) -> Result<String, Unanswered> {
+        match self.session.bearer() {
+            Some(token) => Ok(token),
+            None => self.renewed(|session| session.bearer()).await,
+        }
+    }
+
+    /// A token to ask with in the place of `refused`, which the broker does not take.
+    pub(super) async fn another_bearer(&self, refused: &str) -> Result<String, Unanswered> {
+        self.renewed(|session| session.bearer().filter(|held| held != refused)).await
+    }
+
+    /// Renews the token in time, or when it is not known whether anybody is there to take it.
+    pub(super) async fn renew_if_due(&self) -> Result<(), Unanswered> {
+        if !self.session.is_due() && self.has_answered() {
+            return Ok(());
+        }
+        self.renewed(|session| session.bearer().filter(|_| !session.is_due() && self.has_answered()))
+            .await
+            .map(drop)
+    }
+
+    /// What `good` finds when it is our turn, or else a new token.
+    async fn renewed(&self, good: impl Fn(&Session<S>) -> Option<String>) -> Result<String, Unanswered> {
+        let _turn = self.session.renewing.lock().await;
+        if let Some(token) = good(&self.session) {
+            return Ok(token);
+        }
+        let began = Instant::now();
+        let issuer = self.snapshot.load().issuer.clone();
+        let assertion = (self.session.assertion)().ok_or_else(|| Unanswered::NoToken("`[broker] key` does not sign".to_owned()))?;
+        let form = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("grant_type", GrantType::ClientCredentials.as_str())
+            .append_pair("audience", &issuer)
+            .append_pair("scope", SCOPE)
+            .append_pair("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
+            .append_pair("client_assertion", &assertion)
+            .finish();
+        // An assertion is good for once, but one that was not sent is good.
+        let media = "application/x-www-form-urlencoded";
+        let answer = self.post(&["oauth2", "token"], None, media, &form, Again::Unsent).await?;
+        let reply: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let token = reply.get("access_token").and_then(Value::as_str).filter(|_| answer.status.is_success());
+        let life = reply.get("expires_in").and_then(Value::as_u64).map(Duration::from_secs);
+        let (Some(token), Some(life)) = (token, life) else {
+            return Err(Unanswered::NoToken(refused(answer.status.as_u16(), &answer.body).to_string()));
+        };
+        self.session.held.store(Some(Arc::new(Held {
+            token: token.to_owned(),
+            due: began + life / 3 * 2,
+            end: began + life,
+        })));
+        Ok(token.to_owned())
+    }
+}
