@@ -137,6 +137,7 @@ async fn start(folder: &Path, issuer: &FakeIssuer) -> Arc<Broker> {
         },
         introspection: None,
         boundaries: Default::default(),
+        connections: Default::default(),
     };
     let settings = Settings {
         store: StoreAddress::sqlite(folder.join("narrows.db")),

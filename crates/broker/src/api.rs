@@ -6,6 +6,7 @@
 mod boundaries;
 mod call;
 mod caller;
+mod connections;
 mod decisions;
 mod events;
 mod feed;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::response::IntoResponse;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 
 use crate::broker::Broker;
 pub(crate) use caller::is_operator;
@@ -40,6 +41,9 @@ fn endpoints() -> Vec<(&'static str, &'static str, MethodRouter<Arc<Broker>>)> {
         ("POST", "/boundaries/{name}/exchange", post(boundaries::exchange)),
         ("POST", "/boundaries/{name}/refusals", post(boundaries::refuse)),
         ("POST", "/boundaries/{name}/alive", post(boundaries::alive)),
+        ("GET", "/connections", get(connections::list)),
+        ("POST", "/connections", post(connections::put)),
+        ("DELETE", "/connections/{name}", delete(connections::remove)),
         ("GET", "/decisions/{id}", get(decisions::show)),
         ("GET", "/subjects", get(subjects::list)),
         ("POST", "/subjects/{issuer}/{sub}/disable", post(subjects::disable)),

@@ -17,6 +17,7 @@ use policy_cedar::CedarPolicy;
 
 use crate::api::Streams;
 use crate::clock::Clock;
+use crate::connections::{ByName, Connections};
 use crate::denied::give_up_last;
 use crate::ids;
 use crate::journal::StoreJournal;
@@ -66,6 +67,8 @@ pub struct InForce {
     pub introspection: Option<Introspection>,
     /// The boundaries, by name, with the client that each acts as.
     pub boundaries: BTreeMap<String, ClientId>,
+    /// The upstream credentials that routes may ask for.
+    pub connections: ByName,
 }
 
 /// Why a broker did not start.
@@ -99,6 +102,7 @@ pub struct Broker {
     store: Store,
     journal: StoreJournal,
     signer: KeyRing,
+    connections: Connections,
     remembered: Remembered,
     reuse: Reuse,
     limits: Limits,
@@ -136,6 +140,7 @@ impl Broker {
         let journal = StoreJournal::start(&store);
         let now = clock.now();
         let signer = KeyRing::open(&store, &settings.key_files, settings.algorithm, now).await?;
+        let connections = Connections::open(&store, &settings.key_files).map_err(KeyRingError::from)?;
         let ours = own_keys(&in_force.snapshot.issuer, &signer)?;
         let view = store.standing().await.map_err(StoreError::from)?;
         let operators = store.operators_by_token().await.map_err(StoreError::from)?;
@@ -159,6 +164,7 @@ impl Broker {
             store,
             journal,
             signer,
+            connections,
         });
         let schedule = Self::schedule(&broker.settings(), &broker.in_force().snapshot);
         broker.signer.promise(&schedule, now).await?;
@@ -200,6 +206,11 @@ impl Broker {
     pub async fn tend(&self) {
         // 1. Keys; published ones verify before any of them signs.
         let schedule = Self::schedule(&self.settings(), &self.in_force.load().snapshot);
+        // Credentials first: when the keys are encrypted with the first file, all is.
+        let resealed = self.connections.reseal(self.now()).await;
+        if let Err(error) = &resealed {
+            tracing::error!(%error, "upstream credentials could not be encrypted anew");
+        }
         let tended = self.signer.tend(&schedule, self.now()).await;
         if let Err(error) = &tended {
             tracing::error!(%error, "signing keys could not be tended");
@@ -386,6 +397,10 @@ impl Broker {
 
     pub(crate) fn signer(&self) -> &KeyRing {
         &self.signer
+    }
+
+    pub(crate) fn connections(&self) -> &Connections {
+        &self.connections
     }
 
     pub(crate) fn telemetry(&self) -> &Telemetry {

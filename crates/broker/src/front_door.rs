@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use delegation::oauth::{ClientId, Form, Reason};
 use delegation::token::Active;
-use issuance::audit::{Kind, Record, RequestLine};
+use issuance::audit::{Decision, Entry, Journal, Kind, Record, RequestLine};
 use issuance::mint::Minted;
 use issuance::policy::{Inquiry, Policy};
 use serde_json::json;
 
 use crate::broker::Broker;
+use crate::connections::{Credential, Wanted};
 use crate::denied::Denied;
 use crate::evidence;
 use crate::ids;
@@ -103,11 +104,39 @@ impl Seen<'_> {
 /// `form` and `authorization` are what the boundary's client would send to the token endpoint, and every step of it is
 /// taken. A token may be handed out again if a new one would say the same in all but time.
 pub async fn exchange(broker: &Arc<Broker>, seen: &Seen<'_>, form: &Form, authorization: Option<&str>) -> Result<Minted, Refused> {
+    decided(broker, seen, form, authorization, None).await
+}
+
+/// The same for a request that goes on with the upstream credential `connection` beside its token: both, or it is refused.
+pub async fn exchange_with(
+    broker: &Arc<Broker>,
+    seen: &Seen<'_>,
+    form: &Form,
+    authorization: Option<&str>,
+    connection: &str,
+) -> Result<(Minted, Credential), Refused> {
+    let mut wanted = Wanted::new(connection);
+    let minted = decided(broker, seen, form, authorization, Some(&wanted)).await?;
+    match wanted.take() {
+        Some(credential) => Ok((minted, credential)),
+        // No step of an exchange comes here without it.
+        None => Err(refuse(broker, seen, Reason::StoreUnavailable).await),
+    }
+}
+
+async fn decided(
+    broker: &Arc<Broker>,
+    seen: &Seen<'_>,
+    form: &Form,
+    authorization: Option<&str>,
+    wanted: Option<&Wanted<'_>>,
+) -> Result<Minted, Refused> {
     let mut record = seen.record(broker);
     let door = Door::Boundary {
         name: seen.boundary,
         acting: seen.acting,
         step_up: &seen.step_up,
+        wanted,
     };
     let answered = match (seen.may_be_looked_at(broker), broker.gate().enter().await) {
         (Ok(()), Ok(_turn)) => decide(broker, door, form, authorization, &mut record).await,
@@ -132,6 +161,21 @@ pub async fn refuse(broker: &Broker, seen: &Seen<'_>, reason: Reason) -> Refused
     record.config_version.clone_from(&in_force.snapshot.config_version);
     record.policy_version = in_force.policy.version().to_owned();
     denied_at(broker, seen, Denied::uncounted(reason), record).await
+}
+
+/// Puts on record that an upstream said the credential `connection` back in its response to this request, and that it was
+/// cut out of it; whether the record is durable.
+pub async fn echoed(broker: &Broker, seen: &Seen<'_>, connection: &str) -> bool {
+    let in_force = broker.in_force();
+    let mut record = seen.record(broker);
+    record.kind = Kind::Connection;
+    record.decision = Decision::Done;
+    "echo_cut".clone_into(&mut record.reason);
+    record.client = seen.acting.cloned();
+    record.config_version.clone_from(&in_force.snapshot.config_version);
+    record.policy_version = in_force.policy.version().to_owned();
+    record.inputs = json!({ "connection": connection });
+    broker.journal().commit(Entry::of(record)).await.is_ok()
 }
 
 /// Waits until `token`, which was handed out here, has expired or was ended, for half a second longer at most. One that cannot be

@@ -63,7 +63,7 @@ pub(crate) fn must_leave_free(entry: &Entry) -> usize {
         // Whatever else it is, it ends something.
         _ if entry.revokes.is_some() => 0,
         Kind::Exchange | Kind::Task | Kind::ClientAuth | Kind::Introspection | Kind::Leak => RESERVED,
-        Kind::Config | Kind::Key | Kind::Operator | Kind::Revocation => 0,
+        Kind::Config | Kind::Key | Kind::Operator | Kind::Connection | Kind::Revocation => 0,
     }
 }
 

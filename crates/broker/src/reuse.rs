@@ -15,6 +15,7 @@ use issuance::policy::Permit;
 use issuance::reuse::Reusable;
 
 use crate::broker::Broker;
+use crate::connections::Wanted;
 use crate::front_door::StepUp;
 
 /// The most bytes of tokens that are kept.
@@ -53,6 +54,8 @@ pub(crate) enum Door<'a> {
         acting: Option<&'a ClientId>,
         /// How the person must have signed in.
         step_up: &'a StepUp,
+        /// The upstream credential that its route asks for.
+        wanted: Option<&'a Wanted<'a>>,
     },
 }
 

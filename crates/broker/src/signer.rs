@@ -2,7 +2,6 @@
 
 mod key;
 mod schedule;
-mod sealing;
 mod stored;
 
 use std::path::PathBuf;
@@ -14,12 +13,11 @@ use delegation::token::Algorithm;
 use issuance::mint::{KeyName, Signer, SignerUnavailable};
 use serde_json::{Value, json};
 
+use crate::sealing::{KeyFileError, Sealing};
 use crate::store::{Store, StoreUnavailable};
 use key::SigningKey;
 pub use schedule::Schedule;
 use schedule::Step;
-pub use sealing::KeyFileError;
-use sealing::Sealing;
 use stored::{Change, NewKey};
 pub use stored::{KeyInfo, KeyState, list};
 

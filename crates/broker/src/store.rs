@@ -115,7 +115,7 @@ impl Store {
     }
 
     /// Makes `change` with the record of it, in one commit; `false` if it changes nothing, and nothing happened.
-    async fn change(&self, change: Statement<'_>, record: &Record) -> Result<bool, StoreUnavailable> {
+    pub(crate) async fn change(&self, change: Statement<'_>, record: &Record) -> Result<bool, StoreUnavailable> {
         let mut connection = self.connect().await?;
         let mut transaction = connection.begin(Purpose::Write).await?;
         if transaction.execute(change).await? == 0 {

@@ -132,6 +132,11 @@ pub(crate) async fn decide(
             let permit = policy::decide(&in_force.policy, *exchange, record).map_err(|reason| shown.denied(reason))?;
             ended(broker, &client, held.as_ref(), record).map_err(|reason| shown.denied(reason))?;
 
+            // What its upstream is to be shown, for whom policy did not refuse.
+            if let Door::Boundary { wanted: Some(wanted), .. } = door {
+                wanted.find(broker, &in_force, record).await.map_err(|reason| shown.denied(reason))?;
+            }
+
             // A front door may get what was minted before, if this permit is that one again.
             let request = reuse::Request::at(door, client.id(), form, record);
             let permit = match request {

@@ -4,6 +4,7 @@ pub(crate) mod as_client;
 mod backup;
 mod check;
 mod client;
+mod connection;
 mod exchange;
 mod explain;
 pub(crate) mod init;
@@ -94,6 +95,11 @@ enum Verb {
         #[command(subcommand)]
         what: key::KeyVerb,
     },
+    /// Keep upstream credentials, which a boundary puts on requests.
+    Connection {
+        #[command(subcommand)]
+        what: connection::ConnectionVerb,
+    },
     /// Let people in who may look or decide.
     Operator {
         #[command(subcommand)]
@@ -183,6 +189,7 @@ async fn run(cli: Cli) -> Outcome {
         Verb::Revoke(args) => revoke::run(&args, &paths).await,
         Verb::Leak { what } => leak::run(what, &paths).await,
         Verb::Key { what } => key::run(what, &paths).await,
+        Verb::Connection { what } => connection::run(what, &paths).await,
         Verb::Operator { what } => operator::run(what, &paths).await,
         Verb::Backup(args) => backup::run(&args, &paths).await,
         Verb::Restore(args) => backup::run_restore(&args, &paths).await,

@@ -3,6 +3,7 @@
 mod audiences;
 mod boundaries;
 mod clients;
+mod connections;
 mod data_plane;
 mod defaults;
 mod detail_types;
@@ -72,6 +73,8 @@ pub(crate) struct Loaded {
     pub(crate) files: Vec<PathBuf>,
     /// The boundaries.
     pub(crate) fronts: Vec<Front>,
+    /// The upstream credentials that routes may ask for.
+    pub(crate) connections: broker::connections::ByName,
     source: Source,
 }
 
@@ -95,6 +98,8 @@ pub(crate) fn load(paths: &[PathBuf]) -> Result<Loaded, Problems> {
     keys.extend(issuer_keys);
     let introspection = introspection::build(&file, &mut problems);
     let mut warnings = unbuilt::check(&file, &types, &mut problems);
+    let connections = connections::build(&file, &mut problems);
+    warnings.extend(connections::elsewhere(&file, &problems));
     let fronts = boundaries::build(&file, &types, &mut problems);
     warnings.extend(audiences::unmapped(&file, &problems));
     warnings.extend(recycled_names::check(&file, &problems));
@@ -292,6 +297,7 @@ pub(crate) fn load(paths: &[PathBuf]) -> Result<Loaded, Problems> {
         warnings,
         files: source.files(),
         fronts,
+        connections,
         source,
     })
 }

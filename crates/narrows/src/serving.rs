@@ -38,6 +38,7 @@ pub(crate) fn in_force(loaded: &Loaded) -> Result<InForce, policy_cedar::LoadErr
         rates: loaded.rates,
         introspection: loaded.introspection.clone(),
         boundaries: loaded.fronts.iter().map(|front| (front.settings.name.clone(), front.client.clone())).collect(),
+        connections: loaded.connections.clone(),
     })
 }
 

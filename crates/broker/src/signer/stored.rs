@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use super::KeyRingError;
 use super::key;
-use super::sealing::Sealing;
 use crate::ids;
 use crate::journal::{append, hold};
+use crate::sealing::Sealing;
 use crate::store::{Purpose, Row, Store, StoreUnavailable, sql};
 
 /// Where a key is in its life.

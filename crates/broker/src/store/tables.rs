@@ -23,7 +23,7 @@ use Column::{Bytes, Integer, MaybeText, Text};
 ///
 /// Every table but `log_head` and `store_version`, whose values the head of a backup holds. A test compares it with what
 /// the migrations make, so that no table can be forgotten.
-pub(super) const TABLES: [Table; 13] = [
+pub(super) const TABLES: [Table; 14] = [
     Table {
         name: "records",
         key: 1,
@@ -132,6 +132,20 @@ pub(super) const TABLES: [Table; 13] = [
         name: "opaque_tokens",
         key: 1,
         columns: &[("digest", Bytes), ("claims", Text), ("forget_at", Integer)],
+    },
+    Table {
+        name: "connections",
+        key: 4,
+        columns: &[
+            ("name", Text),
+            ("kind", Text),
+            ("iss", Text),
+            ("id", Text),
+            ("origin", Text),
+            ("header", Text),
+            ("sealed", Bytes),
+            ("changed_at", Integer),
+        ],
     },
 ];
 

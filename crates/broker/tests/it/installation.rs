@@ -188,6 +188,7 @@ impl Installation {
             rates: plan.rates,
             introspection: plan.introspection,
             boundaries: boundaries(),
+            connections: Default::default(),
         };
         let settings = Settings {
             store: plan.engine.address(),
@@ -299,6 +300,7 @@ impl Installation {
             rates,
             introspection: None,
             boundaries: boundaries(),
+            connections: Default::default(),
         }
     }
 

@@ -13,6 +13,7 @@ mod authentication;
 mod backup;
 mod boundaries;
 mod cascade;
+mod connections;
 mod decisions;
 mod ended;
 mod endpoints;

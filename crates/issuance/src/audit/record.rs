@@ -32,6 +32,8 @@ pub enum Kind {
     Key,
     /// The standing of a client or subject changed.
     Operator,
+    /// An upstream credential was added, replaced or removed, or an upstream echoed one.
+    Connection,
 }
 
 impl Kind {
@@ -47,6 +49,7 @@ impl Kind {
             Self::Config => "config",
             Self::Key => "key",
             Self::Operator => "operator",
+            Self::Connection => "connection",
         }
     }
 }

@@ -81,6 +81,15 @@ pub(super) async fn post_as_bearer(url: &str, token: &str) -> Result<(u16, Value
     send(url, http()?.post(url).bearer_auth(token)).await
 }
 
+/// Asks `/v1` as an operator; gives the status and the JSON that comes back.
+pub(super) async fn as_operator(method: reqwest::Method, url: &str, token: &str, body: Option<&Value>) -> Result<(u16, Value), Failed> {
+    let mut request = http()?.request(method, url).bearer_auth(token);
+    if let Some(body) = body {
+        request = request.header("content-type", "application/json").body(body.to_string());
+    }
+    send(url, request).await
+}
+
 fn http() -> Result<reqwest::Client, reqwest::Error> {
     reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build()
 }

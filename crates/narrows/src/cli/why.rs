@@ -103,6 +103,9 @@ pub(crate) fn tell(record: &Value, loaded: &Loaded) -> Vec<String> {
         ),
         None => {}
     }
+    let noted = |name: &str| inputs.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    line("connection", noted("connection"));
+    line("not sent on", noted("credential"));
     if let Some(uncovered) = inputs.get("uncovered").and_then(Value::as_str) {
         line("not covered", uncovered.to_owned());
         if text("reason") == "scope_not_mapped" {

@@ -340,8 +340,22 @@ pub(crate) struct Boundary {
 pub(crate) struct Connection {
     pub(crate) name: String,
     pub(crate) kind: Option<String>,
+    /// Whose it is: `all` (one for everybody), `client` or `user`.
     pub(crate) per: Option<String>,
-    pub(crate) send: Option<Value>,
+    pub(crate) send: Option<SendTo>,
+}
+
+/// Where an upstream credential goes, and in what.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SendTo {
+    /// Scheme, host and port, and nothing behind them: it goes nowhere else.
+    pub(crate) origin: String,
+    /// The header that it goes in.
+    pub(crate) header: String,
+    /// The header's value, with `{}` for the credential; `{}` alone.
+    #[serde(rename = "as")]
+    pub(crate) form: Option<String>,
 }
 
 /// An MCP server.

@@ -1,4 +1,4 @@
-//! `[[services]]`, `[[mcp]]` and `[[connections]]`: what stands behind boundaries and guards.
+//! `[[services]]` and `[[mcp]]`: what stands behind boundaries and guards.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,6 @@ use super::problem::Problems;
 pub(super) fn check(file: &File, types: &DetailTypes, problems: &mut Problems) {
     distinct("services", file.services.iter().map(|each| each.name.as_str()), problems);
     distinct("mcp", file.mcp.iter().map(|each| each.name.as_str()), problems);
-    distinct("connections", file.connections.iter().map(|each| each.name.as_str()), problems);
     for (at, each) in file.services.iter().enumerate() {
         let path = format!("services[{at}]");
         let audience = audience(file, each.audience.as_deref(), &path, problems);
@@ -57,7 +56,7 @@ pub(super) fn check(file: &File, types: &DetailTypes, problems: &mut Problems) {
             if !names.insert(name) {
                 problems.add(&path, format!("another route of this service is named `{name}`"));
             }
-            self::rule(file, rule, &path, types, &reads, audience, problems);
+            self::rule(rule, &path, types, &reads, audience, problems);
         }
     }
     for (at, each) in file.mcp.iter().enumerate() {
@@ -79,17 +78,7 @@ pub(super) fn check(file: &File, types: &DetailTypes, problems: &mut Problems) {
         }
         for (tool, rule) in &each.tools {
             let path = format!("{path}.tools.{tool}");
-            self::rule(file, rule, &path, types, &Reads::Arguments, audience, problems);
-        }
-    }
-    for (at, each) in file.connections.iter().enumerate() {
-        let path = format!("connections[{at}]");
-        required(&path, &[("kind", each.kind.is_some()), ("send", each.send.is_some())], problems);
-        for kind in each.kind.iter().filter(|kind| *kind != "key") {
-            problems.add(&format!("{path}.kind"), format!("expected key, found `{kind}`"));
-        }
-        for per in each.per.iter().filter(|per| !matches!(per.as_str(), "all" | "client" | "user")) {
-            problems.add(&format!("{path}.per"), format!("expected all, client or user, found `{per}`"));
+            self::rule(rule, &path, types, &Reads::Arguments, audience, problems);
         }
     }
 }
@@ -102,7 +91,7 @@ fn audience<'f>(file: &'f File, id: Option<&str>, path: &str, problems: &mut Pro
     found
 }
 
-fn required(path: &str, keys: &[(&str, bool)], problems: &mut Problems) {
+pub(super) fn required(path: &str, keys: &[(&str, bool)], problems: &mut Problems) {
     for (key, _) in keys.iter().filter(|(_, there)| !there) {
         problems.add(&format!("{path}.{key}"), "is required".to_owned());
     }
@@ -121,15 +110,7 @@ fn upstream(url: Option<&str>, path: &str, problems: &mut Problems) {
 }
 
 /// One route or tool.
-fn rule(
-    file: &File,
-    rule: &Rule,
-    path: &str,
-    types: &DetailTypes,
-    reads: &Reads,
-    audience: Option<&super::file::Audience>,
-    problems: &mut Problems,
-) {
+fn rule(rule: &Rule, path: &str, types: &DetailTypes, reads: &Reads, audience: Option<&super::file::Audience>, problems: &mut Problems) {
     let long = match rule {
         Rule::Short(word) if word == "public" => return,
         Rule::Short(text) => &RouteRule {
@@ -158,13 +139,6 @@ fn rule(
     }
     for scope in long.scope.iter().filter(|scope| !audience.is_some_and(|audience| audience.scopes.contains(*scope))) {
         problems.add(&format!("{path}.scope"), format!("`{scope}` is not among `scopes` of the audience"));
-    }
-    for name in long
-        .connection
-        .iter()
-        .filter(|name| !file.connections.iter().any(|connection| connection.name == **name))
-    {
-        problems.add(&format!("{path}.connection"), format!("there is no connection `{name}`"));
     }
     for age in long.max_auth_age.iter().filter(|age| duration::parse(age).is_none()) {
         problems.add(

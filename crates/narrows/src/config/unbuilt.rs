@@ -34,7 +34,6 @@ pub(super) fn check(file: &File, types: &DetailTypes, problems: &mut Problems) -
     let inert = [
         ("guards", !file.guards.is_empty()),
         ("mcp", !file.mcp.is_empty()),
-        ("connections", !file.connections.is_empty()),
         (
             "broker",
             file.broker
@@ -96,9 +95,6 @@ fn at_boundaries(file: &File) -> Vec<(String, &'static str)> {
             let Rule::Long(rule) = rule else { continue };
             if rule.mode.as_deref() == Some("observe") {
                 found.push((format!("{path}.mode"), ENFORCES));
-            }
-            if rule.connection.is_some() {
-                found.push((format!("{path}.connection"), "no upstream credential is put on requests yet"));
             }
         }
     }

@@ -69,12 +69,10 @@ fn a_configuration_with_every_key_is_right() {
     };
     for key in [
         "boundaries[0].mode",
-        "services[0].routes.GET /shelves/{path:rest}.connection",
         "boundaries[0].ext_authz_grpc",
         "boundaries[0].ext_authz_http",
         "guards",
         "mcp",
-        "connections",
         "broker",
         "exceptions",
         "notify",

@@ -337,6 +337,71 @@ fn every_mistake_has_its_key_and_its_mend() {
             "kind = \"oauth\"",
             "connections[0].kind: expected key, found `oauth`",
         ),
+        (
+            "per  = \"all\"",
+            "per = \"team\"",
+            "connections[0].per: expected all, client or user, found `team`",
+        ),
+        (
+            "http://127.0.0.1:9100\", header",
+            "http://127.0.0.1:9100/api\", header",
+            "connections[0].send.origin: expected scheme, host and port",
+        ),
+        (
+            "http://127.0.0.1:9100\", header",
+            "https://127.0.0.1:9100\", header",
+            "`depot-key` may go to `https://127.0.0.1:9100` alone, and `upstream` is at `http://127.0.0.1:9100`",
+        ),
+        (
+            "http://127.0.0.1:9100\", header",
+            "http://127.0.0.1:9101\", header",
+            "`depot-key` may go to `http://127.0.0.1:9101` alone, and `upstream` is at `http://127.0.0.1:9100`",
+        ),
+        (
+            "header = \"X-Depot-Key\"",
+            "header = \"Host\"",
+            "connections[0].send.header: `Host` says something else than who asks",
+        ),
+        (
+            "header = \"X-Depot-Key\"",
+            "header = \"Transfer-Encoding\"",
+            "connections[0].send.header: `Transfer-Encoding` says something else",
+        ),
+        (
+            "header = \"X-Depot-Key\"",
+            "header = \"X_Forwarded-For\"",
+            "connections[0].send.header: `X_Forwarded-For` says something else",
+        ),
+        (
+            "header = \"X-Depot-Key\"",
+            "header = \"Narrows-Key\"",
+            "connections[0].send.header: `Narrows-Key` says something else",
+        ),
+        (
+            "header = \"X-Depot-Key\"",
+            "header = \"X Key\"",
+            "connections[0].send.header: `X Key` is no name of a header",
+        ),
+        (
+            "as = \"{}\"",
+            "as = \"Bearer {} {}\"",
+            "connections[0].send.as: expected printable ASCII with exactly one `{}`",
+        ),
+        (
+            "as = \"{}\"",
+            "as = \"Bearer\"",
+            "connections[0].send.as: expected printable ASCII with exactly one `{}`",
+        ),
+        (
+            "connection = \"depot-key\"",
+            "connection = \"depot-key\", upgrade = \"websocket\"",
+            "an upstream's echo is not looked for behind an `upgrade`",
+        ),
+        (
+            "proxy           = \"127.0.0.1:8430\"\n",
+            "",
+            "boundaries[0].services: a route of `parcels` goes on with an upstream credential, which only the own proxy puts on requests",
+        ),
         // boundaries and guards
         (
             "services        = \"*\"",

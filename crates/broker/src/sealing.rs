@@ -17,7 +17,7 @@ pub struct KeyFileError {
 }
 
 /// The key files: the first encrypts, all decrypt.
-pub(super) struct Sealing(Vec<LessSafeKey>);
+pub(crate) struct Sealing(Vec<LessSafeKey>);
 
 impl std::fmt::Debug for Sealing {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -26,7 +26,7 @@ impl std::fmt::Debug for Sealing {
 }
 
 impl Sealing {
-    pub(super) fn load(files: &[PathBuf]) -> Result<Self, KeyFileError> {
+    pub(crate) fn load(files: &[PathBuf]) -> Result<Self, KeyFileError> {
         let key = |path: &PathBuf| {
             let failed = |cause: String| KeyFileError {
                 path: path.display().to_string(),
@@ -43,7 +43,7 @@ impl Sealing {
     }
 
     /// Encrypts `secret` for the place `name`: what is sealed for one name does not open for another.
-    pub(super) fn seal(&self, name: &str, secret: &[u8]) -> Option<Vec<u8>> {
+    pub(crate) fn seal(&self, name: &str, secret: &[u8]) -> Option<Vec<u8>> {
         let mut nonce = [0; NONCE_LEN];
         rand::fill(&mut nonce).ok()?;
         let mut sealed = secret.to_vec();
@@ -55,12 +55,17 @@ impl Sealing {
     }
 
     /// Decrypts what was sealed for the place `name`, with whichever key fits.
-    pub(super) fn open(&self, name: &str, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    pub(crate) fn open(&self, name: &str, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         self.0.iter().find_map(|key| open_with(key, name, sealed))
     }
 
+    /// Whether there is but one key, so that whatever opens at all was sealed by the first.
+    pub(crate) fn is_single(&self) -> bool {
+        self.0.len() == 1
+    }
+
     /// Whether the first key sealed it.
-    pub(super) fn is_first(&self, name: &str, sealed: &[u8]) -> bool {
+    pub(crate) fn is_first(&self, name: &str, sealed: &[u8]) -> bool {
         self.0.first().is_some_and(|key| open_with(key, name, sealed).is_some())
     }
 }
