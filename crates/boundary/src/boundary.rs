@@ -60,6 +60,8 @@ pub(crate) struct Incoming<'r> {
     pub(crate) from: Caller,
     /// The route that the proxy's configuration says it is: where there is one, no other will do.
     pub(crate) route: Option<&'r str>,
+    /// Whether the door sends the request on itself: no other proxy gets an upstream credential.
+    pub(crate) sends_on: bool,
 }
 
 /// Why a request is refused before a broker is asked, with what in particular is wrong.
@@ -152,7 +154,8 @@ impl<E: Exchanger> Boundary<E> {
 
         // 2. Its route.
         let named = |matched: &Matched<'_>| incoming.route.is_none_or(|route| route == matched.route().name());
-        let Some(matched) = settings.table.find(&call).filter(named) else {
+        let served = |matched: &Matched<'_>| incoming.sends_on || !shows_credential(matched.route().rule());
+        let Some(matched) = settings.table.find(&call).filter(named).filter(served) else {
             return Err(self.refused(settings, seen, Reason::NoRoute.into()).await);
         };
 
@@ -209,6 +212,10 @@ impl<E: Exchanger> Boundary<E> {
 
         // 5. The exchange: policy is asked about this very request.
         match self.exchanger.exchange(seen, credential.token(), &needs).await {
+            // It would come to the upstream as nobody's, or with what the client says.
+            Ok(granted) if granted.credential.is_some() != needs.connection.is_some() => {
+                Err(self.refused(settings, seen, Reason::StoreUnavailable.into()).await)
+            }
             Ok(granted) => Ok(Onward {
                 call,
                 granted: Some(granted),
@@ -223,6 +230,11 @@ impl<E: Exchanger> Boundary<E> {
     async fn refused(&self, settings: &Settings, seen: &Seen, Unfit(reason, detail): Unfit) -> Refusal {
         Refusal::new(self.exchanger.refuse(seen, reason).await, detail, settings, None)
     }
+}
+
+/// Whether requests of a route with this rule go on with an upstream credential.
+fn shows_credential(rule: &Rule) -> bool {
+    matches!(rule, Rule::Needs(demand) if demand.connection.is_some())
 }
 
 /// Whether the token stands in another place too: in a header beside its own, in the target, or in what was read of the body.

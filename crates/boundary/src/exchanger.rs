@@ -7,6 +7,7 @@ use std::time::Duration;
 use delegation::oauth::Reason;
 use narrows_guard::{Call, Needs};
 
+use crate::credential::Credential;
 use crate::redacted;
 
 /// A broker, in this process or another.
@@ -21,6 +22,13 @@ pub trait Exchanger: Send + Sync + 'static {
 
     /// Puts on record that this request is refused for `reason`.
     fn refuse(&self, seen: &Seen, reason: Reason) -> impl Future<Output = Refused> + Send;
+
+    /// Puts on record that the upstream said its credential `connection` back in the response to this request, and that it was
+    /// cut out; whether that is durable. Until it is, nothing of the response goes on, and without it nothing ever does.
+    fn echoed(&self, seen: &Seen, connection: &str) -> impl Future<Output = bool> + Send {
+        let _ = (seen, connection);
+        std::future::ready(false)
+    }
 
     /// Waits until what was granted holds no more.
     fn ended(&self, granted: &Granted) -> impl Future<Output = ()> + Send;
@@ -55,6 +63,8 @@ pub struct Granted {
     pub token: String,
     /// What is left of its life.
     pub expires_in: Duration,
+    /// What the upstream is shown beside it: there exactly where the request needs a `connection`.
+    pub credential: Option<Credential>,
 }
 
 /// Without the token.

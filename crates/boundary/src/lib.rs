@@ -7,6 +7,7 @@ mod answer;
 mod bodies;
 mod boundary;
 mod challenge;
+mod credential;
 mod exchanger;
 pub mod ext_authz;
 pub mod forward_auth;
@@ -20,6 +21,7 @@ mod settings;
 
 pub use bodies::Bodies;
 pub use boundary::{Boundary, Onward, Verdict};
+pub use credential::Credential;
 pub use exchanger::{Exchanger, Granted, Refused, Seen};
 pub use refusal::Refusal;
 pub use settings::{Origin, OriginError, Peers, Settings, Upstream};

@@ -1,5 +1,7 @@
 //! The own reverse proxy: the request goes on as it was decided on, with another token, and the response comes back as it is.
 
+mod cut;
+mod echo;
 mod ends;
 mod hop;
 mod upgrade;
@@ -27,7 +29,7 @@ use narrows_guard::{Body, Call};
 use crate::answer;
 use crate::bodies::Bodies;
 use crate::boundary::{Boundary, Incoming, Onward, Unfit, Verdict};
-use crate::exchanger::{Exchanger, Granted};
+use crate::exchanger::{Exchanger, Granted, Seen};
 use crate::metadata;
 use crate::settings::Settings;
 
@@ -114,6 +116,7 @@ async fn serve<E: Exchanger>(
         headers: &parts.headers,
         from,
         route: None,
+        sends_on: true,
     };
     let unread = &mut body;
     let read = |most| whole(boundary.bodies(), unread.take(), most);
@@ -173,6 +176,24 @@ async fn serve<E: Exchanger>(
     if settings.rebuilds_forwarded {
         say_forwarded(&mut parts.headers, &settings, &call, from.address);
     }
+    if let Some(credential) = granted.as_ref().and_then(|granted| granted.credential.as_ref()) {
+        // Where the service is may have changed since the route was found.
+        if !credential.is_for(upstream) {
+            tracing::error!(
+                service,
+                connection = credential.connection(),
+                "the upstream is not where its credential may go"
+            );
+            return upstream_failed(StatusCode::BAD_GATEWAY);
+        }
+        credential.put(&mut parts.headers);
+        echo::ask(&mut parts.headers);
+    }
+    let seen = Seen {
+        line: Some(Seen::line(&call)),
+        from: from.address,
+        is_callers_own: from.is_own,
+    };
     // What was read of the body is held until it is sent, and not until the upstream has answered.
     drop(call);
     if upgrade {
@@ -196,7 +217,7 @@ async fn serve<E: Exchanger>(
         }
         Err(_) => return upstream_failed(StatusCode::GATEWAY_TIMEOUT),
     };
-    back(boundary, response, granted, caller)
+    back(boundary, response, granted, caller, seen).await
 }
 
 /// Done when what was granted holds no more.
@@ -206,11 +227,12 @@ fn until_ended<E: Exchanger>(boundary: &Arc<Boundary<E>>, granted: &Granted) -> 
 }
 
 /// What the upstream answered, on its way to the caller.
-fn back<E: Exchanger>(
+async fn back<E: Exchanger>(
     boundary: Arc<Boundary<E>>,
-    mut response: Response<hyper::body::Incoming>,
+    response: Response<hyper::body::Incoming>,
     granted: Option<Granted>,
     caller: Option<hyper::upgrade::OnUpgrade>,
+    seen: Seen,
 ) -> Response<HttpBody> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return match caller {
@@ -219,6 +241,20 @@ fn back<E: Exchanger>(
             None => upstream_failed(StatusCode::BAD_GATEWAY),
         };
     }
+    let mut response = match granted.as_ref().and_then(|granted| granted.credential.as_ref()) {
+        None => response.map(HttpBody::new),
+        Some(credential) => match echo::cut(&boundary, credential, seen, response).await {
+            Ok(response) => response.map(HttpBody::new),
+            Err(unfit) => {
+                tracing::error!(
+                    connection = credential.connection(),
+                    ?unfit,
+                    "a response may hold the credential, and does not go on"
+                );
+                return upstream_failed(StatusCode::BAD_GATEWAY);
+            }
+        },
+    };
     hop::strip(response.headers_mut());
     // What is said in our name, we say.
     let ours: Vec<_> = response.headers().keys().filter(|name| name.as_str().starts_with("narrows-")).cloned().collect();
@@ -227,7 +263,7 @@ fn back<E: Exchanger>(
     }
     let (parts, body) = response.into_parts();
     let body = match granted {
-        None => HttpBody::new(body),
+        None => body,
         Some(granted) => HttpBody::new(ends::Ends::new(body, until_ended(&boundary, &granted))),
     };
     Response::from_parts(parts, body)

@@ -51,6 +51,7 @@ impl Question {
             headers: &parts.headers,
             from: settings.caller_behind(peer, None, &parts.headers),
             route: None,
+            sends_on: false,
         };
         let verdict = boundary.decide_shown(settings, incoming).await;
         (parts, verdict)

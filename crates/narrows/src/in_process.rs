@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use boundary::{Exchanger, Granted, Refused, Seen};
+use boundary::{Credential, Exchanger, Granted, Origin, Refused, Seen};
 use broker::front_door::StepUp;
 use broker::{Broker, front_door};
 use delegation::authority::Authority;
@@ -46,7 +46,14 @@ impl Exchanger for InProcess {
             },
             ..self.seen(seen)
         };
-        let minted = front_door::exchange(&self.broker, &seen, &form(token, needs), None).await.map_err(refused)?;
+        let form = form(token, needs);
+        let (minted, shown) = match &needs.connection {
+            None => (front_door::exchange(&self.broker, &seen, &form, None).await.map_err(refused)?, None),
+            Some(name) => {
+                let both = front_door::exchange_with(&self.broker, &seen, &form, None, name).await;
+                both.map(|(minted, shown)| (minted, credential(shown))).map_err(refused)?
+            }
+        };
         // The broker gives what was asked or refuses; a request never goes on with anything else.
         let asked = Authority {
             details: needs.details.clone(),
@@ -58,11 +65,16 @@ impl Exchanger for InProcess {
         Ok(Granted {
             token: minted.token,
             expires_in: Duration::from_secs(u64::try_from(minted.expires_in).unwrap_or_default()),
+            credential: shown,
         })
     }
 
     async fn refuse(&self, seen: &Seen, reason: Reason) -> Refused {
         refused(front_door::refuse(&self.broker, &self.seen(seen), reason).await)
+    }
+
+    async fn echoed(&self, seen: &Seen, connection: &str) -> bool {
+        front_door::echoed(&self.broker, &self.seen(seen), connection).await
     }
 
     async fn ended(&self, granted: &Granted) {
@@ -86,6 +98,12 @@ fn form(token: &str, needs: &Needs) -> Form {
         ("onward", details(&needs.onward)),
         ("scope", scopes.join(" ")),
     ])
+}
+
+/// Nothing where it is none, and a boundary refuses a request without one.
+fn credential(kept: broker::connections::Credential) -> Option<Credential> {
+    let origin = Origin::parse(&kept.origin).ok()?;
+    Credential::new(kept.connection, origin, kept.header, kept.value, kept.secret.expose())
 }
 
 fn refused(refused: front_door::Refused) -> Refused {

@@ -93,6 +93,7 @@ impl<E: Exchanger> Authorization for Door<E> {
             headers: &headers,
             from: settings.caller_behind(peer, from, &headers),
             route: route.as_deref(),
+            sends_on: false,
         };
         let reply = match self.boundary.decide_shown(&settings, incoming).await {
             Verdict::Goes(onward) => match answer::authorization(onward.granted.as_ref()) {

@@ -55,6 +55,7 @@ impl Exchanger for FakeExchanger {
         Ok(Granted {
             token: format!("minted:{detail}"),
             expires_in: Duration::from_secs(60),
+            credential: None,
         })
     }
 

@@ -129,6 +129,15 @@ pub(crate) fn nominated(headers: &HeaderMap) -> Result<(), Malformed> {
     Ok(())
 }
 
+/// Removes the header `name` in every spelling that a reader may take for it.
+pub fn remove_spellings(headers: &mut HeaderMap, name: &HeaderName) {
+    let said = folded(name);
+    let spelt: Vec<_> = headers.keys().filter(|each| folded(each) == said).cloned().collect();
+    for each in spelt {
+        headers.remove(each);
+    }
+}
+
 fn folded(name: &HeaderName) -> String {
     let folded: String = name.as_str().chars().map(|each| if each.is_ascii_alphanumeric() { each } else { '-' }).collect();
     folded.trim_matches('-').to_owned()

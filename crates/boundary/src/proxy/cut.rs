@@ -1,0 +1,297 @@
+//! Cuts a secret out of bytes that come in pieces, wherever the pieces end.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use bytes::Bytes;
+use zeroize::{Zeroize as _, Zeroizing};
+
+/// What of a secret is written in its place: one of these that is in none of its spellings. A space is in none.
+const FILLERS: [u8; 4] = [b'*', b'#', b'~', b' '];
+
+/// The spellings of a secret that are looked for.
+///
+/// Each is written over with as many fillers, so that lengths stay what they were said to be. Since no spelling holds a filler,
+/// what is written makes none of them anew.
+pub(super) struct Spellings {
+    /// The longest first.
+    words: Vec<Zeroizing<Vec<u8>>>,
+    begins: [bool; 256],
+    filler: u8,
+}
+
+/// Without a word of them.
+impl std::fmt::Debug for Spellings {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Spellings(..)")
+    }
+}
+
+impl Spellings {
+    /// Those of `secret`: as it is, percent-encoded, as a string of JSON or in HTML, and in base64, also in the middle of other bytes.
+    pub(super) fn of(secret: &str) -> Self {
+        let mut words: Vec<_> = [
+            secret.to_owned(),
+            escaped(secret, |byte| format!("%{byte:02X}")),
+            escaped(secret, |byte| format!("%{byte:02x}")),
+            replaced(secret, &[('\\', "\\\\"), ('"', "\\\"")]),
+            replaced(secret, &[('\\', "\\\\"), ('"', "\\\""), ('/', "\\/")]),
+            replaced(secret, &[('&', "&amp;"), ('<', "&lt;"), ('>', "&gt;")]),
+            replaced(
+                secret,
+                &[('&', "&amp;"), ('<', "&lt;"), ('>', "&gt;"), ('"', "&quot;"), ('\'', "&#39;")],
+            ),
+            replaced(
+                secret,
+                &[('&', "&amp;"), ('<', "&lt;"), ('>', "&gt;"), ('"', "&#34;"), ('\'', "&#x27;")],
+            ),
+        ]
+        .into_iter()
+        .map(|word| Zeroizing::new(word.into_bytes()))
+        .collect();
+        for before in 0..3 {
+            let bytes = Zeroizing::new([vec![0; before], secret.as_bytes().to_vec()].concat());
+            for mut coded in [STANDARD_NO_PAD.encode(&*bytes), URL_SAFE_NO_PAD.encode(&*bytes)] {
+                // Characters at either end that are of a neighbour's bits too are not known.
+                let from = [0, 2, 3].get(before).copied().unwrap_or_default();
+                let until = coded.len() - usize::from(!bytes.len().is_multiple_of(3));
+                words.push(Zeroizing::new(coded.as_bytes().get(from..until).unwrap_or_default().to_vec()));
+                coded.zeroize();
+            }
+        }
+        words.sort_by(|one, other| other.len().cmp(&one.len()).then_with(|| one.cmp(other)));
+        words.dedup();
+        let mut begins = [false; 256];
+        for first in words.iter().filter_map(|word| word.first()) {
+            if let Some(begins) = begins.get_mut(usize::from(*first)) {
+                *begins = true;
+            }
+        }
+        let is_free = |filler: &u8| !words.iter().any(|word| word.contains(filler));
+        let filler = FILLERS.into_iter().find(is_free).unwrap_or(b' ');
+        Self { words, begins, filler }
+    }
+
+    /// What `rest` begins with. While more may come, a longer word that it could become goes before a shorter one that it is.
+    fn at(&self, rest: &[u8], is_end: bool) -> Found {
+        let begins = rest.first().and_then(|first| self.begins.get(usize::from(*first)));
+        if begins != Some(&true) {
+            return Found::Nothing;
+        }
+        for word in &self.words {
+            if rest.starts_with(word) {
+                return Found::Word(word.len());
+            }
+            if !is_end && word.starts_with(rest) {
+                return Found::Beginning;
+            }
+        }
+        Found::Nothing
+    }
+
+    /// Whether a word of them stands in `text`, whatever the case of its letters.
+    pub(super) fn are_named_in(&self, text: &[u8]) -> bool {
+        let is = |word: &&Zeroizing<Vec<u8>>| text.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word));
+        self.words.iter().any(|word| is(&word))
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Found {
+    Nothing,
+    /// More must come before it is known.
+    Beginning,
+    /// A word of this length.
+    Word(usize),
+}
+
+/// Everything but letters, digits and `-._~`, which are never encoded (RFC 3986 §2.3).
+fn escaped(secret: &str, code: impl Fn(u8) -> String) -> String {
+    let spelt = |byte: u8| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            char::from(byte).to_string()
+        } else {
+            code(byte)
+        }
+    };
+    secret.bytes().map(spelt).collect()
+}
+
+fn replaced(secret: &str, by: &[(char, &str)]) -> String {
+    let spelt = |each: char| {
+        by.iter()
+            .find(|(from, _)| *from == each)
+            .map_or_else(|| each.to_string(), |(_, to)| (*to).to_owned())
+    };
+    secret.chars().map(spelt).collect()
+}
+
+/// Bytes that come in pieces. What may be the beginning of a spelling is held back until it is known; no spelling has a line
+/// feed in it, so an event that has ended is never held.
+#[derive(Debug)]
+pub(super) struct Cutter {
+    spellings: Arc<Spellings>,
+    held: Vec<u8>,
+}
+
+impl Cutter {
+    pub(super) fn new(spellings: Arc<Spellings>) -> Self {
+        Self {
+            spellings,
+            held: Vec::new(),
+        }
+    }
+
+    /// How many bytes are held back.
+    pub(super) fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// What of the bytes until now may go on, and whether anything was cut out of it.
+    pub(super) fn push(&mut self, piece: Bytes) -> (Bytes, bool) {
+        let is_plain = |at| self.spellings.at(piece.get(at..).unwrap_or_default(), false) == Found::Nothing;
+        if self.held.is_empty() && (0..piece.len()).all(is_plain) {
+            return (piece, false);
+        }
+        self.held.extend_from_slice(&piece);
+        self.go_on(false)
+    }
+
+    /// The rest, behind which nothing comes.
+    pub(super) fn end(&mut self) -> (Bytes, bool) {
+        self.go_on(true)
+    }
+
+    fn go_on(&mut self, is_end: bool) -> (Bytes, bool) {
+        let (mut at, mut is_cut) = (0, false);
+        let mut held = std::mem::take(&mut self.held);
+        while at < held.len() {
+            match self.spellings.at(held.get(at..).unwrap_or_default(), is_end) {
+                Found::Nothing => at += 1,
+                Found::Beginning => break,
+                Found::Word(length) => {
+                    held.get_mut(at..at + length).unwrap_or_default().fill(self.spellings.filler);
+                    (at, is_cut) = (at + length, true);
+                }
+            }
+        }
+        self.held = held.split_off(at);
+        (Bytes::from(held), is_cut)
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::indexing_slicing, clippy::string_slice, reason = "a test may panic")]
+mod tests {
+    use std::sync::Arc;
+
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::{Cutter, Spellings};
+
+    /// What comes out of `pieces`, and whether anything was cut.
+    fn cut(secret: &str, pieces: &[&[u8]]) -> (Vec<u8>, bool) {
+        let mut cutter = Cutter::new(Arc::new(Spellings::of(secret)));
+        let (mut out, mut is_cut) = (Vec::new(), false);
+        let pieces = pieces.iter().map(|piece| Some(Bytes::copy_from_slice(piece)));
+        for piece in pieces.chain([None]) {
+            let (bytes, cut) = match piece {
+                Some(piece) => cutter.push(piece),
+                None => cutter.end(),
+            };
+            out.extend_from_slice(&bytes);
+            is_cut |= cut;
+        }
+        assert_eq!(cutter.held(), 0);
+        (out, is_cut)
+    }
+
+    fn holds(bytes: &[u8], part: &[u8]) -> bool {
+        bytes.windows(part.len()).any(|each| each == part)
+    }
+
+    #[test]
+    fn every_spelling_is_cut_and_the_rest_stays() {
+        let secret = "sk/a\"b&c+0123<'\\>";
+        let spelt = [
+            secret.to_owned(),
+            "sk%2Fa%22b%26c%2B0123%3C%27%5C%3E".to_owned(),
+            "sk%2fa%22b%26c%2b0123%3c%27%5c%3e".to_owned(),
+            "sk/a\\\"b&c+0123<'\\\\>".to_owned(),
+            "sk\\/a\\\"b&c+0123<'\\\\>".to_owned(),
+            "sk/a&quot;b&amp;c+0123&lt;&#39;\\&gt;".to_owned(),
+        ];
+        for text in spelt {
+            let (out, is_cut) = cut(secret, &[format!("before {text} behind").as_bytes()]);
+            assert_eq!(
+                (out, is_cut),
+                (format!("before {} behind", "*".repeat(text.len())).into_bytes(), true),
+                "{text}"
+            );
+        }
+        for before in ["", "u", "us", "user:"] {
+            let coded = STANDARD.encode(format!("{before}{secret}!"));
+            let (out, is_cut) = cut(secret, &[coded.as_bytes()]);
+            assert!(is_cut && out.len() == coded.len(), "{coded}");
+            assert!(out.iter().filter(|byte| **byte == b'*').count() >= secret.len(), "{coded}");
+        }
+    }
+
+    #[test]
+    fn a_secret_that_is_full_of_fillers_is_written_over_with_another() {
+        for secret in ["*********", "*#~*#~*#~*"] {
+            let text = format!("a{secret}b");
+            let (out, is_cut) = cut(secret, &[text.as_bytes()]);
+            assert!(is_cut && !holds(&out, secret.as_bytes()), "{secret}");
+        }
+    }
+
+    #[test]
+    fn an_event_that_has_ended_is_not_held_back() {
+        let mut cutter = Cutter::new(Arc::new(Spellings::of("sk-0123456789")));
+        let (out, _) = cutter.push(Bytes::from_static(b"data: sk-0\n\n"));
+        assert_eq!(&out[..], b"data: sk-0\n\n");
+        let (out, _) = cutter.push(Bytes::from_static(b"data: sk-0"));
+        assert_eq!(&out[..], b"data: ", "until it is known what this becomes");
+        let (out, is_cut) = cutter.push(Bytes::from_static(b"123456789\n"));
+        assert_eq!((&out[..], is_cut), (&b"*************\n"[..], true));
+    }
+
+    proptest! {
+        /// However the bytes are cut into pieces the same comes out: as long as what went in, without the secret, and otherwise equal.
+        #[test]
+        fn no_secret_comes_out_however_the_pieces_fall(
+            secret in "[ab*/]{8,12}",
+            parts in prop::collection::vec(prop_oneof![Just(None), "[ab*/ \n]{0,12}".prop_map(Some)], 0..8),
+            sizes in prop::collection::vec(1_usize..9, 1..40),
+        ) {
+            let text: String = parts.iter().map(|part| part.clone().unwrap_or_else(|| secret.clone())).collect();
+            let (whole, is_cut) = cut(&secret, &[text.as_bytes()]);
+            prop_assert_eq!(is_cut, whole != text.as_bytes());
+            prop_assert!(!holds(&whole, secret.as_bytes()));
+            prop_assert_eq!(whole.len(), text.len());
+            let filler = Spellings::of(&secret).filler;
+            for (at, (out, came)) in whole.iter().zip(text.as_bytes()).enumerate() {
+                let from = at.saturating_sub(3 * secret.len());
+                let until = (at + 3 * secret.len()).min(text.len());
+                let near = &text.as_bytes()[from..until];
+                let may_be_cut = Spellings::of(&secret).words.iter().any(|word| holds(near, word));
+                prop_assert!(out == came || (*out == filler && may_be_cut));
+            }
+            let mut pieces = Vec::new();
+            let (mut rest, mut next) = (text.as_bytes(), sizes.iter().cycle());
+            while !rest.is_empty() {
+                let (piece, behind) = rest.split_at(rest.len().min(*next.next().unwrap_or(&1)));
+                pieces.push(piece);
+                rest = behind;
+            }
+            prop_assert_eq!(cut(&secret, &pieces).0, whole.clone());
+            let bytes: Vec<_> = text.as_bytes().chunks(1).collect();
+            prop_assert_eq!(cut(&secret, &bytes).0, whole);
+        }
+    }
+}
