@@ -5,7 +5,7 @@ use std::future::pending;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use boundary::{Bodies, Boundary, Exchanger, Granted, Origin, Peers, Refused, Seen, Settings};
+use boundary::{Bodies, Boundary, Exchanger, Granted, Origin, Peers, Refused, Seen, Settings, Upstream};
 use delegation::oauth::{AudienceId, Reason};
 use narrows_guard::Needs;
 use narrows_guard::route::hosts::HostPattern;
@@ -91,29 +91,37 @@ pub(crate) fn boundary() -> (Arc<Boundary<FakeExchanger>>, FakeExchanger) {
         let rule = template.map_or(Rule::Public, |detail| Rule::Needs(Box::new(demand(detail))));
         Route::new(key.to_owned(), pattern, rule)
     };
+    let routes = vec![
+        route("GET /healthz", None),
+        route("GET /tickets/{id}", Some("ticket:read/{id}")),
+        route("POST /tickets", Some("ticket:read/{body.id}")),
+    ];
+    let exchanger = FakeExchanger::default();
+    (
+        Arc::new(Boundary::new(settings(routes, BTreeMap::new()), exchanger.clone())),
+        exchanger,
+    )
+}
+
+/// What a boundary before `tickets.internal` is told that has these routes to these upstreams.
+pub(crate) fn settings(routes: Vec<Route>, upstreams: BTreeMap<String, Upstream>) -> Settings {
     let service = Service {
         name: "tickets".to_owned(),
         hosts: vec![HostPattern::parse("tickets.internal").unwrap()],
         audience: Some(AudienceId::parse("https://tickets.internal").unwrap()),
-        routes: vec![
-            route("GET /healthz", None),
-            route("GET /tickets/{id}", Some("ticket:read/{id}")),
-            route("POST /tickets", Some("ticket:read/{body.id}")),
-        ],
+        routes,
     };
     let network = |text: &str| text.parse().unwrap();
-    let settings = Settings {
+    Settings {
         name: "front".to_owned(),
         origin: Origin::parse("https://edge.example").unwrap(),
-        table: Arc::new(Table::build(vec![service], types).unwrap()),
-        upstreams: BTreeMap::new(),
+        table: Arc::new(Table::build(vec![service], testkit::snapshot().types).unwrap()),
+        upstreams,
         login: Vec::new(),
         scopes: Vec::new(),
         detail_types: Vec::new(),
         peers: Peers(vec![network("127.0.0.1/32")]),
         trusted_proxies: Peers(vec![network("127.0.0.1/32")]),
         rebuilds_forwarded: true,
-    };
-    let exchanger = FakeExchanger::default();
-    (Arc::new(Boundary::new(settings, exchanger.clone())), exchanger)
+    }
 }

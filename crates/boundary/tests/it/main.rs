@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may panic")]
 
 mod bodies;
+mod credentials;
 mod exchanger;
 mod ext_authz;
 mod ext_authz_http;

@@ -68,11 +68,14 @@ impl Keyed {
                 "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n{:x}\r\n{key}\r\n0\r\n\r\n",
                 key.len()
             ),
-            "moved" => whole(&format!("302 Found\r\nlocation: http://localhost:{}/elsewhere\r\n", self.address.port()), ""),
+            "moved" => whole(
+                &format!("302 Found\r\nlocation: http://localhost:{}/elsewhere\r\n", self.address.port()),
+                "",
+            ),
             // Byte by byte, each in a chunk of its own, as events; the last has no end.
             "drip" => {
                 let chunk = |byte: char| format!("1\r\n{byte}\r\n");
-                let events = format!("data: {key}\n\ndata: kept\n\ndata: {}", &key[..6]);
+                let events = format!("data: {key}\n\ndata: kept\n\ndata: {}", key.get(..6).unwrap_or_default());
                 let chunks: String = events.chars().map(chunk).collect();
                 let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
                 format!("{head}{chunks}0\r\n\r\n")
