@@ -7,7 +7,7 @@ use delegation::oauth::{ActorPart, Reason, SubjectPart};
 use delegation::registry::Moment;
 use delegation::token::{
     ActorToken, Authentic, AuthenticateError, Introspected, KeptToken, OpaqueForm, OpaqueKind, OpaqueToken, SubjectEvidence, SubjectToken,
-    TokenError, TokenKind, Unverified, Verified,
+    TokenError, TokenKind, TxnToken, Unverified, Verified,
 };
 use issuance::audit::Transaction;
 use issuance::exchange::Kept;
@@ -29,6 +29,15 @@ pub(crate) async fn subject<'m>(
         (Some(issuer), Some(opaque)) if declared == TokenType::AccessToken => {
             let reply = issuer.ask(broker.fetcher(), &opaque).await.map_err(|_| Reason::IssuerUnavailable)?;
             Introspected::read(&issuer.issuer, opaque, &reply).and_then(|reply| reply.at(moment, declared))
+        }
+        _ if declared == TokenType::TxnToken => {
+            let (transactions, shown) = (&broker.remembered().transactions, Digest::of(token));
+            let authentic = authentic::<TxnToken>(broker, transactions, moment, token, &shown, SUBJECT).await?;
+            let verified = authentic.at(moment);
+            if let Ok(subject) = &verified {
+                transactions.keep(shown, &authentic, subject.exp);
+            }
+            verified
         }
         _ => {
             let (subjects, shown) = (&broker.remembered().subjects, Digest::of(token));
@@ -65,14 +74,14 @@ pub(crate) async fn task(broker: &Broker, token: &str) -> Result<KeptTask, Reaso
     kept.ok_or(Reason::SubjectTokenInvalid)
 }
 
-/// `token`, if it is an access token that we issued as `issuer`, signed or kept, whether it is alive or not. An outside token, one that nobody signed
-/// and one that is no token are all unknown.
-pub(crate) async fn ours(broker: &Broker, issuer: &str, token: &str) -> Result<Option<Authentic<SubjectToken>>, Reason> {
+/// `token`, if it is of kind `K` and we issued it as `issuer`, signed or kept, whether it is alive or not. An outside token, one that
+/// nobody signed and one that is no token are all unknown.
+pub(crate) async fn ours<K: TokenKind>(broker: &Broker, issuer: &str, token: &str) -> Result<Option<Authentic<K>>, Reason> {
     if let Ok(form) = OpaqueForm::parse(token) {
         let kept = kept_token(broker, &form).await?;
         return Ok(kept.and_then(|kept| kept.shown_by(&form, issuer).ok()));
     }
-    let Ok(token) = Unverified::<SubjectToken>::parse(token) else {
+    let Ok(token) = Unverified::<K>::parse(token) else {
         return Ok(None);
     };
     let authenticated = broker.keys().authenticate(OURS, &token).await.map_err(|_| Reason::IssuerUnavailable)?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use delegation::oauth::{ClientId, Form, Reason};
-use delegation::token::Active;
+use delegation::token::{Active, Issued};
 use issuance::audit::{Decision, Entry, Journal, Kind, Record, RequestLine};
 use issuance::mint::Minted;
 use issuance::policy::{Inquiry, Policy};
@@ -195,7 +195,7 @@ pub async fn ended(broker: &Broker, token: &str) {
 pub(crate) async fn is_alive(broker: &Broker, token: &str, client: Option<&ClientId>) -> bool {
     let in_force = broker.in_force();
     let moment = broker.moment(&in_force);
-    let ours = evidence::ours(broker, &in_force.snapshot.issuer, token).await.ok().flatten();
+    let ours = evidence::ours::<Issued>(broker, &in_force.snapshot.issuer, token).await.ok().flatten();
     let active = ours.as_ref().and_then(|token| token.active_at(&moment));
     let is_theirs = |active: Active<'_, '_>| client.is_none() || active.token.client_id.as_ref() == client;
     active.is_some_and(is_theirs) && broker.view_age() <= broker.settings().max_view_age

@@ -10,9 +10,9 @@ use axum::extract::State;
 use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use delegation::oauth::{Manner, Reason};
+use delegation::oauth::{Manner, Reason, TokenType};
 use delegation::registry::{AuthenticatedClient, Moment};
-use delegation::token::Active;
+use delegation::token::{Active, Issued};
 use http::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Request};
 use issuance::audit::{Decision, Entry, Kind, Record};
@@ -27,6 +27,7 @@ use crate::endpoint::{self, Received, Urgency};
 use crate::evidence;
 use crate::ids;
 use crate::overload::Overloaded;
+use crate::reply;
 
 /// The media type of a signed answer (RFC 9701 §4).
 const SIGNED: &str = "application/token-introspection+jwt";
@@ -95,7 +96,7 @@ async fn answer(broker: &Broker, received: &Received, record: &mut Record) -> Re
         Ok(task) => said_of_task(&task, &client, &moment, record),
         Err(Reason::StoreUnavailable) => return Err(denied(Reason::StoreUnavailable)),
         Err(_) => {
-            let authentic = evidence::ours(broker, &moment.snapshot.issuer, token).await.map_err(denied)?;
+            let authentic = evidence::ours::<Issued>(broker, &moment.snapshot.issuer, token).await.map_err(denied)?;
             let active = authentic.as_ref().and_then(|token| token.active_at(&moment));
             active.filter(|active| is_callers(active, &client)).map(|active| said_of(&active, record))
         }
@@ -125,7 +126,12 @@ fn said_of(active: &Active<'_, '_>, record: &mut Record) -> Value {
     record.jti.clone_from(&active.token.jti);
     record.txn.clone_from(&active.token.txn);
     record.task.clone_from(&active.token.task);
-    said("Bearer", active.claims.clone())
+    let kind = if active.token.is_txn_token {
+        TokenType::TxnToken
+    } else {
+        TokenType::AccessToken
+    };
+    said(reply::token_type(kind), active.claims.clone())
 }
 
 /// What is said of a task, to the client that opened it and the one that redeems it.

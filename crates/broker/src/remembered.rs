@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use delegation::time::Timestamp;
-use delegation::token::{ActorToken, Authentic, KeySet, SubjectToken, TokenKind, sha256};
+use delegation::token::{ActorToken, Authentic, KeySet, SubjectToken, TokenKind, TxnToken, sha256};
 
 /// So many callers can look at once without waiting for each other.
 const SHARDS: usize = 16;
@@ -34,6 +34,7 @@ impl Digest {
 #[derive(Debug, Default)]
 pub(crate) struct Remembered {
     pub(crate) subjects: Memory<SubjectToken>,
+    pub(crate) transactions: Memory<TxnToken>,
     pub(crate) actors: Memory<ActorToken>,
 }
 

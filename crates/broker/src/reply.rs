@@ -26,11 +26,19 @@ pub(crate) struct Refusal {
 pub(crate) fn issued(minted: &Minted) -> Response {
     let own = [
         ("access_token", json!(minted.token)),
-        ("issued_token_type", json!(TokenType::AccessToken.as_str())),
-        ("token_type", json!("Bearer")),
+        ("issued_token_type", json!(minted.kind.as_str())),
+        ("token_type", json!(token_type(minted.kind))),
         ("expires_in", json!(minted.expires_in)),
     ];
     with_authority(own, &minted.authority)
+}
+
+/// How a token is used (RFC 6749 §7.1): one that is no access token, in no way of OAuth's (RFC 8693 §2.2.1).
+pub(crate) fn token_type(kind: TokenType) -> &'static str {
+    match kind {
+        TokenType::AccessToken => "Bearer",
+        _ => "N_A",
+    }
 }
 
 /// The reply that carries a task token, which is no access token (RFC 8693 §2.2.1).

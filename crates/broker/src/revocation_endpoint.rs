@@ -10,6 +10,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use delegation::oauth::Reason;
 use delegation::revocation::{Key, MarkKind, Revocation};
+use delegation::token::Issued;
 use http::header::{AUTHORIZATION, CACHE_CONTROL};
 use http::{HeaderValue, Request, StatusCode};
 use issuance::audit::{Decision, Entry, Kind, Record};
@@ -76,7 +77,7 @@ async fn end(broker: &Broker, received: &Received, record: &mut Record) -> Resul
         Err(_) => {}
     }
     // or a token.
-    let authentic = evidence::ours(broker, &moment.snapshot.issuer, token).await.map_err(denied)?;
+    let authentic = evidence::ours::<Issued>(broker, &moment.snapshot.issuer, token).await.map_err(denied)?;
     let named = authentic.as_ref().and_then(|token| token.issued_to(&moment));
     let revokes = match named {
         None => None,

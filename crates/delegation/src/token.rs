@@ -36,7 +36,7 @@ pub use id_jag::GrantEvidence;
 pub use introspected::{Introspected, OpaqueToken};
 pub use kept::KeptToken;
 pub use keys::{Algorithm, KeySet, KeySetError};
-pub use kind::{ActorToken, ClientAssertion, IdJag, SecurityEvent, SubjectToken, TokenKind, WorkloadAssertion};
+pub use kind::{ActorToken, ClientAssertion, IdJag, Issued, SecurityEvent, SubjectToken, TokenKind, TxnToken, WorkloadAssertion};
 pub use lineage::Lineage;
 pub use opaque_form::{OpaqueForm, OpaqueFormError, OpaqueKind};
 pub use security_event::{SecurityEventError, Signal};

@@ -12,8 +12,8 @@ use delegation::authority::{Authority, atoms};
 use delegation::chain::{Actor, ActorChain};
 use delegation::details::Detail;
 use delegation::identity::{AttributeValue, OUR_NAME, Subject, SubjectKind};
-use delegation::oauth::{AskedPart, AudienceId, ClientId, Reason};
-use delegation::registry::{AuthenticatedClient, Moment};
+use delegation::oauth::{AskedPart, AudienceId, ClientId, Reason, TokenType};
+use delegation::registry::{AuthenticatedClient, Moment, TokenForm};
 use delegation::revocation::Line;
 use delegation::time::Timestamp;
 use delegation::token::{ActorToken, IdJag, KeptToken, SubjectEvidence, SubjectToken, Verified};
@@ -64,6 +64,8 @@ pub struct Exchange {
     pub(crate) inquiry: Inquiry,
     pub(crate) uses: Vec<Use>,
     pub(crate) begins: Option<Transaction>,
+    /// What its token looks like.
+    pub(crate) form: TokenForm,
     /// What is handed out in place of a signed token.
     pub(crate) opaque: Option<Opaque>,
 }
@@ -205,6 +207,11 @@ impl Exchange {
         {
             return Err(Reason::AudienceClosed);
         }
+        // A transaction token that takes another's place is good where that one was, and nowhere else.
+        let replaces = subject.is_txn_token && audience.form == TokenForm::Txn;
+        if replaces && !subject.audiences.iter().any(|each| each == audience.id.as_str()) {
+            return Err(Reason::AudienceClosed);
+        }
 
         // 4. Authority: covered whole, or refused whole.
         ceiling::check(moment, subject, &authority, &onward, record)?;
@@ -287,6 +294,7 @@ impl Exchange {
             inquiry,
             uses,
             begins: is_new.then_some(began),
+            form: audience.form,
             opaque,
         })
     }
@@ -368,6 +376,7 @@ impl Exchange {
             inquiry,
             uses: uses(client),
             begins: Some(began),
+            form: audience.form,
             opaque,
         })
     }
@@ -382,6 +391,14 @@ impl Exchange {
             client: Some(self.client.as_str()),
             act: self.act.as_ref(),
             iat: self.issued_at,
+        }
+    }
+
+    /// What its token is, by the names of RFC 8693 §3.
+    pub(crate) fn kind(&self) -> TokenType {
+        match self.form {
+            TokenForm::Jwt | TokenForm::Opaque => TokenType::AccessToken,
+            TokenForm::Txn => TokenType::TxnToken,
         }
     }
 

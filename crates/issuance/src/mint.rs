@@ -7,6 +7,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use delegation::authority::Authority;
 use delegation::chain::ActorChain;
 use delegation::details::Detail;
+use delegation::oauth::{Scope, TokenType};
+use delegation::registry::TokenForm;
 use delegation::time::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -42,7 +44,7 @@ pub struct KeyName {
 pub struct SignerUnavailable;
 
 /// Claims that mean something to whoever verifies a token of ours.
-const RESERVED: [&str; 26] = [
+const RESERVED: [&str; 29] = [
     "iss",
     "sub",
     "aud",
@@ -69,6 +71,9 @@ const RESERVED: [&str; 26] = [
     "amr",
     "azp",
     "events",
+    "req_wl",
+    "tctx",
+    "rctx",
 ];
 
 /// A token with what the reply says about it.
@@ -77,6 +82,8 @@ pub struct Minted {
     pub token: String,
     /// Its life in seconds.
     pub expires_in: i64,
+    /// What it is: an access token or a transaction token.
+    pub kind: TokenType,
     /// What it allows.
     pub authority: Authority,
 }
@@ -127,6 +134,7 @@ pub async fn mint<S: Signer>(signer: &S, recorded: Recorded<Permit<Exchange>>, n
     Ok(Minted {
         token,
         expires_in: exchange.inquiry.expires_in,
+        kind: exchange.kind(),
         authority: exchange.authority,
     })
 }
@@ -143,8 +151,12 @@ pub(crate) async fn write<S: Signer>(signer: &S, exchange: &Exchange, now: Times
     if let Some(opaque) = &exchange.opaque {
         return Ok((opaque.token.expose().to_owned(), key));
     }
-    // Written by hand, so that every access token of ours begins alike and scanners recognise it.
-    let header = format!(r#"{{"typ":"at+jwt","kid":"{}","alg":"{}"}}"#, key.kid, key.algorithm.as_str());
+    let typ = match exchange.form {
+        TokenForm::Jwt | TokenForm::Opaque => "at+jwt",
+        TokenForm::Txn => "txntoken+jwt",
+    };
+    // Written by hand, so that all tokens of ours that are of one kind begin alike and scanners recognise them.
+    let header = format!(r#"{{"typ":"{typ}","kid":"{}","alg":"{}"}}"#, key.kid, key.algorithm.as_str());
     let mut token = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims_of(exchange)));
     let signature = signer.sign(&key, token.as_bytes()).await?;
     token.push('.');
@@ -164,7 +176,6 @@ fn claims(exchange: &Exchange) -> Map<String, Value> {
         claims.insert(name.clone(), value.clone());
     }
     let mut put = |name: &str, value: Value| claims.insert(name.to_owned(), value);
-    let details = |details: &[Detail]| Value::from_iter(details.iter().map(Detail::to_json));
     put("iss", json!(exchange.issuer));
     put("sub", json!(exchange.issued_sub));
     put("aud", json!(exchange.audience.as_str()));
@@ -178,16 +189,18 @@ fn claims(exchange: &Exchange) -> Map<String, Value> {
     );
     put("txn", json!(exchange.txn));
     put("chain", json!(exchange.chain));
-    let scope: Vec<_> = exchange.authority.scopes.iter().map(|scope| scope.as_str()).collect();
+    if exchange.form == TokenForm::Txn {
+        put("req_wl", json!(exchange.client.as_str()));
+        put("scope", json!(purpose(&exchange.authority)));
+        put("tctx", Value::Object(authority(&exchange.authority)));
+    } else {
+        claims.extend(authority(&exchange.authority));
+    }
+    let mut put = |name: &str, value: Value| claims.insert(name.to_owned(), value);
     let optional = [
         ("task", exchange.task.as_ref().map(|task| json!(task))),
         ("act", exchange.act.as_ref().map(ActorChain::to_claim)),
-        ("scope", (!scope.is_empty()).then(|| json!(scope.join(" ")))),
-        (
-            "authorization_details",
-            (!exchange.authority.details.is_empty()).then(|| details(&exchange.authority.details)),
-        ),
-        ("onward", (!exchange.onward.is_empty()).then(|| details(&exchange.onward))),
+        ("onward", (!exchange.onward.is_empty()).then(|| in_json(&exchange.onward))),
         ("auth_time", exchange.auth_time.map(|at| json!(at.seconds()))),
         ("acr", exchange.acr.as_ref().map(|acr| json!(acr))),
         ("amr", exchange.amr.as_ref().map(|amr| json!(amr))),
@@ -198,4 +211,29 @@ fn claims(exchange: &Exchange) -> Map<String, Value> {
         }
     }
     claims
+}
+
+fn in_json(details: &[Detail]) -> Value {
+    Value::from_iter(details.iter().map(Detail::to_json))
+}
+
+/// What is allowed, to the letter: an access token says it itself, a transaction token in its context, `tctx`.
+fn authority(authority: &Authority) -> Map<String, Value> {
+    let scopes: Vec<_> = authority.scopes.iter().map(Scope::as_str).collect();
+    let members = [
+        ("scope", (!scopes.is_empty()).then(|| json!(scopes.join(" ")))),
+        (
+            "authorization_details",
+            (!authority.details.is_empty()).then(|| in_json(&authority.details)),
+        ),
+    ];
+    members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+}
+
+/// The `scope` of a transaction token: what it is for, as narrowly as it can be said, in the words of RFC 6749 §3.3. No such
+/// token allows nothing; a detail stands there in its short form, which needs no other characters.
+fn purpose(authority: &Authority) -> String {
+    let scopes = authority.scopes.iter().map(ToString::to_string);
+    let details = authority.details.iter().map(ToString::to_string);
+    scopes.chain(details).collect::<Vec<_>>().join(" ")
 }

@@ -43,6 +43,7 @@ pub async fn mint_reusable<S: Signer>(
     let minted = Minted {
         token: token.clone(),
         expires_in: permit.permitted.inquiry.expires_in,
+        kind: permit.permitted.kind(),
         authority: permit.permitted.authority.clone(),
     };
     Ok((minted, Reusable { token, key, permit }))
@@ -84,6 +85,7 @@ impl Reusable {
             minted: Minted {
                 token: self.token.clone(),
                 expires_in,
+                kind: first.kind(),
                 authority: first.authority.clone(),
             },
             entry: Entry {
@@ -138,7 +140,8 @@ fn equal_but_for_time(first: &Exchange, asked: &Exchange) -> bool {
         inquiry,
         uses: _,
         begins,
-        opaque,
+        form,
+        opaque: _,
     } = first;
     // An outside token begins a transaction each time, and the first goes on; one of ours names its own.
     let same_transaction = match (begins, &asked.begins) {
@@ -149,7 +152,7 @@ fn equal_but_for_time(first: &Exchange, asked: &Exchange) -> bool {
     let counted = slot.is_some() || asked.slot.is_some() || inquiry.task.as_ref().is_some_and(|task| task.deferred);
     same_transaction
         && !counted
-        && opaque.is_some() == asked.opaque.is_some()
+        && *form == asked.form
         && *task == asked.task
         && *issuer == asked.issuer
         && *client == asked.client

@@ -72,7 +72,7 @@ impl Credential {
                     return Ok(Self::Token(token, digest));
                 }
                 worth_a_look(Some(OURS.to_owned()), Proof::Signature)?;
-                let token = evidence::ours(broker, &in_force.snapshot.issuer, token)
+                let token = evidence::ours::<SubjectToken>(broker, &in_force.snapshot.issuer, token)
                     .await
                     .map_err(|_| Problem::StoreUnavailable)?;
                 Ok(Self::Token(Arc::new(token.ok_or(Problem::Unauthenticated)?), digest))

@@ -11,7 +11,7 @@ use axum::response::Response;
 use delegation::oauth::{ClientId, Reason};
 use delegation::registry::Moment;
 use delegation::revocation::{Key, Revocation};
-use delegation::token::{Authentic, OpaqueForm, OpaqueKind, SubjectToken, Unverified};
+use delegation::token::{Authentic, Issued, OpaqueForm, OpaqueKind, SubjectToken, TokenKind, Unverified};
 use http::{Request, StatusCode};
 use issuance::audit::{Decision, Entry, Journal, Kind};
 use issuance::task::{KeptTask, Status};
@@ -121,7 +121,7 @@ async fn find(call: &mut Call, token: &str) -> Result<Leaked, Problem> {
                 _ => Leaked::Secret(holders, digest),
             })
         }
-        OpaqueKind::Access => match evidence::ours(broker, &moment.snapshot.issuer, token).await {
+        OpaqueKind::Access => match evidence::ours::<Issued>(broker, &moment.snapshot.issuer, token).await {
             Ok(kept) => Ok(named(kept, moment)),
             Err(_) => Err(Problem::StoreUnavailable),
         },
@@ -132,7 +132,9 @@ async fn find(call: &mut Call, token: &str) -> Result<Leaked, Problem> {
 async fn signed(call: &mut Call, token: &str) -> Result<Leaked, Problem> {
     let snapshot = &call.moment.snapshot;
     let Ok(token) = Unverified::<SubjectToken>::parse(token) else {
-        return Ok(Leaked::Nothing("unknown_token"));
+        // Of transaction tokens there are none but ours.
+        let ours = evidence::ours::<Issued>(&call.broker, &snapshot.issuer, token).await;
+        return Ok(named(ours.map_err(|_| Problem::IssuerUnavailable)?, &call.moment));
     };
     let issuer = match snapshot.issuers.get(token.claimed_issuer()) {
         _ if token.claimed_issuer() == snapshot.issuer => OURS,
@@ -144,8 +146,8 @@ async fn signed(call: &mut Call, token: &str) -> Result<Leaked, Problem> {
     Ok(named(authentic.ok(), &call.moment))
 }
 
-/// An access token by the entry that all that came from it has in `chain`.
-fn named(token: Option<Authentic<SubjectToken>>, moment: &Moment) -> Leaked {
+/// A token by the entry that all that came from it has in `chain`.
+fn named<K: TokenKind>(token: Option<Authentic<K>>, moment: &Moment) -> Leaked {
     let Some(entry) = token.and_then(|token| token.named(moment)) else {
         return Leaked::Nothing("unknown_token");
     };

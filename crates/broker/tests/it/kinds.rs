@@ -13,6 +13,7 @@ use issuance::mint::{KeyName, Signer as _};
 use serde_json::{Value, json};
 use testkit::{CORP, EDGE_AUDIENCE, FakeIssuer};
 
+use crate::api;
 use crate::id_jag::{JWT_BEARER, taken};
 use crate::installation::{ASSERTION_TYPE, Installation, Reply, encode, seconds};
 
@@ -26,7 +27,10 @@ fn kinds() -> [(&'static str, Value); 12] {
     let thumbprint = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I";
     [
         ("at+jwt", json!({})),
-        ("txntoken+jwt", json!({ "txn": "t-1", "req_wl": "edge", "tctx": {} })),
+        (
+            "txntoken+jwt",
+            json!({ "txn": "t-1", "req_wl": "edge", "scope": "tickets.full", "tctx": {} }),
+        ),
         (
             "dpop+jwt",
             json!({ "htm": "POST", "htu": "https://narrows.example/oauth2/token", "ath": thumbprint }),
@@ -69,6 +73,7 @@ enum Place {
     AccessToken,
     IdToken,
     Jwt,
+    TxnToken,
     Actor,
     PrivateKeyJwt,
     WorkloadJwt,
@@ -76,10 +81,11 @@ enum Place {
     Event,
 }
 
-const PLACES: [Place; 8] = [
+const PLACES: [Place; 9] = [
     Place::AccessToken,
     Place::IdToken,
     Place::Jwt,
+    Place::TxnToken,
     Place::Actor,
     Place::PrivateKeyJwt,
     Place::WorkloadJwt,
@@ -91,7 +97,7 @@ impl Place {
     /// The one refusal of another kind there.
     fn refusal(self) -> Expected {
         match self {
-            Self::AccessToken | Self::IdToken | Self::Jwt => SUBJECT,
+            Self::AccessToken | Self::IdToken | Self::Jwt | Self::TxnToken => SUBJECT,
             Self::Actor => ACTOR,
             Self::PrivateKeyJwt | Self::WorkloadJwt => CLIENT,
             Self::Grant => GRANT,
@@ -113,6 +119,8 @@ impl Place {
             Self::Event => typ == "secevent+jwt",
             // What these take has `JWT` or no `typ`.
             Self::IdToken | Self::WorkloadJwt => false,
+            // There are no transaction tokens but ours.
+            Self::TxnToken => false,
         }
     }
 }
@@ -152,7 +160,7 @@ impl Matrix {
     /// Whose key is trusted at `place`.
     fn key(&self, place: Place) -> &FakeIssuer {
         match place {
-            Place::AccessToken | Place::IdToken | Place::Jwt | Place::Grant | Place::Event => &self.narrows.issuer,
+            Place::AccessToken | Place::IdToken | Place::Jwt | Place::TxnToken | Place::Grant | Place::Event => &self.narrows.issuer,
             Place::Actor | Place::WorkloadJwt => &self.cluster,
             Place::PrivateKeyJwt => &self.narrows.edge,
         }
@@ -162,7 +170,7 @@ impl Matrix {
     fn claims(&self, place: Place) -> Value {
         let ours = &self.narrows.url;
         let (iss, sub, aud) = match place {
-            Place::AccessToken | Place::IdToken | Place::Jwt => (CORP, "alice", EDGE_AUDIENCE),
+            Place::AccessToken | Place::IdToken | Place::Jwt | Place::TxnToken => (CORP, "alice", EDGE_AUDIENCE),
             Place::Grant | Place::Event => (CORP, "alice", ours.as_str()),
             Place::Actor | Place::WorkloadJwt => (CLUSTER, WORKLOAD, ours.as_str()),
             Place::PrivateKeyJwt => ("edge", "edge", ours.as_str()),
@@ -192,9 +200,10 @@ impl Matrix {
         let mut form = self.narrows.form();
         let mut put = |name: &str, value: &str| drop(form.insert(name.to_owned(), value.to_owned()));
         match place {
-            Place::AccessToken | Place::IdToken | Place::Jwt => {
+            Place::AccessToken | Place::IdToken | Place::Jwt | Place::TxnToken => {
                 let declared = match place {
                     Place::AccessToken => "access_token",
+                    Place::TxnToken => "txn_token",
                     Place::IdToken => "id_token",
                     _ => "jwt",
                 };
@@ -276,6 +285,7 @@ async fn kinds_without_a_typ_of_their_own_are_told_apart_by_what_they_say() {
         (Place::AccessToken, SUBJECT, SUBJECT),
         (Place::IdToken, TAKEN, SUBJECT),
         (Place::Jwt, TAKEN, SUBJECT),
+        (Place::TxnToken, SUBJECT, SUBJECT),
         (Place::Actor, (400, "invalid_request", "actor_token_not_for_client"), TAKEN),
         (Place::WorkloadJwt, CLIENT, TAKEN),
         (Place::Grant, GRANT, GRANT),
@@ -310,13 +320,13 @@ async fn a_checkpoint_of_a_log_is_no_token_anywhere() {
 }
 
 /// The broker's own signing key, which no test could have if it did not hold the store and the key file.
-struct OwnKey {
+pub(crate) struct OwnKey {
     ring: KeyRing,
     name: KeyName,
 }
 
 impl OwnKey {
-    async fn of(narrows: &Installation) -> Self {
+    pub(crate) async fn of(narrows: &Installation) -> Self {
         let settings = narrows.broker.settings();
         let store = Store::open(&settings.store).await.unwrap();
         let now = Timestamp::from_seconds(seconds());
@@ -325,7 +335,7 @@ impl OwnKey {
         Self { ring, name }
     }
 
-    async fn sign(&self, typ: &str, claims: &Value) -> String {
+    pub(crate) async fn sign(&self, typ: &str, claims: &Value) -> String {
         use base64::Engine as _;
         let text = |bytes: &[u8]| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes);
         let header = json!({ "typ": typ, "kid": self.name.kid, "alg": "ES256" }).to_string();
@@ -336,11 +346,19 @@ impl OwnKey {
 }
 
 #[tokio::test]
-async fn of_what_our_own_key_signs_an_access_token_alone_is_a_token() {
-    // CLM-028: whatever else is signed with this key one day, it is no subject token, no actor token and no credential.
+async fn of_what_our_own_key_signs_an_access_token_and_a_transaction_token_alone_are_tokens() {
+    // CLM-028, TT-12: whatever else is signed with this key one day, it is no subject token, no actor token and no credential; and
+    // neither of the two is the other, though these claims are right for both.
     let matrix = Matrix::start().await;
     let (narrows, key) = (&matrix.narrows, OwnKey::of(&matrix.narrows).await);
-    let issued = narrows.exchange(&[("audience", "https://orders.internal")]).await.claims();
+    let mut issued = narrows.exchange(&[("audience", "https://orders.internal")]).await.claims();
+    let context = json!({ "authorization_details": issued["authorization_details"] });
+    issued.as_object_mut().unwrap().extend([
+        ("req_wl".to_owned(), json!("edge")),
+        ("scope".to_owned(), json!("profile")),
+        ("tctx".to_owned(), context),
+    ]);
+    let issued = issued;
     let details = r#"[{"type":"ticket","actions":["read"],"identifier":"42"}]"#;
     let itself = narrows
         .exchange(&[
@@ -360,7 +378,7 @@ async fn of_what_our_own_key_signs_an_access_token_alone_is_a_token() {
     let typs = kinds().map(|(typ, _)| typ).into_iter().chain(["JWT", "at+JWT", "application/at+jwt"]);
     for typ in typs {
         let is_access = matches!(typ.to_ascii_lowercase().as_str(), "at+jwt" | "application/at+jwt");
-        for declared in ["access_token", "jwt", "id_token"] {
+        for declared in ["access_token", "jwt", "id_token", "txn_token"] {
             let token = key.sign(typ, &issued).await;
             let declared_type = format!("{TYPE}{declared}");
             let changes = [
@@ -369,11 +387,12 @@ async fn of_what_our_own_key_signs_an_access_token_alone_is_a_token() {
                 ("client_id", "orders"),
                 ("client_secret", "orders-secret"),
             ];
-            let expected = if is_access && declared != "id_token" {
-                (200, "", "")
-            } else {
-                SUBJECT
+            let is_right = match declared {
+                "access_token" | "jwt" => is_access,
+                "txn_token" => typ == "txntoken+jwt",
+                _ => false,
             };
+            let expected = if is_right { (200, "", "") } else { SUBJECT };
             assert_eq!(outcome(&narrows.exchange(&changes).await), expected, "{typ} as {declared}");
         }
         let actor = matrix.show(Place::Actor, &key.sign(typ, &itself).await).await;
@@ -403,4 +422,24 @@ async fn of_what_our_own_key_signs_an_access_token_alone_is_a_token() {
         assert_eq!(outcome(&reply), (400, err, ""), "{typ} as an event");
     }
     matrix.narrows.stop().await;
+}
+
+#[tokio::test]
+async fn a_transaction_token_is_no_credential_at_the_api() {
+    // TT-12: like the token that a client shows there in all but its kind.
+    let narrows = Installation::of(api::plan()).await;
+    let (key, own) = (OwnKey::of(&narrows).await, api::own_token(&narrows, "edge", "profile").await);
+    let mut claims: Value = {
+        use base64::Engine as _;
+        let payload = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(own.split('.').nth(1).unwrap()).unwrap();
+        serde_json::from_slice(&payload).unwrap()
+    };
+    claims["req_wl"] = json!("edge");
+    claims["tctx"] = json!({ "scope": "profile" });
+    let shown = async |typ: &str| {
+        let token = key.sign(typ, &claims).await;
+        narrows.ask("GET", "/v1/tasks", &token, None).await.status
+    };
+    assert_eq!((shown("at+jwt").await, shown("txntoken+jwt").await), (200, 401));
+    narrows.stop().await;
 }

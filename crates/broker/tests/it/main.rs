@@ -49,4 +49,5 @@ mod task_ends;
 mod tasks;
 mod tls;
 mod to_the_letter;
+mod transactions;
 mod unknown_keys;

@@ -142,6 +142,8 @@ pub enum TokenType {
     Jwt,
     /// `…:id-jag`: comes as the assertion of its own grant, and never as a subject or actor token.
     IdJag,
+    /// `…:txn_token`: a transaction token, which is no access token.
+    TxnToken,
     /// `urn:narrows:params:oauth:token-type:task`: a task that this broker keeps, by its opaque token.
     Task,
 }
@@ -150,7 +152,7 @@ impl TokenType {
     /// The type that a token is declared as or asked for, by its URI; types that no request may name are `None` like unknown
     /// ones.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::AccessToken, Self::IdToken, Self::Jwt, Self::Task]
+        [Self::AccessToken, Self::IdToken, Self::Jwt, Self::TxnToken, Self::Task]
             .into_iter()
             .find(|kind| kind.as_str() == text)
     }
@@ -162,6 +164,7 @@ impl TokenType {
             Self::IdToken => "urn:ietf:params:oauth:token-type:id_token",
             Self::Jwt => "urn:ietf:params:oauth:token-type:jwt",
             Self::IdJag => "urn:ietf:params:oauth:token-type:id-jag",
+            Self::TxnToken => "urn:ietf:params:oauth:token-type:txn_token",
             Self::Task => "urn:narrows:params:oauth:token-type:task",
         }
     }
@@ -173,6 +176,7 @@ impl TokenType {
             Self::IdToken => "id_token",
             Self::Jwt => "jwt",
             Self::IdJag => "id_jag",
+            Self::TxnToken => "txn_token",
             Self::Task => "task",
         }
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::form::Form;
 use super::names::{ClientId, GrantType, Scope, TokenType, parse_scope};
 use super::reason::{Manner, Reason};
+use crate::json;
 
 /// A request that is not one.
 pub type RequestError = Reason;
@@ -92,6 +93,8 @@ pub struct AskedPart {
     pub onward: Option<String>,
     /// The life asked for, in seconds.
     pub expires_in: Option<u64>,
+    /// The kind of token, an access token or a transaction token; `None` where any that the audience has will do.
+    pub requested: Option<TokenType>,
 }
 
 impl TokenExchangeRequest {
@@ -111,21 +114,28 @@ impl TokenExchangeRequest {
             }),
             _ => return Err(Reason::MalformedRequest),
         };
-        // A task says for whom; it is nobody who acts.
-        if actor.as_ref().is_some_and(|actor| actor.declared == TokenType::Task) {
+        // A task or a transaction says for whom; neither is anybody who acts.
+        if actor.as_ref().is_some_and(|actor| matches!(actor.declared, TokenType::Task | TokenType::TxnToken)) {
             return Err(Reason::UnsupportedTokenType);
         }
         let redeems = subject.declared == TokenType::Task;
-        let opens = match form.get("requested_token_type").map(TokenType::parse) {
-            None | Some(Some(TokenType::AccessToken | TokenType::Jwt)) => None,
-            // A task is not made of a task: its end would not be the other's.
-            Some(Some(TokenType::Task)) if !redeems => Some(TaskPart::parse(form)?),
+        let replaces = subject.declared == TokenType::TxnToken;
+        let (opens, requested) = match form.get("requested_token_type").map(TokenType::parse) {
+            None => (None, None),
+            Some(Some(TokenType::AccessToken | TokenType::Jwt)) => (None, Some(TokenType::AccessToken)),
+            Some(Some(TokenType::TxnToken)) => {
+                refuse_malformed_context(form)?;
+                (None, Some(TokenType::TxnToken))
+            }
+            // A task is not made of a task: its end would not be the other's. Nor of a transaction token, which would come out of
+            // it for another audience.
+            Some(Some(TokenType::Task)) if !redeems && !replaces => (Some(TaskPart::parse(form)?), None),
             _ => return Err(Reason::UnsupportedTokenType),
         };
         Ok(Self {
             subject,
             actor,
-            asked: AskedPart::parse(form)?,
+            asked: AskedPart::parse(form, requested)?,
             opens,
             attempt: if redeems {
                 AttemptPart::parse(form)?
@@ -136,6 +146,8 @@ impl TokenExchangeRequest {
     }
 }
 
+/// How deep the JSON of what a requester says of its transaction may be nested.
+const CONTEXT_DEPTH: usize = 8;
 /// The most characters of a task's purpose.
 const LONGEST_PURPOSE: usize = 200;
 /// The most characters of the name of an attempt.
@@ -208,7 +220,7 @@ impl JwtBearerRequest {
         refuse_exchange(form)?;
         Ok(Self {
             assertion: form.get("assertion").ok_or(Reason::MalformedRequest)?.to_owned(),
-            asked: AskedPart::parse(form)?,
+            asked: AskedPart::parse(form, Some(TokenType::AccessToken))?,
         })
     }
 }
@@ -218,7 +230,7 @@ impl ClientCredentialsRequest {
     pub fn parse(form: &Form) -> Result<Self, RequestError> {
         refuse_exchange(form)?;
         Ok(Self {
-            asked: AskedPart::parse(form)?,
+            asked: AskedPart::parse(form, Some(TokenType::AccessToken))?,
         })
     }
 }
@@ -244,7 +256,7 @@ impl Manner {
 }
 
 impl AskedPart {
-    fn parse(form: &Form) -> Result<Self, RequestError> {
+    fn parse(form: &Form, requested: Option<TokenType>) -> Result<Self, RequestError> {
         let scopes = match form.get("scope") {
             None => BTreeSet::new(),
             Some(scope) => parse_scope(scope).map_err(|_| Reason::MalformedScope)?,
@@ -264,8 +276,19 @@ impl AskedPart {
             details: array("authorization_details"),
             onward: array("onward"),
             expires_in,
+            requested,
         })
     }
+}
+
+/// What a requester says of its transaction is a JSON object (draft-ietf-oauth-transaction-tokens, *Txn-Token Request*). It goes no
+/// further: nobody vouches for it, and what a transaction is about is asked for as details, which policy decides on.
+fn refuse_malformed_context(form: &Form) -> Result<(), RequestError> {
+    let said = ["request_context", "request_details"].into_iter().filter_map(|name| form.get(name));
+    for text in said {
+        json::parse_object(text.as_bytes(), CONTEXT_DEPTH).map_err(|_| Reason::MalformedRequest)?;
+    }
+    Ok(())
 }
 
 /// Whether `text` is `[]`, with JSON's white space anywhere.

@@ -35,4 +35,6 @@ pub enum TokenForm {
     Jwt,
     /// A secret that says nothing: what it stands for is asked by introspection (RFC 7662).
     Opaque,
+    /// A transaction token: signed, in a header of its own, for a call chain (draft-ietf-oauth-transaction-tokens).
+    Txn,
 }

@@ -5,7 +5,8 @@ use serde_json::{Map, Value};
 use super::authentic::Authentic;
 use super::claims::Claims;
 use super::digest::chain_entry;
-use super::kind::SubjectToken;
+use super::kind::{Issued, SubjectToken, TokenKind, TxnToken};
+use super::subject::held;
 use super::verified::Verified;
 use crate::oauth::{ClientId, TokenType};
 use crate::registry::Moment;
@@ -20,7 +21,7 @@ pub struct Active<'m, 't> {
 }
 
 impl Authentic<SubjectToken> {
-    /// This token, if it is one of ours and alive at `moment` (RFC 7662 §2.2); an outside token never is.
+    /// This token, if it is an access token of ours and alive at `moment` (RFC 7662 §2.2); an outside token never is.
     pub fn active_at<'m>(&self, moment: &'m Moment) -> Option<Active<'m, '_>> {
         if self.issuer() != moment.snapshot.issuer {
             return None;
@@ -30,7 +31,27 @@ impl Authentic<SubjectToken> {
             claims: self.claims(),
         })
     }
+}
 
+impl Authentic<Issued> {
+    /// This token, if it is alive at `moment` (RFC 7662 §2.2).
+    pub fn active_at<'m>(&self, moment: &'m Moment) -> Option<Active<'m, '_>> {
+        if self.issuer() != moment.snapshot.issuer {
+            return None;
+        }
+        let kind = if TxnToken::TYP.contains(&self.typ().as_str()) {
+            TokenType::TxnToken
+        } else {
+            TokenType::AccessToken
+        };
+        Some(Active {
+            token: held(self, moment, kind).ok()?,
+            claims: self.claims(),
+        })
+    }
+}
+
+impl<K: TokenKind> Authentic<K> {
     /// The entry by which this token, one of ours or a trusted issuer's, is named in the `chain` of all that came from it,
     /// whether it is alive or not; [`Key::of_entry`](crate::revocation::Key::of_entry) is what a revocation names it by.
     pub fn named(&self, moment: &Moment) -> Option<String> {

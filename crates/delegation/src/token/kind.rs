@@ -18,6 +18,14 @@ pub enum SubjectToken {}
 /// The token of the acting party (RFC 8693 §2.1).
 #[derive(Debug)]
 pub enum ActorToken {}
+/// One of our own transaction tokens, shown for its subject (draft-ietf-oauth-transaction-tokens, *Txn-Token as a
+/// `subject_token`*). It is no access token, and no access token is one.
+#[derive(Debug)]
+pub enum TxnToken {}
+/// Whatever this broker issues to be shown to others: an access token or a transaction token, to be looked at or ended. It is
+/// no credential and no evidence of anything that could be asked for.
+#[derive(Debug)]
+pub enum Issued {}
 /// A client's own signed assertion (RFC 7523 §2.2).
 #[derive(Debug)]
 pub enum ClientAssertion {}
@@ -34,6 +42,8 @@ pub enum SecurityEvent {}
 
 impl sealed::Sealed for SubjectToken {}
 impl sealed::Sealed for ActorToken {}
+impl sealed::Sealed for TxnToken {}
+impl sealed::Sealed for Issued {}
 impl sealed::Sealed for ClientAssertion {}
 impl sealed::Sealed for WorkloadAssertion {}
 impl sealed::Sealed for IdJag {}
@@ -47,6 +57,16 @@ impl TokenKind for SubjectToken {
 impl TokenKind for ActorToken {
     const TYP: &'static [&'static str] = &["at+jwt", "jwt", ""];
     const REQUIRED: &'static [&'static str] = &["iss", "sub", "aud", "exp", "iat"];
+}
+
+impl TokenKind for TxnToken {
+    const TYP: &'static [&'static str] = &["txntoken+jwt"];
+    const REQUIRED: &'static [&'static str] = &["iss", "sub", "aud", "exp", "iat", "jti", "txn", "scope", "req_wl"];
+}
+
+impl TokenKind for Issued {
+    const TYP: &'static [&'static str] = &["at+jwt", "txntoken+jwt"];
+    const REQUIRED: &'static [&'static str] = &["iss", "sub", "aud", "exp", "iat", "jti"];
 }
 
 impl TokenKind for ClientAssertion {

@@ -71,6 +71,7 @@ pub(super) fn judge(statement: &Statement<'_>, moment: &Moment, issuer: &Trusted
         requested_by = requested_by.or(claims.text(name)?.map(str::to_owned));
     }
     Ok(SubjectEvidence {
+        is_txn_token: false,
         origin: Origin::Outside {
             issuer_name: issuer.name.clone(),
         },

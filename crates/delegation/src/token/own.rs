@@ -1,4 +1,4 @@
-//! Our own access tokens as subject tokens.
+//! Our own access tokens and transaction tokens as subject tokens.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::authentic::Authentic;
 use super::claims::{Claims, TokenError};
-use super::kind::{SubjectToken, TokenKind};
+use super::kind::TokenKind;
 use super::outside::{may_act, refuse_bound};
 use super::subject::{Origin, SubjectEvidence};
 use crate::authority::Authority;
@@ -17,17 +17,23 @@ use crate::oauth::{ClientId, TokenType, parse_scope};
 use crate::registry::{Ceiling, Moment};
 
 /// Reads one of our own tokens; everything in it was written here, and is still checked.
-pub(super) fn evidence(token: &Authentic<SubjectToken>, moment: &Moment, declared: TokenType) -> Result<SubjectEvidence, TokenError> {
+pub(super) fn evidence<K: TokenKind>(token: &Authentic<K>, moment: &Moment, declared: TokenType) -> Result<SubjectEvidence, TokenError> {
     let (claims, snapshot) = (Claims(token.claims()), &moment.snapshot);
     declared_as(token, declared)?;
     let (exp, iat) = claims.times(moment.now, Duration::ZERO)?;
     refuse_bound(token.claims())?;
     let subject = sub_id(token.claims(), moment)?;
-    let details = |name: &str| match token.claims().get(name) {
+    // What a transaction token allows stands in its context: its `scope` is a purpose for people and other programs to read.
+    let granted = match declared {
+        TokenType::TxnToken => token.claims().get("tctx").and_then(Value::as_object),
+        _ => Some(token.claims()),
+    };
+    let granted = granted.ok_or(TokenError::Invalid("`tctx` is missing"))?;
+    let details = |claims: &Map<String, Value>, name: &str| match claims.get(name) {
         None => Ok(Vec::new()),
         Some(array) => Detail::from_array(array, &snapshot.types).map_err(|_| TokenError::Invalid("details that are no longer declared")),
     };
-    let scopes = match claims.text("scope")? {
+    let scopes = match Claims(granted).text("scope")? {
         None => Default::default(),
         Some(scope) => parse_scope(scope).map_err(|_| TokenError::Invalid("`scope` is malformed"))?,
     };
@@ -44,6 +50,7 @@ pub(super) fn evidence(token: &Authentic<SubjectToken>, moment: &Moment, declare
     let client = ClientId::parse(claims.required_text("client_id")?).map_err(|_| TokenError::Invalid("`client_id` is malformed"))?;
     Ok(SubjectEvidence {
         origin: Origin::Own,
+        is_txn_token: declared == TokenType::TxnToken,
         subject,
         issued_sub: claims.required_text("sub")?.to_owned(),
         audiences: claims.audiences()?,
@@ -52,10 +59,10 @@ pub(super) fn evidence(token: &Authentic<SubjectToken>, moment: &Moment, declare
         jti: Some(jti),
         chain,
         authority: Authority {
-            details: details("authorization_details")?,
+            details: details(granted, "authorization_details")?,
             scopes,
         },
-        onward: details("onward")?,
+        onward: details(token.claims(), "onward")?,
         resources: None,
         ceiling: Ceiling::Scope,
         unmapped_scopes: Vec::new(),
@@ -71,14 +78,16 @@ pub(super) fn evidence(token: &Authentic<SubjectToken>, moment: &Moment, declare
     })
 }
 
-/// Our own tokens are access tokens, and those that are signed are JWTs too.
+/// Our own tokens are access tokens, and those of them that are signed are JWTs too; or they are transaction tokens, and nothing
+/// else.
 pub(super) fn declared_as<K: TokenKind>(token: &Authentic<K>, declared: TokenType) -> Result<(), TokenError> {
     let fits = match declared {
-        TokenType::AccessToken => true,
-        TokenType::Jwt => !token.is_kept(),
-        _ => false,
+        TokenType::AccessToken => token.typ() == "at+jwt",
+        TokenType::Jwt => token.typ() == "at+jwt" && !token.is_kept(),
+        TokenType::TxnToken => token.typ() == "txntoken+jwt",
+        TokenType::IdToken | TokenType::IdJag | TokenType::Task => false,
     };
-    if token.typ() == "at+jwt" && fits {
+    if fits {
         Ok(())
     } else {
         Err(TokenError::Invalid("one of our own tokens, declared as what it is not"))

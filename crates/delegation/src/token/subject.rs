@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::authentic::Authentic;
 use super::claims::TokenError;
-use super::kind::{ActorToken, SubjectToken};
+use super::kind::{ActorToken, SubjectToken, TokenKind, TxnToken};
 use super::lineage::{Lineage, refuse_revoked};
 use super::verified::{Holds, Verified};
 use super::{outside, own};
@@ -34,6 +34,8 @@ pub enum Origin {
 pub struct SubjectEvidence {
     /// Where the token comes from.
     pub origin: Origin,
+    /// Whether it is one of our own transaction tokens: another one made from it takes its place.
+    pub is_txn_token: bool,
     /// Whom it is about.
     pub subject: Subject,
     /// `sub` of what is issued for this subject.
@@ -109,15 +111,36 @@ impl Authentic<SubjectToken> {
     ///
     /// Whether a client may exchange it is [`propose`](../../issuance/exchange/index.html)'s question, not this one's.
     pub fn at<'m>(&self, moment: &'m Moment, declared: TokenType) -> Result<Verified<'m, SubjectToken>, TokenError> {
+        if self.issuer() == moment.snapshot.issuer {
+            return held(self, moment, declared);
+        }
         self.refuse_deep(moment)?;
-        let evidence = if self.issuer() == moment.snapshot.issuer {
-            own::evidence(self, moment, declared)?
-        } else {
-            outside::evidence(self, moment, declared)?
-        };
+        let evidence = outside::evidence(self, moment, declared)?;
         refuse_ended(&evidence, moment)?;
         Ok(Verified::new(moment, evidence))
     }
+}
+
+impl Authentic<TxnToken> {
+    /// Checks that this token holds at `moment`. There are none but our own.
+    pub fn at<'m>(&self, moment: &'m Moment) -> Result<Verified<'m, SubjectToken>, TokenError> {
+        if self.issuer() != moment.snapshot.issuer {
+            return Err(TokenError::Invalid("a transaction token of another issuer"));
+        }
+        held(self, moment, TokenType::TxnToken)
+    }
+}
+
+/// One of our own tokens, of whichever kind, if it is what it is `declared` as and holds at `moment`.
+pub(super) fn held<'m, K: TokenKind>(
+    token: &Authentic<K>,
+    moment: &'m Moment,
+    declared: TokenType,
+) -> Result<Verified<'m, SubjectToken>, TokenError> {
+    token.refuse_deep(moment)?;
+    let evidence = own::evidence(token, moment, declared)?;
+    refuse_ended(&evidence, moment)?;
+    Ok(Verified::new(moment, evidence))
 }
 
 impl SubjectEvidence {

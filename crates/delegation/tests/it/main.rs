@@ -24,3 +24,4 @@ mod own_tokens;
 mod revocation;
 mod revoked;
 mod rich_requests;
+mod txn_tokens;

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use delegation::authority::Authority;
 use delegation::details::{Detail, DetailsError};
-use delegation::oauth::{AskedPart, AudienceId, Reason};
-use delegation::registry::{Audience, AuthenticatedClient, Moment};
+use delegation::oauth::{AskedPart, AudienceId, Reason, TokenType};
+use delegation::registry::{Audience, AuthenticatedClient, Moment, TokenForm};
 
 use crate::audit::Record;
 
@@ -27,6 +27,11 @@ pub(super) fn understand<'m>(
     if audience.clients.as_ref().is_some_and(|clients| !clients.contains(client.id())) {
         return Err(Reason::AudienceClosed);
     }
+    // A transaction token is never handed out where an access token was asked for, nor the reverse.
+    let is_txn = audience.form == TokenForm::Txn;
+    if asked.requested.is_some_and(|requested| (requested == TokenType::TxnToken) != is_txn) {
+        return Err(Reason::UnsupportedTokenType);
+    }
 
     let (mut details, onward) = details(moment, asked)?;
     if details.is_empty() && onward.is_empty() && asked.scopes.is_empty() {
@@ -38,6 +43,10 @@ pub(super) fn understand<'m>(
     };
     record.onward = onward;
     if details_missing(&record.asked, &record.onward) {
+        return Err(Reason::NothingAsked);
+    }
+    // What a transaction token is for stands in its `scope`, which no such token lacks.
+    if is_txn && record.asked.is_empty() {
         return Err(Reason::NothingAsked);
     }
     // `onward` is for a later audience, so this one need not understand it.

@@ -19,7 +19,7 @@ impl Opaque {
     /// What a token for `audience` is that ends at `expires_at`; `None` if it is to be signed.
     pub(super) fn of(moment: &Moment, audience: &Audience, fresh: &Fresh, expires_at: Timestamp) -> Result<Option<Self>, Reason> {
         match audience.form {
-            TokenForm::Jwt => Ok(None),
+            TokenForm::Jwt | TokenForm::Txn => Ok(None),
             TokenForm::Opaque => Ok(Some(Self {
                 // Without randomness nothing is a secret.
                 token: OpaqueForm::make(OpaqueKind::Access, fresh.secret.as_ref().ok_or(Reason::StoreUnavailable)?),

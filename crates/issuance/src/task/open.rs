@@ -171,6 +171,7 @@ impl KeptTask {
     /// The task as what a token is made from.
     fn evidence(&self, terms: Terms) -> SubjectEvidence {
         SubjectEvidence {
+            is_txn_token: false,
             origin: Origin::Own,
             subject: terms.subject,
             issued_sub: terms.issued_sub,

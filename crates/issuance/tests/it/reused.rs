@@ -166,6 +166,14 @@ async fn a_change_of_the_configuration_gets_a_token_of_its_own() {
             }),
         ),
         (
+            "kind of the tokens",
+            Asked::under(|snapshot| {
+                for audience in snapshot.audiences.values_mut() {
+                    audience.form = TokenForm::Txn;
+                }
+            }),
+        ),
+        (
             "attributes",
             Asked::under(|snapshot| snapshot.issuers.get_mut(CORP).unwrap().attributes.clear()),
         ),
