@@ -19,7 +19,7 @@ BY_HTTP = """allowed_headers: { patterns: [{ safe_regex: { regex: ".*" } }] }
               http_service:
                 server_uri: { uri: "http://narrows", cluster: narrows, timeout: 1s }
                 authorization_response:
-                  allowed_upstream_headers: { patterns: [{ exact: authorization }] }"""
+                  allowed_upstream_headers: { patterns: [{ exact: authorization }, { exact: txn-token }] }"""
 FLAVOURS = {
     "lines": ("ext_authz_grpc", []),
     "joined": ("ext_authz_grpc", [(LINES, JOINED)]),

@@ -2,6 +2,7 @@
 //! header to the client that the proxy was told to take from us.
 
 use axum::body::Body;
+use delegation::oauth::TokenType;
 use http::header::{AUTHORIZATION, CACHE_CONTROL};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
@@ -14,35 +15,45 @@ const MEANT: HeaderName = HeaderName::from_static("narrows-status");
 /// In which Envoy is told what to take off a request.
 const TO_REMOVE: HeaderName = HeaderName::from_static("x-envoy-auth-headers-to-remove");
 
-/// The header that the upstream gets: the token, or, on a public route, nothing.
+/// The header of a transaction token (draft-ietf-oauth-transaction-tokens, *"Txn-Token" HTTP Header*).
+const TXN_TOKEN: HeaderName = HeaderName::from_static("txn-token");
+
+/// The header in which the upstream gets a token.
+pub(crate) type Carried = (HeaderName, HeaderValue);
+
+/// The one header that the upstream gets from us: the token, or, on a public route, nothing.
 ///
 /// `None` if the token holds what no header can, which is no reason to let the request through without one.
-pub(crate) fn authorization(granted: Option<&Granted>) -> Option<Option<HeaderValue>> {
+pub(crate) fn carried(granted: Option<&Granted>) -> Option<Option<Carried>> {
     let Some(granted) = granted else { return Some(None) };
-    let mut value = HeaderValue::try_from(format!("Bearer {}", granted.token)).ok()?;
+    let (name, text) = match granted.kind {
+        TokenType::TxnToken => (TXN_TOKEN, granted.token.clone()),
+        _ => (AUTHORIZATION, format!("Bearer {}", granted.token)),
+    };
+    let mut value = HeaderValue::try_from(text).ok()?;
     value.set_sensitive(true);
-    Some(Some(value))
+    Some(Some((name, value)))
 }
 
-/// The request may go on: 200, with what replaces `Authorization`. A proxy that was told to take that header from us removes the
-/// client's where there is none.
-pub(crate) fn allowed(authorization: Option<HeaderValue>) -> Response<Body> {
+/// The request may go on: 200, with what the upstream gets from us. A proxy that was told to take `Authorization` and `Txn-Token`
+/// from us removes the client's where there is none.
+pub(crate) fn allowed(carried: Option<Carried>) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Some(value) = authorization {
-        headers.insert(AUTHORIZATION, value);
+    if let Some((name, value)) = carried {
+        headers.insert(name, value);
     }
     response
 }
 
 /// The request may go on without the headers `removed`, for Envoy, which keeps what the client sent of all that is not named.
-pub(crate) fn allowed_without(authorization: Option<HeaderValue>, removed: &[&HeaderName]) -> Response<Body> {
+pub(crate) fn allowed_without(carried: Option<Carried>, removed: &[&HeaderName]) -> Response<Body> {
     let names: Vec<_> = removed.iter().map(|name| name.as_str()).collect();
     let Ok(names) = HeaderValue::try_from(names.join(",")) else {
         return plain(StatusCode::FORBIDDEN);
     };
-    let mut response = allowed(authorization);
+    let mut response = allowed(carried);
     if !names.is_empty() {
         response.headers_mut().insert(TO_REMOVE, names);
     }

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use delegation::oauth::Reason;
+use delegation::oauth::{Reason, TokenType};
 use narrows_guard::{Call, Needs};
 
 use crate::credential::Credential;
@@ -61,6 +61,8 @@ impl Seen {
 pub struct Granted {
     /// The token; it goes to the upstream and nowhere else.
     pub token: String,
+    /// What it is: a transaction token goes in a header of its own, an access token as `Authorization`.
+    pub kind: TokenType,
     /// What is left of its life.
     pub expires_in: Duration,
     /// What the upstream is shown beside it: there exactly where the request needs a `connection`.

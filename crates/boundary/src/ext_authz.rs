@@ -13,16 +13,18 @@ use bytes::Bytes;
 use narrows_guard::Body;
 use narrows_guard::hygiene::headers::{ProxyHeaders, removed};
 
+use crate::answer::Carried;
+
 /// In which Envoy says whether the body that it sends along is cut off.
 const PARTIAL: &str = "x-envoy-auth-partial-body";
 
 /// The headers that Envoy removes before the request goes on.
 ///
-/// Envoy removes after it sets, so `Authorization` is named only where it is not `replaced`.
-fn unwanted(headers: &HeaderMap, replaced: bool) -> Vec<&HeaderName> {
+/// Envoy removes after it sets, so what is `replaced` is not named: the client's own is written over.
+fn unwanted<'h>(headers: &'h HeaderMap, replaced: Option<&Carried>) -> Vec<&'h HeaderName> {
     let unwanted = |name: &&HeaderName| match name.as_str() {
-        "authorization" => !replaced,
-        "dpop" => true,
+        _ if replaced.is_some_and(|(replaced, _)| replaced == *name) => false,
+        "authorization" | "dpop" => true,
         _ => removed(name, ProxyHeaders::KeptOfEnvoy),
     };
     headers.keys().filter(unwanted).collect()

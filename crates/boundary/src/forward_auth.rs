@@ -54,8 +54,8 @@ async fn answer<E: Exchanger>(
     let headers = &parts.headers;
     let by_nginx = headers.contains_key("x-original-method") || headers.contains_key("x-original-uri");
     match verdict {
-        Verdict::Goes(onward) => match answer::authorization(onward.granted.as_ref()) {
-            Some(authorization) => answer::allowed(authorization),
+        Verdict::Goes(onward) => match answer::carried(onward.granted.as_ref()) {
+            Some(carried) => answer::allowed(carried),
             None => answer::plain(StatusCode::FORBIDDEN),
         },
         Verdict::Refused(refusal) => answer::refused(&refusal, headers, by_nginx.then_some(&NGINX_PASSES[..])),

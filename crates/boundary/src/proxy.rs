@@ -132,7 +132,7 @@ async fn serve<E: Exchanger>(
         service,
         upgrade,
     } = onward;
-    let Some(authorization) = answer::authorization(granted.as_ref()) else {
+    let Some(carried) = answer::carried(granted.as_ref()) else {
         return upstream_failed(StatusCode::BAD_GATEWAY);
     };
     // What was read goes on as it was read.
@@ -167,8 +167,8 @@ async fn serve<E: Exchanger>(
     for name in [AUTHORIZATION, HeaderName::from_static("dpop")] {
         parts.headers.remove(name);
     }
-    if let Some(value) = authorization {
-        parts.headers.insert(AUTHORIZATION, value);
+    if let Some((name, value)) = carried {
+        parts.headers.insert(name, value);
     }
     if let Ok(host) = HeaderValue::try_from(call.host().to_string()) {
         parts.headers.insert(HOST, host);

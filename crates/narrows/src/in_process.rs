@@ -64,6 +64,7 @@ impl Exchanger for InProcess {
         }
         Ok(Granted {
             token: minted.token,
+            kind: minted.kind,
             expires_in: Duration::from_secs(u64::try_from(minted.expires_in).unwrap_or_default()),
             credential: shown,
         })

@@ -11,16 +11,17 @@ use envoy_types::pb::envoy::r#type::v3::HttpStatus;
 use envoy_types::pb::google::protobuf::value::Kind;
 use envoy_types::pb::google::protobuf::{Struct, Value};
 use envoy_types::pb::google::rpc;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tonic::Code;
 
+use crate::answer::Carried;
 use crate::refusal::Refusal;
 
-/// The request goes on, with `authorization` in place of the client's, without the headers `removed`.
-pub(super) fn allow(authorization: Option<&HeaderValue>, removed: &[&HeaderName]) -> CheckResponse {
+/// The request goes on, with `carried` in place of the client's, without the headers `removed`.
+pub(super) fn allow(carried: Option<&Carried>, removed: &[&HeaderName]) -> CheckResponse {
     let ok = OkHttpResponse {
-        headers: authorization.map(|value| field(&AUTHORIZATION, value)).into_iter().collect(),
+        headers: carried.map(|(name, value)| field(name, value)).into_iter().collect(),
         headers_to_remove: removed.iter().map(ToString::to_string).collect(),
         ..OkHttpResponse::default()
     };

@@ -96,8 +96,8 @@ impl<E: Exchanger> Authorization for Door<E> {
             sends_on: false,
         };
         let reply = match self.boundary.decide_shown(&settings, incoming).await {
-            Verdict::Goes(onward) => match answer::authorization(onward.granted.as_ref()) {
-                Some(authorization) => check_response::allow(authorization.as_ref(), &unwanted(&headers, authorization.is_some())),
+            Verdict::Goes(onward) => match answer::carried(onward.granted.as_ref()) {
+                Some(carried) => check_response::allow(carried.as_ref(), &unwanted(&headers, carried.as_ref())),
                 None => return Err(Status::internal("the token is no header")),
             },
             Verdict::Refused(refusal) => check_response::deny(&refusal, &headers),

@@ -34,10 +34,10 @@ async fn answer<E: Exchanger>(
     let shown = |parts: &http::request::Parts, bytes| shown(&parts.headers, bytes);
     let (parts, verdict) = question.decide(&boundary, &settings, shown, call).await;
     match verdict {
-        Verdict::Goes(onward) => match answer::authorization(onward.granted.as_ref()) {
-            Some(authorization) => {
-                let unwanted = unwanted(&parts.headers, authorization.is_some());
-                answer::allowed_without(authorization, &unwanted)
+        Verdict::Goes(onward) => match answer::carried(onward.granted.as_ref()) {
+            Some(carried) => {
+                let unwanted = unwanted(&parts.headers, carried.as_ref());
+                answer::allowed_without(carried, &unwanted)
             }
             None => answer::plain(StatusCode::FORBIDDEN),
         },

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use boundary::{Bodies, Boundary, Exchanger, Granted, Origin, Peers, Refused, Seen, Settings, Upstream};
-use delegation::oauth::{AudienceId, Reason};
+use delegation::oauth::{AudienceId, Reason, TokenType};
 use narrows_guard::Needs;
 use narrows_guard::route::hosts::HostPattern;
 use narrows_guard::route::pattern::Pattern;
@@ -54,6 +54,7 @@ impl Exchanger for FakeExchanger {
         self.note(seen, &detail);
         Ok(Granted {
             token: format!("minted:{detail}"),
+            kind: TokenType::AccessToken,
             expires_in: Duration::from_secs(60),
             credential: None,
         })

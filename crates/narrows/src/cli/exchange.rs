@@ -47,8 +47,8 @@ pub(super) async fn run(args: ExchangeArgs, paths: &[PathBuf]) -> Outcome {
     let mut form = if args.subject_token_type == TokenType::IdJag.word() {
         vec![("grant_type", GrantType::JwtBearer.as_str().to_owned()), ("assertion", token)]
     } else {
-        let kind =
-            type_named(&args.subject_token_type).ok_or("--subject-token-type: expected access_token, id_token, jwt, task or id_jag")?;
+        let kind = type_named(&args.subject_token_type)
+            .ok_or("--subject-token-type: expected access_token, id_token, jwt, txn_token, task or id_jag")?;
         let grant = GrantType::TokenExchange.as_str().to_owned();
         let kind = kind.as_str().to_owned();
         vec![("grant_type", grant), ("subject_token", token), ("subject_token_type", kind)]
@@ -65,6 +65,12 @@ pub(super) async fn run(args: ExchangeArgs, paths: &[PathBuf]) -> Outcome {
 
 /// A type of subject tokens by its short word.
 pub(super) fn type_named(word: &str) -> Option<TokenType> {
-    let types = [TokenType::AccessToken, TokenType::IdToken, TokenType::Jwt, TokenType::Task];
+    let types = [
+        TokenType::AccessToken,
+        TokenType::IdToken,
+        TokenType::Jwt,
+        TokenType::TxnToken,
+        TokenType::Task,
+    ];
     types.into_iter().find(|kind| kind.word() == word)
 }

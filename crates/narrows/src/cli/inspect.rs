@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use delegation::token::{Algorithm, IdJag, KeySet, OpaqueForm, OpaqueFormError, SubjectToken, TokenKind, Unverified};
+use delegation::token::{Algorithm, IdJag, KeySet, OpaqueForm, OpaqueFormError, SubjectToken, TokenKind, TxnToken, Unverified};
 use serde_json::Value;
 
 use super::Outcome;
@@ -36,8 +36,11 @@ pub(super) async fn run(args: &InspectArgs, paths: &[PathBuf]) -> Outcome {
     let header = header_of(&token).unwrap_or_default();
     let typ = entry::typ(&header);
     let is_id_jag = IdJag::TYP.contains(&typ.as_str());
+    let is_txn_token = TxnToken::TYP.contains(&typ.as_str());
     let verified = if is_id_jag {
         verify::<IdJag>(token.trim(), paths).await
+    } else if is_txn_token {
+        verify::<TxnToken>(token.trim(), paths).await
     } else {
         verify::<SubjectToken>(token.trim(), paths).await
     };
@@ -68,6 +71,9 @@ pub(super) async fn run(args: &InspectArgs, paths: &[PathBuf]) -> Outcome {
             say(format!(
                 "an ID-JAG  for client {client} to show once, as an assertion; it is good at no service"
             ));
+        }
+        if is_txn_token {
+            say("a transaction token, which goes in the header Txn-Token and is no access token");
         }
         match &verified {
             Ok(issuer) => say(format!("verified   signed by {issuer}")),
@@ -119,7 +125,9 @@ pub(crate) fn in_words(claims: &Value) -> Vec<String> {
     }
     line("acting", (!actors.is_empty()).then(|| actors.join(", before it ")));
     for (label, name) in [("may", "authorization_details"), ("onward", "onward")] {
-        for detail in claims.get(name).and_then(Value::as_array).into_iter().flatten() {
+        // A transaction token says it in its context.
+        let said = claims.get(name).or_else(|| claims.get("tctx").and_then(|context| context.get(name)));
+        for detail in said.and_then(Value::as_array).into_iter().flatten() {
             line(label, Some(detail_in_words(detail)));
         }
     }

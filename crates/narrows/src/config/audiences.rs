@@ -98,10 +98,7 @@ fn form(word: Option<&str>, path: &str, problems: &mut Problems) -> TokenForm {
     match word {
         None | Some("jwt") => TokenForm::Jwt,
         Some("opaque") => TokenForm::Opaque,
-        Some("txn") => {
-            problems.add(path, "`txn` is not served yet; use `jwt` or `opaque`".to_owned());
-            TokenForm::Jwt
-        }
+        Some("txn") => TokenForm::Txn,
         Some(other) => {
             problems.add(path, format!("expected `jwt`, `opaque` or `txn`, found `{other}`"));
             TokenForm::Jwt

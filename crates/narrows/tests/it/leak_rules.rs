@@ -56,7 +56,7 @@ fn tokens(served: &Served, issuer: &FakeIssuer) -> Vec<String> {
     };
     let alice = corp::token(issuer, "tickets.full", "support", 300);
     let as_edge = |verb: &[&str]| {
-        let asked = ["--client", "edge", "--key", "edge.key", "--audience", "https://tickets.internal"];
+        let asked = ["--client", "edge", "--key", "edge.key"];
         ran(&[verb, &asked, &["--details", "ticket:read/42"]].concat(), &alice).trim().to_owned()
     };
     let among = |text: &str, prefix: &str| {
@@ -70,8 +70,9 @@ fn tokens(served: &Served, issuer: &FakeIssuer) -> Vec<String> {
     let operator = ran(&["operator", "add", "ann", "--role", "auditor"], "");
     let client = ran(&["client", "add", "scanner", "--method", "client-secret-post"], "");
     vec![
-        as_edge(&["exchange"]),
-        as_edge(&["task", "start"]),
+        as_edge(&["exchange", "--audience", "https://tickets.internal"]),
+        as_edge(&["exchange", "--audience", "https://chain.internal"]),
+        as_edge(&["task", "start", "--audience", "https://tickets.internal"]),
         among(&operator, "nrwo_"),
         among(&client, "nrws_"),
         // None is issued yet.
@@ -104,6 +105,9 @@ fn the_documented_rules_find_every_token_of_ours_and_nothing_else() {
         let rules = folder.join("policies/first.cedar");
         let tasks = "\n@id(\"tasks\") permit (principal == Workload::\"edge\", action == Action::\"task\", resource is Audience);\n";
         std::fs::write(&rules, std::fs::read_to_string(&rules).unwrap() + tasks).unwrap();
+        let config = folder.join("narrows.toml");
+        let chain = "\n[[audiences]]\nid = \"https://chain.internal\"\ndetails = [\"ticket\"]\ntoken = \"txn\"\n";
+        std::fs::write(&config, std::fs::read_to_string(&config).unwrap() + chain).unwrap();
     });
     let (scanners, tokens) = (scanners(), tokens(&served, &issuer));
     for token in &tokens {

@@ -31,4 +31,5 @@ mod shown;
 mod snippet;
 mod store_address;
 mod task;
+mod txn_token;
 mod why;

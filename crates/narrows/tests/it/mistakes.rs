@@ -238,11 +238,6 @@ fn every_mistake_has_its_key_and_its_mend() {
         ),
         (
             "token        = \"jwt\"",
-            "token = \"txn\"",
-            "audiences[0].token: `txn` is not served yet; use `jwt` or `opaque`",
-        ),
-        (
-            "token        = \"jwt\"",
             "token = \"saml\"",
             "audiences[0].token: expected `jwt`, `opaque` or `txn`, found `saml`",
         ),

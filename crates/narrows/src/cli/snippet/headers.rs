@@ -1,9 +1,8 @@
 //! Headers that a proxy takes off a client's request. What it leaves, its door takes off or refuses.
 
-/// Headers of a client that go no further.
-pub(super) const STRIPPED: [&str; 7] = [
+/// Headers of a client that go no further. `Txn-Token` is none of them: each proxy is told by itself to take it from us alone.
+pub(super) const STRIPPED: [&str; 6] = [
     "Forwarded",
-    "Txn-Token",
     "Proxy-Authorization",
     "X-Rewrite-URL",
     "X-HTTP-Method-Override",

@@ -54,7 +54,7 @@ impl OpenArgs {
         loaded: &Loaded,
         subject_token: String,
     ) -> Result<Vec<(&'static str, String)>, Box<dyn std::error::Error + Send + Sync>> {
-        let kind = type_named(&self.subject_token_type).filter(|kind| *kind != TokenType::Task);
+        let kind = type_named(&self.subject_token_type).filter(|kind| !matches!(kind, TokenType::Task | TokenType::TxnToken));
         let kind = kind.ok_or("--subject-token-type: expected access_token, id_token or jwt")?;
         if self.audiences.is_empty() {
             return Err("name one --audience at least".into());
