@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use delegation::identity::Attributes;
 use delegation::oauth::Reason;
 use http::HeaderMap;
 use narrows_guard::hygiene::Malformed;
@@ -184,10 +185,26 @@ impl<E: Exchanger> Boundary<E> {
             call
         };
 
-        // 4. One credential, in the one place for it; and what this request needs, to the byte.
-        let (credential, intent) = match understood(&matched, &call, headers) {
-            Ok(understood) => understood,
+        // 4. One credential, in the one place for it; and what this request needs, to the byte, of a subject whose token holds.
+        let credential = match only_credential(&call, headers) {
+            Ok(credential) => credential,
             Err(unfit) => return Err(self.refused(settings, seen, unfit).await),
+        };
+        let attributes = if matched.route().reading().reads_attributes() {
+            let shown = match bearer(credential.as_ref()) {
+                Ok(shown) => shown,
+                Err(reason) => return Err(self.refused(settings, seen, reason.into()).await),
+            };
+            match self.exchanger.attributes(seen, shown.token()).await {
+                Ok(attributes) => attributes,
+                Err(refused) => return Err(Refusal::new(refused, String::new(), settings, None)),
+            }
+        } else {
+            Attributes::default()
+        };
+        let intent = match matched.intent(&call, &attributes) {
+            Ok(intent) => intent,
+            Err(unmet) => return Err(self.refused(settings, seen, unmet.into()).await),
         };
         let service = matched.service().name.clone();
         let Intent::Needs(needs) = intent else {
@@ -199,13 +216,7 @@ impl<E: Exchanger> Boundary<E> {
                 upgrade: None,
             });
         };
-        let credential = match credential {
-            // No token is bound to a key yet: one that says so is not what it seems.
-            Some(credential) if credential.scheme() == Scheme::Dpop => Err(Reason::InvalidDpopProof),
-            Some(credential) => Ok(credential),
-            None => Err(Reason::NoToken),
-        };
-        let credential = match credential {
+        let credential = match bearer(credential.as_ref()) {
             Ok(credential) => credential,
             Err(reason) => return Err(self.refused(settings, seen, reason.into()).await),
         };
@@ -251,12 +262,23 @@ fn is_repeated(shown: &Credential, headers: &HeaderMap, call: &Call) -> bool {
     in_headers || in_body || holds(call.target().as_bytes())
 }
 
-fn understood(matched: &Matched<'_>, call: &Call, headers: &HeaderMap) -> Result<(Option<Credential>, Intent), Unfit> {
+/// The credential that the request shows, in one place and no other.
+fn only_credential(call: &Call, headers: &HeaderMap) -> Result<Option<Credential>, Unfit> {
     let credential = Credential::of(headers, call)?;
     if credential.as_ref().is_some_and(|shown| is_repeated(shown, headers, call)) {
         return Err(CredentialError::Elsewhere.into());
     }
-    Ok((credential, matched.intent(call, &Default::default())?))
+    Ok(credential)
+}
+
+/// The credential, if it is one that a route with a need takes.
+fn bearer(shown: Option<&Credential>) -> Result<&Credential, Reason> {
+    match shown {
+        // No token is bound to a key yet: one that says so is not what it seems.
+        Some(credential) if credential.scheme() == Scheme::Dpop => Err(Reason::InvalidDpopProof),
+        Some(credential) => Ok(credential),
+        None => Err(Reason::NoToken),
+    }
 }
 
 impl From<Reason> for Unfit {

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use delegation::identity::Attributes;
 use delegation::oauth::{Reason, TokenType};
 use narrows_guard::{Call, Needs};
 
@@ -13,12 +14,21 @@ use crate::redacted;
 /// A broker, in this process or another.
 ///
 /// Contract. [`exchange`](Self::exchange): the token in `Granted` is for exactly what `needs` says, decided now, and its record is
-/// durable or in the journal's line; every refusal is on record before it is given. [`refuse`](Self::refuse) puts a refusal on
+/// durable or in the journal's line; every refusal is on record before it is given. [`attributes`](Self::attributes): those that an
+/// exchange of the token would go by, verified as it would be; without a token that holds, a refusal. [`refuse`](Self::refuse) puts a refusal on
 /// record that the boundary decided on itself. [`ended`](Self::ended) is done when the token has expired, or within two seconds
 /// after it or anything it came from was revoked. Calls may overlap. An error is a refusal, never a grant.
 pub trait Exchanger: Send + Sync + 'static {
     /// Exchanges the caller's `token` for one that does what `needs` says.
     fn exchange(&self, seen: &Seen, token: &str, needs: &Needs) -> impl Future<Output = Result<Granted, Refused>> + Send;
+
+    /// The verified attributes of the subject of the caller's `token`: asked only where the route makes its detail of them.
+    ///
+    /// Whoever cannot know them lets no such request on.
+    fn attributes(&self, seen: &Seen, token: &str) -> impl Future<Output = Result<Attributes, Refused>> + Send {
+        let _ = token;
+        async move { Err(self.refuse(seen, Reason::WiderThanSubject).await) }
+    }
 
     /// Puts on record that this request is refused for `reason`.
     fn refuse(&self, seen: &Seen, reason: Reason) -> impl Future<Output = Refused> + Send;

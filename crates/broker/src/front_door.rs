@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use delegation::oauth::{ClientId, Form, Reason};
+use delegation::identity::Attributes;
+use delegation::oauth::{ClientId, Form, Reason, SubjectPart, TokenType};
 use delegation::token::{Active, Issued};
 use issuance::audit::{Decision, Entry, Journal, Kind, Record, RequestLine};
 use issuance::mint::Minted;
@@ -14,6 +15,7 @@ use serde_json::json;
 use crate::broker::Broker;
 use crate::connections::{Credential, Wanted};
 use crate::denied::Denied;
+use crate::endpoint;
 use crate::evidence;
 use crate::ids;
 use crate::limits::{Claim, OverLimit, Proof};
@@ -151,6 +153,44 @@ async fn decided(
         }),
         Err(denied) => Err(denied_at(broker, seen, denied, record).await),
     }
+}
+
+/// The verified attributes of the subject of `token`, which a route makes its detail of.
+///
+/// They are those that an exchange of the token would go by: the token's own, or, of one of ours, those that its transaction began
+/// with. Of a token that does not hold nothing is read. That is a refusal, on record, and nothing else is asked.
+pub async fn attributes(broker: &Broker, seen: &Seen<'_>, token: &str) -> Result<Attributes, Refused> {
+    let mut record = seen.record(broker);
+    let read = match (seen.may_be_looked_at(broker), broker.gate().enter().await) {
+        (Ok(()), Ok(_turn)) => attributes_of(broker, seen, token, &mut record).await,
+        (Err(OverLimit), _) | (_, Err(Overloaded)) => Err(Denied::uncounted(Reason::RateLimited)),
+    };
+    match read {
+        Ok(attributes) => Ok(attributes),
+        Err(denied) => Err(denied_at(broker, seen, denied, record).await),
+    }
+}
+
+async fn attributes_of(broker: &Broker, seen: &Seen<'_>, token: &str, record: &mut Record) -> Result<Attributes, Denied> {
+    // 1. Who asks, as in the exchange that follows.
+    let in_force = broker.in_force();
+    let moment = broker.moment(&in_force);
+    let acting = seen.acting.ok_or_else(|| Denied::uncounted(Reason::ClientAuthenticationFailed))?;
+    endpoint::boundary(broker, &in_force, &moment, acting, record)?;
+
+    // 2. The token, which holds or says nothing; then what is known of whom it is about.
+    let denied = |reason| Denied::of_client(reason, Vec::new());
+    let shown = SubjectPart {
+        token: token.to_owned(),
+        declared: TokenType::AccessToken,
+    };
+    let subject = evidence::subject(broker, &in_force, &moment, &shown).await.map_err(denied)?;
+    if let Some(facts) = &subject.facts {
+        return Ok(facts.attributes.clone());
+    }
+    let kept = evidence::kept(broker, &subject).await.map_err(denied)?.transaction;
+    let kept = kept.filter(|kept| kept.subject == subject.subject);
+    kept.map(|kept| kept.attributes).ok_or_else(|| denied(Reason::StoreUnavailable))
 }
 
 /// Puts on record a refusal that the boundary itself decided on: the request had no route, or could not be read.

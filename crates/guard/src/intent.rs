@@ -72,8 +72,8 @@ pub enum Refused {
     /// Its values make no detail.
     #[error("{0}")]
     Details(FillError),
-    /// The subject lacks an attribute that the detail is made of.
-    #[error("the subject has no attribute `{0}`")]
+    /// The subject lacks an attribute that the detail is made of, or has one that does not fit there.
+    #[error("the subject has no such attribute `{0}`")]
     Attribute(String),
 }
 

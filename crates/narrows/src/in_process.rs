@@ -8,6 +8,7 @@ use broker::front_door::StepUp;
 use broker::{Broker, front_door};
 use delegation::authority::Authority;
 use delegation::details::Detail;
+use delegation::identity::Attributes;
 use delegation::oauth::{ClientId, Form, GrantType, Reason, Scope, TokenType};
 use issuance::audit::RequestLine;
 use narrows_guard::Needs;
@@ -68,6 +69,10 @@ impl Exchanger for InProcess {
             expires_in: Duration::from_secs(u64::try_from(minted.expires_in).unwrap_or_default()),
             credential: shown,
         })
+    }
+
+    async fn attributes(&self, seen: &Seen, token: &str) -> Result<Attributes, Refused> {
+        front_door::attributes(&self.broker, &self.seen(seen), token).await.map_err(refused)
     }
 
     async fn refuse(&self, seen: &Seen, reason: Reason) -> Refused {

@@ -96,6 +96,7 @@ pub(crate) fn boundary() -> (Arc<Boundary<FakeExchanger>>, FakeExchanger) {
         route("GET /healthz", None),
         route("GET /tickets/{id}", Some("ticket:read/{id}")),
         route("POST /tickets", Some("ticket:read/{body.id}")),
+        route("GET /mine", Some("ticket:read/{subject.site}")),
     ];
     let exchanger = FakeExchanger::default();
     (

@@ -217,6 +217,17 @@ async fn a_public_route_takes_no_token_on() {
     assert_eq!((set(&ok), ok.headers_to_remove), (Vec::new(), vec!["authorization".to_owned()]));
 }
 
+/// Whoever cannot say whom a token is about lets no request on whose route asks that.
+#[tokio::test]
+async fn a_route_that_reads_the_subject_needs_to_be_told_about_it() {
+    let mut door = Door::open();
+    let mine = |scheme: &str| Asked::new("GET", "/mine").with("authorization", &format!("{scheme} {GOOD}"));
+    assert_eq!(door.status(mine("Bearer")).await, 403);
+    assert_eq!(door.decided(), "wider_than_subject", "no exchange was asked for");
+    assert_eq!(door.status(mine("DPoP")).await, 401);
+    assert_eq!(door.decided(), "invalid_dpop_proof");
+}
+
 /// EXA-007: the path holds the query, and the field for the query is empty.
 #[tokio::test]
 async fn the_query_is_read_from_the_path() {

@@ -150,7 +150,10 @@ impl Member {
 
     fn fill(&self, values: &Values<'_>) -> Result<Value, FillError> {
         match self {
-            Self::Json(source) => values.json(source),
+            Self::Json(source) => match values.json(source)? {
+                Value::Array(_) if matches!(source.from, Origin::Subject(_)) => Err(source.wrong()),
+                value => Ok(value),
+            },
             Self::Integer(source) => integer(source, &values.json(source)?),
             Self::Text(text) => text.fill(values).map(Value::from),
             Self::List(items) => {
@@ -234,7 +237,7 @@ impl Text {
                     if let (Some(Piece::Literal(between)), true) = (self.0.get(at + 1), self.0.len() > at + 2)
                         && format!("{value}{between}").find(between.as_str()) != Some(value.len())
                     {
-                        return Err(FillError::Blurred(source.text().to_owned()));
+                        return Err(source.otherwise(FillError::Blurred(source.text().to_owned())));
                     }
                     filled.push_str(&value);
                 }
@@ -281,5 +284,5 @@ fn integer(source: &Source, value: &Value) -> Result<Value, FillError> {
         Value::String(text) if digits => text.parse::<i64>().ok().filter(|number| number.to_string() == *text),
         _ => None,
     };
-    number.map(Value::from).ok_or_else(|| FillError::Type(source.text().to_owned()))
+    number.map(Value::from).ok_or_else(|| source.wrong())
 }

@@ -55,8 +55,8 @@ pub enum FillError {
     /// It would blur where one value ends and the next begins.
     #[error("`{{{0}}}` holds what stands between it and the next value")]
     Blurred(String),
-    /// The subject has no such attribute.
-    #[error("the subject has no attribute `{0}`")]
+    /// The subject has no such attribute, or one that does not fit.
+    #[error("the subject has no such attribute `{0}`")]
     Attribute(String),
     /// The values make no detail of the declared type.
     #[error("the values make no such detail: {0}")]
@@ -103,13 +103,13 @@ impl<'a> Values<'a> {
         match self.json(source)? {
             Value::String(text) if text.is_empty() => Err(FillError::Empty(source.text.clone())),
             Value::String(text) => Ok(text),
-            _ => Err(FillError::Type(source.text.clone())),
+            _ => Err(source.wrong()),
         }
     }
 
     /// The strings that `source` stands for, one or several.
     pub(super) fn several(&self, source: &Source) -> Result<Vec<String>, FillError> {
-        let wrong = || FillError::Type(source.text.clone());
+        let wrong = || source.wrong();
         match self.json(source)? {
             Value::String(text) => Ok(vec![text]),
             Value::Array(items) => items.iter().map(|item| item.as_str().map(str::to_owned).ok_or_else(wrong)).collect(),
@@ -150,6 +150,9 @@ impl<'a> Values<'a> {
         }
         match self.attributes.values.get(name) {
             None => Err(FillError::Attribute(name.to_owned())),
+            // One that says nothing is none.
+            Some(AttributeValue::Text(text)) if text.is_empty() => Err(FillError::Attribute(name.to_owned())),
+            Some(AttributeValue::Set(items)) if items.is_empty() => Err(FillError::Attribute(name.to_owned())),
             Some(AttributeValue::Text(text)) => Ok(Value::from(text.as_str())),
             Some(AttributeValue::Integer(number)) => Ok(Value::from(*number)),
             Some(AttributeValue::Boolean(flag)) => Ok(Value::from(*flag)),
@@ -198,6 +201,19 @@ impl Source {
                 "`{{{inside}}}` is no value of this request; there are variables of its path, {{query.a}}, {{body.a}}, {{host.1}} and {{subject.a}}"
             ),
         })
+    }
+
+    /// Why its value does not fit: what a request says, it could say otherwise; what a subject is, it is.
+    pub(super) fn wrong(&self) -> FillError {
+        self.otherwise(FillError::Type(self.text.clone()))
+    }
+
+    /// `error`, unless it is an attribute that does not fit.
+    pub(super) fn otherwise(&self, error: FillError) -> FillError {
+        match &self.from {
+            Origin::Subject(name) => FillError::Attribute(name.clone()),
+            _ => error,
+        }
     }
 
     /// What stands between the braces.

@@ -131,6 +131,46 @@ fn attributes_are_the_subjects_and_one_that_is_absent_is_more_than_the_subject_m
 }
 
 #[test]
+fn an_attribute_that_does_not_fit_is_none() {
+    let table = table(&[
+        ("GET /id", "ticket:read/{subject.a}"),
+        ("GET /two", "ticket:read/{subject.a}%3A{subject.b}"),
+        ("GET /equal", "ticket:read/x?tenant={subject.a}"),
+        ("GET /limit", "ticket:update/x?limit={subject.a}"),
+        ("GET /list", "ticket:update/x?region={subject.a}"),
+    ]);
+    let with = |value: AttributeValue| Attributes {
+        values: BTreeMap::from([("a".to_owned(), value), ("b".to_owned(), AttributeValue::Text("b".to_owned()))]),
+        ..Attributes::default()
+    };
+    let text = |text: &str| AttributeValue::Text(text.to_owned());
+    let set = |items: &[&str]| AttributeValue::Set(items.iter().map(|item| (*item).to_owned()).collect());
+    let none = Err("wider_than_subject");
+    for (path, value, expected) in [
+        ("/id", text("x"), Ok("ticket:read/x")),
+        ("/id", text(""), none),
+        ("/id", set(&["x"]), none),
+        ("/id", AttributeValue::Integer(1), none),
+        ("/id", AttributeValue::Boolean(true), none),
+        ("/two", text("x"), Ok("ticket:read/x%3Ab")),
+        ("/two", text("x:y"), none),
+        ("/equal", text("x"), Ok("ticket:read/x?tenant=x")),
+        ("/equal", AttributeValue::Integer(1), Ok("ticket:read/x?tenant=:1")),
+        ("/equal", text(""), none),
+        ("/equal", set(&["x"]), none),
+        ("/limit", AttributeValue::Integer(1), Ok("ticket:update/x?limit=1")),
+        ("/limit", text("x"), none),
+        ("/limit", set(&["1"]), none),
+        ("/list", set(&["eu", "us"]), Ok("ticket:update/x?region=eu,us")),
+        ("/list", set(&[]), none),
+        ("/list", AttributeValue::Integer(1), none),
+    ] {
+        let needed = needed_by(&table, &asked("GET", path), &with(value.clone()));
+        assert_eq!(needed.as_deref().map_err(|reason| *reason), expected, "{path} {value:?}");
+    }
+}
+
+#[test]
 fn two_requests_that_differ_are_never_one_resource() {
     let read = |a: &str, b: &str| filled("ticket:read/{arguments.a}%3A{arguments.b}", &json!({"a": a, "b": b}));
     assert_eq!(read("acme", "1:2").unwrap().identifier(), Some("acme:1:2"));

@@ -11,7 +11,7 @@ use narrows_guard::route::values::Reads;
 use super::data_plane::{distinct, mode};
 use super::duration;
 use super::either::Rule;
-use super::file::{File, RouteRule};
+use super::file::{File, RouteRule, TrustedIssuer};
 use super::problem::Problems;
 
 /// Finds what is wrong with them.
@@ -109,6 +109,12 @@ fn upstream(url: Option<&str>, path: &str, problems: &mut Problems) {
     }
 }
 
+/// The attributes of the subject that a template reads.
+fn subjects(text: &str) -> impl Iterator<Item = &str> {
+    let each = text.split("{subject.").skip(1);
+    each.filter_map(|rest| rest.split_once('}')).map(|(name, _)| name)
+}
+
 /// One route or tool.
 fn rule(rule: &Rule, path: &str, types: &DetailTypes, reads: &Reads, audience: Option<&super::file::Audience>, problems: &mut Problems) {
     let long = match rule {
@@ -135,6 +141,15 @@ fn rule(rule: &Rule, path: &str, types: &DetailTypes, reads: &Reads, audience: O
     for text in &long.onward {
         if let Err(why) = Template::parse(text, types, reads) {
             problems.add(&format!("{path}.onward"), why.to_string());
+        }
+    }
+    for name in long.detail.iter().chain(&long.onward).flat_map(|text| subjects(text)) {
+        let maps = |issuer: &TrustedIssuer| issuer.attributes.iter().flatten().any(|(mapped, _)| mapped == name);
+        if !file.trusted_issuers.iter().any(maps) {
+            problems.add(
+                path,
+                format!("no trusted issuer says `{name}` of its subjects; add it to `attributes` of one"),
+            );
         }
     }
     for scope in long.scope.iter().filter(|scope| !audience.is_some_and(|audience| audience.scopes.contains(*scope))) {

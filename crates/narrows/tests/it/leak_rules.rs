@@ -106,7 +106,7 @@ fn the_documented_rules_find_every_token_of_ours_and_nothing_else() {
         let tasks = "\n@id(\"tasks\") permit (principal == Workload::\"edge\", action == Action::\"task\", resource is Audience);\n";
         std::fs::write(&rules, std::fs::read_to_string(&rules).unwrap() + tasks).unwrap();
         let config = folder.join("narrows.toml");
-        let chain = "\n[[audiences]]\nid = \"https://chain.internal\"\ndetails = [\"ticket\"]\ntoken = \"txn\"\n";
+        let chain = "\n[[audiences]]\nid = \"https://chain.internal\"\ndetails = [\"ticket\"]\nmax_lifetime = \"2m\"\ntoken = \"txn\"\n";
         std::fs::write(&config, std::fs::read_to_string(&config).unwrap() + chain).unwrap();
     });
     let (scanners, tokens) = (scanners(), tokens(&served, &issuer));

@@ -30,6 +30,7 @@ mod served;
 mod shown;
 mod snippet;
 mod store_address;
+mod subject_values;
 mod task;
 mod txn_token;
 mod why;

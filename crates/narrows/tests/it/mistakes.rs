@@ -310,6 +310,11 @@ fn every_mistake_has_its_key_and_its_mend() {
             "`parcels` is not among `scopes` of the audience",
         ),
         (
+            "{subject.site}",
+            "{subject.sight}",
+            "no trusted issuer says `sight` of its subjects; add it to `attributes` of one",
+        ),
+        (
             "connection = \"depot-key\"",
             "connection = \"depot\"",
             "there is no connection `depot`",
