@@ -39,6 +39,7 @@ pub use keys::{Algorithm, KeySet, KeySetError};
 pub use kind::{ActorToken, ClientAssertion, IdJag, Issued, SecurityEvent, SubjectToken, TokenKind, TxnToken, WorkloadAssertion};
 pub use lineage::Lineage;
 pub use opaque_form::{OpaqueForm, OpaqueFormError, OpaqueKind};
+pub use outside::StatedSubject;
 pub use security_event::{SecurityEventError, Signal};
 pub use subject::{ActorEvidence, MayAct, Origin, OutsideFacts, SubjectEvidence};
 pub use verified::{Holds, Verified};

@@ -4,7 +4,7 @@ pub(crate) mod addressed;
 pub(crate) mod asked;
 pub(crate) mod ceiling;
 mod kept;
-mod lifetime;
+pub(crate) mod lifetime;
 mod opaque;
 mod uses;
 
@@ -199,7 +199,7 @@ impl Exchange {
         record.requested_by = began.requested_by.clone();
 
         // 3. Target and details.
-        let (audience, authority, onward) = asked::understand(moment, client, asked, record)?;
+        let (audience, authority, onward) = asked::understand(moment, client.id(), asked, record)?;
         if subject
             .resources
             .as_ref()
@@ -317,7 +317,7 @@ impl Exchange {
         if moment.revocations.is_subject_disabled(&subject) {
             return Err(Reason::SubjectDisabled);
         }
-        let (audience, authority, onward) = asked::understand(moment, client, asked, record)?;
+        let (audience, authority, onward) = asked::understand(moment, client.id(), asked, record)?;
         let expires_at = lifetime::expiry(moment, audience, asked.expires_in, None, false);
         let opaque = Opaque::of(moment, audience, &fresh, expires_at)?;
         let began = Transaction {
@@ -485,7 +485,7 @@ pub(crate) fn clients_of(moment: &Moment, act: Option<&ActorChain>) -> Vec<Clien
 }
 
 /// One question for each atom, asked or onward, and for each scope.
-fn questions(authority: &Authority, onward: &[Detail]) -> Result<Vec<Question>, Reason> {
+pub(crate) fn questions(authority: &Authority, onward: &[Detail]) -> Result<Vec<Question>, Reason> {
     let detail = |onward| {
         move |atom: delegation::authority::Atom<'_>| Question::Detail {
             detail: atom.detail.clone(),

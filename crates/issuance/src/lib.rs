@@ -7,6 +7,7 @@
 #![deny(missing_docs)]
 
 pub mod audit;
+pub mod evaluation;
 pub mod exchange;
 pub mod mint;
 pub mod policy;

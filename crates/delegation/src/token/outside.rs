@@ -1,6 +1,7 @@
 //! Tokens of trusted issuers as subject tokens: what is read, and what means nothing here.
 
 mod attributes;
+mod stated;
 
 use std::collections::BTreeSet;
 
@@ -16,6 +17,8 @@ use crate::authority::Authority;
 use crate::identity::{Subject, SubjectKind, is_sub};
 use crate::oauth::{Scope, TokenType, parse_scope};
 use crate::registry::{Ceiling, Moment, Snapshot, TrustedIssuer};
+
+pub use stated::StatedSubject;
 
 /// Claims of which only an id_token or a logout token has any.
 const NOT_IN_ACCESS_TOKENS: [&str; 3] = ["at_hash", "c_hash", "events"];

@@ -25,3 +25,4 @@ mod revocation;
 mod revoked;
 mod rich_requests;
 mod txn_tokens;
+mod stated;

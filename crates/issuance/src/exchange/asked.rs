@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 
 use delegation::authority::Authority;
 use delegation::details::{Detail, DetailsError};
-use delegation::oauth::{AskedPart, AudienceId, Reason, TokenType};
-use delegation::registry::{Audience, AuthenticatedClient, Moment, TokenForm};
+use delegation::oauth::{AskedPart, AudienceId, ClientId, Reason, TokenType};
+use delegation::registry::{Audience, Moment, TokenForm};
 
 use crate::audit::Record;
 
 /// Finds the audience, then reads details and `onward` by the declared types.
-pub(super) fn understand<'m>(
+pub(crate) fn understand<'m>(
     moment: &'m Moment,
-    client: &AuthenticatedClient<'m>,
+    client: &ClientId,
     asked: &AskedPart,
     record: &mut Record,
 ) -> Result<(&'m Audience, Authority, Vec<Detail>), Reason> {
@@ -24,7 +24,7 @@ pub(super) fn understand<'m>(
     let id = AudienceId::parse(target).map_err(|_| Reason::UnknownAudience)?;
     let audience = moment.snapshot.audiences.get(&id).ok_or(Reason::UnknownAudience)?;
     record.audience = Some(id);
-    if audience.clients.as_ref().is_some_and(|clients| !clients.contains(client.id())) {
+    if audience.clients.as_ref().is_some_and(|clients| !clients.contains(client)) {
         return Err(Reason::AudienceClosed);
     }
     // A transaction token is never handed out where an access token was asked for, nor the reverse.

@@ -7,7 +7,7 @@ use delegation::time::Timestamp;
 
 /// The expiry, in whole seconds: what was asked, capped by broker, audience and the tokens it is made from.
 /// A token of a task for later work, `later`, has a bound of its own.
-pub(super) fn expiry(
+pub(crate) fn expiry(
     moment: &Moment,
     audience: &Audience,
     asked_seconds: Option<u64>,

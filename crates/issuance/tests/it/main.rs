@@ -3,6 +3,7 @@
 
 mod chains;
 mod deferred;
+mod evaluations;
 mod opening;
 mod proposals;
 mod reused;

@@ -1,0 +1,231 @@
+//! A question without a token: what would be decided, for somebody who enforces it.
+//!
+//! The rules are those of an exchange, all but what only a token can show: to whom it is addressed, and what it holds.
+
+use std::net::IpAddr;
+
+use delegation::details::DetailTypes;
+use delegation::identity::{OUR_NAME, SubjectKind};
+use delegation::oauth::{AskedPart, ClientId, GrantType, Reason};
+use delegation::registry::{Client, Moment, Snapshot};
+use delegation::revocation::Line;
+use delegation::token::StatedSubject;
+use serde_json::{Map, Value};
+
+use crate::audit::{Entry, Record};
+use crate::exchange::{asked, lifetime, questions, under};
+use crate::policy::{ClientFacts, Inquiry, Proposal, SubjectFacts};
+
+/// The identifier that stands for none.
+const EVERY: &str = "*";
+
+/// What is stated, by somebody who is believed because nothing comes of it but an answer to them.
+#[derive(Clone, Debug)]
+pub struct Statement {
+    /// Whom it is about.
+    pub subject: StatedParty,
+    /// One action of the detail type.
+    pub action: String,
+    /// Values of constraints, by what the action says of itself.
+    pub action_properties: Map<String, Value>,
+    /// The detail type.
+    pub kind: String,
+    /// The identifier, or `*` for none.
+    pub identifier: String,
+    /// Values of constraints, by what the resource says of itself.
+    pub resource_properties: Map<String, Value>,
+    /// The audience; without, the only one that understands the type and is open to the client.
+    pub audience: Option<String>,
+    /// All the rest.
+    pub circumstances: StatedCircumstances,
+}
+
+/// A subject as it is stated.
+#[derive(Clone, Debug)]
+pub struct StatedParty {
+    /// `user` or `workload`.
+    pub kind: String,
+    /// Its `sub` in our tokens; in those of `issuer`, if that is named.
+    pub id: String,
+    /// The name or identifier of its issuer.
+    pub issuer: Option<String>,
+    /// Its attributes, as claims of its issuer.
+    pub properties: Map<String, Value>,
+}
+
+/// What policy calls the circumstances, where a door cannot see them itself.
+#[derive(Clone, Debug, Default)]
+pub struct StatedCircumstances {
+    /// The requester's address.
+    pub client_ip: Option<IpAddr>,
+    /// The clients that acted before, newest first.
+    pub chain: Vec<ClientId>,
+    /// The outside client that the subject's token was issued to.
+    pub requested_by: Option<String>,
+    /// How the subject authenticated.
+    pub acr: Option<String>,
+    /// Seconds since the subject authenticated.
+    pub auth_age_seconds: Option<i64>,
+    /// Seconds since the subject's attributes were read.
+    pub subject_age_seconds: i64,
+    /// The life that would be asked for, in seconds.
+    pub expires_in: Option<u64>,
+}
+
+/// A question, understood, and not decided yet. Nothing can be minted of it.
+#[derive(Clone, Debug)]
+pub struct Evaluation {
+    inquiry: Inquiry,
+}
+
+impl Evaluation {
+    /// Proposes what `stated` says for a decision about `client`, by the steps and for the reasons of an exchange.
+    ///
+    /// What becomes known goes into `record`, so that a refusal at any step says as much as was known. Nothing is allowed yet;
+    /// see [`decide`](crate::policy::decide).
+    pub fn propose(moment: &Moment, client: &ClientId, stated: &Statement, record: &mut Record) -> Result<Self, Reason> {
+        let (snapshot, circumstances) = (&*moment.snapshot, &stated.circumstances);
+        // 1. Client: in good standing, and with a grant for such a subject.
+        let client = in_standing(moment, client)?;
+        let party = &stated.subject;
+        let subject = SubjectKind::parse(&party.kind)
+            .and_then(|kind| StatedSubject::read(snapshot, kind, &party.id, party.issuer.as_deref(), &party.properties).ok());
+        let is_client = |subject: &StatedSubject| subject.subject.issuer_name == OUR_NAME && subject.subject.sub == client.id.as_str();
+        let is_itself = subject.as_ref().is_some_and(is_client) && circumstances.chain.is_empty();
+        let grants: &[_] = if is_itself {
+            &[GrantType::ClientCredentials]
+        } else {
+            &[GrantType::TokenExchange, GrantType::JwtBearer]
+        };
+        if !grants.iter().any(|grant| client.grants.contains(grant)) {
+            return Err(Reason::UnauthorizedClient);
+        }
+        let subject = subject.ok_or(Reason::SubjectTokenInvalid)?;
+
+        // 2. Subject: a token that was issued for it now would be alive.
+        record.subject = Some(subject.subject.clone());
+        if moment.revocations.is_subject_disabled(&subject.subject) {
+            return Err(Reason::SubjectDisabled);
+        }
+        let line = Line {
+            chain: &[],
+            txn: None,
+            task: None,
+            subject: &subject.subject,
+            client: Some(client.id.as_str()),
+            act: None,
+            iat: moment.now,
+        };
+        if moment.revocations.kills(&line).is_some() {
+            return Err(Reason::SubjectTokenRevoked);
+        }
+
+        // 3. Target and detail.
+        let asked = AskedPart {
+            targets: vec![audience(snapshot, client, stated)?],
+            scopes: Default::default(),
+            details: Some(detail(&snapshot.types, stated)?.to_string()),
+            onward: None,
+            expires_in: circumstances.expires_in,
+        };
+        let (audience, authority, onward) = asked::understand(moment, &client.id, &asked, record)?;
+
+        // 4. Lifetime and chain: the client would come last, unless it asks for itself.
+        if !is_itself && circumstances.chain.len() >= snapshot.max_chain {
+            return Err(Reason::ChainTooLong);
+        }
+        let expires_at = lifetime::expiry(moment, audience, circumstances.expires_in, None, false);
+
+        // 5. What policy will be told.
+        let inquiry = Inquiry {
+            client: ClientFacts::from(client),
+            subject: SubjectFacts {
+                risk: moment.revocations.risk(&subject.subject),
+                subject: subject.subject,
+                kind: subject.kind,
+                attributes: subject.attributes,
+            },
+            audience: audience.id.to_string(),
+            now_millis: moment.now.millis(),
+            expires_in: expires_at.seconds() - moment.now.seconds(),
+            subject_age_seconds: circumstances.subject_age_seconds,
+            requested_by: circumstances.requested_by.clone(),
+            chain: circumstances.chain.clone(),
+            client_ip: circumstances.client_ip,
+            sender_constrained: false,
+            auth_age_seconds: circumstances.auth_age_seconds,
+            acr: circumstances.acr.clone(),
+            task: None,
+            questions: questions(&authority, &onward)?,
+        };
+        record.expires_in = Some(inquiry.expires_in);
+        record.inputs = under(None, std::slice::from_ref(&inquiry));
+        Ok(Self { inquiry })
+    }
+
+    /// What policy will be told.
+    pub fn inquiry(&self) -> &Inquiry {
+        &self.inquiry
+    }
+}
+
+impl Proposal for Evaluation {
+    fn inquiries(&self) -> &[Inquiry] {
+        std::slice::from_ref(&self.inquiry)
+    }
+
+    fn entry(&self, record: Record) -> Entry {
+        Entry::of(record)
+    }
+}
+
+/// The entry of `client`, if it could authenticate now.
+fn in_standing<'m>(moment: &'m Moment, client: &ClientId) -> Result<&'m Client, Reason> {
+    let known = moment.snapshot.clients.get(client).filter(|known| {
+        let has_ended = known.ends.is_some_and(|end| moment.now >= end);
+        !has_ended && !moment.revocations.is_client_disabled(client)
+    });
+    known.ok_or(Reason::ClientAuthenticationFailed)
+}
+
+/// The audience that is stated, or the only one that it can be.
+fn audience(snapshot: &Snapshot, client: &Client, stated: &Statement) -> Result<String, Reason> {
+    if let Some(audience) = &stated.audience {
+        return Ok(audience.clone());
+    }
+    let mut fits = snapshot.audiences.values().filter(|audience| {
+        let is_open = audience.clients.as_ref().is_none_or(|clients| clients.contains(&client.id));
+        is_open && audience.detail_types.contains(&stated.kind)
+    });
+    match (fits.next(), fits.next()) {
+        (Some(only), None) => Ok(only.id.to_string()),
+        (Some(_), Some(_)) => Err(Reason::SeveralAudiences),
+        (None, _) if snapshot.types.get(&stated.kind).is_none() => Err(Reason::UnknownType),
+        (None, _) => Err(Reason::UnknownAudience),
+    }
+}
+
+/// The detail that is asked about, as a client would write it.
+///
+/// Of the properties only the action's constraints mean anything. One that is not stated is not bounded, so that policy is asked
+/// about more and never about less.
+fn detail(types: &DetailTypes, stated: &Statement) -> Result<Value, Reason> {
+    let mut members = Map::new();
+    let rule = types.get(&stated.kind).and_then(|declared| declared.actions.get(&stated.action));
+    for name in rule.into_iter().flat_map(|rule| &rule.constraints) {
+        let of_resource = stated.resource_properties.get(name);
+        match (of_resource, stated.action_properties.get(name)) {
+            (Some(one), Some(other)) if one != other => return Err(Reason::MalformedDetails),
+            (Some(value), _) | (None, Some(value)) => {
+                members.insert(name.clone(), value.clone());
+            }
+            (None, None) => {}
+        }
+    }
+    members.insert("type".to_owned(), Value::from(stated.kind.as_str()));
+    members.insert("actions".to_owned(), Value::from(vec![stated.action.as_str()]));
+    if stated.identifier != EVERY {
+        members.insert("identifier".to_owned(), Value::from(stated.identifier.as_str()));
+    }
+    Ok(Value::from(vec![Value::Object(members)]))
+}
