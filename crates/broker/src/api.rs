@@ -1,8 +1,9 @@
-//! `/v1`: what operators, clients and data planes ask in JSON.
+//! `/v1`, and AuthZEN's `/access/v1`: what operators, clients and data planes ask in JSON.
 //!
 //! Errors are problem details with a `reason`, lists are `{items, next}`, and what changes anything is on record
 //! before it is answered.
 
+pub(crate) mod authzen;
 mod boundaries;
 mod call;
 mod caller;
@@ -58,8 +59,12 @@ fn endpoints() -> Vec<(&'static str, &'static str, MethodRouter<Arc<Broker>>)> {
 
 /// All of them, to be put under `/v1`.
 pub(crate) fn routes() -> Router<Arc<Broker>> {
+    together(endpoints())
+}
+
+fn together(endpoints: Vec<(&'static str, &'static str, MethodRouter<Arc<Broker>>)>) -> Router<Arc<Broker>> {
     let together = |router: Router<Arc<Broker>>, (_, path, serves): (_, &str, _)| router.route(path, serves);
-    endpoints()
+    endpoints
         .into_iter()
         .fold(Router::new(), together)
         .fallback(nothing)

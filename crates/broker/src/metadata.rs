@@ -1,4 +1,4 @@
-//! What clients find by themselves: metadata (RFC 8414) and keys (RFC 7517).
+//! What clients find by themselves: metadata (RFC 8414, AuthZEN 1.0 §9) and keys (RFC 7517).
 
 use std::sync::Arc;
 
@@ -50,6 +50,20 @@ pub(crate) async fn authorization_server(State(broker): State<Arc<Broker>>) -> R
             "revocation_endpoint_auth_methods_supported": AUTH_METHODS,
             "revocation_endpoint_auth_signing_alg_values_supported": ASSERTION_ALGORITHMS,
             "authorization_details_types_supported": types,
+        }),
+    )
+}
+
+/// `GET /.well-known/authzen-configuration`: the endpoints that answer questions; there is nothing to search in.
+pub(crate) async fn policy_decision_point(State(broker): State<Arc<Broker>>) -> Response {
+    let issuer = broker.in_force().snapshot.issuer.clone();
+    let base = issuer.trim_end_matches('/');
+    cacheable(
+        "application/json",
+        &json!({
+            "policy_decision_point": issuer,
+            "access_evaluation_endpoint": format!("{base}/access/v1/evaluation"),
+            "access_evaluations_endpoint": format!("{base}/access/v1/evaluations"),
         }),
     )
 }

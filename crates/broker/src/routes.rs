@@ -19,6 +19,10 @@ pub fn routes(broker: &Arc<Broker>, with_metrics: bool) -> Router {
             get(metadata::authorization_server),
         )
         .route(
+            &format!("/.well-known/authzen-configuration{path}"),
+            get(metadata::policy_decision_point),
+        )
+        .route(
             &format!("{path}/oauth2/token"),
             post(token_endpoint::token).fallback(reply::post_only),
         )
@@ -32,6 +36,7 @@ pub fn routes(broker: &Arc<Broker>, with_metrics: bool) -> Router {
         )
         .route(&format!("{path}/oauth2/jwks"), get(metadata::jwks))
         .nest(&format!("{path}/v1"), api::routes())
+        .nest(&format!("{path}/access/v1"), api::authzen::routes())
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz));
     if with_metrics {

@@ -18,7 +18,7 @@ use issuance::policy::Policy;
 use issuance::task::KeptTask;
 use serde_json::{Map, Value};
 
-use super::caller::{Caller, Credential, bearer};
+use super::caller::{self, Caller, Credential, bearer};
 use super::problem::Problem;
 use crate::broker::{Broker, InForce};
 use crate::limits::{Claim, OverLimit, Proof};
@@ -66,12 +66,24 @@ impl Call {
         Ok(self.credential().await?.1)
     }
 
+    /// The same at a door that takes a client's secret in the header as well.
+    pub(crate) async fn caller_or_secret(&mut self) -> Result<Caller, Problem> {
+        let from = self.record.client_ip.ok_or(Problem::Unauthenticated)?;
+        let shown = caller::by_secret(&self.broker, &self.in_force, &self.moment, &self.parts.headers, from).await?;
+        match shown {
+            None => self.caller().await,
+            Some(caller) => {
+                self.know(&caller);
+                self.count(&caller)?;
+                Ok(caller)
+            }
+        }
+    }
+
     /// The same, with what was shown.
     pub(crate) async fn credential(&mut self) -> Result<(Credential, Caller), Problem> {
         let shown = self.shown().await?;
-        if let Caller::Client { id, .. } = &shown.1 {
-            self.count(id)?;
-        }
+        self.count(&shown.1)?;
         Ok(shown)
     }
 
@@ -82,14 +94,14 @@ impl Call {
         let (_, caller) = self.shown().await?;
         match caller {
             Caller::Client { id, is_data_plane: true } if self.in_force.boundaries.get(name) == Some(&id) => Ok(id),
-            Caller::Client { id, .. } => self.count(&id).and(Err(Problem::NotPermitted)),
-            Caller::Operator(_) => Err(Problem::NotPermitted),
+            caller => self.count(&caller).and(Err(Problem::NotPermitted)),
         }
     }
 
-    /// Counts this request for `client`, which asks.
-    fn count(&self, client: &ClientId) -> Result<(), Problem> {
-        let allowed = self.broker.limits().client(client, &self.in_force.rates, Instant::now());
+    /// Counts this request for the client that asks; operators have no rate.
+    fn count(&self, caller: &Caller) -> Result<(), Problem> {
+        let Caller::Client { id, .. } = caller else { return Ok(()) };
+        let allowed = self.broker.limits().client(id, &self.in_force.rates, Instant::now());
         allowed.map_err(|OverLimit| Problem::RateLimited)
     }
 
@@ -99,7 +111,13 @@ impl Call {
         let from = self.record.client_ip.ok_or(Problem::Unauthenticated)?;
         let credential = Credential::shown(broker, &self.in_force, &self.parts.headers, from).await?;
         let caller = credential.caller(broker, &self.moment).await?;
-        match &caller {
+        self.know(&caller);
+        Ok((credential, caller))
+    }
+
+    /// Takes note of who asks.
+    fn know(&mut self, caller: &Caller) {
+        match caller {
             Caller::Operator(operator) => {
                 self.record.kind = Kind::Operator;
                 self.note("operator", operator.name.as_str());
@@ -107,7 +125,6 @@ impl Call {
             Caller::Client { id, .. } => self.record.client = Some(id.clone()),
         }
         self.known = true;
-        Ok((credential, caller))
     }
 
     /// The task whose token is shown; whoever holds it may say that its work is done, and nothing else here.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use delegation::oauth::{ClientId, Scope};
+use delegation::oauth::{ClientId, Form, Scope};
 use delegation::registry::Moment;
 use delegation::token::{Active, Authentic, OpaqueForm, OpaqueFormError, OpaqueKind, SubjectToken};
 use http::HeaderMap;
@@ -13,6 +13,7 @@ use http::header::AUTHORIZATION;
 
 use super::problem::Problem;
 use crate::broker::{Broker, InForce};
+use crate::client_auth;
 use crate::evidence;
 use crate::keys::OURS;
 use crate::limits::{Claim, OverLimit, Proof};
@@ -125,6 +126,37 @@ pub(crate) async fn is_operator(broker: &Broker, headers: &HeaderMap, from: IpAd
             false
         }
     }
+}
+
+/// The client whose secret is in the one `Authorization` header of a request, if that is of scheme Basic. How old the view is that
+/// says so, whoever decides looks at.
+pub(super) async fn by_secret(
+    broker: &Broker,
+    in_force: &InForce,
+    moment: &Moment,
+    headers: &HeaderMap,
+    from: IpAddr,
+) -> Result<Option<Caller>, Problem> {
+    let mut all = headers.get_all(AUTHORIZATION).iter();
+    let (Some(header), None) = (all.next().and_then(|header| header.to_str().ok()), all.next()) else {
+        return Ok(None);
+    };
+    if !header.split_once(' ').is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("basic")) {
+        return Ok(None);
+    }
+    let no_form = Form::parse(b"").map_err(|_| Problem::Unauthenticated)?;
+    let claim = client_auth::claim(&moment.snapshot, Some(header), &no_form);
+    let looked_at = broker.limits().before_check(from, &claim, &in_force.rates, Instant::now());
+    looked_at.map_err(|OverLimit| Problem::RateLimited)?;
+    let client = client_auth::authenticate(moment, broker.keys(), Some(header), &no_form).await;
+    let client = client.map_err(|failure| {
+        tracing::debug!(?failure, "client authentication");
+        Problem::Unauthenticated
+    })?;
+    Ok(Some(Caller::Client {
+        id: client.id().clone(),
+        is_data_plane: false,
+    }))
 }
 
 /// The one bearer token of a request.

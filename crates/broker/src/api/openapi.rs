@@ -1,4 +1,4 @@
-//! `GET /v1/openapi.json`: what is served here, in OpenAPI 3.1, for anybody.
+//! `GET /v1/openapi.json`: what is served here and by AuthZEN's door, in OpenAPI 3.1, for anybody.
 
 use std::sync::Arc;
 
@@ -31,8 +31,8 @@ mod tests {
     use delegation::revocation::MarkKind;
     use serde_json::Value;
 
-    use super::super::endpoints;
     use super::super::problem::Problem;
+    use super::super::{authzen, endpoints};
     use super::DOCUMENT;
 
     fn document() -> Value {
@@ -57,7 +57,9 @@ mod tests {
                     .map(move |method| format!("{} {path}", method.to_uppercase()))
             })
             .collect();
-        let served: BTreeSet<_> = endpoints().iter().map(|(method, path, _)| format!("{method} /v1{path}")).collect();
+        let under = |prefix: &'static str| move |(method, path, _): (&str, &str, _)| format!("{method} {prefix}{path}");
+        let questions = authzen::endpoints().into_iter().map(under("/access/v1"));
+        let served: BTreeSet<_> = endpoints().into_iter().map(under("/v1")).chain(questions).collect();
         assert_eq!(described, served);
     }
 

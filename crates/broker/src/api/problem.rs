@@ -105,7 +105,7 @@ impl Problem {
     }
 
     /// One sentence on what to mend.
-    fn detail(self) -> &'static str {
+    pub(super) fn detail(self) -> &'static str {
         match self {
             Self::Malformed(detail) => detail,
             Self::UnknownParty => "the configuration knows no such issuer",

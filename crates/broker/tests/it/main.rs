@@ -10,6 +10,8 @@
 mod algorithms;
 mod api;
 mod authentication;
+mod authzen;
+mod authzen_equals;
 mod backup;
 mod boundaries;
 mod cascade;

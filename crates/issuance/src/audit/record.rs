@@ -14,7 +14,7 @@ use serde_json::Value;
 /// What a record is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
-    /// A token was asked for.
+    /// A token was asked for, or what would come of that.
     Exchange,
     /// A client did not authenticate.
     ClientAuth,
