@@ -3,6 +3,7 @@
 
 mod architecture;
 mod attacks;
+mod authzen;
 mod boundary;
 mod configuration;
 mod connections;
