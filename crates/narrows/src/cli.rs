@@ -24,7 +24,7 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-use crate::{demo, serving};
+use crate::{apart, demo, serving};
 
 /// What a verb answers: 0 for done, 1 for refused or failed. Wrong use is 2, and clap's own.
 type Outcome = Result<ExitCode, Box<dyn std::error::Error + Send + Sync>>;
@@ -55,6 +55,8 @@ enum Verb {
     },
     /// Run the broker.
     Serve,
+    /// Run the boundaries of the configuration alone: a broker in another process decides.
+    Boundary,
     /// Make, list, disable and enable clients.
     Client {
         #[command(subcommand)]
@@ -149,7 +151,7 @@ pub(crate) fn main() -> ExitCode {
     // Control characters of outside text are escaped by the JSON form; colour is off where nobody looks.
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match cli.verb {
-        Verb::Serve => logs.json().init(),
+        Verb::Serve | Verb::Boundary => logs.json().init(),
         _ => logs.with_ansi(false).init(),
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -178,6 +180,7 @@ async fn run(cli: Cli) -> Outcome {
             what: ConfigVerb::Show(args),
         } => check::show(args.effective, args.json, &paths),
         Verb::Serve => serve(paths).await,
+        Verb::Boundary => boundary(paths).await,
         Verb::Client { what } => client::run(what, &paths).await,
         Verb::Subject { what } => client::run_subject(what, &paths).await,
         Verb::Exchange(args) => exchange::run(args, &paths).await,
@@ -208,12 +211,25 @@ async fn run(cli: Cli) -> Outcome {
 async fn serve(paths: Vec<PathBuf>) -> Outcome {
     let running = serving::start(paths).await?;
     tracing::info!(address = %running.address, "serving");
+    told_to_stop().await?;
+    running.stop().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn boundary(paths: Vec<PathBuf>) -> Outcome {
+    let running = apart::start(paths).await?;
+    tracing::info!("serving");
+    told_to_stop().await?;
+    running.stop().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn told_to_stop() -> std::io::Result<()> {
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::select! {
         _ = terminate.recv() => {}
         interrupted = tokio::signal::ctrl_c() => interrupted?,
     }
     tracing::info!("stopping");
-    running.stop().await;
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }

@@ -19,6 +19,7 @@ mod place;
 mod problem;
 mod profile;
 mod recycled_names;
+mod remote;
 mod services;
 mod shown;
 mod source;
@@ -45,6 +46,7 @@ use policy_cedar::PolicyFile;
 pub(crate) use boundaries::Front;
 pub(crate) use file::File;
 pub(crate) use problem::{Problem, Problems};
+pub(crate) use remote::RemoteBroker;
 pub(crate) use shown::Shown;
 use source::Source;
 
@@ -75,6 +77,8 @@ pub(crate) struct Loaded {
     pub(crate) fronts: Vec<Front>,
     /// The upstream credentials that routes may ask for.
     pub(crate) connections: broker::connections::ByName,
+    /// The broker, where it is another process.
+    pub(crate) remote: Option<RemoteBroker>,
     source: Source,
 }
 
@@ -85,9 +89,33 @@ impl Loaded {
     }
 }
 
+/// Which process a configuration is read for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Process {
+    /// The broker, with the boundaries beside it.
+    Broker,
+    /// Boundaries alone: it has no store, no signing key, no policy, and listens at no address of the broker's.
+    DataPlane,
+}
+
+impl Process {
+    /// Keys of which it uses nothing.
+    fn unused(self) -> &'static [&'static str] {
+        match self {
+            Self::Broker => &[],
+            Self::DataPlane => &["listen", "store", "policies", "key_file"],
+        }
+    }
+}
+
 /// Reads the files at `paths`, later ones over earlier ones, with what they include.
 pub(crate) fn load(paths: &[PathBuf]) -> Result<Loaded, Problems> {
-    let source = Source::read(paths)?;
+    load_for(Process::Broker, paths)
+}
+
+/// The same for that process.
+pub(crate) fn load_for(process: Process, paths: &[PathBuf]) -> Result<Loaded, Problems> {
+    let source = Source::read(paths, process.unused())?;
     let (file, mut problems) = structure::read::<File>(source)?;
 
     let types = detail_types::build(&file, &mut problems);
@@ -101,15 +129,20 @@ pub(crate) fn load(paths: &[PathBuf]) -> Result<Loaded, Problems> {
     let connections = connections::build(&file, &mut problems);
     warnings.extend(connections::elsewhere(&file, &problems));
     let fronts = boundaries::build(&file, &types, &mut problems);
+    let remote = remote::build(&file, &mut problems);
     warnings.extend(audiences::unmapped(&file, &problems));
     warnings.extend(recycled_names::check(&file, &problems));
 
     let issuer = issuers::our_issuer(&file, &mut problems);
     let listen = address(file.listen.as_deref(), "listen", &mut problems);
     let metrics_listen = file.metrics_listen.as_deref().map(|text| address(Some(text), "metrics_listen", &mut problems));
-    let tls_files = file.tls.as_ref().map(tls::files);
+    // A data plane listens at most for its health, and needs no key of the broker's otherwise.
+    let has_listener = process == Process::Broker || metrics_listen.is_some();
+    let tls_files = file.tls.as_ref().filter(|_| has_listener).map(tls::files);
     let tls = tls_files.as_ref().and_then(|files| tls::load(files, "tls", &mut problems));
-    warnings.extend(tls::doubts(&issuer, listen, tls_files.as_ref(), &problems));
+    if process == Process::Broker {
+        warnings.extend(tls::doubts(&issuer, listen, tls_files.as_ref(), &problems));
+    }
     let tokens = file.tokens.clone().unwrap_or_default();
     let tasks = file.tasks.clone().unwrap_or_default();
     let limits = file.limits.clone().unwrap_or_default();
@@ -226,7 +259,7 @@ pub(crate) fn load(paths: &[PathBuf]) -> Result<Loaded, Problems> {
         ("policies", file.policies.is_some()),
         ("key_file", file.key_file.is_some()),
     ] {
-        if !value {
+        if !value && !process.unused().contains(&path) {
             // It stands in no file, and belongs into the first.
             let first = problems.source().files().first().map(|file| file.display().to_string());
             let mend = "is required; `narrows init` writes a configuration that has it";
@@ -298,6 +331,7 @@ pub(crate) fn load(paths: &[PathBuf]) -> Result<Loaded, Problems> {
         files: source.files(),
         fronts,
         connections,
+        remote,
         source,
     })
 }

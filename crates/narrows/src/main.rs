@@ -1,5 +1,6 @@
 //! The program: see `narrows --help`.
 
+mod apart;
 mod assertion;
 mod cli;
 mod config;

@@ -32,12 +32,15 @@ pub(crate) struct Source {
     /// Patterns of `include`.
     patterns: Vec<String>,
     whole: Layer,
+    /// Keys that are for other processes.
+    unused: &'static [&'static str],
 }
 
 impl Source {
-    /// Reads `paths`: a later one overlays an earlier one. What a file includes is joined with it.
-    pub(super) fn read(paths: &[PathBuf]) -> Result<Self, Problems> {
-        let mut source = Self::default();
+    /// Reads `paths`: a later one overlays an earlier one. What a file includes is joined with it. Of the keys `unused` nothing is
+    /// looked at, so that the files which they name need not be there.
+    pub(super) fn read(paths: &[PathBuf], unused: &'static [&'static str]) -> Result<Self, Problems> {
+        let mut source = Self { unused, ..Self::default() };
         for path in paths {
             let first = source.files.len();
             let mut layer = source.read_one(path)?;
@@ -98,6 +101,9 @@ impl Source {
                 return Err(self.fail("", format!("{}:{line}: {}", path.display(), error.message())));
             }
         };
+        for key in self.unused {
+            table.remove(*key);
+        }
         let base = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
         rebase(&mut table, base);
         let mut masked = table.clone();

@@ -5,7 +5,7 @@ use delegation::details::DetailTypes;
 use super::either::Rule;
 use super::file::File;
 use super::problem::{Problem, Problems};
-use super::{data_plane, duration, services};
+use super::{data_plane, services};
 
 /// Refuses what would promise protection that is not there; gives warnings for the rest.
 pub(super) fn check(file: &File, types: &DetailTypes, problems: &mut Problems) -> Vec<Problem> {
@@ -22,24 +22,12 @@ pub(super) fn check(file: &File, types: &DetailTypes, problems: &mut Problems) -
             problems.add(&format!("{path}.on_duplicate"), "expected report or revoke".to_owned());
         }
     }
-    let durations = [("broker.deadline", file.broker.as_ref().and_then(|broker| broker.deadline.clone()))];
-    for (key, text) in durations {
-        if let Some(text) = text.filter(|text| duration::parse(text).is_none()) {
-            problems.add(key, format!("expected a duration such as `90s` or `150ms`, found `{text}`"));
-        }
-    }
     data_plane::check(file, problems);
     services::check(file, types, problems);
 
     let inert = [
         ("guards", !file.guards.is_empty()),
         ("mcp", !file.mcp.is_empty()),
-        (
-            "broker",
-            file.broker
-                .as_ref()
-                .is_some_and(|broker| broker.urls.is_some() || broker.client.is_some() || broker.key.is_some()),
-        ),
         (
             "exceptions",
             file.exceptions

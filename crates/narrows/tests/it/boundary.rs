@@ -88,22 +88,22 @@ login        = ["corp"]
     }
 }
 
-fn status(reply: &str) -> u16 {
+pub(crate) fn status(reply: &str) -> u16 {
     reply.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or_default()
 }
 
-fn header<'r>(reply: &'r str, name: &str) -> Option<&'r str> {
+pub(crate) fn header<'r>(reply: &'r str, name: &str) -> Option<&'r str> {
     let head = reply.split("\r\n\r\n").next().unwrap_or_default();
     head.lines()
         .find_map(|line| line.split_once(": ").filter(|(found, _)| found.eq_ignore_ascii_case(name)))
         .map(|(_, value)| value)
 }
 
-fn body(reply: &str) -> &str {
+pub(crate) fn body(reply: &str) -> &str {
     reply.split_once("\r\n\r\n").map_or("", |(_, body)| body)
 }
 
-fn problem(reply: &str) -> Value {
+pub(crate) fn problem(reply: &str) -> Value {
     serde_json::from_str(body(reply)).unwrap_or_default()
 }
 

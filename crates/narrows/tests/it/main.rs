@@ -1,6 +1,7 @@
 //! The program as people run it, and rules about the code that the compiler does not know.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may panic")]
 
+mod apart;
 mod architecture;
 mod attacks;
 mod authzen;

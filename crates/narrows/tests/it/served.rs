@@ -81,12 +81,7 @@ impl Served {
     /// Where this door of a boundary listens, as the program said when it opened it.
     pub(crate) fn door(&self, door: &str) -> SocketAddr {
         let log = self.log();
-        let told = log
-            .lines()
-            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-            .find(|line| line["fields"]["door"] == door);
-        let address = told.as_ref().and_then(|line| line["fields"]["address"].as_str()?.parse().ok());
-        address.unwrap_or_else(|| panic!("{door} is not open:\n{log}"))
+        door_of(&log, door).unwrap_or_else(|| panic!("{door} is not open:\n{log}"))
     }
 
     pub(crate) fn log(&self) -> String {
@@ -99,4 +94,13 @@ impl Drop for Served {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Where this door listens, by the log of the program that opened it.
+pub(crate) fn door_of(log: &str, door: &str) -> Option<SocketAddr> {
+    let told = log
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .find(|line| line["fields"]["door"] == door)?;
+    told["fields"]["address"].as_str()?.parse().ok()
 }
