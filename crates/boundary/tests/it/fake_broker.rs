@@ -39,12 +39,13 @@ pub(crate) enum Says {
 /// A broker that is made up; it ends with the test's runtime.
 pub(crate) struct FakeBroker {
     pub(crate) address: SocketAddr,
-    pub(crate) keys: Arc<FakeIssuer>,
+    pub(crate) keys: FakeIssuer,
     state: Arc<Told>,
 }
 
 struct Told {
-    keys: Arc<FakeIssuer>,
+    /// The key set that it publishes.
+    keys: Mutex<Value>,
     says: Mutex<Says>,
     asked: Mutex<Vec<(String, Value)>>,
     bearers: AtomicUsize,
@@ -105,13 +106,9 @@ pub(crate) fn seen() -> Seen {
 
 impl FakeBroker {
     pub(crate) async fn start() -> Self {
-        Self::with(Arc::new(FakeIssuer::es256(BROKER))).await
-    }
-
-    /// One with these keys, of which several may be one broker's.
-    pub(crate) async fn with(keys: Arc<FakeIssuer>) -> Self {
+        let keys = FakeIssuer::es256(BROKER);
         let state = Arc::new(Told {
-            keys: Arc::clone(&keys),
+            keys: Mutex::new(keys.jwks()),
             says: Mutex::new(Says::Reply(503, json!({ "reason": "store_unavailable" }))),
             asked: Mutex::default(),
             bearers: AtomicUsize::new(0),
@@ -127,7 +124,7 @@ impl FakeBroker {
         let routes = Router::new()
             .route(
                 "/oauth2/jwks",
-                get(async |State(told): State<Arc<Told>>| told.keys.jwks().to_string()),
+                get(async |State(told): State<Arc<Told>>| told.keys.lock().unwrap().to_string()),
             )
             .route("/oauth2/token", post(token))
             .route("/v1/boundaries/{name}/{what}", post(ask))
@@ -138,6 +135,11 @@ impl FakeBroker {
 
     pub(crate) fn says(&self, says: Says) {
         *self.state.says.lock().unwrap() = says;
+    }
+
+    /// Publishes other keys than it signs with.
+    pub(crate) fn publishes(&self, keys: Value) {
+        *self.state.keys.lock().unwrap() = keys;
     }
 
     /// What came to `/v1`: path and body.

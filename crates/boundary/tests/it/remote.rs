@@ -177,6 +177,31 @@ async fn a_token_that_went_on_before_goes_nowhere_with_another_request() {
     assert!(unavailable(ask(&remote).await));
 }
 
+#[tokio::test]
+async fn what_is_remembered_of_a_token_ends_with_the_key_that_signed_it() {
+    let broker = FakeBroker::start().await;
+    let remote = front(&[broker.address]);
+    let known = broker.token();
+    broker.says(granted(&known));
+    assert!(ask(&remote).await.is_ok());
+    broker.publishes(FakeIssuer::es256(BROKER).jwks());
+    assert!(ask(&remote).await.is_ok(), "nobody has looked yet");
+    // Five minutes pass, for the keys alone.
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(301)).await;
+    tokio::time::resume();
+    // One that nobody has seen is judged by the old keys until the new ones are here.
+    within(async {
+        broker.says(granted(&broker.token()));
+        while ask(&remote).await.is_ok() {
+            broker.says(granted(&broker.token()));
+        }
+    })
+    .await;
+    broker.says(granted(&known));
+    assert!(unavailable(ask(&remote).await));
+}
+
 /// The clocks of two machines are never the same.
 #[tokio::test]
 async fn a_token_of_a_clock_that_is_a_little_ahead_is_taken() {

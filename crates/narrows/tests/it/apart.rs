@@ -481,6 +481,10 @@ fn it_does_not_start_without_what_it_needs_and_says_what_that_is() {
     let table = "\n[broker]\nurls = [\"http://127.0.0.1:9\"]\nclient = \"edge\"\nkey = { file = \"edge.key\" }\n";
     let whole = format!("{base}{fronts}{table}");
     let second = "\n[[clients]]\nid = \"other\"\nauth = { method = \"private_key_jwt\", jwks_file = \"edge.jwks.json\" }\n";
+    let secret = format!(
+        "auth = {{ method = \"client_secret_basic\", secret_sha256 = \"{}\" }}",
+        "0".repeat(64)
+    );
     let rows = [
         (format!("{base}{fronts}"), "broker: is required here"),
         (format!("{base}{table}"), "boundaries: there is none to serve"),
@@ -501,6 +505,10 @@ fn it_does_not_start_without_what_it_needs_and_says_what_that_is() {
         (
             whole.replace("client = \"edge\"\nkey", "client = \"none\"\nkey"),
             "broker.client: there is no client `none`",
+        ),
+        (
+            whole.replace("auth = { method = \"private_key_jwt\", jwks_file = \"edge.jwks.json\" }", &secret),
+            "broker.client: `edge` has no `private_key_jwt`",
         ),
         (whole.replace("urls = [\"http://127.0.0.1:9\"]", ""), "broker.urls: is required"),
         (
