@@ -16,8 +16,8 @@ use crate::exchanger::{Exchanger, Granted, Seen};
 use crate::refusal::Refusal;
 use crate::settings::{Caller, Settings};
 
-/// The most of a body that is read where its route does not say.
-const LARGEST_BODY: usize = 1024 * 1024;
+/// The most of a body, in bytes, that is read where its route does not say.
+pub const LARGEST_BODY: usize = 1024 * 1024;
 /// The most of a form that no route reads, and that is looked into for a token.
 const LARGEST_FORM: usize = 64 * 1024;
 /// A secret that is shorter is not looked for in other places.

@@ -20,7 +20,7 @@ pub mod remote;
 mod settings;
 
 pub use bodies::Bodies;
-pub use boundary::{Boundary, Onward, Verdict};
+pub use boundary::{Boundary, LARGEST_BODY, Onward, Verdict};
 pub use credential::Credential;
 pub use exchanger::{Exchanger, Granted, Refused, Seen};
 pub use refusal::Refusal;

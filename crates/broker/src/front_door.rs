@@ -64,7 +64,7 @@ pub struct StepUp {
 
 impl StepUp {
     /// Refuses a subject whose token does not say that it is so: what is not said did not happen.
-    pub(crate) fn check(&self, inquiry: &Inquiry) -> Result<(), Reason> {
+    pub fn check(&self, inquiry: &Inquiry) -> Result<(), Reason> {
         let is_recent = |most: &Duration| {
             inquiry
                 .auth_age_seconds

@@ -87,6 +87,11 @@ impl Loaded {
     pub(crate) fn shown(&self, effective: bool) -> Result<Shown, toml::de::Error> {
         Shown::new(&self.source, effective)
     }
+
+    /// `file:line` of the route `key` of a service.
+    pub(crate) fn place_of_route(&self, service: &str, key: &str) -> String {
+        self.source.place_of_route(service, key)
+    }
 }
 
 /// Which process a configuration is read for.

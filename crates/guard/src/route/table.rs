@@ -8,6 +8,7 @@ use super::hosts::HostPattern;
 use super::pattern::{Pattern, Piece};
 use super::{Route, Rule, Service};
 use crate::call::Call;
+use crate::hygiene::host::Host;
 
 /// All routes of the services that a boundary or guard serves.
 ///
@@ -124,6 +125,14 @@ impl Table {
             route: service.routes.get(route)?,
             types: &self.types,
         })
+    }
+
+    /// The services that a request to `host` may be for, in the order in which they were given; none, if the host is nobody's.
+    pub fn services_at<'t>(&'t self, host: &Host) -> impl Iterator<Item = &'t Service> {
+        let served = HostPattern::of(host).find(|host| self.hosts.contains_key(host));
+        self.services
+            .iter()
+            .filter(move |service| served.as_ref().is_some_and(|host| service.hosts.contains(host)))
     }
 
     /// The services, in the order in which they were given.

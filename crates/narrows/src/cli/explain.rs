@@ -1,16 +1,21 @@
 //! `explain`: would this be allowed, and by which rule?
 
+mod request;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use broker::front_door::StepUp;
 use clap::Args;
 use delegation::authority::atoms;
 use delegation::details::{Detail, Standing};
 use delegation::identity::{AttributeValue, Attributes, OUR_NAME, Subject, SubjectKind};
-use delegation::oauth::{AudienceId, ClientId, Scope};
+use delegation::oauth::{AudienceId, ClientId, Reason, Scope};
+use delegation::registry::{Audience, Client};
 use issuance::policy::{Answer, ClientFacts, Inquiry, Policy as _, Question, SubjectFacts};
 use policy_cedar::Explanation;
+use serde_json::json;
 
 use super::Outcome;
 use super::output::say;
@@ -20,9 +25,23 @@ use crate::serving;
 /// Arguments of `explain`.
 #[derive(Args, Debug)]
 pub(super) struct ExplainArgs {
-    /// The client that would ask.
-    #[arg(long)]
-    client: String,
+    /// The method of a request to a boundary; then nothing has to be said of audience, details and scopes.
+    #[arg(requires = "url", conflicts_with_all = ["audience", "details", "onward", "scope"])]
+    method: Option<String>,
+    /// Its URL, as `https://tickets.internal/tickets/42`.
+    url: Option<String>,
+    /// The boundary that it comes to; may be left out where one alone serves the host.
+    #[arg(long, requires = "url")]
+    boundary: Option<String>,
+    /// A header of the request, as `Content-Type: application/json`; may be repeated.
+    #[arg(long, requires = "url")]
+    header: Vec<String>,
+    /// A file with the body of the request.
+    #[arg(long, requires = "url")]
+    body: Option<PathBuf>,
+    /// The client that would ask; at a boundary, the client that acts there.
+    #[arg(long, required_unless_present = "url")]
+    client: Option<String>,
     /// Whom it would ask for: the issuer's name and the outside `sub`, as `corp|alice`.
     #[arg(long)]
     subject: String,
@@ -33,8 +52,8 @@ pub(super) struct ExplainArgs {
     #[arg(long)]
     attribute: Vec<String>,
     /// The audience.
-    #[arg(long)]
-    audience: String,
+    #[arg(long, required_unless_present = "url")]
+    audience: Option<String>,
     /// Details in the short form; may be repeated.
     #[arg(long)]
     details: Vec<String>,
@@ -47,36 +66,99 @@ pub(super) struct ExplainArgs {
     /// A client that acted before, the latest first; may be repeated.
     #[arg(long)]
     chain: Vec<String>,
-    /// The life asked for, in seconds.
-    #[arg(long, default_value_t = 120)]
-    expires_in: i64,
+    /// The life asked for, in seconds; the configured one by default.
+    #[arg(long)]
+    expires_in: Option<i64>,
     /// The requester's address.
     #[arg(long)]
     client_ip: Option<IpAddr>,
+    /// How long ago the subject signed in, in seconds.
+    #[arg(long)]
+    auth_age: Option<i64>,
+    /// How the subject signed in, as the token's `acr`.
+    #[arg(long)]
+    acr: Option<String>,
     /// As JSON.
     #[arg(long)]
     json: bool,
 }
 
+/// What would be asked, by hand or by a request line.
+struct Asked<'l> {
+    client: &'l Client,
+    audience: &'l Audience,
+    questions: Vec<Question>,
+    step_up: StepUp,
+}
+
+/// The answer to it.
+struct Answered {
+    allowed: bool,
+    /// A reason that comes before policy, with its mend.
+    refused: Option<(Reason, String)>,
+    explanation: Explanation,
+}
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
 pub(super) fn run(args: &ExplainArgs, paths: &[PathBuf]) -> Outcome {
     let loaded = config::load(paths).map_err(|problems| problems.to_string())?;
-    let inquiry = inquiry(args, &loaded)?;
-    let in_force = serving::in_force(&loaded)?;
-    let explanation = in_force.policy.explain(&inquiry);
-    let allowed = in_force.policy.ask(&inquiry).answer == Answer::Allow;
+    if let (Some(method), Some(url)) = (&args.method, &args.url) {
+        return request::run(args, &loaded, method, url);
+    }
+    let answered = answer(args, &loaded, by_hand(args, &loaded)?)?;
     if args.json {
-        say(serde_json::json!({ "allowed": allowed, "questions": explanation.questions }));
+        say(answered.json());
     } else {
-        for line in story(&explanation) {
+        answered.say();
+    }
+    Ok(answered.code())
+}
+
+impl Answered {
+    fn code(&self) -> ExitCode {
+        if self.allowed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let mut told = json!({ "allowed": self.allowed, "questions": self.explanation.questions });
+        if let (Some((reason, mend)), Some(members)) = (&self.refused, told.as_object_mut()) {
+            members.insert("reason".to_owned(), reason.as_str().into());
+            members.insert("mend".to_owned(), mend.as_str().into());
+        }
+        told
+    }
+
+    fn say(&self) {
+        for line in story(&self.explanation) {
             say(line);
         }
-        say(if allowed {
-            "policy would allow it; the subject token's own authority is a separate question"
-        } else {
-            "policy would refuse it"
-        });
+        match &self.refused {
+            Some((reason, mend)) => say(format!("refused before policy is asked, {}: {mend}", reason.as_str())),
+            None if self.allowed => say("policy would allow it; the subject token's own authority is a separate question"),
+            None => say("policy would refuse it"),
+        }
     }
-    Ok(if allowed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Puts the questions to the policies in force.
+fn answer(args: &ExplainArgs, loaded: &Loaded, asked: Asked<'_>) -> Result<Answered, Failure> {
+    let step_up = asked.step_up.clone();
+    let closed = asked.audience.clients.as_ref().is_some_and(|clients| !clients.contains(&asked.client.id));
+    let named = format!("add `{}` to `clients` of audience `{}`", asked.client.id, asked.audience.id);
+    let inquiry = inquiry(args, loaded, asked)?;
+    let in_force = serving::in_force(loaded)?;
+    let refused = if closed {
+        Some((Reason::AudienceClosed, named))
+    } else {
+        let mend = "sign in again as the route asks, and say so here with --auth-age and --acr".to_owned();
+        step_up.check(&inquiry).err().map(|reason| (reason, mend))
+    };
+    Ok(Answered {
+        allowed: refused.is_none() && in_force.policy.ask(&inquiry).answer == Answer::Allow,
+        refused,
+        explanation: in_force.policy.explain(&inquiry),
+    })
 }
 
 /// The answer to each question, with near misses.
@@ -113,28 +195,58 @@ fn group_of(issuer_name: &str, group: &str) -> String {
     bare.unwrap_or(group).to_owned()
 }
 
-fn inquiry(args: &ExplainArgs, loaded: &Loaded) -> Result<Inquiry, Box<dyn std::error::Error + Send + Sync>> {
+/// The client and the audience with these names.
+fn parties<'l>(loaded: &'l Loaded, client: &str, audience: &str) -> Result<(&'l Client, &'l Audience), Failure> {
     let snapshot = &loaded.snapshot;
     let client = snapshot
         .clients
-        .get(&ClientId::parse(&args.client)?)
-        .ok_or_else(|| format!("there is no client `{}`", args.client))?;
-    let (issuer_name, sub) = args
-        .subject
-        .split_once('|')
-        .ok_or("--subject: expected the issuer's name and the `sub`, as `corp|alice`")?;
-    let (iss, kind) = if issuer_name == OUR_NAME {
-        (snapshot.issuer.clone(), SubjectKind::Workload)
-    } else {
-        let issuer = snapshot
-            .issuer_named(issuer_name)
-            .ok_or_else(|| format!("there is no trusted issuer `{issuer_name}`"))?;
-        (issuer.issuer.clone(), issuer.subject)
+        .get(&ClientId::parse(client)?)
+        .ok_or_else(|| format!("there is no client `{client}`"))?;
+    let found = snapshot.audiences.get(&AudienceId::parse(audience)?);
+    Ok((client, found.ok_or_else(|| format!("there is no audience `{audience}`"))?))
+}
+
+fn by_hand<'l>(args: &ExplainArgs, loaded: &'l Loaded) -> Result<Asked<'l>, Failure> {
+    let (client, audience) = parties(
+        loaded,
+        args.client.as_deref().unwrap_or_default(),
+        args.audience.as_deref().unwrap_or_default(),
+    )?;
+    let read = |texts: &[String]| -> Result<Vec<Detail>, String> {
+        let read = |text: &String| {
+            Detail::parse_short(text, &loaded.snapshot.types, Standing::Asked).map_err(|error| format!("`{text}`: {error}"))
+        };
+        texts.iter().map(read).collect()
     };
-    let audience = AudienceId::parse(&args.audience)?;
-    if !snapshot.audiences.contains_key(&audience) {
-        return Err(format!("there is no audience `{audience}`").into());
+    let scopes = args.scope.iter().map(|scope| Scope::parse(scope)).collect::<Result<Vec<_>, _>>()?;
+    let questions = questions(&read(&args.details)?, &read(&args.onward)?, scopes);
+    if questions.is_empty() {
+        return Err("nothing is asked; name --details, --onward or --scope".into());
     }
+    Ok(Asked {
+        client,
+        audience,
+        questions,
+        step_up: StepUp::default(),
+    })
+}
+
+/// One question for each atom, and for each scope.
+fn questions(details: &[Detail], onward: &[Detail], scopes: impl IntoIterator<Item = Scope>) -> Vec<Question> {
+    let each = |onward| {
+        move |atom: delegation::authority::Atom<'_>| Question::Detail {
+            detail: atom.detail.clone(),
+            action: atom.action.to_owned(),
+            onward,
+        }
+    };
+    let direct = atoms(details).map(each(false));
+    let later = atoms(onward).map(each(true));
+    direct.chain(later).chain(scopes.into_iter().map(Question::Scope)).collect()
+}
+
+/// The subject's groups and attributes, as far as they are said.
+fn attributes(args: &ExplainArgs, issuer_name: &str) -> Result<Attributes, Failure> {
     let mut attributes = Attributes {
         groups: args.group.iter().map(|group| group_of(issuer_name, group)).collect(),
         ..Attributes::default()
@@ -143,26 +255,31 @@ fn inquiry(args: &ExplainArgs, loaded: &Loaded) -> Result<Inquiry, Box<dyn std::
         let (name, value) = pair.split_once('=').ok_or("--attribute: expected `name=value`")?;
         attributes.values.insert(name.to_owned(), AttributeValue::Text(value.to_owned()));
     }
-    let mut questions = Vec::new();
-    for (list, onward) in [(&args.details, false), (&args.onward, true)] {
-        for text in list {
-            let detail = Detail::parse_short(text, &snapshot.types, Standing::Asked).map_err(|error| format!("`{text}`: {error}"))?;
-            let ask = |atom: delegation::authority::Atom<'_>| Question::Detail {
-                detail: atom.detail.clone(),
-                action: atom.action.to_owned(),
-                onward,
-            };
-            questions.extend(atoms(std::slice::from_ref(&detail)).map(ask));
-        }
-    }
-    for scope in &args.scope {
-        questions.push(Question::Scope(Scope::parse(scope)?));
-    }
-    if questions.is_empty() {
-        return Err("nothing is asked; name --details, --onward or --scope".into());
-    }
+    Ok(attributes)
+}
+
+/// The two parts of `--subject`.
+fn subject_of(args: &ExplainArgs) -> Result<(&str, &str), Failure> {
+    let parts = args.subject.split_once('|');
+    Ok(parts.ok_or("--subject: expected the issuer's name and the `sub`, as `corp|alice`")?)
+}
+
+fn inquiry(args: &ExplainArgs, loaded: &Loaded, asked: Asked<'_>) -> Result<Inquiry, Failure> {
+    let snapshot = &loaded.snapshot;
+    let (issuer_name, sub) = subject_of(args)?;
+    let (iss, kind) = if issuer_name == OUR_NAME {
+        (snapshot.issuer.clone(), SubjectKind::Workload)
+    } else {
+        let issuer = snapshot
+            .issuer_named(issuer_name)
+            .ok_or_else(|| format!("there is no trusted issuer `{issuer_name}`"))?;
+        (issuer.issuer.clone(), issuer.subject)
+    };
+    let lifetimes = &snapshot.lifetimes;
+    let longest = asked.audience.max_lifetime.unwrap_or(lifetimes.max).min(lifetimes.max);
+    let usual = i64::try_from(lifetimes.default.min(longest).as_secs()).unwrap_or(i64::MAX);
     Ok(Inquiry {
-        client: ClientFacts::from(client),
+        client: ClientFacts::from(asked.client),
         subject: SubjectFacts {
             subject: Subject {
                 issuer_name: issuer_name.to_owned(),
@@ -170,20 +287,20 @@ fn inquiry(args: &ExplainArgs, loaded: &Loaded) -> Result<Inquiry, Box<dyn std::
                 sub: sub.to_owned(),
             },
             kind,
-            attributes,
+            attributes: attributes(args, issuer_name)?,
             risk: None,
         },
-        audience: args.audience.clone(),
+        audience: asked.audience.id.to_string(),
         now_millis: jiff::Timestamp::now().as_millisecond(),
-        expires_in: args.expires_in,
+        expires_in: args.expires_in.unwrap_or(usual),
         subject_age_seconds: 0,
         requested_by: None,
         chain: args.chain.iter().map(|id| ClientId::parse(id)).collect::<Result<_, _>>()?,
         client_ip: args.client_ip,
         sender_constrained: false,
-        auth_age_seconds: None,
-        acr: None,
+        auth_age_seconds: args.auth_age,
+        acr: args.acr.clone(),
         task: None,
-        questions,
+        questions: asked.questions,
     })
 }

@@ -7,7 +7,7 @@ mod written;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use boundary::Upstream;
+use boundary::{LARGEST_BODY, Upstream};
 use clap::{Args, ValueEnum};
 use http::uri::Scheme;
 use narrows_guard::route::hosts::HostPattern;
@@ -23,8 +23,6 @@ use written::{label, path_regex, traefik_host};
 
 /// Seconds that a proxy waits for an answer: what an exchange may take on a busy machine, and some.
 const TIMEOUT: &str = "2";
-/// The most of a body that a door reads.
-const LARGEST_BODY: usize = 1024 * 1024;
 /// Where a proxy finds its certificate, if clients reach it by https.
 const CERTIFICATE: [&str; 2] = ["/etc/narrows/tls.crt", "/etc/narrows/tls.key"];
 /// Authorities of upstreams, where a proxy has to be told.

@@ -157,6 +157,16 @@ impl Source {
         best.1
     }
 
+    /// `file:line` of the route `key`, which may hold dots and brackets, of the service with this name.
+    pub(super) fn place_of_route(&self, service: &str, key: &str) -> String {
+        let services = self.joined().get("services").and_then(Value::as_array).into_iter().flatten();
+        let is_named = |each: &Value| each.get("name").and_then(Value::as_str) == Some(service);
+        let named = |name: &str| Segment::Key(name.to_owned());
+        services.enumerate().find(|(_, each)| is_named(each)).map_or_else(String::new, |(at, _)| {
+            self.place_of(&[named("services"), Segment::Index(at), named("routes"), named(key)])
+        })
+    }
+
     /// The files that were read.
     pub(super) fn files(&self) -> Vec<PathBuf> {
         self.files.iter().map(|(path, _)| path.clone()).collect()

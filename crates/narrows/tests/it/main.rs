@@ -13,6 +13,7 @@ mod demo;
 mod documentation;
 mod echo;
 mod every_key;
+mod explain;
 mod ext_authz;
 mod id_jag;
 mod inspect;

@@ -1,0 +1,187 @@
+//! `explain` by request line: what a boundary would say to this very request, and why.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::run::{Ran, narrows};
+
+/// What `init` writes, with a boundary and routes of every kind.
+fn installation() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(narrows(folder.path(), &["init", "."], "").code, 0);
+    let config = folder.path().join("narrows.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let fronts = r#"
+[[services]]
+name     = "tickets"
+hosts    = ["tickets.internal"]
+upstream = "http://127.0.0.1:9"
+audience = "https://tickets.internal"
+[services.routes]
+"GET /healthz"       = "public"
+"GET /tickets/{id}"  = "ticket:read/{id}"
+"PATCH /tickets/{id}" = { name = "change", detail = "ticket:read/{body.id}", max_auth_age = "5m" }
+"GET /search"        = { name = "search", detail = "ticket:read/{query.id}" }
+
+[[boundaries]]
+name     = "front"
+client   = "edge"
+services = "*"
+origin   = "https://edge.example"
+proxy    = "127.0.0.1:0"
+"#;
+    std::fs::write(&config, text + fronts).unwrap();
+    folder
+}
+
+fn ask(folder: &Path, request: &[&str]) -> Ran {
+    let who = ["--subject", "corp|alice", "--group", "support"];
+    narrows(folder, &[&["explain"], request, &who].concat(), "")
+}
+
+fn told(folder: &Path, request: &[&str]) -> Value {
+    let ran = ask(folder, &[request, &["--json"]].concat());
+    serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{ran:?}"))
+}
+
+#[test]
+fn a_request_is_told_with_its_route_what_it_is_understood_as_and_the_rule() {
+    let folder = installation();
+    let ran = ask(folder.path(), &["GET", "https://tickets.internal/tickets/42"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let config = std::fs::read_to_string(folder.path().join("narrows.toml")).unwrap();
+    let at = config.lines().position(|line| line.starts_with("\"GET /tickets/{id}\"")).unwrap() + 1;
+    for part in [
+        "front, acting as `edge`",
+        "GET /tickets/{id}",
+        &format!("narrows.toml:{at}"),
+        "ticket:read/42",
+        "edge-reads-tickets-for-support",
+    ] {
+        assert!(ran.out.contains(part), "{part}: {}", ran.out);
+    }
+    let told = told(folder.path(), &["GET", "https://tickets.internal/tickets/42"]);
+    assert_eq!(
+        (&told["allowed"], &told["details"], &told["client"]),
+        (&json!(true), &json!(["ticket:read/42"]), &json!("edge"))
+    );
+    let stranger = narrows(
+        folder.path(),
+        &[
+            "explain",
+            "GET",
+            "https://tickets.internal/tickets/42",
+            "--subject",
+            "corp|alice",
+            "--group",
+            "sales",
+        ],
+        "",
+    );
+    assert!(stranger.code == 1 && stranger.out.contains("near miss"), "{stranger:?}");
+}
+
+#[test]
+fn what_no_route_is_for_is_told_with_the_nearest_ones_first() {
+    let folder = installation();
+    let told = told(folder.path(), &["DELETE", "https://tickets.internal/tickets/42"]);
+    assert_eq!((&told["allowed"], &told["reason"]), (&json!(false), &json!("no_route")));
+    let nearest: Vec<_> = told["nearest"].as_array().unwrap().iter().map(|near| near["pattern"].as_str().unwrap()).collect();
+    assert_eq!(nearest[..2], ["GET /tickets/{id}", "PATCH /tickets/{id}"], "{told}");
+    let ran = ask(folder.path(), &["GET", "https://elsewhere.internal/"]);
+    assert!(ran.code == 1 && ran.err.contains("no boundary serves the host"), "{ran:?}");
+    let ran = ask(folder.path(), &["GET", "https://elsewhere.internal/", "--boundary", "front"]);
+    assert!(ran.code == 1 && ran.out.contains("serves no such host"), "{ran:?}");
+}
+
+#[test]
+fn what_two_readers_could_read_in_two_ways_is_told_with_the_mend() {
+    let folder = installation();
+    let rows: [(&[&str], &str, &str); 5] = [
+        (
+            &["GET", "https://tickets.internal/tickets/../42"],
+            "malformed_request",
+            "dot segment",
+        ),
+        (&["GET", "https://tickets.internal/search?id=1&other=2"], "unread_input", "other"),
+        (&["PATCH", "https://tickets.internal/tickets/42"], "malformed_details", "--body"),
+        (
+            &["GET", "https://tickets.internal/tickets/42?access_token=x"],
+            "malformed_request",
+            "Authorization alone",
+        ),
+        (
+            &["GET", "https://tickets.internal/tickets/42", "--header", "Authorization: Basic x"],
+            "malformed_request",
+            "Bearer",
+        ),
+    ];
+    for (request, reason, word) in rows {
+        let told = told(folder.path(), request);
+        assert_eq!(
+            (&told["allowed"], &told["reason"]),
+            (&json!(false), &json!(reason)),
+            "{request:?}: {told}"
+        );
+        assert!(told.to_string().contains(word), "{request:?}: {told}");
+    }
+}
+
+#[test]
+fn a_body_is_read_as_the_boundary_reads_it_and_a_step_up_is_asked_for() {
+    let folder = installation();
+    std::fs::write(folder.path().join("body.json"), r#"{"id":"42"}"#).unwrap();
+    let patch = ["PATCH", "https://tickets.internal/tickets/42", "--body", "body.json"];
+    let untyped = told(folder.path(), &patch);
+    assert_eq!(untyped["reason"], "malformed_request", "{untyped}");
+    let typed = [&patch[..], &["--header", "Content-Type: application/json"]].concat();
+    let long_ago = told(folder.path(), &typed);
+    assert_eq!(
+        (&long_ago["reason"], &long_ago["details"]),
+        (&json!("insufficient_user_authentication"), &json!(["ticket:read/42"])),
+        "{long_ago}"
+    );
+    let just_now = told(folder.path(), &[&typed[..], &["--auth-age", "60"]].concat());
+    assert_eq!(just_now["allowed"], true, "{just_now}");
+    std::fs::write(
+        folder.path().join("body.json"),
+        format!("{{\"id\":\"{}\"}}", "x".repeat(1024 * 1024)),
+    )
+    .unwrap();
+    assert_eq!(told(folder.path(), &typed)["reason"], "too_large");
+}
+
+#[test]
+fn a_public_route_asks_nothing_and_an_audience_that_is_closed_to_the_client_answers_before_policy() {
+    let folder = installation();
+    assert_eq!(told(folder.path(), &["GET", "https://tickets.internal/healthz"])["public"], true);
+    let config = folder.path().join("narrows.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let audience = "id           = \"https://tickets.internal\"";
+    assert!(text.contains(audience), "{text}");
+    std::fs::write(&config, text.replacen(audience, &format!("{audience}\nclients = []"), 1)).unwrap();
+    let told = told(folder.path(), &["GET", "https://tickets.internal/tickets/42"]);
+    assert_eq!(
+        (&told["allowed"], &told["reason"]),
+        (&json!(false), &json!("audience_closed")),
+        "{told}"
+    );
+}
+
+#[test]
+fn of_several_boundaries_of_a_host_one_must_be_named() {
+    let folder = installation();
+    let config = folder.path().join("narrows.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let second = "\n[[boundaries]]\nname = \"back\"\nclient = \"edge\"\nservices = \"*\"\norigin = \"https://back.example\"\nproxy = \"127.0.0.1:0\"\n";
+    std::fs::write(&config, text + second).unwrap();
+    let request = ["GET", "https://tickets.internal/tickets/42"];
+    let ran = ask(folder.path(), &request);
+    assert!(ran.code == 1 && ran.err.contains("--boundary: front, back"), "{ran:?}");
+    assert_eq!(
+        told(folder.path(), &[&request[..], &["--boundary", "back"]].concat())["boundary"],
+        "back"
+    );
+    assert_eq!(ask(folder.path(), &["GET"]).code, 2, "a method needs a URL");
+}
