@@ -15,6 +15,7 @@ mod leaks;
 mod openapi;
 mod page;
 mod problem;
+mod reports;
 mod revocations;
 mod subjects;
 mod tasks;
@@ -46,6 +47,7 @@ fn endpoints() -> Vec<(&'static str, &'static str, MethodRouter<Arc<Broker>>)> {
         ("POST", "/connections", post(connections::put)),
         ("DELETE", "/connections/{name}", delete(connections::remove)),
         ("GET", "/decisions/{id}", get(decisions::show)),
+        ("GET", "/reports/graph", get(reports::graph::show)),
         ("GET", "/subjects", get(subjects::list)),
         ("POST", "/subjects/{issuer}/{sub}/disable", post(subjects::disable)),
         ("POST", "/subjects/{issuer}/{sub}/enable", post(subjects::enable)),

@@ -7,7 +7,7 @@ mod connections;
 mod data_plane;
 mod defaults;
 mod detail_types;
-mod duration;
+pub(crate) mod duration;
 mod either;
 mod file;
 #[cfg(test)]

@@ -44,6 +44,13 @@ impl Store {
         Ok(found.first().and_then(|body| serde_json::from_str(body).ok()))
     }
 
+    /// Where in the log the records from `since` to `until` lie, in milliseconds since 1970, with some before and behind them:
+    /// requests that overlapped may stand out of the order of their times.
+    pub(crate) async fn places(&self, since: i64, until: i64) -> Result<Range<i64>, StoreUnavailable> {
+        let first = self.place(since.saturating_sub(APART)).await?;
+        Ok(first..self.place(until.saturating_add(APART)).await?.max(first))
+    }
+
     /// The index of the first record from the time `at` on, by halving the log.
     async fn place(&self, at: i64) -> Result<i64, StoreUnavailable> {
         let head = self.fetch(sql("SELECT size FROM log_head")).await?;

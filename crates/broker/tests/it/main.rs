@@ -22,6 +22,7 @@ mod endpoints;
 mod engine;
 mod feed;
 mod front_door;
+mod graph;
 mod heads;
 mod health;
 mod hostile;

@@ -26,6 +26,7 @@ mod overlay;
 mod policies;
 mod program;
 mod reload;
+mod report;
 mod run;
 mod secured;
 mod security_checks;
