@@ -114,7 +114,9 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode, Failure> {
         listen: listen.to_string(),
         provider: provider.issuer.clone(),
         orders: services.orders.to_string(),
+        tickets: services.tickets.to_string(),
         front: free_port(SocketAddr::from(([127, 0, 0, 1], 0)))?.to_string(),
+        mesh: free_port(SocketAddr::from(([127, 0, 0, 1], 0)))?.to_string(),
     };
     for file in files(&places)? {
         init::write(&folder.join(&file.name), &file.text, file.secret)?;
@@ -128,6 +130,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode, Failure> {
         issuer: issuer.clone(),
         provider: &provider,
         front: places.front.clone(),
+        mesh: places.mesh.clone(),
         services: &services,
         quiet: args.json,
     };
@@ -137,6 +140,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode, Failure> {
     played.push(scenes::stolen_token(&stage).await);
     played.push(scenes::other_circumstances(&stage).await);
     played.push(scenes::work::queued_work(&stage).await);
+    played.push(scenes::mesh::graph(&stage).await);
     played.push(scenes::work::agent(&stage).await);
     played.push(scenes::work::deployment(&stage).await);
     played.push(scenes::work::ten_minutes(&stage).await);

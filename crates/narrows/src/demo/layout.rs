@@ -21,8 +21,12 @@ pub(crate) struct Places {
     pub(crate) provider: String,
     /// The order service.
     pub(crate) orders: String,
+    /// The ticket service.
+    pub(crate) tickets: String,
     /// The boundary.
     pub(crate) front: String,
+    /// The boundary between orders and tickets.
+    pub(crate) mesh: String,
 }
 
 impl Places {
@@ -32,7 +36,9 @@ impl Places {
             listen: "127.0.0.1:8420".to_owned(),
             provider: "http://127.0.0.1:8421".to_owned(),
             orders: "127.0.0.1:8422".to_owned(),
+            tickets: "127.0.0.1:8423".to_owned(),
             front: "127.0.0.1:8430".to_owned(),
+            mesh: "127.0.0.1:8433".to_owned(),
         }
     }
 
@@ -49,7 +55,9 @@ pub(crate) fn files(places: &Places) -> Result<Vec<NewFile>, Failure> {
         ("@PROVIDER@", &places.provider),
         ("@LISTEN@", &places.listen),
         ("@ORDERS@", &places.orders),
+        ("@TICKETS@", &places.tickets),
         ("@FRONT@", &places.front),
+        ("@MESH@", &places.mesh),
     ];
     let config = named.into_iter().fold(CONFIG.to_owned(), |text, (name, place)| text.replace(name, place));
     let mut files = vec![

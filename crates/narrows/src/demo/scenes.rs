@@ -1,6 +1,7 @@
 //! The scenes: what was asked, what was decided and why.
 
 pub(super) mod leaks;
+pub(super) mod mesh;
 pub(super) mod work;
 
 use std::path::PathBuf;
@@ -25,6 +26,8 @@ pub(super) struct Stage<'a> {
     pub(super) provider: &'a Provider,
     /// Where the boundary is.
     pub(super) front: String,
+    /// Where the boundary between orders and tickets is.
+    pub(super) mesh: String,
     pub(super) services: &'a Services,
     pub(super) quiet: bool,
 }

@@ -22,6 +22,7 @@ use crate::cli::as_client::post_form;
 /// The running services.
 pub(super) struct Services {
     pub(super) orders: SocketAddr,
+    pub(super) tickets: SocketAddr,
     /// The token that each service was last shown, by its name.
     seen: Arc<Mutex<HashMap<&'static str, String>>>,
     tasks: Vec<JoinHandle<()>>,
@@ -57,7 +58,12 @@ pub(super) async fn start(folder: &Path, broker: &str) -> Result<Services, Failu
     };
     let tickets = start("tickets", None, || Router::new().route("/tickets/{id}", get(ticket))).await?;
     let orders = start("orders", Some(tickets), || Router::new().route("/orders/{id}", get(order))).await?;
-    Ok(Services { orders, seen, tasks })
+    Ok(Services {
+        orders,
+        tickets,
+        seen,
+        tasks,
+    })
 }
 
 impl Services {
