@@ -1,4 +1,4 @@
-"""Envoy's filter in its three flavours: heads line by line, heads joined, and the request itself by HTTP. All decide the same."""
+"""Envoy's filter in its flavours: heads line by line, heads joined, the request itself by HTTP, and as Istio sets it up. All decide the same."""
 import json
 import pathlib
 import re
@@ -8,6 +8,9 @@ import subprocess
 import sys
 import tempfile
 
+import yaml
+
+import istio
 from backend import Backend
 from installation import Narrows, free_port, until
 
@@ -23,6 +26,7 @@ BY_HTTP = """allowed_headers: { patterns: [{ safe_regex: { regex: ".*" } }] }
 FLAVOURS = {
     "lines": ("ext_authz_grpc", []),
     "joined": ("ext_authz_grpc", [(LINES, JOINED)]),
+    "istio": ("ext_authz_grpc", []),
     "http": ("ext_authz_http", [(LINES, JOINED), (BY_GRPC, BY_HTTP), ("{ http2_protocol_options: {} }", "{ http_protocol_options: {} }")]),
 }
 SPOOFED = ["Narrows-Subject", "Narrows.Issuer", "Txn-Token", "Forwarded", "X-Forwarded-Prefix", "X-Forwarded-For", "X-Original-URI", "X-Original-URL", "X-HTTP-Method-Override",
@@ -84,11 +88,16 @@ class Envoy:
 
     def __init__(self, flavour, narrows, folder, door):
         self.port, log = narrows.origins[flavour], (folder / f"{flavour}.log").open("w")
-        text = narrows.snippet("envoy", flavour)
-        for was, now in [*FLAVOURS[flavour][1], (f"port_value: {door_of(narrows, flavour, 'ext_authz_grpc')} ", f"port_value: {door} ")]:
-            if was not in text:
-                raise RuntimeError(f"{was} is no part of what is printed")
-            text = text.replace(was, now)
+        asked = door_of(narrows, flavour, "ext_authz_grpc")
+        if flavour == "istio":
+            printed = istio.door_replaced(narrows.snippet("istio", flavour), asked, door) if asked != door else narrows.snippet("istio", flavour)
+            text = yaml.safe_dump(istio.envoy(printed, self.port))
+        else:
+            text = narrows.snippet("envoy", flavour)
+            for was, now in [*FLAVOURS[flavour][1], (f"port_value: {asked} ", f"port_value: {door} ")]:
+                if was not in text:
+                    raise RuntimeError(f"{was} is no part of what is printed")
+                text = text.replace(was, now)
         config = folder / f"{flavour}.yaml"
         config.write_text(text)
         self.process = subprocess.Popen([ENVOY, "-c", config, "--concurrency", "1", "--use-dynamic-base-id"], stdout=log, stderr=log)
@@ -151,6 +160,12 @@ def main(binary):
     narrows, open_now = Narrows(binary, folder, backend.ports, doors), {}
     try:
         good = narrows.token()
+        printed = narrows.snippet("istio", "istio")
+        found = list(istio.misfits(printed))
+        claim("istio: the schemas know every member of what is printed", not found, found)
+        found = istio.filter_of(istio.envoy(printed, 1))
+        patched = all(found.get(name) for name in ("encode_raw_headers", "validate_mutations", "decoder_header_mutation_rules"))
+        claim("istio: what the filter must be told by a patch, it is told", patched, found)
         for flavour, (key, _) in FLAVOURS.items():
             envoy = open_now[flavour] = Envoy(flavour, narrows, folder, door_of(narrows, flavour, key))
             for name, sent, expected in rows(f"Authorization: Bearer {good}"):

@@ -6,6 +6,9 @@ import socket
 import subprocess
 import sys
 
+import yaml
+
+import istio
 from installation import until
 
 PROGRAMS = pathlib.Path(sys.executable).parent
@@ -46,6 +49,10 @@ class Proxy:
 
     def envoy(self, snippet):
         (self.folder / "envoy.yaml").write_text(snippet)
+        return [str(PROGRAMS / "envoy"), "-c", "envoy.yaml", "--concurrency", "1", "--use-dynamic-base-id"]
+
+    def istio(self, snippet):
+        (self.folder / "envoy.yaml").write_text(yaml.safe_dump(istio.envoy(snippet, self.port)))
         return [str(PROGRAMS / "envoy"), "-c", "envoy.yaml", "--concurrency", "1", "--use-dynamic-base-id"]
 
     def stop(self):

@@ -18,7 +18,7 @@ from table import MARK, Row, rows
 BINARY = str(pathlib.Path(sys.argv[1]).resolve())
 DOORS = {"own": ["proxy"], "nginx": ["forward_auth"], "traefik": ["forward_auth"], "caddy": ["forward_auth"],
          # The second tells the metadata.
-         "envoy": ["ext_authz_grpc", "forward_auth"]}
+         "envoy": ["ext_authz_grpc", "forward_auth"], "istio": ["ext_authz_grpc", "forward_auth"]}
 # What a proxy may say about itself to the backend.
 PROXYS_OWN = {"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-port", "x-forwarded-server", "x-envoy-external-address",
               "x-envoy-internal", "x-envoy-expected-rq-timeout-ms"}
@@ -165,7 +165,7 @@ def away(narrows, shown):
     os.kill(narrows.process.pid, signal.SIGSTOP)
     try:
         # Traefik waits for as long as it likes.
-        for door in DOORS.keys() & {"nginx", "caddy", "envoy"}:
+        for door in DOORS.keys() & {"nginx", "caddy", "envoy", "istio"}:
             for row in (Row("a ticket"), Row("a public route", target="/healthz")):
                 reply = converse(narrows.origins[door], row.bytes(shown))
                 claim(f"{door}: {row.name} is refused while the broker hangs", status(reply) >= 400 and not backend.taken()[0], reply[:200])

@@ -34,6 +34,13 @@ class Row:
     attacks: str = ""
     chunked: bool = False
 
+    def __post_init__(self):
+        # Istio's gateway is an Envoy.
+        for given in ("but", "target_at", "detail_at", "service_at"):
+            doors = getattr(self, given)
+            if "envoy" in doors:
+                setattr(self, given, {**doors, "istio": doors["envoy"]})
+
     def detail_for(self, door):
         return self.detail_at.get(door, self.detail)
 

@@ -19,7 +19,7 @@ use super::output::say;
 use crate::config::{self, Front, Loaded};
 use headers::{MEMBERS, STRIPPED, UNSAID};
 use template::Values;
-use written::{label, path_regex, traefik_host};
+use written::{dns, label, path_regex, traefik_host};
 
 /// Seconds that a proxy waits for an answer: what an exchange may take on a busy machine, and some.
 const TIMEOUT: &str = "2";
@@ -50,6 +50,8 @@ enum Proxy {
     Caddy,
     /// `ext_authz` by gRPC; a whole configuration.
     Envoy,
+    /// The ingress gateway of a mesh: resources, and what MeshConfig needs.
+    Istio,
 }
 
 /// Prints it.
@@ -107,7 +109,7 @@ impl Proxy {
         let settings = &front.settings;
         let name = &settings.name;
         let (key, door) = match self {
-            Self::Envoy => ("ext_authz_grpc", front.ext_authz_grpc),
+            Self::Envoy | Self::Istio => ("ext_authz_grpc", front.ext_authz_grpc),
             Self::Nginx | Self::Traefik | Self::Caddy => ("forward_auth", front.forward_auth),
         };
         let door = door.ok_or_else(|| format!("boundary `{name}` has no door for this proxy; add `{key} = \"ADDRESS:PORT\"` to it"))?;
@@ -116,6 +118,7 @@ impl Proxy {
         let [certificate, key] = CERTIFICATE;
         let mut whole = Values::default();
         whole.set("boundary", label(name));
+        whole.set("id", dns(name));
         whole.set("door", door);
         whole.set("door_address", door.ip());
         whole.set("door_port", door.port());
@@ -143,7 +146,9 @@ impl Proxy {
             format!("      keyFile: {key}"),
         ];
         whole.set_each("certificates", store.into_iter().filter(|_| place.secure));
+        whole.set("all_domains", joined_all(services));
         whole.repeat("secure", place.secure.then(Values::default).into_iter().collect());
+        whole.repeat("plain", (!place.secure).then(Values::default).into_iter().collect());
         let metadata = front.forward_auth.or(front.proxy).map(|told_by| {
             let mut values = Values::default();
             values.set("metadata_address", told_by.ip());
@@ -165,6 +170,7 @@ impl Proxy {
             Self::Traefik => include_str!("snippet/traefik.yaml"),
             Self::Caddy => include_str!("snippet/Caddyfile"),
             Self::Envoy => include_str!("snippet/envoy.yaml"),
+            Self::Istio => include_str!("snippet/istio.yaml"),
         }
     }
 
@@ -175,7 +181,7 @@ impl Proxy {
             Self::Nginx => vec![format!("ssl_certificate {certificate};"), format!("ssl_certificate_key {key};")],
             Self::Traefik => vec!["tls: {}".to_owned()],
             Self::Caddy => vec![format!("tls {certificate} {key}")],
-            Self::Envoy => vec![certificate.to_owned()],
+            Self::Envoy | Self::Istio => vec![certificate.to_owned()],
         }
     }
 
@@ -195,6 +201,7 @@ fn service_values(service: &Service, upstream: &Upstream, place: &Place) -> Valu
     let scheme = if place.secure { "https" } else { "http" };
     let mut values = Values::default();
     values.set("service", label(&service.name));
+    values.set("service_id", dns(&service.name));
     let address = format!("{}://{}", upstream.scheme, upstream.authority);
     let url = Url::parse(&address).ok();
     let by_name = url.as_ref().is_some_and(|url| matches!(url.host(), Some(Host::Domain(_))));
@@ -208,7 +215,8 @@ fn service_values(service: &Service, upstream: &Upstream, place: &Place) -> Valu
         url.as_ref().and_then(Url::port_or_known_default).unwrap_or_default(),
     );
     values.set("discovery", if by_name { "STRICT_DNS" } else { "STATIC" });
-    values.set("domains", joined(&service.hosts, ", ", |host| format!("\"{host}\"")));
+    values.set("resolution", if by_name { "DNS" } else { "STATIC" });
+    values.set("domains", domains(&service.hosts));
     values.repeat(
         "verified",
         (upstream.scheme == Scheme::HTTPS).then(Values::default).into_iter().collect(),
@@ -267,6 +275,15 @@ fn unread(services: &[Service]) -> Vec<String> {
 fn largest_body(services: &[Service]) -> usize {
     let largest = services.iter().flat_map(reading).map(|(_, demand)| demand.body_max.unwrap_or(LARGEST_BODY)).max();
     largest.unwrap_or(LARGEST_BODY).min(LARGEST_BODY)
+}
+
+/// Hosts as items of a list in YAML.
+fn domains(hosts: &[HostPattern]) -> String {
+    joined(hosts, ", ", |host| format!("\"{host}\""))
+}
+
+fn joined_all(services: &[Service]) -> String {
+    services.iter().map(|service| domains(&service.hosts)).collect::<Vec<_>>().join(", ")
 }
 
 fn joined(hosts: &[HostPattern], between: &str, each: impl Fn(&HostPattern) -> String) -> String {

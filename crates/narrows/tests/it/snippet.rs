@@ -28,7 +28,13 @@ fn printed(folder: &Path, arguments: &[&str]) -> String {
 
 #[test]
 fn the_documentation_shows_what_is_printed_for_its_installation() {
-    for (proxy, language) in [("nginx", "nginx"), ("traefik", "yaml"), ("caddy", "caddyfile"), ("envoy", "yaml")] {
+    for (proxy, language) in [
+        ("nginx", "nginx"),
+        ("traefik", "yaml"),
+        ("caddy", "caddyfile"),
+        ("envoy", "yaml"),
+        ("istio", "yaml"),
+    ] {
         let document = std::fs::read_to_string(root().join(format!("docs/integrations/{proxy}.md"))).unwrap();
         let folder = installation(&block(&document, "toml"));
         let printed = printed(folder.path(), &[proxy]);
@@ -93,6 +99,16 @@ ext_authz_grpc = "127.0.0.1:8431"
                 "type: STRICT_DNS",
             ],
         ),
+        (
+            "istio",
+            vec![
+                "port: { number: 443, name: https, protocol: HTTPS }",
+                "credentialName: \"narrows-front\"",
+                "subjectAltNames: [\"tickets.backend\"]",
+                "resolution: DNS",
+                "hosts: [\"tickets.internal\", \"*.tickets.internal\"]",
+            ],
+        ),
     ];
     for (proxy, parts) in rows {
         let printed = printed(folder.path(), &[proxy]);
@@ -117,6 +133,7 @@ fn what_is_missing_is_named() {
     assert!(told("", &["nginx"]).contains("there is no boundary"));
     assert!(told(&boundary("one"), &["nginx"]).contains("forward_auth"));
     assert!(told(&boundary("one"), &["envoy"]).contains("ext_authz_grpc"));
+    assert!(told(&boundary("one"), &["istio"]).contains("ext_authz_grpc"));
     assert!(told(&(boundary("one") + &boundary("two")), &["nginx"]).contains("--boundary: one, two"));
     assert!(told(&boundary("one"), &["nginx", "--boundary", "three"]).contains("no boundary `three`"));
     assert!(told(&boundary("one"), &["apache"]).contains("nginx, traefik, caddy, envoy"));

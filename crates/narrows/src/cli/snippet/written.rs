@@ -32,6 +32,19 @@ pub(super) fn label(name: &str) -> String {
     name.chars().map(each).collect()
 }
 
+/// A name as a label of a host, and of a resource in Kubernetes (RFC 1123 §2.1).
+pub(super) fn dns(name: &str) -> String {
+    let each = |each: char| {
+        if each.is_ascii_alphanumeric() {
+            each.to_ascii_lowercase()
+        } else {
+            '-'
+        }
+    };
+    let label: String = name.chars().map(each).collect();
+    label.trim_matches('-').to_owned()
+}
+
 /// `text` in a regular expression within quotes; what would end those may be any character.
 fn escaped(text: &str) -> String {
     let each = |each: char| match each {
