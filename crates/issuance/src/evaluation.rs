@@ -126,6 +126,7 @@ impl Evaluation {
             scopes: Default::default(),
             details: Some(detail(&snapshot.types, stated)?.to_string()),
             onward: None,
+            requested: None,
             expires_in: circumstances.expires_in,
         };
         let (audience, authority, onward) = asked::understand(moment, &client.id, &asked, record)?;

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use delegation::oauth::TokenType;
 use delegation::time::Timestamp;
 use delegation::token::{Authentic, AuthenticateError, KeySet, SubjectToken, Unverified, sha256};
 use narrows_guard::Needs;
@@ -65,7 +66,9 @@ impl<S> Link<S> {
         self.verified.keep(digest, authentic);
         Ok(Granted {
             token: token.to_owned(),
+            kind: TokenType::AccessToken,
             expires_in: exp.since(now),
+            credential: None,
         })
     }
 

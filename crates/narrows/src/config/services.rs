@@ -56,7 +56,7 @@ pub(super) fn check(file: &File, types: &DetailTypes, problems: &mut Problems) {
             if !names.insert(name) {
                 problems.add(&path, format!("another route of this service is named `{name}`"));
             }
-            self::rule(rule, &path, types, &reads, audience, problems);
+            self::rule(file, rule, &path, types, &reads, audience, problems);
         }
     }
     for (at, each) in file.mcp.iter().enumerate() {
@@ -78,7 +78,7 @@ pub(super) fn check(file: &File, types: &DetailTypes, problems: &mut Problems) {
         }
         for (tool, rule) in &each.tools {
             let path = format!("{path}.tools.{tool}");
-            self::rule(rule, &path, types, &Reads::Arguments, audience, problems);
+            self::rule(file, rule, &path, types, &Reads::Arguments, audience, problems);
         }
     }
 }
@@ -116,7 +116,15 @@ fn subjects(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// One route or tool.
-fn rule(rule: &Rule, path: &str, types: &DetailTypes, reads: &Reads, audience: Option<&super::file::Audience>, problems: &mut Problems) {
+fn rule(
+    file: &File,
+    rule: &Rule,
+    path: &str,
+    types: &DetailTypes,
+    reads: &Reads,
+    audience: Option<&super::file::Audience>,
+    problems: &mut Problems,
+) {
     let long = match rule {
         Rule::Short(word) if word == "public" => return,
         Rule::Short(text) => &RouteRule {
