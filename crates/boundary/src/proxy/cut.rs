@@ -60,6 +60,8 @@ impl Spellings {
                 coded.zeroize();
             }
         }
+        // One would be found everywhere, and cut without end.
+        words.retain(|word| !word.is_empty());
         words.sort_by(|one, other| other.len().cmp(&one.len()).then_with(|| one.cmp(other)));
         words.dedup();
         let mut begins = [false; 256];

@@ -374,24 +374,22 @@ mod tests {
         assert_eq!(kept.find(&ours, &Holder::All).await.unwrap_err(), Absent::Missing);
 
         // Whoever can write to the store, and has no key file, moves it nowhere.
-        let evil = connection("key", Per::User, "https://evil.example", "x-evil");
         let bob = Holder::User {
             iss: "https://login.corp.example".to_owned(),
             sub: "bob".to_owned(),
         };
         let all = connection("key", Per::All, "https://api.example", "x-api-key");
+        let header = connection("key", Per::User, "https://api.example", "x-evil");
+        let origin = connection("key", Per::User, "https://evil.example", "x-api-key");
+        let back = "UPDATE connections SET origin = 'https://api.example', header = 'x-api-key', name = 'other'";
         let moves = [
+            ("UPDATE connections SET header = 'x-evil'", &header, &alice()),
             (
-                "UPDATE connections SET origin = 'https://evil.example'",
-                &connection("key", Per::User, "https://evil.example", "x-api-key"),
+                "UPDATE connections SET header = 'x-api-key', origin = 'https://evil.example'",
+                &origin,
                 &alice(),
             ),
-            ("UPDATE connections SET header = 'x-evil'", &evil, &alice()),
-            (
-                "UPDATE connections SET origin = 'https://api.example', header = 'x-api-key', name = 'other'",
-                &other,
-                &alice(),
-            ),
+            (back, &other, &alice()),
             ("UPDATE connections SET name = 'key', id = 'bob'", &ours, &bob),
             ("UPDATE connections SET kind = 'all', iss = '', id = ''", &all, &Holder::All),
         ];

@@ -291,13 +291,13 @@ fn without_a_kept_key_nothing_goes_on_and_the_record_says_why() {
 #[test]
 fn who_may_not_is_told_so_whether_a_key_is_kept_or_not() {
     let edge = Edge::start("all");
-    let token = corp::token(&edge.issuer, "profile", "support", 600);
-    let ask = || {
-        let reply = edge.get_as(&token, "/tickets/42/plain", "");
+    let ask = |scope: &str, group: &str| {
+        let reply = edge.get_as(&corp::token(&edge.issuer, scope, group, 600), "/tickets/42/plain", "");
         (status(&reply), reason(&reply))
     };
+    let ask = || (ask("profile", "support"), ask("tickets.full", "visitors"));
     let before = ask();
-    assert_eq!(before.0, 403, "{before:?}");
+    assert_eq!((before.0.0, &before.1), (403, &(403, "policy_denied".to_owned())), "{before:?}");
     edge.add(&[], KEY);
     assert_eq!(ask(), before);
 }
@@ -496,6 +496,20 @@ fn operators_keep_list_and_forget_keys_from_afar() {
     assert_eq!((&listed[0]["user"]["sub"], &listed[0]["ready"]), (&json!("alice"), &json!(true)));
     assert!(!listed.to_string().contains("sk-"), "{listed}");
     assert_eq!(afar("admin", &["list"], "").code, 1, "an admin is no auditor");
+    let refused = afar("auditor", &[&["remove", "tickets-key"], &alice[..]].concat(), "");
+    assert!(refused.code == 1 && refused.err.contains("not_permitted"), "{refused:?}");
+    let body =
+        format!(r#"{{"name":"tickets-key","user":{{"iss":"https://login.corp.example","sub":"alice"}},"secret":"{KEY}","users":[]}}"#);
+    let admin = std::fs::read_to_string(edge.served.path().join("admin")).unwrap();
+    let post = format!(
+        "POST /v1/connections HTTP/1.1\r\nhost: broker\r\nconnection: close\r\nauthorization: Bearer {admin}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let reply = echo::ask(edge.served.address, &post);
+    assert!(
+        status(&reply) == 400 && reply.contains("not known") && !reply.contains(KEY),
+        "{reply}"
+    );
     let removed = afar("admin", &[&["remove", "tickets-key"], &alice[..]].concat(), "");
     assert_eq!(removed.code, 0, "{removed:?}");
     let again = afar("admin", &[&["remove", "tickets-key"], &alice[..]].concat(), "");
@@ -504,4 +518,41 @@ fn operators_keep_list_and_forget_keys_from_afar() {
     let told = edge.told("connection_added");
     assert_eq!((told.len(), &told[0]["inputs"]["operator"]), (1, &json!("ada")), "{told:?}");
     assert!(!edge.records().iter().any(|record| record.to_string().contains("sk-")));
+}
+
+/// A credential of a client that there is none of would never be found, and look as if it were kept.
+#[test]
+fn nothing_is_kept_for_a_client_that_the_configuration_does_not_know() {
+    let edge = Edge::start("client");
+    let added = edge.run(&["operator", "add", "ada", "--role", "admin", "--json"], "");
+    let added: Value = serde_json::from_str(&added.out).unwrap();
+    std::fs::write(edge.served.path().join("admin"), added["token"].as_str().unwrap()).unwrap();
+    let url = format!("http://{}", edge.served.address);
+    let add = ["connection", "add", "tickets-key", "--client", "nobody"];
+    let refused = edge.run(&[&add[..], &["--url", &url, "--token-file", "admin"]].concat(), KEY);
+    assert!(refused.code == 1 && refused.err.contains("one of the configuration"), "{refused:?}");
+    let refused = edge.run(&add, KEY);
+    assert!(
+        refused.code == 1 && refused.err.contains("there is no client `nobody`"),
+        "{refused:?}"
+    );
+    assert_eq!(edge.told("connection_added").len(), 0);
+}
+
+/// What the old key file encrypts a running broker encrypts with the new one, and then the old one is not needed.
+#[test]
+fn a_new_key_file_takes_credentials_over() {
+    let edge = Edge::with("all", "X-Api-Key", "{}", |folder| {
+        let added = narrows(folder, &["connection", "add", "tickets-key"], KEY);
+        assert_eq!(added.code, 0, "{added:?}");
+        let new = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, [7; 32]);
+        std::fs::write(folder.join("new.key"), new).unwrap();
+        let config = folder.join("narrows.toml");
+        let text = std::fs::read_to_string(&config).unwrap();
+        assert!(text.contains("\"narrows.key\""));
+        std::fs::write(&config, text.replace("\"narrows.key\"", "[\"new.key\", \"narrows.key\"]")).unwrap();
+    });
+    edge.served.until("credentials are encrypted anew", |_| edge.told("connection_resealed").len() == 1);
+    assert_eq!(status(&edge.get("plain")), 200);
+    assert_eq!(edge.upstream.last("x-api-key"), [KEY]);
 }
