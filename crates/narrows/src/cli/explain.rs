@@ -122,8 +122,13 @@ impl Answered {
 
     fn json(&self) -> serde_json::Value {
         let mut told = json!({ "allowed": self.allowed, "questions": self.explanation.questions });
-        if let (Some((reason, mend)), Some(members)) = (&self.refused, told.as_object_mut()) {
+        let reason = self.refused.as_ref().map(|(reason, _)| *reason);
+        let reason = reason.or_else(|| (!self.allowed).then_some(Reason::PolicyDenied));
+        let Some(members) = told.as_object_mut() else { return told };
+        if let Some(reason) = reason {
             members.insert("reason".to_owned(), reason.as_str().into());
+        }
+        if let Some((_, mend)) = &self.refused {
             members.insert("mend".to_owned(), mend.as_str().into());
         }
         told

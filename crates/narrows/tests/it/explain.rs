@@ -5,6 +5,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::run::{Ran, narrows};
+use crate::served::Served;
+use crate::{corp, echo};
 
 /// What `init` writes, with a boundary and routes of every kind.
 fn installation() -> tempfile::TempDir {
@@ -12,7 +14,11 @@ fn installation() -> tempfile::TempDir {
     assert_eq!(narrows(folder.path(), &["init", "."], "").code, 0);
     let config = folder.path().join("narrows.toml");
     let text = std::fs::read_to_string(&config).unwrap();
-    let fronts = r#"
+    std::fs::write(&config, text + FRONTS).unwrap();
+    folder
+}
+
+const FRONTS: &str = r#"
 [[services]]
 name     = "tickets"
 hosts    = ["tickets.internal"]
@@ -31,9 +37,6 @@ services = "*"
 origin   = "https://edge.example"
 proxy    = "127.0.0.1:0"
 "#;
-    std::fs::write(&config, text + fronts).unwrap();
-    folder
-}
 
 fn ask(folder: &Path, request: &[&str]) -> Ran {
     let who = ["--subject", "corp|alice", "--group", "support"];
@@ -184,4 +187,62 @@ fn of_several_boundaries_of_a_host_one_must_be_named() {
         "back"
     );
     assert_eq!(ask(folder.path(), &["GET"]).code, 2, "a method needs a URL");
+}
+
+/// What is told is what happens: a running boundary gives the same answer to the same requests.
+#[test]
+fn what_is_told_is_what_the_boundary_does() {
+    let (issuer, backend) = (corp::issuer(), echo::start());
+    let served = Served::start(|folder| {
+        corp::trust(folder, &issuer);
+        let config = folder.join("narrows.toml");
+        let text = std::fs::read_to_string(&config).unwrap();
+        std::fs::write(&config, text + &FRONTS.replace("127.0.0.1:9\"", &format!("{backend}\""))).unwrap();
+    });
+    let door = served.door("proxy");
+    let json = "Content-Type: application/json";
+    let requests: [(&str, &str, Option<(&str, &str)>); 12] = [
+        ("GET", "/tickets/42", None),
+        ("GET", "/tickets/42?full=1", None),
+        ("GET", "/healthz", None),
+        ("GET", "/search?id=7", None),
+        ("HEAD", "/tickets/42", None),
+        ("GET", "/admin", None),
+        ("GET", "/tickets//42", None),
+        ("GET", "/search?id=7&id=8", None),
+        ("GET", "/search?id=7&more=8", None),
+        ("GET", "/tickets/42?access_token=x", None),
+        ("PATCH", "/tickets/42", Some((json, r#"{"id":"42"}"#))),
+        ("PATCH", "/tickets/42", Some((json, r#"{"id":"42","more":1}"#))),
+    ];
+    for group in ["support", "sales"] {
+        let token = corp::token(&issuer, "tickets.full", group, 600);
+        for (method, target, body) in requests {
+            let (header, body) = body.unwrap_or_default();
+            let head = if header.is_empty() {
+                String::new()
+            } else {
+                format!("{header}\r\ncontent-length: {}\r\n", body.len())
+            };
+            let asked = format!(
+                "{method} {target} HTTP/1.1\r\nhost: tickets.internal\r\nconnection: close\r\nauthorization: Bearer {token}\r\n{head}\r\n{body}"
+            );
+            let reply = echo::ask(door, &asked);
+            let (head, answered) = reply.split_once("\r\n\r\n").unwrap();
+            let went_on = head.starts_with("HTTP/1.1 200");
+            let url = format!("https://tickets.internal{target}");
+            std::fs::write(served.path().join("body.json"), body).unwrap();
+            let mut arguments = vec!["explain", method, &url, "--subject", "corp|alice", "--group", group, "--json"];
+            if !header.is_empty() {
+                arguments.extend(["--header", header, "--body", "body.json"]);
+            }
+            let told: Value = serde_json::from_str(&narrows(served.path(), &arguments, "").out).unwrap();
+            assert_eq!(told["allowed"], json!(went_on), "{method} {target} for {group}: {told}\n{reply}");
+            // A reply to HEAD has no body.
+            if !went_on && method != "HEAD" {
+                let problem: Value = serde_json::from_str(answered).unwrap();
+                assert_eq!(told["reason"], problem["reason"], "{method} {target} for {group}: {told}");
+            }
+        }
+    }
 }
