@@ -527,7 +527,6 @@ async fn under_an_issuer_with_a_path_everything_stands_under_it() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = listener.local_addr().unwrap();
     let serving = tokio::spawn(broker::serve(
-        std::sync::Arc::clone(&narrows.broker),
         broker::Listener::new(listener, None, 10),
         app,
         std::future::pending(),

@@ -24,5 +24,5 @@ mod own_tokens;
 mod revocation;
 mod revoked;
 mod rich_requests;
-mod txn_tokens;
 mod stated;
+mod txn_tokens;
