@@ -10,11 +10,13 @@ mod caller;
 mod connections;
 mod decisions;
 mod events;
+mod explain;
 mod feed;
 mod leaks;
 mod openapi;
 mod page;
 mod problem;
+mod question;
 mod reports;
 mod revocations;
 mod subjects;
@@ -48,6 +50,7 @@ fn endpoints() -> Vec<(&'static str, &'static str, MethodRouter<Arc<Broker>>)> {
         ("DELETE", "/connections/{name}", delete(connections::remove)),
         ("GET", "/decisions/{id}", get(decisions::show)),
         ("GET", "/reports/graph", get(reports::graph::show)),
+        ("POST", "/explain", post(explain::explain)),
         ("GET", "/subjects", get(subjects::list)),
         ("POST", "/subjects/{issuer}/{sub}/disable", post(subjects::disable)),
         ("POST", "/subjects/{issuer}/{sub}/enable", post(subjects::enable)),

@@ -2,11 +2,12 @@
 //!
 //! The rules are those of an exchange, all but what only a token can show: to whom it is addressed, and what it holds.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use delegation::details::DetailTypes;
 use delegation::identity::{OUR_NAME, SubjectKind};
-use delegation::oauth::{AskedPart, ClientId, GrantType, Reason};
+use delegation::oauth::{AskedPart, ClientId, GrantType, Reason, Scope};
 use delegation::registry::{Client, Moment, Snapshot};
 use delegation::revocation::Line;
 use delegation::token::StatedSubject;
@@ -24,6 +25,24 @@ const EVERY: &str = "*";
 pub struct Statement {
     /// Whom it is about.
     pub subject: StatedParty,
+    /// What would be asked for.
+    pub about: About,
+    /// All the rest.
+    pub circumstances: StatedCircumstances,
+}
+
+/// What would be asked for.
+#[derive(Clone, Debug)]
+pub enum About {
+    /// One action, in AuthZEN's words.
+    Action(StatedAction),
+    /// What a request for a token would say.
+    Request(StatedRequest),
+}
+
+/// One action of one resource.
+#[derive(Clone, Debug)]
+pub struct StatedAction {
     /// One action of the detail type.
     pub action: String,
     /// Values of constraints, by what the action says of itself.
@@ -36,8 +55,19 @@ pub struct Statement {
     pub resource_properties: Map<String, Value>,
     /// The audience; without, the only one that understands the type and is open to the client.
     pub audience: Option<String>,
-    /// All the rest.
-    pub circumstances: StatedCircumstances,
+}
+
+/// The parameters of a request for a token.
+#[derive(Clone, Debug)]
+pub struct StatedRequest {
+    /// `audience`.
+    pub audience: String,
+    /// `authorization_details`, not parsed yet.
+    pub details: Option<String>,
+    /// `onward`, not parsed yet.
+    pub onward: Option<String>,
+    /// The scopes.
+    pub scopes: BTreeSet<Scope>,
 }
 
 /// A subject as it is stated.
@@ -120,14 +150,24 @@ impl Evaluation {
             return Err(Reason::SubjectTokenRevoked);
         }
 
-        // 3. Target and detail.
-        let asked = AskedPart {
-            targets: vec![audience(snapshot, client, stated)?],
-            scopes: Default::default(),
-            details: Some(detail(&snapshot.types, stated)?.to_string()),
-            onward: None,
-            requested: None,
-            expires_in: circumstances.expires_in,
+        // 3. Target and details.
+        let asked = match &stated.about {
+            About::Action(action) => AskedPart {
+                targets: vec![audience(snapshot, client, action)?],
+                scopes: BTreeSet::new(),
+                details: Some(detail(&snapshot.types, action)?.to_string()),
+                onward: None,
+                requested: None,
+                expires_in: circumstances.expires_in,
+            },
+            About::Request(request) => AskedPart {
+                targets: vec![request.audience.clone()],
+                scopes: request.scopes.clone(),
+                details: request.details.clone(),
+                onward: request.onward.clone(),
+                requested: None,
+                expires_in: circumstances.expires_in,
+            },
         };
         let (audience, authority, onward) = asked::understand(moment, &client.id, &asked, record)?;
 
@@ -190,7 +230,7 @@ fn in_standing<'m>(moment: &'m Moment, client: &ClientId) -> Result<&'m Client, 
 }
 
 /// The audience that is stated, or the only one that it can be.
-fn audience(snapshot: &Snapshot, client: &Client, stated: &Statement) -> Result<String, Reason> {
+fn audience(snapshot: &Snapshot, client: &Client, stated: &StatedAction) -> Result<String, Reason> {
     if let Some(audience) = &stated.audience {
         return Ok(audience.clone());
     }
@@ -210,7 +250,7 @@ fn audience(snapshot: &Snapshot, client: &Client, stated: &Statement) -> Result<
 ///
 /// Of the properties only the action's constraints mean anything. One that is not stated is not bounded, so that policy is asked
 /// about more and never about less.
-fn detail(types: &DetailTypes, stated: &Statement) -> Result<Value, Reason> {
+fn detail(types: &DetailTypes, stated: &StatedAction) -> Result<Value, Reason> {
     let mut members = Map::new();
     let rule = types.get(&stated.kind).and_then(|declared| declared.actions.get(&stated.action));
     for name in rule.into_iter().flat_map(|rule| &rule.constraints) {

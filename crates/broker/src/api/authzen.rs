@@ -5,7 +5,7 @@
 mod asked;
 mod batch;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,25 +14,21 @@ use axum::extract::State;
 use axum::response::Response;
 use axum::routing::{MethodRouter, post};
 use axum::{Extension, Router};
-use delegation::oauth::Reason;
 use http::header::{HeaderName, WWW_AUTHENTICATE};
 use http::{HeaderValue, Request, StatusCode};
-use issuance::audit::{self, Decision, Entry, Journal, Kind, Record, commit_denial};
-use issuance::evaluation::Evaluation;
-use issuance::policy::{self, Permit, Policy};
+use issuance::audit::Kind;
 use serde_json::{Map, Value, json};
 use tokio::task::JoinSet;
 
 use super::call::{Call, reply};
 use super::caller::Caller;
 use super::problem::Problem;
+use super::question::{Against, Asker, Question, Told};
 use super::together;
 use crate::broker::Broker;
-use crate::ids;
 use crate::limits::OverLimit;
 use crate::operator::Role;
 use crate::overload::Overloaded;
-use asked::Asked;
 use batch::{Batch, Semantic};
 
 /// The header by which a caller finds the answer to its question.
@@ -53,17 +49,33 @@ pub(crate) fn routes() -> Router<Arc<Broker>> {
     together(endpoints())
 }
 
+/// Which of the two is asked.
+#[derive(Clone, Copy)]
+enum Door {
+    One,
+    Several,
+}
+
+impl Door {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::One => "POST /access/v1/evaluation",
+            Self::Several => "POST /access/v1/evaluations",
+        }
+    }
+}
+
 /// `POST /access/v1/evaluation`: one question.
 async fn evaluation(State(broker): State<Arc<Broker>>, Extension(peer): Extension<SocketAddr>, request: Request<Body>) -> Response {
-    answered(broker, peer, request, "POST /access/v1/evaluation").await
+    answered(broker, peer, request, Door::One).await
 }
 
 /// `POST /access/v1/evaluations`: several, or one if there are none.
 async fn evaluations(State(broker): State<Arc<Broker>>, Extension(peer): Extension<SocketAddr>, request: Request<Body>) -> Response {
-    answered(broker, peer, request, "POST /access/v1/evaluations").await
+    answered(broker, peer, request, Door::Several).await
 }
 
-async fn answered(broker: Arc<Broker>, peer: SocketAddr, request: Request<Body>, door: &'static str) -> Response {
+async fn answered(broker: Arc<Broker>, peer: SocketAddr, request: Request<Body>, door: Door) -> Response {
     let mut call = Call::new(broker, peer, request);
     let id = request_id(&call);
     let answer = match &id {
@@ -90,7 +102,7 @@ fn request_id(call: &Call) -> Result<Option<HeaderValue>, Problem> {
 }
 
 /// Steps 1 to 4.
-async fn answer(call: &mut Call, door: &'static str) -> Result<Response, Problem> {
+async fn answer(call: &mut Call, door: Door) -> Result<Response, Problem> {
     // 1. Who asks; an operator reads, whatever else the questions are.
     let caller = call.caller_or_secret().await?;
     call.record.kind = Kind::Exchange;
@@ -100,14 +112,17 @@ async fn answer(call: &mut Call, door: &'static str) -> Result<Response, Problem
 
     // 2. What is asked.
     let body = call.body().await?;
-    let batch = if door.ends_with('s') { Batch::read(&body)? } else { None };
+    let batch = match door {
+        Door::One => None,
+        Door::Several => Batch::read(&body)?,
+    };
     let broker = Arc::clone(&call.broker);
     let asker = Asker {
         client_ip: call.record.client_ip,
         caller,
-        door,
+        door: door.as_str(),
     };
-    let asked = |question: &Map<String, Value>| Asked::read(question, &asker.caller, asker.client_ip);
+    let asked = |question: &Map<String, Value>| asked::read(question, &asker);
     let Some(batch) = batch else {
         let told = decide(&broker, &asker, vec![Ok(asked(&body)?)], Semantic::ExecuteAll).await?;
         let only = told.into_iter().next().ok_or(Problem::StoreUnavailable)?;
@@ -128,26 +143,11 @@ async fn answer(call: &mut Call, door: &'static str) -> Result<Response, Problem
     Ok(reply(StatusCode::OK, &json!({ "evaluations": told })))
 }
 
-/// Who asks, and where.
-struct Asker {
-    caller: Caller,
-    client_ip: Option<IpAddr>,
-    door: &'static str,
-}
-
-/// What was decided about one question, before anybody knows.
-enum Decided {
-    Permitted(Box<Permit<Evaluation>>),
-    Denied(Reason),
-    /// It is no question.
-    Malformed(Problem),
-}
-
 /// Decides, and tells what is durable.
 async fn decide(
     broker: &Arc<Broker>,
     asker: &Asker,
-    asked: Vec<Result<Asked, Problem>>,
+    asked: Vec<Result<Question, Problem>>,
     semantic: Semantic,
 ) -> Result<Vec<Value>, Problem> {
     let _turn = broker.gate().enter().await.map_err(|Overloaded| Problem::RateLimited)?;
@@ -159,77 +159,30 @@ async fn decide(
         return Err(Problem::ViewStale);
     }
     let mut recording = JoinSet::new();
-    for (at, asked) in asked.into_iter().enumerate() {
-        let mut record = Record::new(ids::decision(), moment.now, Kind::Exchange);
-        record.client_ip = asker.client_ip;
-        record.config_version.clone_from(&moment.snapshot.config_version);
-        record.policy_version = in_force.policy.version().to_owned();
-        let decided = match asked {
-            Err(problem) => Decided::Malformed(problem),
-            Ok(asked) => {
-                let proposed = Evaluation::propose(&moment, &asked.client, &asked.statement, &mut record);
-                match proposed.and_then(|proposed| policy::decide(&in_force.policy, proposed, &mut record)) {
-                    Ok(permit) => Decided::Permitted(Box::new(permit)),
-                    Err(reason) => Decided::Denied(reason),
-                }
-            }
-        };
-        note(&mut record, "asked", asker.door);
-        match &asker.caller {
-            Caller::Client { id, .. } => record.client = Some(id.clone()),
-            // It is no client's request, whichever client it is about.
-            Caller::Operator(operator) => note(&mut record, "operator", operator.name.as_str()),
-        }
+    for (at, question) in asked.into_iter().enumerate() {
+        let (decided, record) = asker.decide(&in_force, &moment, question);
         let is_last = semantic.ends_with(&decided);
         let broker = Arc::clone(broker);
-        recording.spawn(async move { (at, recorded(&broker, decided, record).await) });
+        recording.spawn(async move { (at, decided.recorded(&broker, record).await) });
         if is_last {
             break;
         }
     }
     let mut told = recording.join_all().await;
     told.sort_by_key(|(at, _)| *at);
-    told.into_iter().map(|(_, told)| told).collect()
+    told.into_iter().map(|(_, told)| told.map(|told| decision(&told))).collect()
 }
 
-/// Makes one decision durable, and gives the answer that it is.
-async fn recorded(broker: &Broker, decided: Decided, mut record: Record) -> Result<Value, Problem> {
-    let id = record.id.clone();
-    let (committed, answer) = match decided {
-        Decided::Permitted(permit) => {
-            let recorded = audit::commit(broker.journal(), *permit, record).await.map(drop);
-            (recorded, json!({ "decision": true, "context": { "decision_id": id } }))
-        }
-        Decided::Denied(reason) => {
-            let recorded = commit_denial(broker.journal(), reason, record, Vec::new()).await.map(drop);
-            broker.telemetry().refused(reason.as_str());
-            (recorded, denied(reason.as_str(), &id, None))
-        }
-        Decided::Malformed(problem) => {
-            record.decision = Decision::Deny;
-            problem.reason().clone_into(&mut record.reason);
-            let recorded = broker.journal().commit(Entry::of(record)).await.map(drop);
-            (recorded, denied(problem.reason(), &id, Some(problem)))
-        }
-    };
-    committed.map(|()| answer).map_err(|_| Problem::StoreUnavailable)
-}
-
-fn denied(reason: &str, id: &str, problem: Option<Problem>) -> Value {
-    let mut context = json!({ "reason": reason, "decision_id": id });
-    if let (Some(problem), Some(members)) = (problem, context.as_object_mut()) {
+/// AuthZEN's words for an answer (§5.5).
+fn decision(told: &Told) -> Value {
+    let mut context = Map::new();
+    context.insert("decision_id".to_owned(), Value::from(told.decision_id.as_str()));
+    if let Some(reason) = told.reason() {
+        context.insert("reason".to_owned(), Value::from(reason));
+    }
+    if let Some(Against::Problem(problem)) = told.against {
         let error = json!({ "status": problem.status().as_u16(), "message": problem.detail() });
-        members.insert("error".to_owned(), error);
+        context.insert("error".to_owned(), error);
     }
-    json!({ "decision": false, "context": context })
-}
-
-/// Puts a member beside what policy saw.
-fn note(record: &mut Record, name: &str, value: &str) {
-    if !record.inputs.is_object() {
-        record.inputs = Value::Object(Map::new());
-    }
-    if let Some(inputs) = record.inputs.as_object_mut() {
-        inputs.insert(name.to_owned(), Value::from(value));
-    }
+    json!({ "decision": told.against.is_none(), "context": context })
 }

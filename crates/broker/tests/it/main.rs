@@ -20,6 +20,7 @@ mod decisions;
 mod ended;
 mod endpoints;
 mod engine;
+mod explain;
 mod feed;
 mod front_door;
 mod graph;

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use delegation::details::ConstraintOrder;
 use delegation::identity::Risk;
-use delegation::oauth::{ClientId, GrantType, Reason};
+use delegation::oauth::{ClientId, GrantType, Reason, Scope};
 use delegation::registry::{Moment, Snapshot};
 use delegation::revocation::{Key, MarkKind, Revocation, Revoked, View};
 use delegation::time::Timestamp;
 use issuance::audit::{self, Decision, Kind, Record};
-use issuance::evaluation::{Evaluation, StatedCircumstances, StatedParty, Statement};
+use issuance::evaluation::{About, Evaluation, StatedAction, StatedCircumstances, StatedParty, StatedRequest, Statement};
 use issuance::policy::{self, Inquiry, Question};
 use serde_json::{Map, Value, json};
 use testkit::{CORP, Fails, FixedPolicy, MemoryJournal, moment, now, snapshot};
@@ -18,29 +18,42 @@ fn id(client: &str) -> ClientId {
     ClientId::parse(client).unwrap()
 }
 
+/// A question in AuthZEN's words.
+struct Asked {
+    subject: StatedParty,
+    about: StatedAction,
+    circumstances: StatedCircumstances,
+}
+
 /// May alice read ticket 1 at the tickets' audience?
 fn statement() -> Statement {
-    Statement {
+    of(|_| {})
+}
+
+fn of(change: impl FnOnce(&mut Asked)) -> Statement {
+    let mut asked = Asked {
         subject: StatedParty {
             kind: "user".to_owned(),
             id: "alice".to_owned(),
             issuer: None,
             properties: Map::new(),
         },
-        action: "read".to_owned(),
-        action_properties: Map::new(),
-        kind: "ticket".to_owned(),
-        identifier: "1".to_owned(),
-        resource_properties: Map::new(),
-        audience: Some("https://tickets.internal".to_owned()),
+        about: StatedAction {
+            action: "read".to_owned(),
+            action_properties: Map::new(),
+            kind: "ticket".to_owned(),
+            identifier: "1".to_owned(),
+            resource_properties: Map::new(),
+            audience: Some("https://tickets.internal".to_owned()),
+        },
         circumstances: StatedCircumstances::default(),
+    };
+    change(&mut asked);
+    Statement {
+        subject: asked.subject,
+        about: About::Action(asked.about),
+        circumstances: asked.circumstances,
     }
-}
-
-fn of(change: impl FnOnce(&mut Statement)) -> Statement {
-    let mut statement = statement();
-    change(&mut statement);
-    statement
 }
 
 fn members(value: Value) -> Map<String, Value> {
@@ -67,7 +80,7 @@ fn detail(statement: &Statement) -> Result<Value, Reason> {
 #[test]
 fn a_question_is_refused_for_the_reasons_of_an_exchange() {
     assert_eq!(outcome(&statement()), Ok(120));
-    let cases: [(&str, fn(&mut Statement), Reason); 11] = [
+    let cases: [(&str, fn(&mut Asked), Reason); 11] = [
         (
             "no such kind",
             |asked| asked.subject.kind = "group".to_owned(),
@@ -78,35 +91,43 @@ fn a_question_is_refused_for_the_reasons_of_an_exchange() {
             |asked| asked.subject.kind = "workload".to_owned(),
             Reason::SubjectTokenInvalid,
         ),
-        ("no such type", |asked| asked.kind = "invoice".to_owned(), Reason::UnknownType),
-        ("no such action", |asked| asked.action = "burn".to_owned(), Reason::UnknownAction),
+        ("no such type", |asked| asked.about.kind = "invoice".to_owned(), Reason::UnknownType),
+        (
+            "no such action",
+            |asked| asked.about.action = "burn".to_owned(),
+            Reason::UnknownAction,
+        ),
         (
             "no such audience",
-            |asked| asked.audience = Some("https://x".to_owned()),
+            |asked| asked.about.audience = Some("https://x".to_owned()),
             Reason::UnknownAudience,
         ),
         (
             "no name of one",
-            |asked| asked.audience = Some(String::new()),
+            |asked| asked.about.audience = Some(String::new()),
             Reason::UnknownAudience,
         ),
         (
             "a type that is not understood there",
             |asked| {
-                asked.kind = "refund".to_owned();
-                asked.action = "create".to_owned();
+                asked.about.kind = "refund".to_owned();
+                asked.about.action = "create".to_owned();
             },
             Reason::UnknownType,
         ),
-        ("one of two audiences", |asked| asked.audience = None, Reason::SeveralAudiences),
+        (
+            "one of two audiences",
+            |asked| asked.about.audience = None,
+            Reason::SeveralAudiences,
+        ),
         (
             "nothing that is read",
-            |asked| asked.identifier = "*".to_owned(),
+            |asked| asked.about.identifier = "*".to_owned(),
             Reason::MalformedDetails,
         ),
         (
             "a resource that is listed",
-            |asked| asked.action = "list".to_owned(),
+            |asked| asked.about.action = "list".to_owned(),
             Reason::MalformedDetails,
         ),
         (
@@ -119,8 +140,8 @@ fn a_question_is_refused_for_the_reasons_of_an_exchange() {
         assert_eq!(outcome(&of(change)), Err(reason), "{why}");
     }
     let nowhere = of(|asked| {
-        asked.audience = None;
-        asked.kind = "invoice".to_owned();
+        asked.about.audience = None;
+        asked.about.kind = "invoice".to_owned();
     });
     assert_eq!(outcome(&nowhere), Err(Reason::UnknownType));
     assert_eq!(outcome(&of(|asked| asked.circumstances.chain = vec![id("orders"); 7])), Ok(120));
@@ -129,9 +150,9 @@ fn a_question_is_refused_for_the_reasons_of_an_exchange() {
 #[test]
 fn the_audience_that_is_not_stated_is_the_only_one_that_it_can_be() {
     let refund = of(|asked| {
-        asked.audience = None;
-        asked.kind = "refund".to_owned();
-        asked.action = "create".to_owned();
+        asked.about.audience = None;
+        asked.about.kind = "refund".to_owned();
+        asked.about.action = "create".to_owned();
     });
     let found = ask(&moment(snapshot()), "edge", &refund).map(|inquiry| inquiry.audience);
     assert_eq!(found.as_deref(), Ok("https://orders.internal"));
@@ -139,7 +160,7 @@ fn the_audience_that_is_not_stated_is_the_only_one_that_it_can_be() {
     let mut closed = snapshot();
     let tickets = closed.audiences.values_mut().find(|each| each.id.as_str() == "https://tickets.internal").unwrap();
     tickets.clients = Some([id("orders")].into());
-    let ticket = of(|asked| asked.audience = None);
+    let ticket = of(|asked| asked.about.audience = None);
     let found = ask(&moment(closed.clone()), "edge", &ticket).map(|inquiry| inquiry.audience);
     assert_eq!(found.as_deref(), Ok("https://orders.internal"));
     assert_eq!(
@@ -158,8 +179,8 @@ fn properties_are_the_constraints_of_the_action_and_no_others() {
     let read = json!({ "type": "ticket", "actions": ["read"], "identifier": "1" });
     let with = |resource: Value, action: Value| {
         detail(&of(|asked| {
-            asked.resource_properties = members(resource);
-            asked.action_properties = members(action);
+            asked.about.resource_properties = members(resource);
+            asked.about.action_properties = members(action);
         }))
     };
     let mut bounded = read.clone();
@@ -183,8 +204,8 @@ fn properties_are_the_constraints_of_the_action_and_no_others() {
     let others = json!({ "owner": "bob", "limit": 3, "type": "refund", "actions": ["list"], "identifier": "2", "locations": ["x"] });
     assert_eq!(with(others.clone(), others), Ok(read));
     let list = of(|asked| {
-        asked.action = "list".to_owned();
-        asked.identifier = "*".to_owned();
+        asked.about.action = "list".to_owned();
+        asked.about.identifier = "*".to_owned();
     });
     assert_eq!(detail(&list), Ok(json!({ "type": "ticket", "actions": ["list"] })));
 }
@@ -325,7 +346,34 @@ fn a_set_may_be_stated_where_the_order_takes_one() {
     assert_eq!(ticket.constraints.get("region"), Some(&ConstraintOrder::OneOf));
     ticket.actions.get_mut("read").unwrap().constraints.insert("region".to_owned());
     snapshot.types = types.into_iter().collect();
-    let statement = of(|asked| asked.resource_properties = members(json!({ "region": ["eu", "us"] })));
+    let statement = of(|asked| asked.about.resource_properties = members(json!({ "region": ["eu", "us"] })));
     let inquiry = ask(&moment(snapshot), "edge", &statement).unwrap();
     assert!(inquiry.to_json()["questions"].to_string().contains(r#""region":["eu","us"]"#));
+}
+
+#[test]
+fn a_whole_request_is_asked_about_in_its_own_words() {
+    let about = |details: Option<&str>, onward: Option<&str>, scopes: &[&str]| Statement {
+        about: About::Request(StatedRequest {
+            audience: "https://tickets.internal".to_owned(),
+            details: details.map(str::to_owned),
+            onward: onward.map(str::to_owned),
+            scopes: scopes.iter().map(|each| Scope::parse(each).unwrap()).collect(),
+        }),
+        ..statement()
+    };
+    let (read, refund) = (
+        r#"[{"type":"ticket","actions":["read"],"identifier":"1"}]"#,
+        r#"[{"type":"refund","actions":["create"],"identifier":"2"}]"#,
+    );
+    let inquiry = ask(&moment(snapshot()), "edge", &about(Some(read), Some(refund), &["profile"])).unwrap();
+    assert_eq!(inquiry.questions.len(), 3);
+    for (details, scopes, reason) in [
+        (None, &[][..], Reason::NothingAsked),
+        (Some("[5]"), &[], Reason::MalformedDetails),
+        (Some(refund), &[], Reason::UnknownType),
+        (Some(read), &["admin"], Reason::WiderThanSubject),
+    ] {
+        assert_eq!(outcome(&about(details, None, scopes)), Err(reason), "{details:?}");
+    }
 }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::super::problem::Problem;
-use super::Decided;
+use super::super::question::Decided;
 
 /// No more questions in one request.
 const MOST: usize = 64;
