@@ -1,5 +1,6 @@
 //! The listener: an accept loop of our own, because every connection needs bounds before it is trusted with one.
 
+mod held;
 mod unstalled;
 
 use std::convert::Infallible;
@@ -16,7 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +25,7 @@ use tower::ServiceExt;
 
 use crate::telemetry::Meter;
 use crate::tls::Tls;
+use held::Held;
 use unstalled::Unstalled;
 
 /// No more header fields than this.
@@ -38,7 +40,7 @@ pub struct Listener {
     pub socket: TcpListener,
     /// Plain HTTP without.
     pub tls: Option<Tls>,
-    /// The most connections at a time, handshakes included.
+    /// The most connections at a time, handshakes included, and those that have changed to another protocol.
     pub connections: usize,
     /// How long a TLS handshake may take, how long until the head of a request is complete, and how long a peer may take
     /// nothing of a reply.
@@ -105,6 +107,7 @@ pub async fn serve(listener: Listener, routes: Router, stop: impl Future<Output 
         // limits and policies would take all of IPv4 for one network of version six.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let _ = stream.set_nodelay(true);
+        let stream = Held::new(stream, permit);
         let connection = Connection {
             http: Arc::clone(&http),
             routes: routes.clone(),
@@ -132,7 +135,6 @@ pub async fn serve(listener: Listener, routes: Router, stop: impl Future<Output 
                 }
             }
             meter.closed();
-            drop(permit);
         });
     }
     drop(socket);
@@ -142,7 +144,10 @@ pub async fn serve(listener: Listener, routes: Router, stop: impl Future<Output 
     }
 }
 
-async fn handshake(tls: &Tls, stream: TcpStream, patience: Duration) -> Result<tokio_rustls::server::TlsStream<TcpStream>, String> {
+async fn handshake<S>(tls: &Tls, stream: S, patience: Duration) -> Result<tokio_rustls::server::TlsStream<S>, String>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let accepted = tokio::time::timeout(patience, TlsAcceptor::from(tls.current()).accept(stream)).await;
     accepted.map_err(|_| "too slow".to_owned())?.map_err(|error| error.to_string())
 }

@@ -38,6 +38,7 @@ mod kinds;
 mod leaks;
 mod limits;
 mod opaque_tokens;
+mod open_connections;
 mod records;
 mod remembered;
 mod reuse;
