@@ -78,6 +78,12 @@ impl Refusals {
             Source::Others
         };
         if let Some(counted) = running.counted.get_mut(&source) {
+            // The first of its source has a record of its own; this one is of those behind it.
+            if counted.count == 0 {
+                counted.record.request = record.request;
+            } else if counted.record.request != record.request {
+                counted.record.request = None;
+            }
             counted.count += 1;
             return (counted.record.id.clone(), None);
         }
@@ -162,7 +168,7 @@ fn network(address: IpAddr) -> String {
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use delegation::time::Timestamp;
-    use issuance::audit::{Kind, Record};
+    use issuance::audit::{Kind, Record, RequestLine};
 
     use super::{MOST_KEPT, MOST_SOURCES, Refusals};
 
@@ -208,6 +214,24 @@ mod tests {
         assert_eq!(taken.iter().filter_map(|record| record.count).sum::<u64>(), seen);
         assert!(taken.len() <= MOST_KEPT, "{} records", taken.len());
         assert!(refusals.take().is_empty());
+    }
+
+    #[test]
+    fn a_record_names_a_request_only_if_all_that_it_stands_for_were_that() {
+        let named = |paths: [&str; 3]| {
+            let refusals = Refusals::default();
+            for path in paths {
+                let mut record = refusal(1, "192.0.2.1");
+                let [method, host, path] = ["GET", "tickets.internal", path].map(str::to_owned);
+                record.request = Some(RequestLine { method, host, path });
+                refusals.count(record);
+            }
+            let record = refusals.take().pop().unwrap();
+            (record.count, record.request.map(|request| request.path))
+        };
+        assert_eq!(named(["/first", "/a", "/a"]), (Some(2), Some("/a".to_owned())));
+        assert_eq!(named(["/first", "/a", "/b"]), (Some(2), None));
+        assert_eq!(named(["/a", "/b", "/a"]), (Some(2), None));
     }
 
     #[test]
