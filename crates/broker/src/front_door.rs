@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use delegation::identity::Attributes;
 use delegation::oauth::{ClientId, Form, Reason, SubjectPart, TokenType};
-use delegation::token::{Active, Issued};
+use delegation::token::{Active, Authentic, Issued};
 use issuance::audit::{Decision, Entry, Journal, Kind, Record, RequestLine};
 use issuance::mint::Minted;
 use issuance::policy::{Inquiry, Policy};
@@ -221,13 +221,38 @@ pub async fn echoed(broker: &Broker, seen: &Seen<'_>, connection: &str) -> bool 
 /// Waits until `token`, which was handed out here, has expired or was ended, for half a second longer at most. One that cannot be
 /// looked up counts as ended.
 pub async fn ended(broker: &Broker, token: &str) {
-    // Most responses are over before the first look, which verifies the token anew.
     let mut look = tokio::time::interval_at(tokio::time::Instant::now() + LOOK, LOOK);
-    loop {
+    // Most responses are over before the first look.
+    look.tick().await;
+    let Some(watched) = Watched::of(broker, token).await else { return };
+    while watched.holds(broker) {
         look.tick().await;
-        if !is_alive(broker, token, None).await {
-            return;
-        }
+    }
+}
+
+/// A token that was handed out here, verified once. What may end it is the clock and the view of standing, and those are looked at
+/// each time.
+pub struct Watched(Authentic<Issued>);
+
+/// Without the token.
+impl std::fmt::Debug for Watched {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_tuple("Watched").finish()
+    }
+}
+
+impl Watched {
+    /// `token`, if it was handed out here, alive or not.
+    pub async fn of(broker: &Broker, token: &str) -> Option<Self> {
+        let ours = evidence::ours::<Issued>(broker, &broker.in_force().snapshot.issuer, token).await;
+        ours.ok().flatten().map(Self)
+    }
+
+    /// Whether it is alive, by a view that is not too old.
+    pub fn holds(&self, broker: &Broker) -> bool {
+        let in_force = broker.in_force();
+        let moment = broker.moment(&in_force);
+        self.0.active_at(&moment).is_some() && broker.view_age() <= broker.settings().max_view_age
     }
 }
 

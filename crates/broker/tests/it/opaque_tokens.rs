@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use broker::Clock;
+use broker::front_door::Watched;
 use delegation::oauth::AudienceId;
 use delegation::registry::{Snapshot, TokenForm};
 use delegation::revocation::{Key, MarkKind};
@@ -56,6 +57,7 @@ on_both_engines!(
     it_is_exchanged_on_like_a_signed_token,
     what_ends_it_ends_what_came_from_it,
     a_store_that_cannot_be_read_is_not_an_unknown_token,
+    an_open_response_looks_its_token_up_once,
     it_is_known_until_nothing_that_came_from_it_can_be_alive,
 );
 
@@ -163,6 +165,18 @@ async fn what_ends_it_ends_what_came_from_it(engine: Engine) {
         let child = introspected(&narrows, "orders", next.text("access_token")).await;
         assert_eq!(child, json!({ "active": false }), "{ends}");
     }
+    narrows.stop().await;
+}
+
+async fn an_open_response_looks_its_token_up_once(engine: Engine) {
+    let narrows = on(engine).await;
+    let token = for_orders(&narrows).await.text("access_token").to_owned();
+    let watched = Watched::of(&narrows.broker, &token).await.unwrap();
+    narrows.engine.run("ALTER TABLE opaque_tokens RENAME TO away").await;
+    assert!(watched.holds(&narrows.broker), "nobody is asked for it again");
+    narrows.engine.run("ALTER TABLE away RENAME TO opaque_tokens").await;
+    assert_eq!(narrows.about("/oauth2/revoke", "edge", &token).await.status, 200);
+    assert!(!watched.holds(&narrows.broker), "and its end is seen");
     narrows.stop().await;
 }
 

@@ -12,8 +12,6 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::installation::Installation;
-
 /// Changes the protocol, and says everything again.
 async fn socket(mut request: Request<Body>) -> Response<Body> {
     let upgraded = hyper::upgrade::on(&mut request);
@@ -45,7 +43,6 @@ async fn ask(address: std::net::SocketAddr, path: &str, fields: &str) -> TcpStre
 
 #[tokio::test]
 async fn one_that_has_changed_its_protocol_still_counts() {
-    let narrows = Installation::start().await;
     let served = Arc::new(AtomicBool::new(false));
     let note = Arc::clone(&served);
     let second = get(move || async move {
