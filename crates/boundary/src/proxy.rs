@@ -110,7 +110,7 @@ async fn serve<E: Exchanger>(
 
     // 1. The request, and its body only where it must be looked into.
     let mut body = Some(body);
-    let from = settings.caller(peer.ip(), &parts.headers);
+    let from = settings.trusted_proxies.caller(peer.ip(), &parts.headers);
     let incoming = Incoming {
         call: call(&parts, Body::Absent).map_err(Unfit::from),
         headers: &parts.headers,

@@ -49,7 +49,7 @@ impl Question {
         let incoming = Incoming {
             call: read.map_err(Unfit::from).and_then(|bytes| call(&parts, shown(&parts, bytes))),
             headers: &parts.headers,
-            from: settings.caller_behind(peer, None, &parts.headers),
+            from: settings.trusted_proxies.caller_behind(peer, None, &parts.headers),
             route: None,
             sends_on: false,
         };

@@ -43,26 +43,6 @@ pub(crate) struct Caller {
     pub(crate) is_own: bool,
 }
 
-impl Settings {
-    /// Who is connected from `connected` to the own proxy.
-    pub(crate) fn caller(&self, connected: IpAddr, headers: &HeaderMap) -> Caller {
-        let address = self.trusted_proxies.client(connected, headers);
-        Caller {
-            address,
-            is_own: !self.trusted_proxies.contain(address),
-        }
-    }
-
-    /// Whose request the proxy at `peer` asks about. One that it names as its `source` is one caller; the proxy itself is many.
-    pub(crate) fn caller_behind(&self, peer: IpAddr, source: Option<IpAddr>, headers: &HeaderMap) -> Caller {
-        let caller = self.caller(source.unwrap_or(peer), headers);
-        Caller {
-            is_own: caller.is_own && caller.address != peer.to_canonical(),
-            ..caller
-        }
-    }
-}
-
 /// Where a service is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
@@ -124,9 +104,27 @@ impl Peers {
         self.0.iter().any(|network| network.contains(&address.to_canonical()))
     }
 
+    /// Who is connected from `connected` to the own proxy, where these are the proxies that are believed.
+    pub(crate) fn caller(&self, connected: IpAddr, headers: &HeaderMap) -> Caller {
+        let address = self.client(connected, headers);
+        Caller {
+            address,
+            is_own: !self.contain(address),
+        }
+    }
+
+    /// Whose request the proxy at `peer` asks about. One that it names as its `source` is one caller; the proxy itself is many.
+    pub(crate) fn caller_behind(&self, peer: IpAddr, source: Option<IpAddr>, headers: &HeaderMap) -> Caller {
+        let caller = self.caller(source.unwrap_or(peer), headers);
+        Caller {
+            is_own: caller.is_own && caller.address != peer.to_canonical(),
+            ..caller
+        }
+    }
+
     /// The client's address: of what the proxies among these say one after the other, the newest that is none of them; that of
     /// the connection, if it is nobody's that is believed, or if what is said cannot be read.
-    pub(crate) fn client(&self, connected: IpAddr, headers: &HeaderMap) -> IpAddr {
+    fn client(&self, connected: IpAddr, headers: &HeaderMap) -> IpAddr {
         let connected = connected.to_canonical();
         if !self.contain(connected) {
             return connected;
@@ -149,10 +147,11 @@ impl Peers {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use std::net::IpAddr;
 
-    use http::{HeaderMap, HeaderValue};
+    use http::{HeaderMap, HeaderName, HeaderValue};
 
     use super::{Origin, Peers, Upstream};
 
@@ -181,6 +180,37 @@ mod tests {
         assert_eq!(of("10.0.0.1", &["203.0.113.9, unknown"]), "10.0.0.1");
         assert_eq!(of("10.0.0.1", &[]), "10.0.0.1");
         assert_eq!(of("::ffff:10.0.0.1", &["::ffff:203.0.113.9"]), "203.0.113.9");
+    }
+
+    #[test]
+    fn an_address_is_the_callers_own_only_where_no_proxy_has_it() {
+        let address = |text: &str| -> IpAddr { text.parse().unwrap() };
+        let trusted = Peers(vec!["10.0.0.0/8".parse().unwrap()]);
+        let told: HeaderMap = [(HeaderName::from_static("x-forwarded-for"), HeaderValue::from_static("203.0.113.9"))]
+            .into_iter()
+            .collect();
+        let nothing = HeaderMap::new();
+        let rows = [
+            (trusted.caller(address("192.0.2.1"), &nothing), "192.0.2.1", true),
+            (trusted.caller(address("10.0.0.1"), &told), "203.0.113.9", true),
+            (trusted.caller(address("10.0.0.1"), &nothing), "10.0.0.1", false),
+            (trusted.caller_behind(address("10.0.0.1"), None, &told), "203.0.113.9", true),
+            (trusted.caller_behind(address("192.0.2.1"), None, &told), "192.0.2.1", false),
+            (trusted.caller_behind(address("::ffff:192.0.2.1"), None, &told), "192.0.2.1", false),
+            (
+                trusted.caller_behind(address("192.0.2.1"), Some(address("192.0.2.2")), &nothing),
+                "192.0.2.2",
+                true,
+            ),
+            (
+                trusted.caller_behind(address("192.0.2.1"), Some(address("10.0.0.1")), &nothing),
+                "10.0.0.1",
+                false,
+            ),
+        ];
+        for (caller, expected, is_own) in rows {
+            assert_eq!((caller.address, caller.is_own), (address(expected), is_own));
+        }
     }
 
     #[test]

@@ -91,7 +91,7 @@ impl<E: Exchanger> Authorization for Door<E> {
         let incoming = Incoming {
             call: call.map_err(Unfit::from),
             headers: &headers,
-            from: settings.caller_behind(peer, from, &headers),
+            from: settings.trusted_proxies.caller_behind(peer, from, &headers),
             route: route.as_deref(),
             sends_on: false,
         };
