@@ -12,6 +12,9 @@ use crate::refusal::Refusal;
 /// The status that is meant, where the proxy takes only some.
 const MEANT: HeaderName = HeaderName::from_static("narrows-status");
 
+/// By which the operator finds the record of a refusal, for a proxy that writes a body of its own.
+const DECISION: HeaderName = HeaderName::from_static("narrows-decision");
+
 /// In which Envoy is told what to take off a request.
 const TO_REMOVE: HeaderName = HeaderName::from_static("x-envoy-auth-headers-to-remove");
 
@@ -63,6 +66,9 @@ pub(crate) fn allowed_without(carried: Option<Carried>, removed: &[&HeaderName])
 /// The request does not go on. `only` are the statuses that the proxy passes on as they are; another becomes 403.
 pub(crate) fn refused(refusal: &Refusal, asked: &HeaderMap, only: Option<&[StatusCode]>) -> Response<Body> {
     let mut response = refusal.reply(asked);
+    if let Ok(id) = HeaderValue::try_from(refusal.decision_id.as_str()) {
+        response.headers_mut().insert(DECISION, id);
+    }
     if let Some(only) = only {
         response.headers_mut().insert(MEANT, HeaderValue::from(refusal.status.as_u16()));
         if !only.contains(&refusal.status) {

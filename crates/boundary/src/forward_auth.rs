@@ -44,11 +44,11 @@ async fn answer<E: Exchanger>(
         Ok(question) => question,
         Err(reply) => return reply,
     };
-    if let (false, Some(path)) = (
+    if let (false, Some(reply)) = (
         is_about_another(&question.parts.headers),
-        metadata::asked(question.parts.uri.path()),
+        metadata::reply(&settings, &question.parts),
     ) {
-        return metadata::reply(&settings, path);
+        return reply;
     }
     let (parts, verdict) = question.decide(&boundary, &settings, |_, bytes| shown(bytes), call).await;
     let headers = &parts.headers;
@@ -89,10 +89,16 @@ fn one<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h HeaderValue>
     }
 }
 
+/// Whether anything names another request, be it incomplete: 200 would let that one through.
 fn is_about_another(headers: &HeaderMap) -> bool {
-    ["x-original-method", "x-original-uri", "x-forwarded-method", "x-forwarded-uri"]
-        .iter()
-        .any(|name| headers.contains_key(*name))
+    let names = [
+        "x-original-method",
+        "x-original-uri",
+        "x-forwarded-method",
+        "x-forwarded-uri",
+        "x-forwarded-host",
+    ];
+    names.iter().any(|name| headers.contains_key(*name))
 }
 
 /// The request that is asked about, as one family of headers names it; where both are there, both name the same.

@@ -2,7 +2,9 @@
 
 use axum::body::Body;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderValue, Response};
+use http::request::Parts;
+use http::{HeaderValue, Method, Response};
+use narrows_guard::hygiene::path::Path;
 use serde_json::{Map, Value, json};
 
 use crate::settings::Settings;
@@ -17,14 +19,17 @@ pub(crate) fn address(settings: &Settings) -> String {
     format!("{}{PLACE}", settings.origin.as_str())
 }
 
-/// The path of the resource that `path` asks the metadata of; `None` if it asks for something else.
-pub(crate) fn asked(path: &str) -> Option<&str> {
-    let rest = path.strip_prefix(PLACE)?;
-    (rest.is_empty() || rest.starts_with('/')).then_some(rest)
+/// The path of the resource that `asked` asks the metadata of; `None` if it asks for something else, or for what two programs could
+/// read in two ways: it stands in the answer.
+fn path(asked: &Parts) -> Option<&str> {
+    let path = asked.uri.path().strip_prefix(PLACE)?;
+    let reads = matches!(asked.method, Method::GET | Method::HEAD);
+    (reads && (path.is_empty() || Path::parse(path).is_ok())).then_some(path)
 }
 
-/// The metadata of the resource at `path` of the boundary's origin.
-pub(crate) fn reply(settings: &Settings, path: &str) -> Response<Body> {
+/// The metadata of the resource at a path of the boundary's origin, if that is what is asked for.
+pub(crate) fn reply(settings: &Settings, asked: &Parts) -> Option<Response<Body>> {
+    let path = path(asked)?;
     let mut members = Map::new();
     members.insert("resource".to_owned(), json!(format!("{}{path}", settings.origin.as_str())));
     let lists = [
@@ -40,5 +45,5 @@ pub(crate) fn reply(settings: &Settings, path: &str) -> Response<Body> {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=300"));
-    response
+    Some(response)
 }

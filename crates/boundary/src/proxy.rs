@@ -104,8 +104,8 @@ async fn serve<E: Exchanger>(
 ) -> Response<HttpBody> {
     let settings = boundary.settings();
     let (mut parts, body) = request.into_parts();
-    if let (&Method::GET, Some(path)) = (&parts.method, metadata::asked(parts.uri.path())) {
-        return metadata::reply(&settings, path);
+    if let Some(reply) = metadata::reply(&settings, &parts) {
+        return reply;
     }
 
     // 1. The request, and its body only where it must be looked into.

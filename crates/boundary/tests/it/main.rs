@@ -10,3 +10,4 @@ mod ext_authz_properties;
 mod fake_broker;
 mod remote;
 mod remote_properties;
+mod forward_auth;

@@ -69,5 +69,4 @@ async fn one_that_has_changed_its_protocol_still_counts() {
     };
     tokio::time::timeout(std::time::Duration::from_secs(30), claim).await.unwrap();
     serving.abort();
-    narrows.stop().await;
 }

@@ -23,12 +23,13 @@ pub(super) const UNSAID: [&str; 8] = [
 ];
 
 /// Of families that go no further, the members that are met: for proxies that take off headers by their whole name alone.
-pub(super) const MEMBERS: [&str; 21] = [
+pub(super) const MEMBERS: [&str; 22] = [
     "Narrows-Subject",
     "Narrows-Issuer",
     "Narrows-Actor",
     "Narrows-Task",
     "Narrows-Status",
+    "Narrows-Decision",
     "X-Forwarded",
     "X-Forwarded-Method",
     "X-Forwarded-Uri",
