@@ -102,7 +102,7 @@ mod tests {
         bodies.read(HttpBody::from(body), most).await
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn bodies_have_room_together_and_give_it_back_with_their_last_byte() {
         let bodies = Bodies::of(10);
         let first = read(&bodies, "123456", 100).await;
@@ -115,7 +115,7 @@ mod tests {
         assert!(read(&bodies, "1234567890", 100).await.is_ok());
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn what_is_refused_takes_no_room() {
         let bodies = Bodies::of(10);
         assert_eq!(read(&bodies, "123456", 5).await, Err(Reason::TooLarge));

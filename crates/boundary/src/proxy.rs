@@ -4,6 +4,8 @@ mod cut;
 mod echo;
 mod ends;
 mod hop;
+mod patience;
+mod trailers;
 mod upgrade;
 
 use std::net::SocketAddr;
@@ -14,10 +16,10 @@ use axum::body::Body as HttpBody;
 use axum::extract::State;
 use axum::{Extension, Router};
 use delegation::oauth::Reason;
-use http::header::{AUTHORIZATION, HOST, TRANSFER_ENCODING};
+use http::header::{AUTHORIZATION, HOST, TRAILER, TRANSFER_ENCODING, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -32,11 +34,19 @@ use crate::boundary::{Boundary, Incoming, Onward, Unfit, Verdict};
 use crate::exchanger::{Exchanger, Granted, Seen};
 use crate::metadata;
 use crate::settings::Settings;
+use ends::Ends;
+use patience::{Noted, Taken, answered};
 
 /// How long a connection to an upstream may take.
 const CONNECT: Duration = Duration::from_secs(5);
-/// How long an upstream may take for the head of its response.
+/// How long an upstream may take for the head of its response, from the last of the request that it took.
 const HEAD: Duration = Duration::from_secs(30);
+/// What an upstream says about the token that it was shown, or wants (RFC 6750 §3, RFC 9449 §8, RFC 9110 §11.6.3).
+const OF_TOKENS: [HeaderName; 3] = [
+    WWW_AUTHENTICATE,
+    HeaderName::from_static("dpop-nonce"),
+    HeaderName::from_static("authentication-info"),
+];
 /// Unused connections to one upstream that are kept.
 const IDLE: usize = 32;
 
@@ -108,6 +118,7 @@ async fn serve<E: Exchanger>(
         return reply;
     }
 
+    hop::join_cookies(&mut parts.headers);
     // 1. The request, and its body only where it must be looked into.
     let mut body = Some(body);
     let from = settings.trusted_proxies.caller(peer.ip(), &parts.headers);
@@ -141,9 +152,12 @@ async fn serve<E: Exchanger>(
         (None, Body::Whole(bytes)) => HttpBody::from(bytes.clone()),
         (None, Body::Absent | Body::Hidden) => HttpBody::empty(),
     };
-    let body = match &granted {
-        Some(granted) if !hyper::body::Body::is_end_stream(&body) => HttpBody::new(ends::Ends::new(body, until_ended(&boundary, granted))),
-        _ => body,
+    let taken = Taken::now();
+    let body = if hyper::body::Body::is_end_stream(&body) {
+        body
+    } else {
+        let body = Ends::request(body, until_ended(&boundary, granted.as_ref()));
+        HttpBody::new(Noted::new(body, taken.clone()))
     };
 
     // 3. The request as it goes on.
@@ -207,23 +221,28 @@ async fn serve<E: Exchanger>(
     let caller = upgrade.then(|| parts.extensions.remove::<hyper::upgrade::OnUpgrade>()).flatten();
 
     // 4. The response, for as long as the token holds.
-    let response = match tokio::time::timeout(HEAD, upstreams.0.request(onward)).await {
-        Ok(Ok(response)) => response,
+    let response = match answered(upstreams.0.request(onward), &taken, HEAD).await {
+        Some(Ok(response)) => response,
         // What came of the body was cut off or could not be read: that is the caller's, and nothing is said of the upstream.
-        Ok(Err(error)) if is_of_the_body(&error) => return failed(StatusCode::BAD_REQUEST, "malformed_request", "the body is malformed"),
-        Ok(Err(error)) => {
+        Some(Err(error)) if is_of_the_body(&error) => return failed(StatusCode::BAD_REQUEST, "malformed_request", "the body is malformed"),
+        Some(Err(error)) => {
             tracing::warn!(service, %error, "the upstream did not answer");
             return upstream_failed(StatusCode::BAD_GATEWAY);
         }
-        Err(_) => return upstream_failed(StatusCode::GATEWAY_TIMEOUT),
+        None => return upstream_failed(StatusCode::GATEWAY_TIMEOUT),
     };
     back(boundary, response, granted, caller, seen).await
 }
 
-/// Done when what was granted holds no more.
-fn until_ended<E: Exchanger>(boundary: &Arc<Boundary<E>>, granted: &Granted) -> impl Future<Output = ()> + Send + 'static {
-    let (boundary, granted) = (Arc::clone(boundary), granted.clone());
-    async move { boundary.exchanger().ended(&granted).await }
+/// Done when what was granted holds no more; never, where nothing was.
+fn until_ended<E: Exchanger>(boundary: &Arc<Boundary<E>>, granted: Option<&Granted>) -> impl Future<Output = ()> + Send + 'static {
+    let (boundary, granted) = (Arc::clone(boundary), granted.cloned());
+    async move {
+        match granted {
+            Some(granted) => boundary.exchanger().ended(&granted).await,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 /// What the upstream answered, on its way to the caller.
@@ -255,18 +274,24 @@ async fn back<E: Exchanger>(
             }
         },
     };
+    // Behind a body that is looked through for a credential there is nothing.
+    let announced = match granted.as_ref().and_then(|granted| granted.credential.as_ref()) {
+        None => trailers::announced(response.headers()),
+        Some(_) => None,
+    };
     hop::strip(response.headers_mut());
-    // What is said in our name, we say.
-    let ours: Vec<_> = response.headers().keys().filter(|name| name.as_str().starts_with("narrows-")).cloned().collect();
+    if let Some(names) = announced {
+        response.headers_mut().insert(TRAILER, names);
+    }
+    // What is said in our name, we say. And where the upstream was shown our token, nothing that it says of tokens is for the caller.
+    let ours = |name: &&HeaderName| name.as_str().starts_with("narrows-") || (granted.is_some() && OF_TOKENS.contains(name));
+    let ours: Vec<_> = response.headers().keys().filter(ours).cloned().collect();
     for name in ours {
         response.headers_mut().remove(name);
     }
     let (parts, body) = response.into_parts();
-    let body = match granted {
-        None => body,
-        Some(granted) => HttpBody::new(ends::Ends::new(body, until_ended(&boundary, &granted))),
-    };
-    Response::from_parts(parts, body)
+    let body = Ends::response(body, until_ended(&boundary, granted.as_ref()));
+    Response::from_parts(parts, HttpBody::new(body))
 }
 
 /// The request as it came: HTTP/2 names the host in `:authority`, HTTP/1.1 in `Host`; both, if both are there.

@@ -6,19 +6,34 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use hyper::body::{Body, Frame, SizeHint};
 
-/// The data of a body, without trailers, that breaks off when `until` is done: whoever reads sees that it was cut.
+use super::trailers;
+
+/// A body that breaks off when `until` is done: whoever reads sees that it was cut.
 pub(super) struct Ends<B> {
     body: B,
+    /// The trailers that go on; without, none do.
+    trailers: Option<fn(&HeaderMap) -> HeaderMap>,
     until: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 impl<B> Ends<B> {
-    pub(super) fn new(body: B, until: impl Future<Output = ()> + Send + 'static) -> Self {
+    /// The body of a request: data alone. What nobody has looked at does not go on behind what was.
+    pub(super) fn request(body: B, until: impl Future<Output = ()> + Send + 'static) -> Self {
         Self {
             body,
+            trailers: None,
             until: Box::pin(until),
+        }
+    }
+
+    /// The body of a response.
+    pub(super) fn response(body: B, until: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self {
+            trailers: Some(trailers::passed),
+            ..Self::request(body, until)
         }
     }
 }
@@ -36,8 +51,10 @@ where
             return Poll::Ready(Some(Err(io::Error::other("the token of this response has ended"))));
         }
         match Pin::new(&mut self.body).poll_frame(context).map_err(io::Error::other) {
-            // What nobody has looked at does not go on behind what was.
-            Poll::Ready(Some(Ok(frame))) if !frame.is_data() => Poll::Ready(None),
+            Poll::Ready(Some(Ok(frame))) if !frame.is_data() => {
+                let passed = self.trailers.zip(frame.trailers_ref()).map(|(passed, trailers)| passed(trailers));
+                Poll::Ready(passed.map(|trailers| Ok(Frame::trailers(trailers))))
+            }
             polled => polled,
         }
     }

@@ -10,6 +10,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use narrows_guard::route::Upgrade;
 
+use super::until_ended;
 use crate::boundary::Boundary;
 use crate::exchanger::{Exchanger, Granted};
 
@@ -42,12 +43,7 @@ pub(super) fn join<E: Exchanger>(
             return;
         };
         let (mut caller, mut upstream) = (TokioIo::new(caller), TokioIo::new(upstream));
-        let ended = async {
-            match &granted {
-                Some(granted) => boundary.exchanger().ended(granted).await,
-                None => std::future::pending().await,
-            }
-        };
+        let ended = until_ended(&boundary, granted.as_ref());
         tokio::select! {
             joined = tokio::io::copy_bidirectional(&mut caller, &mut upstream) => drop(joined),
             () = ended => {}

@@ -24,7 +24,7 @@ async fn ask(routes: &Router, headers: &[(&str, &str)]) -> StatusCode {
     routes.oneshot(asked.body(Body::from(BODY)).unwrap()).await.unwrap().status()
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_body_that_there_is_no_room_for_is_429_at_every_door_and_on_record() {
     let forwarded = [
         ("x-forwarded-method", "POST"),

@@ -11,9 +11,9 @@ use testkit::FakeIssuer;
 use crate::served::Served;
 use crate::{corp, echo};
 
-struct Edge {
+pub(crate) struct Edge {
     served: Served,
-    proxy: SocketAddr,
+    pub(crate) proxy: SocketAddr,
     door: SocketAddr,
     token: String,
 }
@@ -33,7 +33,11 @@ impl Edge {
 
     /// With these routes beside the usual ones, and these keys beside those of the boundary.
     fn with(issuer: &FakeIssuer, routes: &str, keys: &str) -> Self {
-        let backend = echo::start();
+        Self::before(&format!("http://{}", echo::start()), issuer, routes, keys)
+    }
+
+    /// In front of another backend.
+    pub(crate) fn before(upstream: &str, issuer: &FakeIssuer, routes: &str, keys: &str) -> Self {
         let served = Served::start(|folder| {
             corp::trust(folder, issuer);
             let config = folder.join("narrows.toml");
@@ -43,7 +47,7 @@ impl Edge {
 [[services]]
 name     = "tickets"
 hosts    = ["tickets.internal"]
-upstream = "http://{backend}"
+upstream = "{upstream}"
 audience = "https://tickets.internal"
 [services.routes]
 "GET /healthz"      = "public"
@@ -74,12 +78,12 @@ login        = ["corp"]
         }
     }
 
-    fn get(&self, target: &str, headers: &str) -> String {
+    pub(crate) fn get(&self, target: &str, headers: &str) -> String {
         let request = format!("GET {target} HTTP/1.1\r\nhost: tickets.internal\r\nconnection: close\r\n{headers}\r\n");
         echo::ask(self.proxy, &request)
     }
 
-    fn bearer(&self) -> String {
+    pub(crate) fn bearer(&self) -> String {
         format!("authorization: Bearer {}\r\n", self.token)
     }
 
@@ -151,6 +155,7 @@ fn a_public_route_takes_no_token_on_and_what_has_no_route_goes_nowhere() {
     assert!(told.out.contains("\"/admin\"") && told.out.contains("\"front\""), "{told:?}");
 }
 
+/// GWY-047: a bad token is not the same as none, and nobody without one passes where one is needed.
 #[test]
 fn refusals_have_the_statuses_and_challenges_of_the_contract() {
     let edge = Edge::start();
@@ -262,12 +267,12 @@ const LIVE: &str = r#"
 "#;
 
 /// Whether the other side ended it: our patience did not.
-fn has_ended(read: std::io::Result<usize>) -> bool {
+pub(crate) fn has_ended(read: std::io::Result<usize>) -> bool {
     let waited_for = [std::io::ErrorKind::WouldBlock, std::io::ErrorKind::TimedOut];
     read.err().is_none_or(|error| !waited_for.contains(&error.kind()))
 }
 
-fn revoke_alice(edge: &Edge) {
+pub(crate) fn revoke_alice(edge: &Edge) {
     let revoked = crate::run::narrows(edge.served.path(), &["revoke", "--subject", "corp|alice"], "");
     assert_eq!(revoked.code, 0, "{revoked:?}");
 }

@@ -37,4 +37,5 @@ mod store_address;
 mod subject_values;
 mod task;
 mod txn_token;
+mod upstreams;
 mod why;
