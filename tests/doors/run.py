@@ -151,6 +151,8 @@ def told(narrows, shown):
             where = f'resource_metadata="{origin}/.well-known/oauth-protected-resource"'
             holds = status(reply) == expected and (lines == [] if challenge is None else len(lines) == 1 and challenge in lines[0] and where in lines[0])
             claim(f"{door}: {row.name} is told {expected}{' with a challenge' if challenge else ''}", holds, f"{status(reply)} {lines}")
+            if door == "nginx":
+                claim(f"nginx: {row.name} is told the id of its record", b"\r\nNarrows-Decision: " in reply, reply[:300])
         for target in ("/.well-known/oauth-protected-resource", "/.well-known/oauth-protected-resource/tickets"):
             for named in ((), ("X-Original-Method: GET", "X-Original-URI: /tickets/42"),
                           ("X-Forwarded-Method: GET", "X-Forwarded-Uri: /tickets/42", "X-Forwarded-Host: tickets.internal")):

@@ -116,7 +116,7 @@ def identifiers():
     for text in ["a%2Fb", "%2F", "a%2fb", "%5C", "a%5cb", "%00", "a%00", "%2e", "%2E%2E", "%2e%2e", ".%2e", "%2e.", "%252e", "%252e%252e",
                  "%252F", "%2525", "%2541", "%25%32%65", "%c0%af", "%c0%ae", "..%c0%af", "%ff", "%C3", "%ED%A0%80", "%", "%4", "%zz", "a%", "%u002e",
                  ";", "a;b", ";a=b", "42;x=1", "..;", "%3B", "42%3Bx", "\\", "a\\b", "..\\", "%3F", "42%3Fx=1", "%23", "42%23x", "%0d%0a", "%0a",
-                 "%09", "%1f", "%7f", "%C2%80", "%C2%85"]:
+                 "%09", "%1f", "%7f", "%C2%80", "%C2%85", "%2042", "42%20", "%C2%A042", "%20"]:
         attacks = "GWY-017" if "2e" in text.lower() or "%c0" in text else "GWY-020" if ";" in text else "GWY-023" if text == "%00" else ""
         yield Row(f"no identifier: {text}", target=f"/tickets/{text}", attacks=attacks)
     for text in [b"\xff", b"\x80"]:
@@ -268,6 +268,8 @@ def spoofed():
         before = {door: takes_off for door in ("traefik", "envoy")} if "authorization" in named.lower() else {}
         if named == "Host":
             before = {"envoy": (False, "takes no request that would lose its host")}
+        # The others take `Connection` off before they ask.
+        before["own"] = (False, "lets nobody take off what was decided on")
         yield Row(f"Connection: {named}", headers=(f"Connection: close, {named}",), detail=read(), but=before)
     yield Row("harmless headers", headers=("Accept: */*", "X-Request-Id: 7", "Cookie: a=b", "If-None-Match: \"x\"", "Range: bytes=0-1"), detail=read())
     yield Row("an upgrade that no route has", headers=("Connection: close, Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13",

@@ -68,6 +68,7 @@ async fn a_boundary_gets_the_same_token_for_the_same_request_and_each_time_is_on
     narrows.stop().await;
 }
 
+/// GWY-044.
 #[tokio::test]
 async fn whatever_is_different_gets_a_token_of_its_own() {
     let narrows = Installation::start().await;

@@ -138,7 +138,7 @@ fn a_door_that_would_move_refuses_the_change() {
     assert!(edge.check("/tickets/42").status.is_some_and(|status| status.code == 0));
 }
 
-/// EXA-001: Envoy lets nothing through where nobody answers; what is documented is what is printed, and `tests/doors` starts that.
+/// EXA-001, GWY-043: Envoy lets nothing through where nobody answers; what is documented is what is printed, and `tests/doors` starts that.
 #[test]
 fn what_envoy_is_told_fails_closed() {
     let documented = std::fs::read_to_string(root().join("docs/integrations/envoy.md")).unwrap();
@@ -151,6 +151,7 @@ fn what_envoy_is_told_fails_closed() {
         "headers_with_underscores_action: DROP_HEADER",
         "use_remote_address: true",
         "validate_mutations: true",
+        "clear_route_cache: false",
     ];
     for line in told {
         assert!(printed.contains(line), "{line}");
