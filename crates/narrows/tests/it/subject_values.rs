@@ -51,7 +51,7 @@ proxy    = "127.0.0.1:0"
     }
 
     /// A token of alice with these claims too.
-    fn token(&self, more: Value) -> String {
+    fn token(&self, more: &Value) -> String {
         let mut said = claims(&corp::token(&self.issuer, "tickets.full", "support", 600));
         said.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         self.issuer.sign("at+jwt", &said)
@@ -94,15 +94,15 @@ proxy    = "127.0.0.1:0"
 #[test]
 fn a_route_is_filled_with_what_the_token_says_and_nothing_that_the_request_says() {
     let edge = Edge::start();
-    let token = edge.token(json!({ "site": "north" }));
+    let token = edge.token(&json!({ "site": "north" }));
     // Twice: the second time the token is remembered.
     for _ in 0..2 {
         assert_eq!(edge.went_on("/site", &token), "north");
         assert_eq!(edge.went_on("/sites/7", &token), "north:7");
     }
-    let other = edge.token(json!({ "site": "south", "jti": "two" }));
+    let other = edge.token(&json!({ "site": "south", "jti": "two" }));
     assert_eq!(edge.went_on("/site", &other), "south", "one caller's are not another's");
-    let (status, reason, id) = edge.told("/site?site=north", &edge.token(json!({ "jti": "three" })));
+    let (status, reason, id) = edge.told("/site?site=north", &edge.token(&json!({ "jti": "three" })));
     assert_eq!((status, reason.as_str()), (403, "wider_than_subject"));
     let why = narrows(edge.served.path(), &["why", &id, "--json"], "");
     assert!(why.out.contains("wider_than_subject"), "{why:?}");
@@ -121,10 +121,10 @@ fn an_attribute_that_does_not_fit_is_as_good_as_none() {
         // It would end where the next value begins.
         ("/sites/7", json!({ "site": "north:7" })),
     ] {
-        let (status, reason) = edge.refused(path, &edge.token(more.clone()));
+        let (status, reason) = edge.refused(path, &edge.token(&more));
         assert_eq!((status, reason.as_str()), (403, "wider_than_subject"), "{path} {more}");
     }
-    let (status, reason) = edge.refused("/site", &edge.token(json!({ "site": "no\u{1}rth" })));
+    let (status, reason) = edge.refused("/site", &edge.token(&json!({ "site": "no\u{1}rth" })));
     assert_eq!((status, reason.as_str()), (400, "malformed_details"));
 }
 
@@ -132,22 +132,22 @@ fn an_attribute_that_does_not_fit_is_as_good_as_none() {
 fn nothing_is_read_of_a_token_that_does_not_hold() {
     let edge = Edge::start();
     let site = json!({ "site": "north" });
-    let good = edge.token(site.clone());
+    let good = edge.token(&site);
     let forged = {
         let other = corp::issuer();
         other.sign("at+jwt", &claims(&good))
     };
     let now = claims(&good)["exp"].as_i64().unwrap() - 600;
-    let expired = edge.token(json!({ "site": "north", "exp": now - 120 }));
+    let expired = edge.token(&json!({ "site": "north", "exp": now - 120 }));
     for (token, reason) in [
         (forged, "subject_token_invalid"),
         (expired, "subject_token_expired"),
-        (edge.token(json!({ "site": 7 })), "subject_token_invalid"),
+        (edge.token(&json!({ "site": 7 })), "subject_token_invalid"),
     ] {
         assert_eq!(edge.refused("/site", &token), (401, reason.to_owned()));
     }
     // Right in all but whom it is for: the exchange says so, and nothing goes on.
-    let elsewhere = edge.token(json!({ "site": "north", "aud": "api://other" }));
+    let elsewhere = edge.token(&json!({ "site": "north", "aud": "api://other" }));
     assert_eq!(edge.refused("/site", &elsewhere), (401, "subject_token_not_for_client".to_owned()));
 
     let revoked = narrows(edge.served.path(), &["revoke", "--token-stdin"], &good);
