@@ -2,14 +2,19 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use delegation::oauth::Reason;
+use delegation::time::Timestamp;
 use http::HeaderMap;
 use narrows_guard::hygiene::Malformed;
 use narrows_guard::hygiene::credential::{Credential, CredentialError, Scheme};
+use narrows_guard::hygiene::host::Host;
 use narrows_guard::route::{Matched, Rule, Upgrade};
 use narrows_guard::{Body, Call, Intent, Refused as Unmet};
+use tokio::sync::Semaphore;
 
 use crate::exchanger::{Exchanger, Granted, Seen};
 use crate::refusal::Refusal;
@@ -21,12 +26,17 @@ const LARGEST_BODY: usize = 1024 * 1024;
 const LARGEST_FORM: usize = 64 * 1024;
 /// A secret that is shorter is not looked for in other places.
 const SHORTEST_SECRET: usize = 20;
+/// So many requests that went on already may be waiting for their decision; the next go on without one.
+const OBSERVED: usize = 1024;
 
 /// A boundary: its routes, and the broker that decides for it.
 #[derive(Debug)]
 pub struct Boundary<E> {
     settings: ArcSwap<Settings>,
     exchanger: E,
+    observed: Arc<Semaphore>,
+    /// How many went on without a decision since the last that had one.
+    missed: AtomicU64,
 }
 
 /// What became of a request.
@@ -60,6 +70,8 @@ pub(crate) struct Incoming<'r> {
     pub(crate) from: (IpAddr, bool),
     /// The route that the proxy's configuration says it is: where there is one, no other will do.
     pub(crate) route: Option<&'r str>,
+    /// The host, where it can be read though the call cannot.
+    pub(crate) host: Option<Host>,
 }
 
 /// Why a request is refused before a broker is asked, with what in particular is wrong.
@@ -71,6 +83,8 @@ impl<E: Exchanger> Boundary<E> {
         Self {
             settings: ArcSwap::from_pointee(settings),
             exchanger,
+            observed: Arc::new(Semaphore::new(OBSERVED)),
+            missed: AtomicU64::new(0),
         }
     }
 
@@ -88,17 +102,73 @@ impl<E: Exchanger> Boundary<E> {
         &self.exchanger
     }
 
+    /// Whether this request goes on whatever is decided. One that does is handed to [`observe`](Self::observe), and any other to
+    /// [`decide`](Self::decide).
+    pub(crate) fn observes(settings: &Settings, incoming: &Incoming<'_>) -> bool {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
+        match incoming.matched(settings) {
+            Some(matched) => settings.modes.observes(&matched, now),
+            None => {
+                let host = incoming.call.as_ref().ok().map(Call::host).or(incoming.host.as_ref());
+                settings.modes.observes_unmatched(&settings.table, host, now)
+            }
+        }
+    }
+
+    /// Decides about a request that goes on meanwhile, and puts on record how it would have ended: whoever asked waits for nothing
+    /// here, neither for a broker that is slow or away, nor for room.
+    pub(crate) fn observe<B>(
+        self: &Arc<Self>,
+        settings: &Arc<Settings>,
+        incoming: Incoming<'_>,
+        body: impl FnOnce(usize) -> B + Send + 'static,
+    ) where
+        B: Future<Output = Result<Body, Reason>> + Send,
+    {
+        let Ok(room) = Arc::clone(&self.observed).try_acquire_owned() else {
+            self.missed.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        match self.missed.swap(0, Ordering::Relaxed) {
+            0 => {}
+            missed => tracing::warn!(
+                boundary = settings.name,
+                missed,
+                "requests went on without a record of what would be decided"
+            ),
+        }
+        let (boundary, settings) = (Arc::clone(self), Arc::clone(settings));
+        let Incoming {
+            call,
+            headers,
+            from,
+            route,
+            host,
+        } = incoming;
+        let (headers, route) = (headers.clone(), route.map(str::to_owned));
+        tokio::spawn(async move {
+            let incoming = Incoming {
+                call,
+                headers: &headers,
+                from,
+                route: route.as_deref(),
+                host,
+            };
+            let mut seen = incoming.seen(true);
+            // What came of it is on record, and there is nobody to tell.
+            let _ = boundary.examine(&settings, incoming, &mut seen, body).await;
+            drop(room);
+        });
+    }
+
     /// Decides, by `settings` and nothing newer. `body` is asked for only where it must be looked into, with the most bytes that
     /// it may have.
     pub(crate) async fn decide<B>(&self, settings: &Settings, incoming: Incoming<'_>, body: impl FnOnce(usize) -> B + Send) -> Verdict
     where
         B: Future<Output = Result<Body, Reason>> + Send,
     {
-        let mut seen = Seen {
-            line: None,
-            from: incoming.from.0,
-            is_callers_own: incoming.from.1,
-        };
+        let mut seen = incoming.seen(false);
         match self.examine(settings, incoming, &mut seen, body).await {
             Ok(onward) => Verdict::Goes(Box::new(onward)),
             Err(refusal) => Verdict::Refused(refusal),
@@ -133,23 +203,16 @@ impl<E: Exchanger> Boundary<E> {
         }
 
         // 2. Its route.
-        let named = |matched: &Matched<'_>| incoming.route.is_none_or(|route| route == matched.route().name());
-        let Some(matched) = settings.table.find(&call).filter(named) else {
+        let Some(matched) = matched(settings, &call, incoming.route) else {
             return Err(self.refused(settings, seen, Reason::NoRoute.into()).await);
         };
 
         // 3. Its body, where that must be looked into: what the route reads, and where a token may hide. Nobody's body is waited for
         // who shows no token where one is needed.
-        let reads_body = matched.route().reading().reads_body();
         if matches!(credential, Ok(None)) && matches!(matched.route().rule(), Rule::Needs(_)) {
             return Err(self.refused(settings, seen, Reason::NoToken.into()).await);
         }
-        let call = if reads_body || call.is_form() {
-            let most = if reads_body {
-                matched.body_max().unwrap_or(LARGEST_BODY)
-            } else {
-                LARGEST_FORM.min(matched.body_max().unwrap_or(LARGEST_FORM))
-            };
+        let call = if let Some(most) = looked_into(&matched, &call) {
             match body(most).await {
                 // One that nobody was shown may hold another token, or what the route reads.
                 Ok(Body::Hidden) => return Err(self.refused(settings, seen, Reason::UnreadInput.into()).await),
@@ -190,6 +253,18 @@ impl<E: Exchanger> Boundary<E> {
         };
 
         // 5. The exchange: policy is asked about this very request.
+        if seen.observed {
+            let observed = self.exchanger.observe(seen, credential.token(), &needs).await;
+            return match observed {
+                Ok(()) => Ok(Onward {
+                    call,
+                    granted: None,
+                    service,
+                    upgrade: needs.upgrade,
+                }),
+                Err(refused) => Err(Refusal::new(refused, String::new(), settings, Some(&needs))),
+            };
+        }
         match self.exchanger.exchange(seen, credential.token(), &needs).await {
             Ok(granted) => Ok(Onward {
                 call,
@@ -204,6 +279,39 @@ impl<E: Exchanger> Boundary<E> {
     /// Refuses for a reason of the boundary's own, once it is on record.
     async fn refused(&self, settings: &Settings, seen: &Seen, Unfit(reason, detail): Unfit) -> Refusal {
         Refusal::new(self.exchanger.refuse(seen, reason).await, detail, settings, None)
+    }
+}
+
+impl Incoming<'_> {
+    fn seen(&self, observed: bool) -> Seen {
+        Seen {
+            line: None,
+            from: self.from.0,
+            is_callers_own: self.from.1,
+            observed,
+        }
+    }
+
+    /// Its route, if it can be read and has one.
+    pub(crate) fn matched<'s>(&self, settings: &'s Settings) -> Option<Matched<'s>> {
+        matched(settings, self.call.as_ref().ok()?, self.route)
+    }
+}
+
+/// The route of `call`; where the proxy says which it is, no other will do.
+fn matched<'s>(settings: &'s Settings, call: &Call, named: Option<&str>) -> Option<Matched<'s>> {
+    settings
+        .table
+        .find(call)
+        .filter(|matched| named.is_none_or(|route| route == matched.route().name()))
+}
+
+/// The most bytes that the body of `call` may have, if it is looked into.
+pub(crate) fn looked_into(matched: &Matched<'_>, call: &Call) -> Option<usize> {
+    if matched.route().reading().reads_body() {
+        Some(matched.body_max().unwrap_or(LARGEST_BODY))
+    } else {
+        call.is_form().then(|| LARGEST_FORM.min(matched.body_max().unwrap_or(LARGEST_FORM)))
     }
 }
 

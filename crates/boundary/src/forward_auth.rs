@@ -55,16 +55,14 @@ async fn answer<E: Exchanger>(
     // 2. What the request is.
     let original = original(headers);
     let by_nginx = headers.contains_key("x-original-method") || headers.contains_key("x-original-uri");
-    let shown = match shown(body).await {
-        Ok(shown) => shown,
-        Err(status) => return answer::plain(status),
-    };
+    let shown = shown(body).await;
+    let body = shown.clone().unwrap_or(Body::Hidden);
     let call = original.and_then(|original| {
         // What this door cannot take off the request, nobody will.
         if headers.keys().any(|name| removed(name, ProxyHeaders::Kept)) {
             return Err(Malformed::new("the request holds a header that only a proxy may set"));
         }
-        Call::parse(original.method, original.host, original.target, &about(headers), shown.clone())
+        Call::parse(original.method, original.host, original.target, &about(headers), body)
     });
 
     // 3. The decision, in the proxy's words.
@@ -75,6 +73,15 @@ async fn answer<E: Exchanger>(
         // The peer is a proxy.
         from: (from, from != peer.ip().to_canonical() && !settings.trusted_proxies.contain(from)),
         route: None,
+        host: None,
+    };
+    if Boundary::<E>::observes(&settings, &incoming) {
+        boundary.observe(&settings, incoming, |_| std::future::ready(shown.map_err(|_| Reason::TooLarge)));
+        return answer::as_it_came(headers);
+    }
+    let shown = match shown {
+        Ok(shown) => shown,
+        Err(status) => return answer::plain(status),
     };
     let body = |_| std::future::ready(Ok::<_, Reason>(shown));
     let only = by_nginx.then_some(&NGINX_PASSES[..]);

@@ -10,11 +10,13 @@ mod exchanger;
 pub mod ext_authz;
 pub mod forward_auth;
 mod metadata;
+mod observe;
 pub mod proxy;
 mod refusal;
 mod settings;
 
 pub use boundary::{Boundary, Onward, Verdict};
 pub use exchanger::{Exchanger, Granted, Refused, Seen};
+pub use observe::{Modes, Said};
 pub use refusal::Refusal;
 pub use settings::{Origin, OriginError, Peers, Settings, Upstream};

@@ -53,6 +53,8 @@ pub(crate) enum Door<'a> {
         acting: Option<&'a ClientId>,
         /// How the person must have signed in.
         step_up: &'a StepUp,
+        /// Whether the decision is put on record and binds nobody.
+        observes: bool,
     },
 }
 

@@ -11,6 +11,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use crate::observing::Observing;
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reason {
     reason: String,
@@ -19,6 +21,17 @@ struct Reason {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Status {
     status: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Boundary {
+    boundary: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Observed {
+    boundary: String,
+    decision: &'static str,
 }
 
 /// The counters of one broker.
@@ -30,6 +43,8 @@ pub(crate) struct Telemetry {
     issued: Counter,
     seconds: Histogram,
     change_refused: Gauge,
+    observing: Family<Boundary, Gauge>,
+    observed: Family<Observed, Counter>,
     connections: Gauge,
     streams: Gauge,
     handshakes_failed: Counter,
@@ -45,6 +60,8 @@ impl Telemetry {
             issued: Counter::default(),
             seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 14)),
             change_refused: Gauge::default(),
+            observing: Family::default(),
+            observed: Family::default(),
             connections: Gauge::default(),
             streams: Gauge::default(),
             handshakes_failed: Counter::default(),
@@ -67,6 +84,16 @@ impl Telemetry {
             "change_refused",
             "1 while the last change of configuration or policy is refused",
             telemetry.change_refused.clone(),
+        );
+        registry.register(
+            "observing",
+            "Parts of a boundary that only observe: itself, services, routes",
+            telemetry.observing.clone(),
+        );
+        registry.register(
+            "observed",
+            "Requests that went on whatever was decided, by boundary and decision",
+            telemetry.observed.clone(),
         );
         registry.register("connections", "Open connections", telemetry.connections.clone());
         registry.register("streams", "Readers of the feed of revocations", telemetry.streams.clone());
@@ -97,6 +124,24 @@ impl Telemetry {
 
     pub(crate) fn change_refused(&self, refused: bool) {
         self.change_refused.set(i64::from(refused));
+    }
+
+    pub(crate) fn observed(&self, boundary: &str, allowed: bool) {
+        let observed = Observed {
+            boundary: boundary.to_owned(),
+            decision: if allowed { "allow" } else { "deny" },
+        };
+        self.observed.get_or_create(&observed).inc();
+    }
+
+    /// How much of each boundary observes now.
+    pub(crate) fn observing(&self, parts: &[Observing]) {
+        self.observing.clear();
+        for part in parts {
+            let count = parts.iter().filter(|each| each.boundary == part.boundary).count();
+            let boundary = part.boundary.clone();
+            self.observing.get_or_create(&Boundary { boundary }).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
     }
 
     pub(crate) fn handshake_failed(&self) {

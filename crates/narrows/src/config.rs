@@ -14,6 +14,7 @@ mod fuzzed;
 mod introspection;
 mod issuers;
 mod layer;
+mod modes;
 mod place;
 mod problem;
 mod profile;
@@ -43,6 +44,7 @@ use policy_cedar::PolicyFile;
 
 pub(crate) use boundaries::Front;
 pub(crate) use file::File;
+pub(crate) use modes::observing;
 pub(crate) use problem::{Problem, Problems};
 pub(crate) use shown::Shown;
 use source::Source;
@@ -96,6 +98,7 @@ pub(crate) fn load(paths: &[PathBuf]) -> Result<Loaded, Problems> {
     let introspection = introspection::build(&file, &mut problems);
     let mut warnings = unbuilt::check(&file, &types, &mut problems);
     let fronts = boundaries::build(&file, &types, &mut problems);
+    warnings.extend(modes::over(&file, &problems));
     warnings.extend(audiences::unmapped(&file, &problems));
     warnings.extend(recycled_names::check(&file, &problems));
 

@@ -33,19 +33,27 @@ impl InProcess {
             is_callers_own: seen.is_callers_own,
             request: request.map(|(method, host, path)| RequestLine { method, host, path }),
             step_up: StepUp::default(),
+            observed: seen.observed,
+        }
+    }
+}
+
+impl InProcess {
+    /// The same, of a request that needs this.
+    fn seen_for(&self, seen: &Seen, needs: &Needs) -> front_door::Seen<'_> {
+        front_door::Seen {
+            step_up: StepUp {
+                max_auth_age: needs.max_auth_age,
+                acr: needs.acr.clone(),
+            },
+            ..self.seen(seen)
         }
     }
 }
 
 impl Exchanger for InProcess {
     async fn exchange(&self, seen: &Seen, token: &str, needs: &Needs) -> Result<Granted, Refused> {
-        let seen = front_door::Seen {
-            step_up: StepUp {
-                max_auth_age: needs.max_auth_age,
-                acr: needs.acr.clone(),
-            },
-            ..self.seen(seen)
-        };
+        let seen = self.seen_for(seen, needs);
         let minted = front_door::exchange(&self.broker, &seen, &form(token, needs), None).await.map_err(refused)?;
         // The broker gives what was asked or refuses; a request never goes on with anything else.
         let asked = Authority {
@@ -59,6 +67,11 @@ impl Exchanger for InProcess {
             token: minted.token,
             expires_in: Duration::from_secs(u64::try_from(minted.expires_in).unwrap_or_default()),
         })
+    }
+
+    async fn observe(&self, seen: &Seen, token: &str, needs: &Needs) -> Result<(), Refused> {
+        let seen = self.seen_for(seen, needs);
+        front_door::observe(&self.broker, &seen, &form(token, needs), None).await.map_err(refused)
     }
 
     async fn refuse(&self, seen: &Seen, reason: Reason) -> Refused {

@@ -72,6 +72,7 @@ pub(crate) async fn start(paths: Vec<PathBuf>) -> Result<Running, Box<dyn std::e
             until(stopped.clone()),
         )));
     }
+    broker.set_observing(config::observing(&loaded.fronts));
     let fronts = fronts(&broker, &loaded, connections, &stopped, &mut tasks).await?;
     let routes = broker::routes(&broker, loaded.metrics_listen.is_none());
     tasks.push(tokio::spawn(broker::serve(
@@ -261,6 +262,7 @@ async fn reload(broker: &Broker, paths: &[PathBuf], watched: &Loaded, tls: Optio
             boundary.swap(front.settings.clone());
         }
     }
+    broker.set_observing(config::observing(&loaded.fronts));
     if let (Some(tls), Some(identity)) = (tls, loaded.tls.clone()) {
         tls.present(identity);
     }

@@ -60,8 +60,13 @@ impl<E: Exchanger> Authorization for Door<E> {
             // Whom Envoy names as the source is one caller; Envoy itself is many.
             from: (client, client != peer.to_canonical() && !settings.trusted_proxies.contain(client)),
             route: route.as_deref(),
+            host: None,
         };
         let body = |_| std::future::ready(Ok::<_, Reason>(shown));
+        if Boundary::<E>::observes(&settings, &incoming) {
+            self.boundary.observe(&settings, incoming, body);
+            return Ok(Response::new(check_response::allow(None, &[])));
+        }
         let reply = match self.boundary.decide(&settings, incoming, body).await {
             Verdict::Goes(onward) => match answer::authorization(onward.granted.as_ref()) {
                 Some(authorization) => check_response::allow(authorization.as_ref(), &unwanted(&headers, authorization.is_some())),

@@ -9,6 +9,7 @@ use axum::{Extension, Router};
 use delegation::oauth::Reason;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
+use narrows_guard::Body;
 
 use super::{LARGEST_BODY, shown, unwanted};
 use crate::answer;
@@ -36,19 +37,26 @@ async fn answer<E: Exchanger>(
     }
 
     // 2. What the request is.
-    let Ok(body) = Limited::new(body, LARGEST_BODY).collect().await else {
-        return answer::plain(StatusCode::PAYLOAD_TOO_LARGE);
-    };
-    let shown = shown(headers, body.to_bytes());
+    let read = Limited::new(body, LARGEST_BODY).collect().await;
+    let read = read.map(|body| shown(headers, body.to_bytes())).map_err(|_| Reason::TooLarge);
 
     // 3. The decision, in Envoy's words.
     let from = settings.trusted_proxies.client(peer.ip(), headers);
     let incoming = Incoming {
-        call: proxy::call(&parts, shown.clone()),
+        call: proxy::call(&parts, read.clone().unwrap_or(Body::Hidden)),
         headers,
         // The peer is a proxy.
         from: (from, from != peer.ip().to_canonical() && !settings.trusted_proxies.contain(from)),
         route: None,
+        host: None,
+    };
+    if Boundary::<E>::observes(&settings, &incoming) {
+        boundary.observe(&settings, incoming, |_| std::future::ready(read));
+        // Envoy keeps what it hears nothing of.
+        return answer::allowed(None);
+    }
+    let Ok(shown) = read else {
+        return answer::plain(StatusCode::PAYLOAD_TOO_LARGE);
     };
     let body = |_| std::future::ready(Ok::<_, Reason>(shown));
     match boundary.decide(&settings, incoming, body).await {

@@ -12,7 +12,7 @@ use narrows_guard::route::hosts::HostPattern;
 use narrows_guard::route::pattern::Pattern;
 use narrows_guard::route::template::Template;
 use narrows_guard::route::values::Reads;
-use narrows_guard::route::{Demand, Route, Rule, Service, Table};
+use narrows_guard::route::{Demand, Mode, Route, Rule, Service, Table};
 
 /// The one token that it takes.
 pub(crate) const GOOD: &str = "good.token.signature";
@@ -58,6 +58,14 @@ impl Exchanger for FakeExchanger {
         })
     }
 
+    async fn observe(&self, seen: &Seen, token: &str, needs: &Needs) -> Result<(), Refused> {
+        if token != GOOD {
+            return Err(self.refuse(seen, Reason::SubjectTokenInvalid).await);
+        }
+        self.note(seen, &format!("observed {}", needs.details[0]));
+        Ok(())
+    }
+
     async fn refuse(&self, seen: &Seen, reason: Reason) -> Refused {
         Refused {
             reason,
@@ -70,14 +78,39 @@ impl Exchanger for FakeExchanger {
     }
 }
 
-/// A boundary before `tickets.internal`, with a public route, one that reads the path and one that reads the body.
+/// A boundary before `tickets.internal` with [`settings`].
 pub(crate) fn boundary() -> (Arc<Boundary<FakeExchanger>>, FakeExchanger) {
+    let exchanger = FakeExchanger::default();
+    (Arc::new(Boundary::new(settings(), exchanger.clone())), exchanger)
+}
+
+/// Those of a boundary before `tickets.internal`, with a public route, one that reads the path and one that reads the body.
+pub(crate) fn settings() -> Settings {
+    let network = |text: &str| text.parse().unwrap();
+    Settings {
+        name: "front".to_owned(),
+        origin: Origin::parse("https://edge.example").unwrap(),
+        table: table(|_| None),
+        upstreams: BTreeMap::new(),
+        login: Vec::new(),
+        scopes: Vec::new(),
+        detail_types: Vec::new(),
+        peers: Peers(vec![network("127.0.0.1/32")]),
+        trusted_proxies: Peers(vec![network("127.0.0.1/32")]),
+        rebuilds_forwarded: true,
+        modes: Default::default(),
+    }
+}
+
+/// Its routes, which say that `mode`.
+pub(crate) fn table(mode: impl Fn(&str) -> Option<Mode>) -> Arc<Table> {
     let types = testkit::snapshot().types;
     let route = |key: &str, detail: Option<&str>| {
         let pattern = Pattern::parse(key).unwrap();
         let template = detail.map(|text| Template::parse(text, &types, &Reads::Request(pattern.variables())).unwrap());
         let demand = |detail| Demand {
             detail: Some(detail),
+            mode: mode(key),
             ..Demand::default()
         };
         let rule = template.map_or(Rule::Public, |detail| Rule::Needs(Box::new(demand(detail))));
@@ -93,19 +126,5 @@ pub(crate) fn boundary() -> (Arc<Boundary<FakeExchanger>>, FakeExchanger) {
             route("POST /tickets", Some("ticket:read/{body.id}")),
         ],
     };
-    let network = |text: &str| text.parse().unwrap();
-    let settings = Settings {
-        name: "front".to_owned(),
-        origin: Origin::parse("https://edge.example").unwrap(),
-        table: Arc::new(Table::build(vec![service], types).unwrap()),
-        upstreams: BTreeMap::new(),
-        login: Vec::new(),
-        scopes: Vec::new(),
-        detail_types: Vec::new(),
-        peers: Peers(vec![network("127.0.0.1/32")]),
-        trusted_proxies: Peers(vec![network("127.0.0.1/32")]),
-        rebuilds_forwarded: true,
-    };
-    let exchanger = FakeExchanger::default();
-    (Arc::new(Boundary::new(settings, exchanger.clone())), exchanger)
+    Arc::new(Table::build(vec![service], types).unwrap())
 }

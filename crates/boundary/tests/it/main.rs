@@ -5,3 +5,4 @@ mod exchanger;
 mod ext_authz;
 mod ext_authz_http;
 mod ext_authz_properties;
+mod observe;

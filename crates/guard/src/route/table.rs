@@ -8,6 +8,7 @@ use super::hosts::HostPattern;
 use super::pattern::{Pattern, Piece};
 use super::{Route, Rule, Service};
 use crate::call::Call;
+use crate::hygiene::host::Host;
 
 /// All routes of the services that a boundary or guard serves.
 ///
@@ -124,6 +125,14 @@ impl Table {
             route: service.routes.get(route)?,
             types: &self.types,
         })
+    }
+
+    /// Every service that answers to `host`; none if it is nobody's.
+    pub fn of_host(&self, host: &Host) -> impl Iterator<Item = &Service> {
+        let pattern = HostPattern::of(host).find(|pattern| self.hosts.contains_key(pattern));
+        self.services
+            .iter()
+            .filter(move |service| pattern.as_ref().is_some_and(|pattern| service.hosts.contains(pattern)))
     }
 
     /// The services, in the order in which they were given.

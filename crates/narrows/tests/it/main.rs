@@ -17,6 +17,7 @@ mod inspected;
 mod leak;
 mod leak_rules;
 mod mistakes;
+mod observe;
 mod overlay;
 mod policies;
 mod program;
