@@ -12,6 +12,7 @@ mod leaks;
 mod openapi;
 mod page;
 mod problem;
+mod reports;
 mod revocations;
 mod subjects;
 mod tasks;
@@ -37,6 +38,7 @@ fn endpoints() -> Vec<(&'static str, &'static str, MethodRouter<Arc<Broker>>)> {
         ("POST", "/leaks", post(leaks::report)),
         ("POST", "/events", post(events::receive)),
         ("GET", "/decisions/{id}", get(decisions::show)),
+        ("GET", "/reports/observed", get(reports::observed::show)),
         ("GET", "/subjects", get(subjects::list)),
         ("POST", "/subjects/{issuer}/{sub}/disable", post(subjects::disable)),
         ("POST", "/subjects/{issuer}/{sub}/enable", post(subjects::enable)),

@@ -13,6 +13,7 @@ mod leak;
 mod operator;
 pub(crate) mod output;
 mod policy;
+pub(crate) mod report;
 mod revoke;
 mod snippet;
 mod task;
@@ -81,6 +82,11 @@ enum Verb {
     Task {
         #[command(subcommand)]
         what: task::TaskVerb,
+    },
+    /// Read what the log comes to from a running broker.
+    Report {
+        #[command(subcommand)]
+        what: report::ReportVerb,
     },
     /// End tokens before their time, with all that came from them.
     Revoke(revoke::RevokeArgs),
@@ -180,6 +186,7 @@ async fn run(cli: Cli) -> Outcome {
         Verb::Why(args) => why::run(&args, &paths).await,
         Verb::Policy { what } => policy::run(what, &paths),
         Verb::Task { what } => task::run(what, &paths).await,
+        Verb::Report { what } => report::run(what, &paths).await,
         Verb::Revoke(args) => revoke::run(&args, &paths).await,
         Verb::Leak { what } => leak::run(what, &paths).await,
         Verb::Key { what } => key::run(what, &paths).await,

@@ -6,7 +6,7 @@ mod clients;
 mod data_plane;
 mod defaults;
 mod detail_types;
-mod duration;
+pub(crate) mod duration;
 mod either;
 mod file;
 #[cfg(test)]

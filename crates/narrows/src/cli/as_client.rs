@@ -81,6 +81,11 @@ pub(super) async fn post_as_bearer(url: &str, token: &str) -> Result<(u16, Value
     send(url, http()?.post(url).bearer_auth(token)).await
 }
 
+/// Gets JSON, with `token` as a bearer.
+pub(crate) async fn get_as_bearer(url: &str, token: &str) -> Result<(u16, Value), Failed> {
+    send(url, http()?.get(url).bearer_auth(token)).await
+}
+
 fn http() -> Result<reqwest::Client, reqwest::Error> {
     reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build()
 }
@@ -110,6 +115,15 @@ pub(super) fn token_from_stdin(what: &str) -> Result<String, Failed> {
         "" => Err(format!("expected {what} on standard input").into()),
         token => Ok(token.to_owned()),
     }
+}
+
+/// The token in `file`; without one in `NARROWS_TOKEN`, else on standard input.
+pub(super) fn token_from(file: Option<&Path>, what: &str) -> Result<String, Failed> {
+    if let Some(path) = file {
+        let token = std::fs::read_to_string(path).map_err(|error| format!("--token-file `{}`: {error}", path.display()))?;
+        return Ok(token.trim().to_owned());
+    }
+    std::env::var("NARROWS_TOKEN").map_or_else(|_| token_from_stdin(what), |token| Ok(token.trim().to_owned()))
 }
 
 /// Prints what the token endpoint answered: all of it as JSON, or the token, or why there is none.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// `"90s"`, `"150ms"`, `"5m"`, `"1h"`, `"30d"`.
-pub(super) fn parse(text: &str) -> Option<Duration> {
+pub(crate) fn parse(text: &str) -> Option<Duration> {
     let at = text.find(|each: char| !each.is_ascii_digit())?;
     let (digits, unit) = text.split_at_checked(at)?;
     let number: u64 = digits.parse().ok()?;

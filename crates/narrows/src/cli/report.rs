@@ -1,0 +1,57 @@
+//! `report`: sums over the log, read from a running broker as an auditor.
+
+pub(crate) mod observed;
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::Value;
+
+use super::Outcome;
+use super::as_client::{get_as_bearer, token_from};
+use crate::config;
+
+/// Verbs of `report`.
+#[derive(Debug, Subcommand)]
+pub(super) enum ReportVerb {
+    /// What boundaries that only observe would have refused, and what to paste so that they will not.
+    Observed(observed::ObservedArgs),
+}
+
+/// Whom a report is read from, and as whom.
+#[derive(Args, Debug)]
+pub(super) struct FromBroker {
+    /// The broker; the configuration's `issuer` by default.
+    #[arg(long, env = "NARROWS_URL")]
+    url: Option<String>,
+    /// A file with the token of an operator with the role auditor; else it is in `NARROWS_TOKEN`, or comes from standard input.
+    #[arg(long, env = "NARROWS_TOKEN_FILE")]
+    token_file: Option<PathBuf>,
+}
+
+impl FromBroker {
+    /// What `/v1` says to GET `path`.
+    async fn get(&self, path: &str, paths: &[PathBuf]) -> Result<Value, Box<dyn std::error::Error + Send + Sync>> {
+        let broker = match &self.url {
+            Some(url) => url.clone(),
+            None => config::load(paths).map_err(|problems| problems.to_string())?.snapshot.issuer.clone(),
+        };
+        let token = token_from(self.token_file.as_deref(), "an operator's token")?;
+        let (status, reply) = get_as_bearer(&format!("{}/v1{path}", broker.trim_end_matches('/')), &token).await?;
+        if status == 200 {
+            return Ok(reply);
+        }
+        let text = |name: &str| reply.get(name).and_then(Value::as_str).unwrap_or_default();
+        let mend = match status {
+            401 | 403 => "; `narrows operator add NAME --role auditor` makes a token that may",
+            _ => "",
+        };
+        Err(format!("{status} ({}): {}{mend}", text("reason"), text("detail")).into())
+    }
+}
+
+pub(super) async fn run(verb: ReportVerb, paths: &[PathBuf]) -> Outcome {
+    match verb {
+        ReportVerb::Observed(args) => observed::run(&args, paths).await,
+    }
+}
