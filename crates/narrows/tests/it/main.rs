@@ -22,6 +22,7 @@ mod overlay;
 mod policies;
 mod program;
 mod reload;
+mod routes_learn;
 mod run;
 mod secured;
 mod security_checks;
