@@ -1,6 +1,7 @@
 //! The scenes: what was asked, what was decided and why.
 
 pub(super) mod leaks;
+pub(super) mod observe;
 pub(super) mod work;
 
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ use crate::config;
 const MOST_RECORDS: i64 = 1000;
 
 /// What the scenes are played on.
+#[derive(Clone)]
 pub(super) struct Stage<'a> {
     pub(super) folder: PathBuf,
     pub(super) issuer: String,
