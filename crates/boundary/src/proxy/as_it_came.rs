@@ -70,7 +70,7 @@ pub(super) async fn send<E: Exchanger>(
         return upstream_failed(StatusCode::BAD_GATEWAY);
     };
     let upgrades = upgrade::wanted(&parts, Some(Upgrade::WebSocket));
-    parts.headers = without_hops(parts.headers);
+    parts.headers = without_hops(&parts.headers);
     if parts.version == Version::HTTP_2 {
         join_cookies(&mut parts.headers);
     }
@@ -109,7 +109,7 @@ pub(super) async fn send<E: Exchanger>(
 }
 
 /// What is not for one connection alone, in the order in which it came, and with the names of the trailers that will follow.
-fn without_hops(headers: HeaderMap) -> HeaderMap {
+fn without_hops(headers: &HeaderMap) -> HeaderMap {
     let mut stripped = headers.clone();
     hop::strip(&mut stripped);
     let stays = |name: &HeaderName| stripped.contains_key(name) || name == TRAILER;

@@ -84,7 +84,7 @@ impl Line {
     fn of(method: &str, target: &str, status: Option<u16>) -> Option<Self> {
         let target = match target.split_once("://") {
             // The absolute form: a path stands behind the host.
-            Some((scheme, rest)) if matches!(scheme, "http" | "https") => rest.split_once('/').map_or("", |(_, path)| path),
+            Some(("http" | "https", rest)) => rest.split_once('/').map_or("", |(_, path)| path),
             _ => target.strip_prefix('/')?,
         };
         let path = target.split(['?', '#']).next().unwrap_or_default();
