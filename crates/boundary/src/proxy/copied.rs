@@ -98,3 +98,52 @@ where
         self.body.size_hint()
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use std::collections::VecDeque;
+    use std::convert::Infallible;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use bytes::Bytes;
+    use delegation::oauth::Reason;
+    use http_body_util::BodyExt as _;
+    use hyper::body::{Body, Frame};
+    use narrows_guard::Body as Shown;
+    use tokio::sync::oneshot;
+
+    use super::Copied;
+
+    /// A body that comes in parts.
+    struct Parts(VecDeque<&'static str>);
+
+    impl Body for Parts {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Ready(self.0.pop_front().map(|part| Ok(Frame::data(Bytes::from_static(part.as_bytes())))))
+        }
+    }
+
+    #[tokio::test]
+    async fn all_of_a_body_goes_by_and_no_more_of_it_is_kept_than_may_be() {
+        for (parts, told) in [
+            (vec!["abc", "de"], Ok(Shown::Whole(Bytes::from_static(b"abcde")))),
+            (vec![], Ok(Shown::Absent)),
+            (vec!["abc", "def", "g"], Err(Reason::TooLarge)),
+        ] {
+            let (tell, copy) = oneshot::channel();
+            let mut copied = Copied::new(Parts(parts.clone().into()), 5, tell);
+            let mut gone = Vec::new();
+            while let Some(frame) = copied.frame().await {
+                gone.extend_from_slice(&frame.unwrap().into_data().unwrap());
+                assert!(copied.copy.len() <= 5);
+            }
+            assert_eq!(gone, parts.concat().into_bytes());
+            assert_eq!(copy.await.unwrap(), told);
+        }
+    }
+}

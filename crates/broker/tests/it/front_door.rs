@@ -237,5 +237,11 @@ async fn of_what_is_observed_there_is_a_record_and_nothing_else() {
     assert!(records.iter().all(|record| record["kind"] != "exchange" || record["effect"] == "observed"));
     // Whoever was observed is nobody's stranger elsewhere.
     assert!(ask(&narrows, &[]).await.is_ok());
+    // And what is observed is looked at, whatever else came from there.
+    for _ in 0..40 {
+        ask(&narrows, &[("subject_token", "x")]).await.unwrap_err();
+    }
+    assert_eq!(ask(&narrows, &[]).await.unwrap_err().reason, Reason::RateLimited);
+    observe(&narrows.user_token()).await.unwrap();
     narrows.stop().await;
 }
