@@ -467,3 +467,41 @@ fn what_could_be_for_two_goes_nowhere() {
         assert_eq!(edge.sent(request.as_bytes()).0, status, "{request}");
     }
 }
+
+/// HTTP/2 names the host and the cookies in another way than the HTTP/1.1 of the upstream.
+#[test]
+fn what_comes_by_http_2_goes_on_with_its_host_and_its_cookies_in_one_line() {
+    let edge = Edge::start("", "", &observe());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let seen = runtime.block_on(async {
+        let client = reqwest::Client::builder()
+            .http2_prior_knowledge()
+            .resolve("tickets.internal", edge.proxy)
+            .build()
+            .unwrap();
+        let request = client
+            .post(format!("http://tickets.internal:{}/nowhere?a=b", edge.proxy.port()))
+            .header("cookie", "a=1")
+            .header("cookie", "b=2")
+            .header("content-length", "4")
+            .body("body");
+        let reply = tokio::time::timeout(Duration::from_secs(20), request.send()).await.unwrap().unwrap();
+        assert_eq!(
+            (reply.version(), reply.status()),
+            (reqwest::Version::HTTP_2, reqwest::StatusCode::OK)
+        );
+        reply.text().await.unwrap()
+    });
+    let (first, headers, body) = lines(&seen);
+    assert_eq!((first.as_str(), body.as_str()), ("POST /nowhere?a=b HTTP/1.1", "body"));
+    for line in [
+        "cookie: a=1; b=2",
+        &format!("host: tickets.internal:{}", edge.proxy.port()),
+        "content-length: 4",
+    ] {
+        assert!(headers.iter().any(|header| header == line), "{line}: {headers:?}");
+    }
+    let observed = edge.until("it is decided on", |records| !records.is_empty());
+    let told = crate::run::narrows(edge.served.path(), &["why", observed[0]["id"].as_str().unwrap()], "");
+    assert!(told.out.contains("it went on as it came"), "{told:?}");
+}
