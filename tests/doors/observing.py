@@ -8,6 +8,7 @@ import tempfile
 import installation
 import requests
 import run
+import smuggling
 from backend import Backend
 from installation import Narrows, until
 from proxies import Proxy
@@ -67,6 +68,23 @@ def enforced(row, expected, door, narrows, shown):
     return None if narrows.claims(seen[0].all("authorization")[0].removeprefix("Bearer "))["iss"] == narrows.issuer else "not a token of ours"
 
 
+def whole(narrows, shown):
+    """What two readers could take for two things reaches the backend as requests that are whole, or not at all."""
+    head = b"Host: tickets.internal\r\nAuthorization: Bearer " + shown["good"].encode() + b"\r\n"
+    for name, attack, request, body in smuggling.raw():
+        try:
+            converse(narrows.origins["own"], request.replace(b"{head}", head), 2)
+        except TimeoutError:
+            pass  # what is not whole is waited for
+        seen, _, strange = run.backend.taken()
+        # What its client breaks off breaks off at the backend too.
+        others = [] if body is smuggling.BROKEN else [each for each in strange if not each.startswith("left over")]
+        # The request behind it may go on as one of its own: nothing is refused here.
+        posted = [each.body for each in seen if each.method == "POST"]
+        holds = not others and len(posted) <= 1 and not (isinstance(body, bytes) and posted and posted[0] != body)
+        run.claim(f"observed: {attack} raw, {name}: whole, or not at all", holds, f"{others} {posted}")
+
+
 def main():
     folder = pathlib.Path(tempfile.mkdtemp(prefix="narrows-observing-"))
     folder.chmod(0o755)
@@ -84,6 +102,7 @@ def main():
         for row, _ in TRAFFIC:
             found = {door: said for door in DOORS if (said := as_it_came(row, door, narrows, shown))}
             run.claim(f"observed: {row.name} reaches the backend as it came", not found, found)
+        whole(narrows, shown)
         minted = [record for _, record in narrows.records(0) if "jti" in record]
         run.claim("observed: nothing is minted", not minted, minted[:1])
 
