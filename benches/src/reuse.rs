@@ -81,6 +81,7 @@ async fn run(broker: &Arc<Broker>, form: &Arc<Form>, boundaries: Vec<String>) ->
                     is_callers_own: true,
                     request: None,
                     step_up: Default::default(),
+                    observed: false,
                 };
                 let minted = front_door::exchange(&broker, &seen, &form, None).await;
                 tokens.insert(minted.unwrap().token);

@@ -50,6 +50,21 @@ pub(crate) fn allowed(carried: Option<Carried>) -> Response<Body> {
     response
 }
 
+/// The request goes on as it came: with the credentials that it came with, which a proxy that was told to take them from us would
+/// remove otherwise.
+pub(crate) fn as_it_came(asked: &HeaderMap) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    for name in [AUTHORIZATION, HeaderName::from_static("dpop"), TXN_TOKEN] {
+        for value in asked.get_all(&name) {
+            let mut value = value.clone();
+            value.set_sensitive(true);
+            response.headers_mut().append(name.clone(), value);
+        }
+    }
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
 /// The request may go on without the headers `removed`, for Envoy, which keeps what the client sent of all that is not named.
 pub(crate) fn allowed_without(carried: Option<Carried>, removed: &[&HeaderName]) -> Response<Body> {
     let names: Vec<_> = removed.iter().map(|name| name.as_str()).collect();

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 /// How many bytes are held at a time where nobody says.
 const ROOM: usize = 64 * 1024 * 1024;
 /// How long a body may take to arrive.
-const ARRIVES: Duration = Duration::from_secs(10);
+pub(crate) const ARRIVES: Duration = Duration::from_secs(10);
 /// How long a body waits for room.
 const WAITS: Duration = Duration::from_secs(1);
 
@@ -31,9 +31,29 @@ impl Default for Bodies {
 }
 
 /// What was read, and the room that it takes until the last of it is gone.
-struct Held {
+#[derive(Default)]
+pub(crate) struct Held {
     bytes: Vec<u8>,
-    _room: Option<OwnedSemaphorePermit>,
+    room: Option<OwnedSemaphorePermit>,
+}
+
+impl Held {
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(crate) fn into_bytes(self) -> Bytes {
+        Bytes::from_owner(self)
+    }
+
+    /// Copied: a frame of one byte may be part of a buffer of many, which would stay as long as the byte does.
+    fn keep(&mut self, data: &[u8], room: OwnedSemaphorePermit) {
+        match &mut self.room {
+            Some(held) => held.merge(room),
+            none => *none = Some(room),
+        }
+        self.bytes.extend_from_slice(data);
+    }
 }
 
 impl AsRef<[u8]> for Held {
@@ -60,25 +80,25 @@ impl Bodies {
         if body.size_hint().lower() > u64::try_from(most).unwrap_or(u64::MAX) {
             return Err(Reason::TooLarge);
         }
-        let mut held = Held {
-            bytes: Vec::new(),
-            _room: None,
-        };
+        let mut held = Held::default();
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|_| Reason::MalformedRequest)?;
             let Ok(data) = frame.into_data() else { continue };
-            if data.len() > most.saturating_sub(held.bytes.len()) {
+            if data.len() > most.saturating_sub(held.len()) {
                 return Err(Reason::TooLarge);
             }
             let room = self.room(data.len()).await?;
-            match &mut held._room {
-                Some(held) => held.merge(room),
-                none => *none = Some(room),
-            }
-            // Copied: a frame of one byte may be part of a buffer of many, which would stay as long as the byte does.
-            held.bytes.extend_from_slice(&data);
+            held.keep(&data, room);
         }
-        Ok(Bytes::from_owner(held))
+        Ok(held.into_bytes())
+    }
+
+    /// Adds `data` to what is `held` of a body that goes by and waits for nothing: `rate_limited` if there is no room for it now.
+    pub(crate) fn copy(&self, held: &mut Held, data: &[u8]) -> Result<(), Reason> {
+        let bytes = u32::try_from(data.len()).map_err(|_| Reason::TooLarge)?;
+        let room = Arc::clone(&self.0).try_acquire_many_owned(bytes).map_err(|_| Reason::RateLimited)?;
+        held.keep(data, room);
+        Ok(())
     }
 
     async fn room(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Reason> {

@@ -1,15 +1,20 @@
 //! One decision on one request.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use delegation::identity::Attributes;
 use delegation::oauth::Reason;
+use delegation::time::Timestamp;
 use http::HeaderMap;
 use narrows_guard::hygiene::Malformed;
 use narrows_guard::hygiene::credential::{Credential, CredentialError, Scheme};
+use narrows_guard::hygiene::host::Host;
 use narrows_guard::route::{Matched, Rule, Upgrade};
 use narrows_guard::{Body, Call, Intent, Refused as Unmet};
+use tokio::sync::Semaphore;
 
 use crate::bodies::Bodies;
 use crate::exchanger::{Exchanger, Granted, Seen};
@@ -22,6 +27,8 @@ pub const LARGEST_BODY: usize = 1024 * 1024;
 const LARGEST_FORM: usize = 64 * 1024;
 /// A secret that is shorter is not looked for in other places.
 const SHORTEST_SECRET: usize = 20;
+/// So many requests that went on already may be waiting for their decision; the next go on without one.
+const OBSERVED: usize = 1024;
 
 /// A boundary: its routes, and the broker that decides for it.
 #[derive(Debug)]
@@ -29,6 +36,9 @@ pub struct Boundary<E> {
     settings: ArcSwap<Settings>,
     exchanger: E,
     bodies: Bodies,
+    observed: Arc<Semaphore>,
+    /// How many went on without a decision since the last that had one.
+    missed: AtomicU64,
 }
 
 /// What became of a request.
@@ -63,6 +73,8 @@ pub(crate) struct Incoming<'r> {
     pub(crate) route: Option<&'r str>,
     /// Whether the door sends the request on itself: no other proxy gets an upstream credential.
     pub(crate) sends_on: bool,
+    /// The host, where it can be read though the call cannot.
+    pub(crate) host: Option<Host>,
 }
 
 /// Why a request is refused before a broker is asked, with what in particular is wrong.
@@ -76,6 +88,8 @@ impl<E: Exchanger> Boundary<E> {
             settings: ArcSwap::from_pointee(settings),
             exchanger,
             bodies: Bodies::default(),
+            observed: Arc::new(Semaphore::new(OBSERVED)),
+            missed: AtomicU64::new(0),
         }
     }
 
@@ -103,10 +117,83 @@ impl<E: Exchanger> Boundary<E> {
         &self.bodies
     }
 
-    /// Decides on a call that holds all that its door is shown of the body.
-    pub(crate) async fn decide_shown(&self, settings: &Settings, incoming: Incoming<'_>) -> Verdict {
-        let shown = incoming.call.as_ref().map_or(Body::Hidden, |call| call.body().clone());
-        self.decide(settings, incoming, |_| std::future::ready(Ok(shown))).await
+    /// Decides on a request of whose body its door was `shown` so much; nothing, where it goes on as it came.
+    pub(crate) async fn decide_shown(
+        self: &Arc<Self>,
+        settings: &Arc<Settings>,
+        mut incoming: Incoming<'_>,
+        shown: Result<Body, Reason>,
+    ) -> Option<Verdict> {
+        if Self::observes(settings, &incoming) {
+            self.observe(settings, incoming, |_| std::future::ready(shown));
+            return None;
+        }
+        if let Err(reason) = &shown {
+            incoming.call = Err((*reason).into());
+        }
+        Some(self.decide(settings, incoming, |_| std::future::ready(shown)).await)
+    }
+
+    /// Whether this request goes on whatever is decided. One that does is handed to [`observe`](Self::observe), and any other to
+    /// [`decide`](Self::decide).
+    pub(crate) fn observes(settings: &Settings, incoming: &Incoming<'_>) -> bool {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
+        match incoming.matched(settings) {
+            Some(matched) => settings.modes.observes(&matched, now),
+            None => {
+                let host = incoming.call.as_ref().ok().map(Call::host).or(incoming.host.as_ref());
+                settings.modes.observes_unmatched(&settings.table, host, now)
+            }
+        }
+    }
+
+    /// Decides about a request that goes on meanwhile, and puts on record how it would have ended: whoever asked waits for nothing
+    /// here, neither for a broker that is slow or away, nor for room.
+    pub(crate) fn observe<B>(
+        self: &Arc<Self>,
+        settings: &Arc<Settings>,
+        incoming: Incoming<'_>,
+        body: impl FnOnce(usize) -> B + Send + 'static,
+    ) where
+        B: Future<Output = Result<Body, Reason>> + Send,
+    {
+        let Ok(room) = Arc::clone(&self.observed).try_acquire_owned() else {
+            self.missed.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        match self.missed.swap(0, Ordering::Relaxed) {
+            0 => {}
+            missed => tracing::warn!(
+                boundary = settings.name,
+                missed,
+                "requests went on without a record of what would be decided"
+            ),
+        }
+        let (boundary, settings) = (Arc::clone(self), Arc::clone(settings));
+        let Incoming {
+            call,
+            headers,
+            from,
+            route,
+            sends_on,
+            host,
+        } = incoming;
+        let (headers, route) = (headers.clone(), route.map(str::to_owned));
+        tokio::spawn(async move {
+            let incoming = Incoming {
+                call,
+                headers: &headers,
+                from,
+                route: route.as_deref(),
+                sends_on,
+                host,
+            };
+            let mut seen = incoming.seen(true);
+            // What came of it is on record, and there is nobody to tell.
+            let _ = boundary.examine(&settings, incoming, &mut seen, body).await;
+            drop(room);
+        });
     }
 
     /// Decides, by `settings` and nothing newer. `body` is asked for only where it must be looked into, with the most bytes that
@@ -115,11 +202,7 @@ impl<E: Exchanger> Boundary<E> {
     where
         B: Future<Output = Result<Body, Reason>> + Send,
     {
-        let mut seen = Seen {
-            line: None,
-            from: incoming.from.address,
-            is_callers_own: incoming.from.is_own,
-        };
+        let mut seen = incoming.seen(false);
         match self.examine(settings, incoming, &mut seen, body).await {
             Ok(onward) => Verdict::Goes(Box::new(onward)),
             Err(refusal) => Verdict::Refused(refusal),
@@ -154,24 +237,17 @@ impl<E: Exchanger> Boundary<E> {
         }
 
         // 2. Its route.
-        let named = |matched: &Matched<'_>| incoming.route.is_none_or(|route| route == matched.route().name());
         let served = |matched: &Matched<'_>| incoming.sends_on || !shows_credential(matched.route().rule());
-        let Some(matched) = settings.table.find(&call).filter(named).filter(served) else {
+        let Some(matched) = matched(settings, &call, incoming.route).filter(served) else {
             return Err(self.refused(settings, seen, Reason::NoRoute.into()).await);
         };
 
         // 3. Its body, where that must be looked into: what the route reads, and where a token may hide. Nobody's body is waited for
         // who shows no token where one is needed.
-        let reads_body = matched.route().reading().reads_body();
         if matches!(credential, Ok(None)) && matches!(matched.route().rule(), Rule::Needs(_)) {
             return Err(self.refused(settings, seen, Reason::NoToken.into()).await);
         }
-        let call = if reads_body || call.is_form() {
-            let most = if reads_body {
-                matched.body_max().unwrap_or(LARGEST_BODY)
-            } else {
-                LARGEST_FORM.min(matched.body_max().unwrap_or(LARGEST_FORM))
-            };
+        let call = if let Some(most) = looked_into(&matched, &call) {
             match body(most).await {
                 // One that nobody was shown may hold another token, or what the route reads.
                 Ok(Body::Hidden) => return Err(self.refused(settings, seen, Reason::UnreadInput.into()).await),
@@ -222,6 +298,18 @@ impl<E: Exchanger> Boundary<E> {
         };
 
         // 5. The exchange: policy is asked about this very request.
+        if seen.observed {
+            let observed = self.exchanger.observe(seen, credential.token(), &needs).await;
+            return match observed {
+                Ok(()) => Ok(Onward {
+                    call,
+                    granted: None,
+                    service,
+                    upgrade: needs.upgrade,
+                }),
+                Err(refused) => Err(Refusal::new(refused, String::new(), settings, Some(&needs))),
+            };
+        }
         match self.exchanger.exchange(seen, credential.token(), &needs).await {
             // It would come to the upstream as nobody's, or with what the client says.
             Ok(granted) if granted.credential.is_some() != needs.connection.is_some() => {
@@ -246,6 +334,39 @@ impl<E: Exchanger> Boundary<E> {
 /// Whether requests of a route with this rule go on with an upstream credential.
 fn shows_credential(rule: &Rule) -> bool {
     matches!(rule, Rule::Needs(demand) if demand.connection.is_some())
+}
+
+impl Incoming<'_> {
+    fn seen(&self, observed: bool) -> Seen {
+        Seen {
+            line: None,
+            from: self.from.address,
+            is_callers_own: self.from.is_own,
+            observed,
+        }
+    }
+
+    /// Its route, if it can be read and has one.
+    pub(crate) fn matched<'s>(&self, settings: &'s Settings) -> Option<Matched<'s>> {
+        matched(settings, self.call.as_ref().ok()?, self.route)
+    }
+}
+
+/// The route of `call`; where the proxy says which it is, no other will do.
+fn matched<'s>(settings: &'s Settings, call: &Call, named: Option<&str>) -> Option<Matched<'s>> {
+    settings
+        .table
+        .find(call)
+        .filter(|matched| named.is_none_or(|route| route == matched.route().name()))
+}
+
+/// The most bytes that the body of `call` may have, if it is looked into.
+pub(crate) fn looked_into(matched: &Matched<'_>, call: &Call) -> Option<usize> {
+    if matched.route().reading().reads_body() {
+        Some(matched.body_max().unwrap_or(LARGEST_BODY))
+    } else {
+        call.is_form().then(|| LARGEST_FORM.min(matched.body_max().unwrap_or(LARGEST_FORM)))
+    }
 }
 
 /// Whether the token stands in another place too: in a header beside its own, in the target, or in what was read of the body.

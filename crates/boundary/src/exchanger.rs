@@ -14,13 +14,18 @@ use crate::redacted;
 /// A broker, in this process or another.
 ///
 /// Contract. [`exchange`](Self::exchange): the token in `Granted` is for exactly what `needs` says, decided now, and its record is
-/// durable or in the journal's line; every refusal is on record before it is given. [`attributes`](Self::attributes): those that an
-/// exchange of the token would go by, verified as it would be; without a token that holds, a refusal. [`refuse`](Self::refuse) puts a refusal on
+/// durable or in the journal's line; every refusal is on record before it is given. [`observe`](Self::observe): the same decision is on
+/// record as one that was only observed, and nothing else happened: nothing was minted, and nothing of the caller's was used up.
+/// [`attributes`](Self::attributes): those that an exchange of the token would go by, verified as it would be; without a token that
+/// holds, a refusal. [`refuse`](Self::refuse) puts a refusal on
 /// record that the boundary decided on itself. [`ended`](Self::ended) is done when the token has expired, or within two seconds
 /// after it or anything it came from was revoked. Calls may overlap. An error is a refusal, never a grant.
 pub trait Exchanger: Send + Sync + 'static {
     /// Exchanges the caller's `token` for one that does what `needs` says.
     fn exchange(&self, seen: &Seen, token: &str, needs: &Needs) -> impl Future<Output = Result<Granted, Refused>> + Send;
+
+    /// Puts on record how the exchange would be decided of a request that goes on whatever that is.
+    fn observe(&self, seen: &Seen, token: &str, needs: &Needs) -> impl Future<Output = Result<(), Refused>> + Send;
 
     /// The verified attributes of the subject of the caller's `token`: asked only where the route makes its detail of them.
     ///
@@ -53,6 +58,8 @@ pub struct Seen {
     pub from: IpAddr,
     /// Whether that is the caller's own, and not that of a proxy which many callers come through.
     pub is_callers_own: bool,
+    /// Whether it goes on whatever is decided, so that its record says so.
+    pub observed: bool,
 }
 
 impl Seen {

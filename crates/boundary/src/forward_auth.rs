@@ -52,6 +52,9 @@ async fn answer<E: Exchanger>(
     }
     let (parts, verdict) = question.decide(&boundary, &settings, |_, bytes| shown(bytes), call).await;
     let headers = &parts.headers;
+    let Some(verdict) = verdict else {
+        return answer::as_it_came(headers);
+    };
     let by_nginx = headers.contains_key("x-original-method") || headers.contains_key("x-original-uri");
     match verdict {
         Verdict::Goes(onward) => match answer::carried(onward.granted.as_ref()) {

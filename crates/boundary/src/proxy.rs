@@ -1,5 +1,7 @@
 //! The own reverse proxy: the request goes on as it was decided on, with another token, and the response comes back as it is.
 
+mod as_it_came;
+mod copied;
 mod cut;
 mod echo;
 mod ends;
@@ -26,6 +28,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use narrows_guard::hygiene::Malformed;
 use narrows_guard::hygiene::headers::{ProxyHeaders, clean};
+use narrows_guard::hygiene::host::Host;
 use narrows_guard::{Body, Call};
 
 use crate::answer;
@@ -114,13 +117,8 @@ async fn serve<E: Exchanger>(
 ) -> Response<HttpBody> {
     let settings = boundary.settings();
     let (mut parts, body) = request.into_parts();
-    if let Some(reply) = metadata::reply(&settings, &parts) {
-        return reply;
-    }
 
-    hop::join_cookies(&mut parts.headers);
     // 1. The request, and its body only where it must be looked into.
-    let mut body = Some(body);
     let from = settings.trusted_proxies.caller(peer.ip(), &parts.headers);
     let incoming = Incoming {
         call: call(&parts, Body::Absent).map_err(Unfit::from),
@@ -128,7 +126,35 @@ async fn serve<E: Exchanger>(
         from,
         route: None,
         sends_on: true,
+        host: host(&parts).ok().and_then(|host| Host::parse(host).ok()),
     };
+    if let Some(upstream) = as_it_came::upstream::<E>(&settings, &incoming, &parts) {
+        let Incoming { call, host, .. } = incoming;
+        let headers = parts.headers.clone();
+        let incoming = Incoming {
+            call,
+            headers: &headers,
+            from,
+            route: None,
+            sends_on: true,
+            host,
+        };
+        return as_it_came::send(boundary, &settings, &upstreams, upstream, incoming, (parts, body)).await;
+    }
+    if let Some(reply) = metadata::reply(&settings, &parts) {
+        return reply;
+    }
+    let Incoming { call, host, .. } = incoming;
+    hop::join_cookies(&mut parts.headers);
+    let incoming = Incoming {
+        call,
+        headers: &parts.headers,
+        from,
+        route: None,
+        sends_on: true,
+        host,
+    };
+    let mut body = Some(body);
     let unread = &mut body;
     let read = |most| whole(boundary.bodies(), unread.take(), most);
 
@@ -207,6 +233,7 @@ async fn serve<E: Exchanger>(
         line: Some(Seen::line(&call)),
         from: from.address,
         is_callers_own: from.is_own,
+        observed: false,
     };
     // What was read of the body is held until it is sent, and not until the upstream has answered.
     drop(call);
@@ -224,7 +251,7 @@ async fn serve<E: Exchanger>(
     let response = match answered(upstreams.0.request(onward), &taken, HEAD).await {
         Some(Ok(response)) => response,
         // What came of the body was cut off or could not be read: that is the caller's, and nothing is said of the upstream.
-        Some(Err(error)) if is_of_the_body(&error) => return failed(StatusCode::BAD_REQUEST, "malformed_request", "the body is malformed"),
+        Some(Err(error)) if is_of_the_body(&error) => return malformed_body(),
         Some(Err(error)) => {
             tracing::warn!(service, %error, "the upstream did not answer");
             return upstream_failed(StatusCode::BAD_GATEWAY);
@@ -296,22 +323,34 @@ async fn back<E: Exchanger>(
 
 /// The request as it came: HTTP/2 names the host in `:authority`, HTTP/1.1 in `Host`; both, if both are there.
 pub(crate) fn call(parts: &Parts, body: Body) -> Result<Call, Malformed> {
+    let host = host(parts)?;
+    framed(parts)?;
+    let target = parts.uri.path_and_query().map_or("", PathAndQuery::as_str);
+    Call::parse(parts.method.as_str(), host, target.as_bytes(), &parts.headers, body)
+}
+
+/// The one host that the request names.
+fn host(parts: &Parts) -> Result<&[u8], Malformed> {
     const HOST_TWICE: Malformed = Malformed::new("the request names two hosts");
-    let said = parts.headers.get(HOST).map(HeaderValue::as_bytes);
+    let mut lines = parts.headers.get_all(HOST).iter().map(HeaderValue::as_bytes);
     let authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
-    let host = match (authority, said) {
-        (Some(authority), Some(said)) if !authority.eq_ignore_ascii_case(said) => return Err(HOST_TWICE),
-        (Some(host), _) | (None, Some(host)) => host,
-        (None, None) => b"",
-    };
+    match (authority, lines.next(), lines.next()) {
+        (_, _, Some(_)) => Err(HOST_TWICE),
+        (Some(authority), Some(said), _) if !authority.eq_ignore_ascii_case(said) => Err(HOST_TWICE),
+        (Some(host), _, _) | (None, Some(host), _) => Ok(host),
+        (None, None, _) => Ok(b""),
+    }
+}
+
+/// Everybody agrees on where its body ends.
+fn framed(parts: &Parts) -> Result<(), Malformed> {
     // The library takes the last coding for the one that counts; another reader might not.
     let mut codings = parts.headers.get_all(TRANSFER_ENCODING).iter();
     let chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
     if !codings.next().is_none_or(chunked) || codings.next().is_some() {
         return Err(Malformed::new("the body comes in a coding other than chunked"));
     }
-    let target = parts.uri.path_and_query().map_or("", PathAndQuery::as_str);
-    Call::parse(parts.method.as_str(), host, target.as_bytes(), &parts.headers, body)
+    Ok(())
 }
 
 /// The whole body, if it has at most `most` bytes.
@@ -340,6 +379,10 @@ fn is_of_the_body(error: &hyper_util::client::legacy::Error) -> bool {
     std::error::Error::source(error)
         .and_then(|source| source.downcast_ref::<hyper::Error>())
         .is_some_and(hyper::Error::is_user)
+}
+
+fn malformed_body() -> Response<HttpBody> {
+    failed(StatusCode::BAD_REQUEST, "malformed_request", "the body is malformed")
 }
 
 fn upstream_failed(status: StatusCode) -> Response<HttpBody> {

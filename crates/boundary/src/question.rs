@@ -1,6 +1,7 @@
 //! What the two doors for other proxies that ask by HTTP have in common: who may ask, and what comes with the question.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use axum::body::Body as HttpBody;
 use bytes::Bytes;
@@ -36,24 +37,26 @@ impl Question {
     }
 
     /// Decides: `shown` says what the bytes that came along are of the request's body, and `call` what the request is. The head
-    /// comes back with the verdict.
+    /// comes back with the verdict; with none, where the request goes on as it came.
     pub(crate) async fn decide<E: Exchanger>(
         self,
-        boundary: &Boundary<E>,
-        settings: &Settings,
+        boundary: &Arc<Boundary<E>>,
+        settings: &Arc<Settings>,
         shown: impl FnOnce(&Parts, Bytes) -> Body + Send,
         call: impl FnOnce(&Parts, Body) -> Result<Call, Unfit> + Send,
-    ) -> (Parts, Verdict) {
+    ) -> (Parts, Option<Verdict>) {
         let Self { peer, parts, body } = self;
         let read = boundary.bodies().read(body, LARGEST_BODY).await;
+        let shown = read.map(|bytes| shown(&parts, bytes));
         let incoming = Incoming {
-            call: read.map_err(Unfit::from).and_then(|bytes| call(&parts, shown(&parts, bytes))),
+            call: call(&parts, shown.clone().unwrap_or(Body::Hidden)),
             headers: &parts.headers,
             from: settings.trusted_proxies.caller_behind(peer, None, &parts.headers),
             route: None,
             sends_on: false,
+            host: None,
         };
-        let verdict = boundary.decide_shown(settings, incoming).await;
+        let verdict = boundary.decide_shown(settings, incoming, shown).await;
         (parts, verdict)
     }
 }

@@ -134,8 +134,8 @@ impl<S: Fn() -> Option<String> + Send + Sync + 'static> Remote<S> {
         self.link.ask(&["v1", "boundaries", &self.boundary, what], body, again).await
     }
 
-    /// Within the deadline, a token that was checked, or a refusal.
-    async fn exchanged(&self, seen: &Seen, token: &str, needs: &Needs) -> Result<Result<Granted, Refused>, Unanswered> {
+    /// What the broker decides of a request that needs `needs`, as it said it.
+    async fn decided(&self, seen: &Seen, token: &str, needs: &Needs) -> Result<Result<Value, Refused>, Unanswered> {
         let mut body = said_of(seen);
         let details = |details: &[Detail]| Value::from_iter(details.iter().map(Detail::to_json));
         let scopes: Vec<_> = needs.scopes.iter().map(Scope::as_str).collect();
@@ -158,17 +158,36 @@ impl<S: Fn() -> Option<String> + Send + Sync + 'static> Remote<S> {
         }
         // Nothing says whether one that was sent and not answered was decided on.
         let reply = self.asked("exchange", &Value::Object(body), Again::Unsent).await?;
-        if let Some(refused) = reply::refused(&reply) {
-            return Ok(Err(refused?));
+        match reply::refused(&reply) {
+            Some(refused) => refused.map(Err),
+            None => Ok(Ok(reply)),
         }
+    }
+
+    /// Within the deadline, a token that was checked, or a refusal.
+    async fn exchanged(&self, seen: &Seen, token: &str, needs: &Needs) -> Result<Result<Granted, Refused>, Unanswered> {
+        let reply = match self.decided(seen, token, needs).await? {
+            Ok(reply) => reply,
+            Err(refused) => return Ok(Err(refused)),
+        };
         let minted = reply.pointer("/granted/access_token").and_then(Value::as_str).unwrap_or_default();
         Ok(Ok(self.link.granted(minted, needs, now()).await?))
     }
 
-    /// A refusal that the broker knows nothing of: it did not answer, or said what cannot be.
-    fn unanswered(&self, why: &Unanswered) -> Refused {
+    /// Within the deadline, that the decision is on record, or a refusal.
+    async fn observed(&self, seen: &Seen, token: &str, needs: &Needs) -> Result<Result<(), Refused>, Unanswered> {
+        match self.decided(seen, token, needs).await? {
+            Ok(reply) if reply.get("observed") == Some(&Value::Bool(true)) => Ok(Ok(())),
+            Ok(_) => Err(Unanswered::Unbelievable("it does not say that it only observed")),
+            Err(refused) => Ok(Err(refused)),
+        }
+    }
+
+    /// A refusal that the broker knows nothing of: it did not answer, or said what cannot be. What is observed went on already.
+    fn unanswered(&self, seen: &Seen, why: &Unanswered) -> Refused {
         let decision_id = uuid::Uuid::now_v7().to_string();
         match why {
+            _ if seen.observed => tracing::warn!(boundary = self.boundary, %why, "what would be decided of a request is not on record"),
             Unanswered::Unbelievable(_) => tracing::error!(boundary = self.boundary, decision_id, %why, "refused"),
             _ => tracing::warn!(boundary = self.boundary, decision_id, %why, "refused"),
         }
@@ -182,7 +201,12 @@ impl<S: Fn() -> Option<String> + Send + Sync + 'static> Remote<S> {
 impl<S: Fn() -> Option<String> + Send + Sync + 'static> Exchanger for Remote<S> {
     async fn exchange(&self, seen: &Seen, token: &str, needs: &Needs) -> Result<Granted, Refused> {
         let exchanged = self.link.in_time(self.exchanged(seen, token, needs)).await;
-        exchanged.map_err(|why| self.unanswered(&why))?
+        exchanged.map_err(|why| self.unanswered(seen, &why))?
+    }
+
+    async fn observe(&self, seen: &Seen, token: &str, needs: &Needs) -> Result<(), Refused> {
+        let observed = self.link.in_time(self.observed(seen, token, needs)).await;
+        observed.map_err(|why| self.unanswered(seen, &why))?
     }
 
     async fn refuse(&self, seen: &Seen, reason: Reason) -> Refused {
@@ -192,7 +216,7 @@ impl<S: Fn() -> Option<String> + Send + Sync + 'static> Exchanger for Remote<S> 
             let reply = self.asked("refusals", &Value::Object(body), Again::Unsent).await?;
             reply::refused(&reply).unwrap_or(Err(Unanswered::Unbelievable("it refuses nothing")))
         };
-        self.link.in_time(recorded).await.unwrap_or_else(|why| self.unanswered(&why))
+        self.link.in_time(recorded).await.unwrap_or_else(|why| self.unanswered(seen, &why))
     }
 
     async fn ended(&self, granted: &Granted) {
@@ -223,6 +247,9 @@ fn said_of(seen: &Seen) -> serde_json::Map<String, Value> {
     }
     said.insert("client_ip".to_owned(), Value::from(seen.from.to_string()));
     said.insert("is_callers_own".to_owned(), Value::from(seen.is_callers_own));
+    if seen.observed {
+        said.insert("observed".to_owned(), Value::from(true));
+    }
     said
 }
 

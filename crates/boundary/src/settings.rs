@@ -10,6 +10,8 @@ use ipnet::IpNet;
 use narrows_guard::route::Table;
 use url::Url;
 
+use crate::observe::Modes;
+
 /// What the configuration says about one boundary: a value, swapped whole.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -33,6 +35,8 @@ pub struct Settings {
     pub trusted_proxies: Peers,
     /// Whether the own proxy writes `X-Forwarded-*` anew; without, there are none.
     pub rebuilds_forwarded: bool,
+    /// What of it only observes.
+    pub modes: Modes,
 }
 
 /// Where a request came from, as far as it is believed.

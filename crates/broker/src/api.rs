@@ -50,6 +50,7 @@ fn endpoints() -> Vec<(&'static str, &'static str, MethodRouter<Arc<Broker>>)> {
         ("DELETE", "/connections/{name}", delete(connections::remove)),
         ("GET", "/decisions/{id}", get(decisions::show)),
         ("GET", "/reports/graph", get(reports::graph::show)),
+        ("GET", "/reports/observed", get(reports::observed::show)),
         ("POST", "/explain", post(explain::explain)),
         ("GET", "/subjects", get(subjects::list)),
         ("POST", "/subjects/{issuer}/{sub}/disable", post(subjects::disable)),

@@ -23,6 +23,7 @@ use crate::ids;
 use crate::journal::StoreJournal;
 use crate::keys::VerificationKeys;
 use crate::limits::{Limits, Rates};
+use crate::observing::Observing;
 use crate::overload::Gate;
 use crate::refusals::Refusals;
 use crate::remembered::Remembered;
@@ -108,6 +109,9 @@ pub struct Broker {
     limits: Limits,
     gate: Gate,
     refusals: Refusals,
+    /// The same of what boundaries only observe: neither takes the other's room.
+    observed: Refusals,
+    observing: ArcSwap<Vec<Observing>>,
     telemetry: Telemetry,
     /// Who may look and decide, as of the last tending.
     operators: ArcSwap<OperatorsByToken>,
@@ -155,6 +159,8 @@ impl Broker {
             limits: Limits::default(),
             gate: Gate::default(),
             refusals: Refusals::default(),
+            observed: Refusals::default(),
+            observing: ArcSwap::default(),
             telemetry: Telemetry::new(),
             operators: ArcSwap::from_pointee(operators),
             streams: Streams::default(),
@@ -311,7 +317,8 @@ impl Broker {
 
     /// Counts the refusal of a stranger, or of nobody in particular; gives the id of the record that it is in.
     pub(crate) async fn record_stranger(&self, record: Record) -> Result<String, CommitError> {
-        let (id, first) = self.refusals.count(record);
+        let refusals = if record.effect.is_some() { &self.observed } else { &self.refusals };
+        let (id, first) = refusals.count(record);
         if let Some(first) = first {
             self.journal.commit(Entry::of(first)).await?;
         }
@@ -319,14 +326,27 @@ impl Broker {
     }
 
     async fn flush_refusals(&self) {
-        let mut records = self.refusals.take().into_iter();
-        while let Some(record) = records.next() {
-            if self.journal.commit(Entry::of(record.clone())).await.is_err() {
-                tracing::error!("refusals of strangers could not be put on record; they are kept until they can");
-                self.refusals.put_back(std::iter::once(record).chain(records));
-                return;
+        for refusals in [&self.refusals, &self.observed] {
+            let mut records = refusals.take().into_iter();
+            while let Some(record) = records.next() {
+                if self.journal.commit(Entry::of(record.clone())).await.is_err() {
+                    tracing::error!("refusals of strangers could not be put on record; they are kept until they can");
+                    refusals.put_back(std::iter::once(record).chain(records));
+                    return;
+                }
             }
         }
+    }
+
+    /// Says what of the boundaries of this process only observes.
+    pub fn set_observing(&self, parts: Vec<Observing>) {
+        self.observing.store(Arc::new(parts));
+    }
+
+    /// What of them observes now.
+    pub(crate) fn observing(&self) -> Vec<Observing> {
+        let now = self.now();
+        self.observing.load().iter().filter(|part| now < part.until).cloned().collect()
     }
 
     /// Now.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use delegation::identity::Attributes;
 use delegation::oauth::{ClientId, Form, Reason, SubjectPart, TokenType};
 use delegation::token::{Active, Authentic, Issued};
-use issuance::audit::{Decision, Entry, Journal, Kind, Record, RequestLine};
+use issuance::audit::{Decision, Effect, Entry, Journal, Kind, Record, RequestLine};
 use issuance::mint::Minted;
 use issuance::policy::{Inquiry, Policy};
 use serde_json::json;
@@ -51,6 +51,9 @@ pub struct Seen<'a> {
     pub request: Option<RequestLine>,
     /// How the person must have signed in.
     pub step_up: StepUp,
+    /// Whether the request goes on whatever is decided. Nobody is counted for what they show there, nor kept from being looked at:
+    /// callers are not to notice that somebody observes.
+    pub observed: bool,
 }
 
 /// How a person must have signed in for a request (RFC 9470); nothing of it binds where it is absent.
@@ -82,7 +85,7 @@ impl StepUp {
 impl Seen<'_> {
     /// Nothing is verified for an address whose callers have shown too much that was nothing.
     fn may_be_looked_at(&self, broker: &Broker) -> Result<(), OverLimit> {
-        if !self.is_callers_own {
+        if !self.is_callers_own || self.observed {
             return Ok(());
         }
         let claim = Claim {
@@ -97,6 +100,7 @@ impl Seen<'_> {
         record.boundary = Some(self.boundary.to_owned());
         record.request.clone_from(&self.request);
         record.client_ip = Some(self.from.to_canonical());
+        record.effect = self.observed.then_some(Effect::Observed);
         record
     }
 }
@@ -106,7 +110,7 @@ impl Seen<'_> {
 /// `form` and `authorization` are what the boundary's client would send to the token endpoint, and every step of it is
 /// taken. A token may be handed out again if a new one would say the same in all but time.
 pub async fn exchange(broker: &Arc<Broker>, seen: &Seen<'_>, form: &Form, authorization: Option<&str>) -> Result<Minted, Refused> {
-    decided(broker, seen, form, authorization, None).await
+    minted(broker, seen, form, authorization, None).await
 }
 
 /// The same for a request that goes on with the upstream credential `connection` beside its token: both, or it is refused.
@@ -118,7 +122,7 @@ pub async fn exchange_with(
     connection: &str,
 ) -> Result<(Minted, Credential), Refused> {
     let mut wanted = Wanted::new(connection);
-    let minted = decided(broker, seen, form, authorization, Some(&wanted)).await?;
+    let minted = minted(broker, seen, form, authorization, Some(&wanted)).await?;
     match wanted.take() {
         Some(credential) => Ok((minted, credential)),
         // No step of an exchange comes here without it.
@@ -126,31 +130,72 @@ pub async fn exchange_with(
     }
 }
 
-async fn decided(
+async fn minted(
     broker: &Arc<Broker>,
     seen: &Seen<'_>,
     form: &Form,
     authorization: Option<&str>,
     wanted: Option<&Wanted<'_>>,
 ) -> Result<Minted, Refused> {
+    let seen = Seen {
+        observed: false,
+        ..seen.clone()
+    };
+    match decided(broker, &seen, form, authorization, wanted).await? {
+        (Answer::Token(minted), _) => Ok(minted),
+        // No request of a boundary opens a task: `decide` refuses it. What is observed has no token.
+        (Answer::Task(_) | Answer::Observed, decision_id) => Err(Refused {
+            reason: Reason::UnsupportedTokenType,
+            decision_id,
+        }),
+    }
+}
+
+/// Puts on record how one request of a boundary would be decided that goes on whatever that is.
+///
+/// Every step of [`exchange`] is taken but the last two: nothing is minted, nothing of the caller's is used up, no transaction begins.
+/// Whether there is the upstream credential `connection` that it would go on with is looked up, and nobody gets it. A refusal is on
+/// record when it is given.
+pub async fn observe(
+    broker: &Arc<Broker>,
+    seen: &Seen<'_>,
+    form: &Form,
+    authorization: Option<&str>,
+    connection: Option<&str>,
+) -> Result<(), Refused> {
+    let seen = Seen {
+        observed: true,
+        ..seen.clone()
+    };
+    let wanted = connection.map(Wanted::new);
+    decided(broker, &seen, form, authorization, wanted.as_ref()).await.map(drop)
+}
+
+/// What was decided, with the id of its record.
+async fn decided(
+    broker: &Arc<Broker>,
+    seen: &Seen<'_>,
+    form: &Form,
+    authorization: Option<&str>,
+    wanted: Option<&Wanted<'_>>,
+) -> Result<(Answer, String), Refused> {
     let mut record = seen.record(broker);
     let door = Door::Boundary {
         name: seen.boundary,
         acting: seen.acting,
         step_up: &seen.step_up,
         wanted,
+        observes: seen.observed,
     };
     let answered = match (seen.may_be_looked_at(broker), broker.gate().enter().await) {
         (Ok(()), Ok(_turn)) => decide(broker, door, form, authorization, &mut record).await,
         (Err(OverLimit), _) | (_, Err(Overloaded)) => Err(Denied::uncounted(Reason::RateLimited)),
     };
+    if seen.observed {
+        broker.telemetry().observed(seen.boundary, answered.is_ok());
+    }
     match answered {
-        Ok(Answer::Token(minted)) => Ok(minted),
-        // No request of a boundary opens a task: `decide` refuses it.
-        Ok(Answer::Task(_)) => Err(Refused {
-            reason: Reason::UnsupportedTokenType,
-            decision_id: record.id,
-        }),
+        Ok(answer) => Ok((answer, record.id)),
         Err(denied) => Err(denied_at(broker, seen, denied, record).await),
     }
 }
@@ -165,6 +210,9 @@ pub async fn attributes(broker: &Broker, seen: &Seen<'_>, token: &str) -> Result
         (Ok(()), Ok(_turn)) => attributes_of(broker, seen, token, &mut record).await,
         (Err(OverLimit), _) | (_, Err(Overloaded)) => Err(Denied::uncounted(Reason::RateLimited)),
     };
+    if seen.observed && read.is_err() {
+        broker.telemetry().observed(seen.boundary, false);
+    }
     match read {
         Ok(attributes) => Ok(attributes),
         Err(denied) => Err(denied_at(broker, seen, denied, record).await),
@@ -200,6 +248,9 @@ pub async fn refuse(broker: &Broker, seen: &Seen<'_>, reason: Reason) -> Refused
     record.client = seen.acting.cloned();
     record.config_version.clone_from(&in_force.snapshot.config_version);
     record.policy_version = in_force.policy.version().to_owned();
+    if seen.observed {
+        broker.telemetry().observed(seen.boundary, false);
+    }
     denied_at(broker, seen, Denied::uncounted(reason), record).await
 }
 
@@ -270,7 +321,7 @@ async fn denied_at(broker: &Broker, seen: &Seen<'_>, denied: Denied, mut record:
     // Nobody has shown who they are: a flood of such requests must not be a flood of records, nor of signatures to verify.
     let is_strangers = seen.acting.is_some() && denied.reason == Reason::SubjectTokenInvalid;
     let denied = Denied {
-        is_stranger: is_strangers && seen.is_callers_own,
+        is_stranger: is_strangers && seen.is_callers_own && !seen.observed,
         ..denied
     };
     let denied = denied.counted(broker, seen.from);
@@ -279,6 +330,8 @@ async fn denied_at(broker: &Broker, seen: &Seen<'_>, denied: Denied, mut record:
         record.inputs = json!({ "asked": format!("boundary {}", seen.boundary) });
     }
     let (reason, decision_id) = broker.record_denial(denied.reason, record, uses).await;
-    broker.telemetry().refused(reason.as_str());
+    if !seen.observed {
+        broker.telemetry().refused(reason.as_str());
+    }
     Refused { reason, decision_id }
 }

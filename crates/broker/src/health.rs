@@ -14,6 +14,7 @@ use serde_json::json;
 
 use crate::api;
 use crate::broker::Broker;
+use crate::observing::Observing;
 
 /// `GET /healthz`: the process answers.
 pub(crate) async fn healthz() -> &'static str {
@@ -38,6 +39,7 @@ pub(crate) async fn readyz(State(broker): State<Arc<Broker>>, Extension(peer): E
         })
     });
     let issuers = issuers.collect::<Vec<_>>();
+    let observing: Vec<_> = broker.observing().iter().map(Observing::shown).collect();
     let body = json!({
         "status": if store { "ready" } else { "not ready" },
         "store": if store { "ok" } else { "unavailable" },
@@ -46,6 +48,7 @@ pub(crate) async fn readyz(State(broker): State<Arc<Broker>>, Extension(peer): E
         "policy_version": in_force.policy.version(),
         "config_version": in_force.snapshot.config_version,
         "refused_change": broker.refused_change(),
+        "observing": observing,
         "view_age_ms": u64::try_from(broker.view_age().as_millis()).unwrap_or(u64::MAX),
     });
     let mut response = (status, Body::from(body.to_string())).into_response();
@@ -63,6 +66,7 @@ pub(crate) async fn metrics(State(broker): State<Arc<Broker>>, Extension(peer): 
 
 /// `GET /metrics` on a listener of its own, whose address is the protection.
 pub(crate) async fn metrics_for_anyone(State(broker): State<Arc<Broker>>) -> Response {
+    broker.telemetry().observing(&broker.observing());
     match broker.telemetry().text() {
         Ok(text) => {
             let mut response = Response::new(Body::from(text));

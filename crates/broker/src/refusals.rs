@@ -28,6 +28,8 @@ enum Source {
         network: Option<String>,
         /// The client, if it authenticated and asked too often.
         client: Option<String>,
+        /// Of a request that was only observed, what is like it: whoever mends the configuration needs to see each.
+        like: Option<(String, String, String)>,
     },
     /// All that came when enough were told apart.
     Others,
@@ -71,6 +73,10 @@ impl Refusals {
             door: record.inputs.get("asked").and_then(Value::as_str).map(str::to_owned),
             network: record.client_ip.map(network),
             client: record.client.as_ref().map(ToString::to_string),
+            like: record.request.as_ref().filter(|_| record.effect.is_some()).map(|request| {
+                let path = narrows_guard::shape::shape(&request.path);
+                (request.method.clone(), request.host.clone(), path)
+            }),
         };
         let source = if running.counted.len() < MOST_SOURCES || running.counted.contains_key(&source) {
             source
@@ -135,6 +141,7 @@ fn for_all(record: &Record) -> Record {
     all.policy_version.clone_from(&record.policy_version);
     all.config_version.clone_from(&record.config_version);
     all.count = record.count;
+    all.effect = record.effect;
     all
 }
 
@@ -168,7 +175,7 @@ fn network(address: IpAddr) -> String {
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use delegation::time::Timestamp;
-    use issuance::audit::{Kind, Record, RequestLine};
+    use issuance::audit::{Effect, Kind, Record, RequestLine};
 
     use super::{MOST_KEPT, MOST_SOURCES, Refusals};
 
@@ -246,6 +253,26 @@ mod tests {
         assert!(at("POST /oauth2/revoke").is_some());
         assert!(at("POST /oauth2/token").is_none());
         assert_eq!(refusals.take().first().unwrap().inputs.get("asked").unwrap(), "POST /oauth2/token");
+    }
+
+    #[test]
+    fn what_was_only_observed_is_told_apart_by_its_shape() {
+        let refusals = Refusals::default();
+        let count = |path: &str, effect: Option<Effect>| {
+            let mut record = refusal(1, "192.0.2.1");
+            record.effect = effect;
+            record.request = Some(RequestLine {
+                method: "GET".to_owned(),
+                host: "shop.example".to_owned(),
+                path: path.to_owned(),
+            });
+            refusals.count(record).1
+        };
+        assert!(count("/orders/7", Some(Effect::Observed)).is_some());
+        assert!(count("/orders/8", Some(Effect::Observed)).is_none(), "the same shape");
+        assert!(count("/invoices/8", Some(Effect::Observed)).is_some(), "another");
+        assert!(count("/orders/7", None).is_some());
+        assert!(count("/invoices/8", None).is_none(), "of what is refused the line does not count");
     }
 
     #[test]

@@ -56,6 +56,8 @@ pub(crate) enum Door<'a> {
         step_up: &'a StepUp,
         /// The upstream credential that its route asks for.
         wanted: Option<&'a Wanted<'a>>,
+        /// Whether the decision is put on record and binds nobody.
+        observes: bool,
     },
 }
 

@@ -6,6 +6,7 @@ mod decisions;
 mod engine;
 mod leaked;
 mod migrations;
+mod observed;
 mod opaque_tokens;
 mod operators;
 mod restore;

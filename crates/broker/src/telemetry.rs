@@ -11,6 +11,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use crate::observing::Observing;
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reason {
     reason: String,
@@ -42,6 +44,17 @@ impl Meter {
     }
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Boundary {
+    boundary: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Observed {
+    boundary: String,
+    decision: &'static str,
+}
+
 /// The counters of one broker.
 pub(crate) struct Telemetry {
     registry: Registry,
@@ -52,6 +65,8 @@ pub(crate) struct Telemetry {
     seconds: Histogram,
     change_refused: Gauge,
     connections: Meter,
+    observing: Family<Boundary, Gauge>,
+    observed: Family<Observed, Counter>,
     streams: Gauge,
 }
 
@@ -66,6 +81,8 @@ impl Telemetry {
             seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 14)),
             change_refused: Gauge::default(),
             connections: Meter::default(),
+            observing: Family::default(),
+            observed: Family::default(),
             streams: Gauge::default(),
         };
         let registry = &mut telemetry.registry;
@@ -88,6 +105,16 @@ impl Telemetry {
             telemetry.change_refused.clone(),
         );
         registry.register("connections", "Open connections", telemetry.connections.open.clone());
+        registry.register(
+            "observing",
+            "Parts of a boundary that only observe: itself, services, routes",
+            telemetry.observing.clone(),
+        );
+        registry.register(
+            "observed",
+            "Requests that went on whatever was decided, by boundary and decision",
+            telemetry.observed.clone(),
+        );
         registry.register("streams", "Readers of the feed of revocations", telemetry.streams.clone());
         registry.register(
             "tls_handshakes_failed",
@@ -116,6 +143,24 @@ impl Telemetry {
 
     pub(crate) fn change_refused(&self, refused: bool) {
         self.change_refused.set(i64::from(refused));
+    }
+
+    pub(crate) fn observed(&self, boundary: &str, allowed: bool) {
+        let observed = Observed {
+            boundary: boundary.to_owned(),
+            decision: if allowed { "allow" } else { "deny" },
+        };
+        self.observed.get_or_create(&observed).inc();
+    }
+
+    /// How much of each boundary observes now.
+    pub(crate) fn observing(&self, parts: &[Observing]) {
+        self.observing.clear();
+        for part in parts {
+            let count = parts.iter().filter(|each| each.boundary == part.boundary).count();
+            let boundary = part.boundary.clone();
+            self.observing.get_or_create(&Boundary { boundary }).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
     }
 
     pub(crate) fn connections(&self) -> &Meter {

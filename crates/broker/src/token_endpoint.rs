@@ -47,6 +47,11 @@ pub(crate) async fn token(State(broker): State<Arc<Broker>>, Extension(peer): Ex
     let response = match answered {
         Ok(Answer::Token(minted)) => reply::issued(&minted),
         Ok(Answer::Task(opened)) => reply::opened(&opened),
+        // Nobody observes here.
+        Ok(Answer::Observed) => {
+            let denied = Denied::uncounted(Reason::StoreUnavailable);
+            endpoint::refuse(&broker, peer, "POST /oauth2/token", header_used, denied, record).await
+        }
         Err(denied) => endpoint::refuse(&broker, peer, "POST /oauth2/token", header_used, denied, record).await,
     };
     broker.telemetry().answered(response.status().as_u16(), started.elapsed());
@@ -137,6 +142,18 @@ pub(crate) async fn decide(
                 wanted.find(broker, &in_force, record).await.map_err(|reason| shown.denied(reason))?;
             }
 
+            // Where the boundary only observes, the record is all that comes of it.
+            if let Door::Boundary { observes: true, .. } = door {
+                let recorded = audit::commit_observed(broker.journal(), permit, record.clone(), shown.uses.clone()).await;
+                return match recorded {
+                    Ok(_) => Ok(Answer::Observed),
+                    Err(CommitError::AlreadyUsed) => Err(shown.denied_as_used(record)),
+                    Err(CommitError::Over(_) | CommitError::Unavailable) => {
+                        Err(Denied::recorded_anew(Reason::StoreUnavailable, shown.manner, record))
+                    }
+                };
+            }
+
             // A front door may get what was minted before, if this permit is that one again.
             let request = reuse::Request::at(door, client.id(), form, record);
             let permit = match request {
@@ -174,6 +191,8 @@ pub(crate) async fn decide(
 pub(crate) enum Answer {
     Token(Minted),
     Task(Opened),
+    /// Nothing: it was permitted, and only observed.
+    Observed,
 }
 
 /// What is proposed, with what the client has shown for it.

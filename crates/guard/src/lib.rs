@@ -23,7 +23,9 @@
 mod call;
 pub mod hygiene;
 mod intent;
+pub mod learn;
 pub mod route;
+pub mod shape;
 
 pub use call::{Body, Call};
 pub use hygiene::Malformed;

@@ -138,6 +138,14 @@ impl Route {
         &self.rule
     }
 
+    /// Whether it says itself to observe or enforce.
+    pub fn mode(&self) -> Option<Mode> {
+        match &self.rule {
+            Rule::Public => None,
+            Rule::Needs(demand) => demand.mode,
+        }
+    }
+
     /// What of a request it looks into.
     pub fn reading(&self) -> &Reading {
         &self.reading

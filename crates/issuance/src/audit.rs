@@ -4,7 +4,7 @@ mod record;
 
 use std::future::Future;
 
-pub use record::{Decision, Kind, Record, RequestLine};
+pub use record::{Decision, Effect, Kind, Record, RequestLine};
 
 use delegation::identity::{Attributes, Subject, SubjectKind};
 use delegation::oauth::Reason;
@@ -170,6 +170,21 @@ pub async fn commit<J: Journal, T: Proposal>(
     record.reason = "permitted".to_owned();
     let index = journal.commit(permit.permitted.entry(record)).await?;
     Ok(Recorded { value: permit, index })
+}
+
+/// Makes the record of what would be permitted durable, where decisions are only observed: the permit ends here, so that nothing
+/// can be minted from it, and of what it would use up, begin and change nothing happens. `uses` are the client's own credentials.
+pub async fn commit_observed<J: Journal, T: Proposal>(
+    journal: &J,
+    _permit: Permit<T>,
+    mut record: Record,
+    uses: Vec<Use>,
+) -> Result<u64, CommitError> {
+    record.decision = Decision::Allow;
+    record.effect = Some(Effect::Observed);
+    record.reason = "permitted".to_owned();
+    let entry = Entry { uses, ..Entry::of(record) };
+    journal.commit(entry).await
 }
 
 /// Makes the record of a refusal durable before it is answered; a client's assertion is used up by it too.

@@ -16,6 +16,7 @@ pub(crate) mod output;
 mod policy;
 pub(crate) mod report;
 mod revoke;
+mod routes;
 mod snippet;
 mod task;
 pub(crate) mod why;
@@ -113,6 +114,11 @@ enum Verb {
         #[command(subcommand)]
         what: operator::OperatorVerb,
     },
+    /// Learn routes from what was asked.
+    Routes {
+        #[command(subcommand)]
+        what: routes::RoutesVerb,
+    },
     /// Copy the whole store into one file, while the broker runs.
     Backup(backup::BackupArgs),
     /// Put a backup into the store.
@@ -201,6 +207,7 @@ async fn run(cli: Cli) -> Outcome {
         Verb::Key { what } => key::run(what, &paths).await,
         Verb::Connection { what } => connection::run(what, &paths).await,
         Verb::Operator { what } => operator::run(what, &paths).await,
+        Verb::Routes { what } => routes::run(what, &paths).await,
         Verb::Backup(args) => backup::run(&args, &paths).await,
         Verb::Restore(args) => backup::run_restore(&args, &paths).await,
         Verb::Snippet(args) => snippet::run(&args, &paths),

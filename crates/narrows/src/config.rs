@@ -15,6 +15,7 @@ mod fuzzed;
 mod introspection;
 mod issuers;
 mod layer;
+mod modes;
 mod place;
 mod problem;
 mod profile;
@@ -45,6 +46,7 @@ use policy_cedar::PolicyFile;
 
 pub(crate) use boundaries::Front;
 pub(crate) use file::File;
+pub(crate) use modes::observing;
 pub(crate) use problem::{Problem, Problems};
 pub(crate) use remote::RemoteBroker;
 pub(crate) use shown::Shown;
@@ -135,6 +137,7 @@ pub(crate) fn load_for(process: Process, paths: &[PathBuf]) -> Result<Loaded, Pr
     warnings.extend(connections::elsewhere(&file, &problems));
     let fronts = boundaries::build(&file, &types, &mut problems);
     let remote = remote::build(&file, &mut problems);
+    warnings.extend(modes::over(&file, &problems));
     warnings.extend(audiences::unmapped(&file, &problems));
     warnings.extend(recycled_names::check(&file, &problems));
 

@@ -146,6 +146,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode, Failure> {
     played.push(scenes::work::ten_minutes(&stage).await);
     played.push(scenes::leaks::pasted_token(&stage).await);
     played.push(scenes::leaks::long_lived_token(&stage).await);
+    played.push(scenes::observe::running_traffic(&stage).await);
     let mut all = true;
     let mut rows = Vec::new();
     let mut told = Vec::new();

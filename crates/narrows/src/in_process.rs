@@ -34,19 +34,25 @@ impl InProcess {
             is_callers_own: seen.is_callers_own,
             request: request.map(|(method, host, path)| RequestLine { method, host, path }),
             step_up: StepUp::default(),
+            observed: seen.observed,
+        }
+    }
+
+    /// The same, of a request that needs this.
+    fn seen_for(&self, seen: &Seen, needs: &Needs) -> front_door::Seen<'_> {
+        front_door::Seen {
+            step_up: StepUp {
+                max_auth_age: needs.max_auth_age,
+                acr: needs.acr.clone(),
+            },
+            ..self.seen(seen)
         }
     }
 }
 
 impl Exchanger for InProcess {
     async fn exchange(&self, seen: &Seen, token: &str, needs: &Needs) -> Result<Granted, Refused> {
-        let seen = front_door::Seen {
-            step_up: StepUp {
-                max_auth_age: needs.max_auth_age,
-                acr: needs.acr.clone(),
-            },
-            ..self.seen(seen)
-        };
+        let seen = self.seen_for(seen, needs);
         let form = form(token, needs);
         let (minted, shown) = match &needs.connection {
             None => (front_door::exchange(&self.broker, &seen, &form, None).await.map_err(refused)?, None),
@@ -73,6 +79,13 @@ impl Exchanger for InProcess {
 
     async fn attributes(&self, seen: &Seen, token: &str) -> Result<Attributes, Refused> {
         front_door::attributes(&self.broker, &self.seen(seen), token).await.map_err(refused)
+    }
+
+    async fn observe(&self, seen: &Seen, token: &str, needs: &Needs) -> Result<(), Refused> {
+        let seen = self.seen_for(seen, needs);
+        let form = form(token, needs);
+        let observed = front_door::observe(&self.broker, &seen, &form, None, needs.connection.as_deref());
+        observed.await.map_err(refused)
     }
 
     async fn refuse(&self, seen: &Seen, reason: Reason) -> Refused {

@@ -65,6 +65,7 @@ pub(crate) async fn start(paths: Vec<PathBuf>) -> Result<Running, Failed> {
         let listener = House::bind("metrics_listen", metrics).await?;
         house.serve(listener, tls.clone(), broker::metrics_routes(&broker));
     }
+    broker.set_observing(config::observing(&loaded.fronts));
     let doors = Doors::open(&mut house, &loaded.fronts, |front| InProcess {
         broker: Arc::clone(&broker),
         boundary: front.settings.name.clone(),
@@ -181,6 +182,7 @@ impl Followed {
         let swapped = self.broker.swap(loaded.settings.clone(), in_force, loaded.keys.clone()).await;
         swapped.map_err(|error| error.to_string())?;
         self.doors.swap(&loaded.fronts);
+        self.broker.set_observing(config::observing(&loaded.fronts));
         if let (Some(tls), Some(identity)) = (&self.tls, loaded.tls.clone()) {
             tls.present(identity);
         }

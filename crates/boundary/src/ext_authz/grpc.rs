@@ -19,6 +19,7 @@ use crate::answer;
 use crate::boundary::{Boundary, Incoming, Unfit, Verdict};
 use crate::exchanger::Exchanger;
 use crate::question::LARGEST_BODY;
+use narrows_guard::Body;
 
 /// The one method that is served.
 const CHECK: &str = "/envoy.service.auth.v3.Authorization/Check";
@@ -87,6 +88,8 @@ impl<E: Exchanger> Authorization for Door<E> {
             from,
         } = told;
 
+        let shown = call.as_ref().map_or(Body::Hidden, |call| call.body().clone());
+
         // 2. The decision, in Envoy's words. An error of gRPC is none of them: some let pass what they cannot ask about.
         let incoming = Incoming {
             call: call.map_err(Unfit::from),
@@ -94,8 +97,12 @@ impl<E: Exchanger> Authorization for Door<E> {
             from: settings.trusted_proxies.caller_behind(peer, from, &headers),
             route: route.as_deref(),
             sends_on: false,
+            host: None,
         };
-        let reply = match self.boundary.decide_shown(&settings, incoming).await {
+        let Some(verdict) = self.boundary.decide_shown(&settings, incoming, Ok(shown)).await else {
+            return Ok(Response::new(check_response::allow(None, &[])));
+        };
+        let reply = match verdict {
             Verdict::Goes(onward) => match answer::carried(onward.granted.as_ref()) {
                 Some(carried) => check_response::allow(carried.as_ref(), &unwanted(&headers, carried.as_ref())),
                 None => return Err(Status::internal("the token is no header")),

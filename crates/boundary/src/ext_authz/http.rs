@@ -33,6 +33,10 @@ async fn answer<E: Exchanger>(
     let call = |parts: &_, shown| proxy::call(parts, shown).map_err(Unfit::from);
     let shown = |parts: &http::request::Parts, bytes| shown(&parts.headers, bytes);
     let (parts, verdict) = question.decide(&boundary, &settings, shown, call).await;
+    let Some(verdict) = verdict else {
+        // Envoy keeps what it hears nothing of.
+        return answer::allowed(None);
+    };
     match verdict {
         Verdict::Goes(onward) => match answer::carried(onward.granted.as_ref()) {
             Some(carried) => {

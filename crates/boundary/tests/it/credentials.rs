@@ -5,20 +5,21 @@ use std::future::pending;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Extension;
 use axum::body::Body;
 use boundary::proxy::{Upstreams, routes};
-use boundary::{Boundary, Credential, Exchanger, Granted, Origin, Refused, Seen, Upstream};
-use delegation::oauth::Reason;
+use boundary::{Boundary, Credential, Exchanger, Granted, Modes, Origin, Refused, Said, Seen, Settings, Upstream, forward_auth};
+use delegation::oauth::{Reason, TokenType};
+use delegation::time::Timestamp;
 use http::{HeaderName, HeaderValue, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use narrows_guard::Needs;
 use narrows_guard::route::pattern::Pattern;
 use narrows_guard::route::template::Template;
 use narrows_guard::route::values::Reads;
-use narrows_guard::route::{Demand, Route, Rule};
+use narrows_guard::route::{Demand, Mode, Route, Rule};
 use tower::ServiceExt as _;
 
 use crate::exchanger::settings;
@@ -35,9 +36,14 @@ impl Exchanger for Shows {
     async fn exchange(&self, _: &Seen, _: &str, _: &Needs) -> Result<Granted, Refused> {
         Ok(Granted {
             token: "minted".to_owned(),
+            kind: TokenType::AccessToken,
             expires_in: Duration::from_secs(60),
             credential: self.credential.clone(),
         })
+    }
+
+    async fn observe(&self, _: &Seen, _: &str, _: &Needs) -> Result<(), Refused> {
+        Ok(())
     }
 
     async fn refuse(&self, _: &Seen, reason: Reason) -> Refused {
@@ -84,18 +90,27 @@ fn credential(origin: &str) -> Option<Credential> {
     )
 }
 
-/// Asks a boundary before `upstream` for a route with a connection, or without; the status, and the body unless it broke off.
-async fn ask(exchanger: Shows, upstream: SocketAddr, connection: Option<&str>) -> (StatusCode, Option<String>) {
+/// What a boundary before `upstream` is told whose one route has this connection, or none, and this mode.
+fn before(upstream: SocketAddr, connection: Option<&str>, mode: Option<Mode>) -> Settings {
     let pattern = Pattern::parse("GET /tickets/{id}").unwrap();
     let types = testkit::snapshot().types;
     let demand = Demand {
         detail: Some(Template::parse("ticket:read/{id}", &types, &Reads::Request(pattern.variables())).unwrap()),
         connection: connection.map(str::to_owned),
+        mode,
         ..Demand::default()
     };
     let route = Route::new("read".to_owned(), pattern, Rule::Needs(Box::new(demand)));
     let at = Upstream::parse(&format!("http://{upstream}")).unwrap();
-    let settings = settings(vec![route], BTreeMap::from([("tickets".to_owned(), at)]));
+    settings(vec![route], BTreeMap::from([("tickets".to_owned(), at)]))
+}
+
+/// Asks a boundary before `upstream` for a route with a connection, or without; the status, and the body unless it broke off.
+async fn ask(exchanger: Shows, upstream: SocketAddr, connection: Option<&str>) -> (StatusCode, Option<String>) {
+    asked(before(upstream, connection, None), exchanger).await
+}
+
+async fn asked(settings: Settings, exchanger: Shows) -> (StatusCode, Option<String>) {
     let peer: SocketAddr = "192.0.2.1:40000".parse().unwrap();
     let door = routes(Arc::new(Boundary::new(settings, exchanger)), Upstreams::new().unwrap()).layer(Extension(peer));
     let request = Request::get("/tickets/42")
@@ -171,5 +186,44 @@ async fn an_echo_that_cannot_be_put_on_record_goes_nowhere_and_neither_does_its_
         let (status, body) = ask(shows(false), address, Some("key")).await;
         assert_eq!(status, unrecorded);
         assert!(status == StatusCode::BAD_GATEWAY || body.is_none(), "it breaks off: {body:?}");
+    }
+}
+
+/// Nobody is shown a credential where nothing is decided yet, and no door holds up what it could not serve.
+#[tokio::test]
+async fn a_route_that_observes_goes_on_without_its_credential_at_every_door() {
+    let (address, seen) = upstream(FINE);
+    let until = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() + 3600;
+    let until = Some(Timestamp::from_seconds(i64::try_from(until).unwrap()));
+    let of = |mode| {
+        let said = Said { mode: None, until };
+        Settings {
+            modes: Modes {
+                boundary: said,
+                ..Modes::default()
+            },
+            ..before(address, Some("key"), Some(mode))
+        }
+    };
+    let exchanger = || Shows {
+        credential: credential(&format!("http://{address}")),
+        records: true,
+    };
+    assert_eq!(
+        asked(of(Mode::Observe), exchanger()).await,
+        (StatusCode::OK, Some("fine".to_owned()))
+    );
+    let came = seen.lock().unwrap()[0].clone();
+    assert!(came.contains("authorization: Bearer a.b.c\r\n") && !came.contains(KEY), "{came}");
+    for (mode, status) in [(Mode::Observe, StatusCode::OK), (Mode::Enforce, StatusCode::FORBIDDEN)] {
+        let peer: SocketAddr = "127.0.0.1:40000".parse().unwrap();
+        let door = forward_auth::routes(Arc::new(Boundary::new(of(mode), exchanger()))).layer(Extension(peer));
+        let request = Request::get("/")
+            .header("x-forwarded-method", "GET")
+            .header("x-forwarded-uri", "/tickets/42")
+            .header("x-forwarded-host", "tickets.internal")
+            .header("authorization", "Bearer a.b.c");
+        let response = tokio::time::timeout(Duration::from_secs(20), door.oneshot(request.body(Body::empty()).unwrap()));
+        assert_eq!(response.await.unwrap().unwrap().status(), status);
     }
 }

@@ -12,7 +12,7 @@ use narrows_guard::route::hosts::HostPattern;
 use narrows_guard::route::pattern::Pattern;
 use narrows_guard::route::template::Template;
 use narrows_guard::route::values::Reads;
-use narrows_guard::route::{Demand, Route, Rule, Service, Table};
+use narrows_guard::route::{Demand, Mode, Route, Rule, Service, Table};
 
 /// The one token that it takes.
 pub(crate) const GOOD: &str = "good.token.signature";
@@ -60,6 +60,14 @@ impl Exchanger for FakeExchanger {
         })
     }
 
+    async fn observe(&self, seen: &Seen, token: &str, needs: &Needs) -> Result<(), Refused> {
+        if token != GOOD {
+            return Err(self.refuse(seen, Reason::SubjectTokenInvalid).await);
+        }
+        self.note(seen, &format!("observed {}", needs.details[0]));
+        Ok(())
+    }
+
     async fn refuse(&self, seen: &Seen, reason: Reason) -> Refused {
         Refused {
             reason,
@@ -72,6 +80,12 @@ impl Exchanger for FakeExchanger {
     }
 }
 
+/// A boundary with [`usual`] settings.
+pub(crate) fn boundary() -> (Arc<Boundary<FakeExchanger>>, FakeExchanger) {
+    let exchanger = FakeExchanger::default();
+    (Arc::new(Boundary::new(usual(), exchanger.clone())), exchanger)
+}
+
 /// A boundary with room for bodies of so many bytes together.
 pub(crate) fn cramped(bytes: usize) -> (Arc<Boundary<FakeExchanger>>, FakeExchanger) {
     let (boundary, exchanger) = boundary();
@@ -80,29 +94,31 @@ pub(crate) fn cramped(bytes: usize) -> (Arc<Boundary<FakeExchanger>>, FakeExchan
 }
 
 /// A boundary before `tickets.internal`, with a public route, one that reads the path and one that reads the body.
-pub(crate) fn boundary() -> (Arc<Boundary<FakeExchanger>>, FakeExchanger) {
+/// What a boundary before `tickets.internal` is told that has [`routes`].
+pub(crate) fn usual() -> Settings {
+    settings(routes(|_| None), BTreeMap::new())
+}
+
+/// A public route, one that reads the path, one that reads the body and one that reads the subject; they say that `mode`.
+pub(crate) fn routes(mode: impl Fn(&str) -> Option<Mode>) -> Vec<Route> {
     let types = testkit::snapshot().types;
     let route = |key: &str, detail: Option<&str>| {
         let pattern = Pattern::parse(key).unwrap();
         let template = detail.map(|text| Template::parse(text, &types, &Reads::Request(pattern.variables())).unwrap());
         let demand = |detail| Demand {
             detail: Some(detail),
+            mode: mode(key),
             ..Demand::default()
         };
         let rule = template.map_or(Rule::Public, |detail| Rule::Needs(Box::new(demand(detail))));
         Route::new(key.to_owned(), pattern, rule)
     };
-    let routes = vec![
+    vec![
         route("GET /healthz", None),
         route("GET /tickets/{id}", Some("ticket:read/{id}")),
         route("POST /tickets", Some("ticket:read/{body.id}")),
         route("GET /mine", Some("ticket:read/{subject.site}")),
-    ];
-    let exchanger = FakeExchanger::default();
-    (
-        Arc::new(Boundary::new(settings(routes, BTreeMap::new()), exchanger.clone())),
-        exchanger,
-    )
+    ]
 }
 
 /// What a boundary before `tickets.internal` is told that has these routes to these upstreams.
@@ -125,5 +141,6 @@ pub(crate) fn settings(routes: Vec<Route>, upstreams: BTreeMap<String, Upstream>
         peers: Peers(vec![network("127.0.0.1/32")]),
         trusted_proxies: Peers(vec![network("127.0.0.1/32")]),
         rebuilds_forwarded: true,
+        modes: Default::default(),
     }
 }

@@ -101,6 +101,7 @@ pub(crate) fn seen() -> Seen {
         line: Some(("GET".to_owned(), "tickets.internal".to_owned(), "/tickets/42".to_owned())),
         from: "192.0.2.7".parse().unwrap(),
         is_callers_own: true,
+        observed: false,
     }
 }
 

@@ -8,6 +8,7 @@ mod ext_authz;
 mod ext_authz_http;
 mod ext_authz_properties;
 mod fake_broker;
+mod forward_auth;
+mod observe;
 mod remote;
 mod remote_properties;
-mod forward_auth;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use boundary::remote::Remote;
-use boundary::{Exchanger as _, Granted, Refused};
+use boundary::{Exchanger as _, Granted, Refused, Seen};
 use delegation::oauth::Reason;
 use serde_json::{Value, json};
 use testkit::{BROKER, CORP, FakeIssuer};
@@ -386,4 +386,32 @@ async fn a_response_does_not_go_on_when_nobody_can_say_whether_it_may() {
 async fn an_address_inside_the_network_is_refused_unless_it_is_named() {
     let refused = std::panic::catch_unwind(|| link(&["10.1.2.3:443".parse().unwrap()], BOUND, BOUND));
     assert!(refused.is_err(), "http to another machine, and a private address");
+}
+
+#[tokio::test]
+async fn what_is_only_observed_is_asked_for_as_such_and_nothing_else_is_believed_of_it() {
+    let broker = FakeBroker::start().await;
+    let remote = front(&[broker.address]);
+    let observed = Seen { observed: true, ..seen() };
+    let observe = async || within(remote.observe(&observed, "the.callers.token", &needs())).await;
+    broker.says(Says::Reply(200, json!({ "observed": true })));
+    assert_eq!(observe().await, Ok(()));
+    let (what, asked) = broker.asked().pop().unwrap();
+    assert_eq!((what.as_str(), &asked["observed"]), ("front/exchange", &json!(true)));
+    broker.says(granted(&broker.token()));
+    assert_eq!(
+        observe().await.unwrap_err().reason,
+        Reason::StoreUnavailable,
+        "nobody asked for a token"
+    );
+    let refused = json!({ "reason": "no_route", "decision_id": "d-1" });
+    broker.says(Says::Reply(200, json!({ "refused": refused })));
+    assert_eq!(observe().await.unwrap_err().decision_id, "d-1");
+    within(remote.refuse(&observed, Reason::NoRoute)).await;
+    let (what, asked) = broker.asked().pop().unwrap();
+    assert_eq!((what.as_str(), &asked["observed"]), ("front/refusals", &json!(true)));
+    // What is enforced does not say so.
+    broker.says(granted(&broker.token()));
+    ask(&remote).await.unwrap();
+    assert_eq!(broker.asked().pop().unwrap().1.get("observed"), None);
 }

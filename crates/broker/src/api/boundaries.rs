@@ -58,6 +58,13 @@ async fn decide(call: &mut Call, name: Named) -> Result<Response, Problem> {
     body.ends()?;
 
     // 3. The exchange, on record.
+    if seen.observed {
+        let said = match front_door::observe(&call.broker, &seen, &form, None, None).await {
+            Ok(()) => json!({ "observed": true }),
+            Err(refused) => said(&refused),
+        };
+        return Ok(reply(StatusCode::OK, &said));
+    }
     let said = match front_door::exchange(&call.broker, &seen, &form, None).await {
         Ok(minted) => json!({ "granted": { "access_token": minted.token, "expires_in": minted.expires_in } }),
         Err(refused) => said(&refused),
@@ -126,6 +133,11 @@ impl Members {
         text.ok_or(Problem::Malformed("a member that must be there is missing"))
     }
 
+    fn truth(&mut self, name: &str) -> Result<Option<bool>, Problem> {
+        let truth = |value: Value| value.as_bool().ok_or(Problem::Malformed("a member that must be true or false is not"));
+        self.0.remove(name).map(truth).transpose()
+    }
+
     fn seconds(&mut self, name: &str) -> Result<Option<Duration>, Problem> {
         let seconds = |value: Value| value.as_u64().ok_or(Problem::Malformed("an age must be a number of seconds"));
         self.0.remove(name).map(|value| seconds(value).map(Duration::from_secs)).transpose()
@@ -158,14 +170,16 @@ impl Members {
             Some(_) => return Err(NOT_SEEN),
         };
         let from = self.required("client_ip")?.parse::<IpAddr>();
-        let is_callers_own = self.0.remove("is_callers_own").and_then(|value| value.as_bool());
+        let is_callers_own = self.truth("is_callers_own")?.ok_or(Problem::Malformed("a member that must be there is missing"))?;
+        let observed = self.truth("observed")?.unwrap_or_default();
         Ok(Seen {
             boundary,
             acting: Some(client),
             from: from.map_err(|_| Problem::Malformed("`client_ip` must be an address"))?.to_canonical(),
-            is_callers_own: is_callers_own.ok_or(Problem::Malformed("`is_callers_own` must be true or false"))?,
+            is_callers_own,
             request,
             step_up: StepUp::default(),
+            observed,
         })
     }
 

@@ -1,6 +1,7 @@
 //! `/v1/reports`: sums over the log, for auditors.
 
 pub(crate) mod graph;
+pub(crate) mod observed;
 
 use std::ops::RangeInclusive;
 

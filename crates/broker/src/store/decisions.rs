@@ -12,7 +12,7 @@ use super::{Store, StoreUnavailable, sql};
 /// How many records are looked through at a time.
 const PAGE: i64 = 256;
 /// How far apart, in milliseconds, an id and its place in the log may lie: more than the longest that a request may take.
-const APART: i64 = 60_000;
+pub(super) const APART: i64 = 60_000;
 /// The same where anybody may ask: the longest that a body may take to come, and its record to be written.
 const APART_AT_MOST: i64 = 20_000;
 
@@ -52,7 +52,7 @@ impl Store {
     }
 
     /// The index of the first record from the time `at` on, by halving the log.
-    async fn place(&self, at: i64) -> Result<i64, StoreUnavailable> {
+    pub(super) async fn place(&self, at: i64) -> Result<i64, StoreUnavailable> {
         let head = self.fetch(sql("SELECT size FROM log_head")).await?;
         let mut range = 0..head.first().map(|row| row.get("size")).transpose()?.unwrap_or(0);
         while range.start < range.end {

@@ -90,6 +90,7 @@ async fn a_boundary_elsewhere_gets_what_one_in_the_process_gets_and_the_record_i
                 path: "/tickets/42".to_owned(),
             }),
             step_up: StepUp::default(),
+            observed: false,
         };
         let body = with(asked(&narrows), &same);
         let reply = narrows.ask("POST", EXCHANGE, &token, Some(&body)).await;
@@ -186,6 +187,7 @@ async fn what_is_not_described_is_refused_and_nothing_is_decided() {
         json!({ "client_ip": "here" }),
         json!({ "client_ip": null }),
         json!({ "is_callers_own": "true" }),
+        json!({ "observed": "true" }),
         json!({ "request": "GET /" }),
         json!({ "request": { "method": "GET", "host": "a" } }),
         json!({ "request": { "method": "GET", "host": "a", "path": "/", "query": "x" } }),
@@ -307,5 +309,33 @@ async fn a_boundary_has_no_rate_and_whoever_may_not_ask_has() {
         statuses.push(narrows.ask("POST", REFUSALS, &orders, Some(&body)).await.status);
     }
     assert!(statuses.contains(&403) && statuses.contains(&429), "{statuses:?}");
+    narrows.stop().await;
+}
+
+/// What goes on anyway is decided and on record as such, and nothing is given out for it.
+#[tokio::test]
+async fn what_a_boundary_elsewhere_only_observes_is_on_record_and_not_minted() {
+    let (narrows, token) = started(Rates::default()).await;
+    let observed = json!({ "observed": true });
+    let reply = narrows.ask("POST", EXCHANGE, &token, Some(&with(asked(&narrows), &observed))).await;
+    assert_eq!((reply.status, &reply.body), (200, &observed));
+    let unsigned = with(asked(&narrows), &json!({ "observed": true, "subject_token": "x" }));
+    let reply = narrows.ask("POST", EXCHANGE, &token, Some(&unsigned)).await;
+    assert_eq!(decided(&reply), "subject_token_invalid");
+    let own = with(seen(), &json!({ "observed": true, "reason": "no_route" }));
+    assert_eq!(decided(&narrows.ask("POST", REFUSALS, &token, Some(&own)).await), "no_route");
+    let records = narrows.records().await;
+    let of_front: Vec<_> = records.iter().filter(|record| record["boundary"] == "front").collect();
+    let reasons: Vec<_> = of_front.iter().map(|record| record["reason"].as_str().unwrap()).collect();
+    assert_eq!(reasons, ["permitted", "subject_token_invalid", "no_route"]);
+    assert!(of_front.iter().all(|record| record["effect"] == "observed" && record["jti"].is_null()));
+    let person = operator(&narrows, "ann", &[Role::Auditor]).await;
+    let graph = narrows.ask("GET", "/v1/reports/graph", &person, None).await;
+    let edges = graph.body["edges"].as_array().unwrap();
+    assert!(!edges.is_empty(), "{}", graph.body);
+    assert!(
+        edges.iter().all(|edge| edge["boundary"] != "front"),
+        "nobody was handed anything: {edges:?}"
+    );
     narrows.stop().await;
 }

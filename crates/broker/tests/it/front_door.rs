@@ -48,6 +48,7 @@ fn seen(acting: &ClientId) -> Seen<'_> {
             path: "/tickets/42".to_owned(),
         }),
         step_up: StepUp::default(),
+        observed: false,
     }
 }
 
@@ -203,5 +204,44 @@ async fn whoever_shows_nothing_too_often_is_looked_at_no_more_and_others_are() {
         ..seen(&edge)
     };
     assert!(front_door::exchange(&narrows.broker, &through, &form, None).await.is_ok());
+    narrows.stop().await;
+}
+
+/// Nothing is minted, begun or kept where a boundary only observes, and no caller is counted for what they show.
+#[tokio::test]
+async fn of_what_is_observed_there_is_a_record_and_nothing_else() {
+    let rates = Rates {
+        per_address: NonZeroU32::new(5).unwrap(),
+        ..Rates::default()
+    };
+    let narrows = Installation::of(Plan { rates, ..Plan::default() }).await;
+    let edge = edge();
+    let observe = async |token: &str| {
+        let mut form = narrows.form();
+        form.retain(|name, _| !name.starts_with("client_"));
+        form.insert("subject_token".to_owned(), token.to_owned());
+        let form = Form::parse(encode(&form.into_iter().collect::<Vec<_>>()).as_bytes()).unwrap();
+        front_door::observe(&narrows.broker, &seen(&edge), &form, None, None).await
+    };
+    for _ in 0..40 {
+        assert_eq!(observe("x").await.unwrap_err().reason, Reason::SubjectTokenInvalid);
+    }
+    observe(&narrows.user_token()).await.unwrap();
+    let records = narrows.records().await;
+    let allowed = records.iter().find(|record| record["reason"] == "permitted").unwrap();
+    assert_eq!((&allowed["decision"], &allowed["effect"]), (&json!("allow"), &json!("observed")));
+    assert_eq!(allowed.get("jti"), None);
+    let store = Store::open(&narrows.broker.settings().store).await.unwrap();
+    let kept = store.transaction(allowed["txn"].as_str().unwrap()).await.unwrap();
+    assert!(kept.is_none(), "no transaction begins");
+    assert!(records.iter().all(|record| record["kind"] != "exchange" || record["effect"] == "observed"));
+    // Whoever was observed is nobody's stranger elsewhere.
+    assert!(ask(&narrows, &[]).await.is_ok());
+    // And what is observed is looked at, whatever else came from there.
+    for _ in 0..40 {
+        ask(&narrows, &[("subject_token", "x")]).await.unwrap_err();
+    }
+    assert_eq!(ask(&narrows, &[]).await.unwrap_err().reason, Reason::RateLimited);
+    observe(&narrows.user_token()).await.unwrap();
     narrows.stop().await;
 }

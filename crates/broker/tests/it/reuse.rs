@@ -38,6 +38,7 @@ async fn ask_from(narrows: &Installation, boundary: &str, from: IpAddr, changes:
         is_callers_own: true,
         request: None,
         step_up: Default::default(),
+        observed: false,
     };
     front_door::exchange(&narrows.broker, &seen, &form, None).await
 }

@@ -76,6 +76,22 @@ impl Decision {
     }
 }
 
+/// What came of a decision, where that is not what it says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// None: the request went on as it came, whatever was decided, and nothing was minted.
+    Observed,
+}
+
+impl Effect {
+    /// The word in the log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Observed => "observed",
+        }
+    }
+}
+
 /// The request that a boundary decided on: its line, without the query, which may hold anything.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RequestLine {
@@ -100,6 +116,8 @@ pub struct Record {
     pub time: Timestamp,
     pub kind: Kind,
     pub decision: Decision,
+    /// Only where it is another than the decision's.
+    pub effect: Option<Effect>,
     pub reason: String,
     pub subject: Option<Subject>,
     pub actor: Vec<Actor>,
@@ -134,6 +152,7 @@ impl Record {
             time,
             kind,
             decision: Decision::Deny,
+            effect: None,
             reason: String::new(),
             subject: None,
             actor: Vec::new(),
@@ -178,6 +197,7 @@ impl Record {
             id: &self.id,
             kind: self.kind.as_str(),
             decision: self.decision.as_str(),
+            effect: self.effect.map(Effect::as_str),
             reason: &self.reason,
             subject: self.subject.as_ref().map(|subject| Pair {
                 iss: &subject.iss,
@@ -218,6 +238,8 @@ struct Line<'r> {
     id: &'r str,
     kind: &'r str,
     decision: &'r str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effect: Option<&'r str>,
     #[serde(skip_serializing_if = "str::is_empty")]
     reason: &'r str,
     #[serde(skip_serializing_if = "Option::is_none")]

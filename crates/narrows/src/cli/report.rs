@@ -1,6 +1,7 @@
 //! `report`: sums over the log, read from a running broker as an auditor.
 
 pub(crate) mod graph;
+pub(crate) mod observed;
 
 use std::path::PathBuf;
 
@@ -16,6 +17,8 @@ use crate::config;
 pub(super) enum ReportVerb {
     /// Who handed authority to whom, at which boundary, how often, what was refused, and what was forwarded unexchanged.
     Graph(graph::GraphArgs),
+    /// What boundaries that only observe would have refused, and what to paste so that they will not.
+    Observed(observed::ObservedArgs),
 }
 
 /// Whom a report is read from, and as whom.
@@ -53,5 +56,6 @@ impl FromBroker {
 pub(super) async fn run(verb: ReportVerb, paths: &[PathBuf]) -> Outcome {
     match verb {
         ReportVerb::Graph(args) => graph::run(&args, paths).await,
+        ReportVerb::Observed(args) => observed::run(&args, paths).await,
     }
 }

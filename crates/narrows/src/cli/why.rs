@@ -67,6 +67,12 @@ pub(crate) fn tell(record: &Value, loaded: &Loaded) -> Vec<String> {
             lines.push(format!("{label:<12} {value}"));
         }
     };
+    if text("effect") == "observed" {
+        line(
+            "observed",
+            "it went on as it came, and nothing was minted: the boundary does not enforce".to_owned(),
+        );
+    }
     line("asked by", text("client"));
     line(
         "on behalf",

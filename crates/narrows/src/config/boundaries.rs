@@ -12,11 +12,12 @@ use narrows_guard::route::hosts::HostPattern;
 use narrows_guard::route::pattern::Pattern;
 use narrows_guard::route::template::Template;
 use narrows_guard::route::values::Reads;
-use narrows_guard::route::{Demand, Mode, Rest, Route, Rule, Service, Table, Upgrade};
+use narrows_guard::route::{Demand, Rest, Route, Rule, Service, Table, Upgrade};
 
 use super::duration;
 use super::either::{OneOrMany, Rule as Written};
 use super::file::{Boundary, File, RouteRule};
+use super::modes;
 use super::problem::Problems;
 use super::tls;
 
@@ -66,6 +67,7 @@ fn front(file: &File, boundary: &Boundary, types: &DetailTypes, path: &str, prob
             None => {}
         }
     }
+    let modes = modes::of(boundary, &served);
     let services: Vec<_> = served.iter().map(|each| service(each, types)).collect();
     let audiences: BTreeSet<_> = served.iter().filter_map(|service| service.audience.as_ref()).collect();
     let audiences: Vec<_> = file.audiences.iter().filter(|audience| audiences.contains(&audience.id)).collect();
@@ -95,6 +97,7 @@ fn front(file: &File, boundary: &Boundary, types: &DetailTypes, path: &str, prob
             peers: networks(&peers),
             trusted_proxies: networks(boundary.trusted_proxies.as_deref().unwrap_or_default()),
             rebuilds_forwarded: boundary.forwarded.as_deref() != Some("drop"),
+            modes,
         },
     })
 }
@@ -153,11 +156,7 @@ fn demand(written: &RouteRule, types: &DetailTypes, reads: &Reads) -> Option<Dem
         stream: written.stream,
         upgrade: written.upgrade.as_ref().map(|_| Upgrade::WebSocket),
         body_max: written.body_max.as_deref().map(|size| duration::parse_size(size).ok_or(())).transpose().ok()?,
-        mode: match written.mode.as_deref() {
-            Some("observe") => Some(Mode::Observe),
-            Some(_) => Some(Mode::Enforce),
-            None => None,
-        },
+        mode: modes::word(written.mode.as_deref()),
         body_rest: rest(&written.body_rest),
         query_rest: rest(&written.query_rest),
         only: written.only.clone(),

@@ -9,10 +9,8 @@ use ipnet::IpNet;
 use super::either::OneOrMany;
 use super::file::{Boundary, File, Guard};
 use super::issuers::is_loopback;
+use super::modes::mode;
 use super::problem::Problems;
-
-/// The longest that a part may only observe.
-const MOST_DAYS: i32 = 90;
 
 /// Finds what is wrong with them.
 pub(super) fn check(file: &File, problems: &mut Problems) {
@@ -51,33 +49,6 @@ pub(super) fn distinct<'n>(table: &str, names: impl Iterator<Item = &'n str>, pr
         if let Some(other) = seen.insert(name, at) {
             problems.add_twice(&path, &format!("{table}[{other}].name"), name);
         }
-    }
-}
-
-/// Enforce, or observe until a day that is not far.
-pub(super) fn mode(mode: Option<&String>, until: Option<&String>, path: &str, problems: &mut Problems) {
-    match (mode.map(String::as_str), until) {
-        (None | Some("enforce"), None) => {}
-        (Some("observe"), Some(day)) => {
-            let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
-            let day_found = day.parse::<jiff::civil::Date>().ok();
-            let days = day_found.and_then(|day| day.since(today).ok()).map(|span| span.get_days());
-            if days.is_none_or(|days| days > MOST_DAYS) {
-                problems.add(
-                    &format!("{path}.observe_until"),
-                    format!("expected a day at most {MOST_DAYS} days ahead, found `{day}`"),
-                );
-            }
-        }
-        (Some("observe"), None) => problems.add(
-            &format!("{path}.observe_until"),
-            format!("is required to observe: a day at most {MOST_DAYS} days ahead"),
-        ),
-        (None | Some("enforce"), Some(_)) => problems.add(
-            &format!("{path}.observe_until"),
-            "says nothing without `mode = \"observe\"`; remove it".to_owned(),
-        ),
-        (Some(other), _) => problems.add(&format!("{path}.mode"), format!("expected enforce or observe, found `{other}`")),
     }
 }
 

@@ -8,10 +8,11 @@ use narrows_guard::route::pattern::Pattern;
 use narrows_guard::route::template::Template;
 use narrows_guard::route::values::Reads;
 
-use super::data_plane::{distinct, mode};
+use super::data_plane::distinct;
 use super::duration;
 use super::either::Rule;
 use super::file::{File, RouteRule, TrustedIssuer};
+use super::modes;
 use super::problem::Problems;
 
 /// Finds what is wrong with them.
@@ -30,7 +31,7 @@ pub(super) fn check(file: &File, types: &DetailTypes, problems: &mut Problems) {
         for why in each.hosts.iter().flatten().filter_map(|host| HostPattern::parse(host).err()) {
             problems.add(&format!("{path}.hosts"), why.to_string());
         }
-        mode(each.mode.as_ref(), each.observe_until.as_ref(), &path, problems);
+        modes::of_service(file, each, &path, problems);
         let mut known: Vec<(&String, Pattern)> = Vec::new();
         let mut names = BTreeSet::new();
         for (key, rule) in &each.routes {

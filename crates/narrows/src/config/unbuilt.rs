@@ -2,7 +2,6 @@
 
 use delegation::details::DetailTypes;
 
-use super::either::Rule;
 use super::file::File;
 use super::problem::{Problem, Problems};
 use super::{data_plane, services};
@@ -53,7 +52,6 @@ pub(super) fn check(file: &File, types: &DetailTypes, problems: &mut Problems) -
 
 /// What boundaries do not serve yet, each in the way that lets nothing through.
 fn at_boundaries(file: &File) -> Vec<(String, &'static str)> {
-    const ENFORCES: &str = "nothing is observed yet: what would be refused is refused";
     let mut found = Vec::new();
     for (at, boundary) in file.boundaries.iter().enumerate() {
         let doors = [
@@ -62,21 +60,6 @@ fn at_boundaries(file: &File) -> Vec<(String, &'static str)> {
         ];
         for (key, _) in doors.into_iter().filter(|(_, door)| door.is_some()) {
             found.push((format!("boundaries[{at}].{key}"), "is understood and checked, and does nothing yet"));
-        }
-        if boundary.mode.as_deref() == Some("observe") {
-            found.push((format!("boundaries[{at}].mode"), ENFORCES));
-        }
-    }
-    for (at, service) in file.services.iter().enumerate() {
-        if service.mode.as_deref() == Some("observe") {
-            found.push((format!("services[{at}].mode"), ENFORCES));
-        }
-        for (key, rule) in &service.routes {
-            let path = format!("services[{at}].routes.{key}");
-            let Rule::Long(rule) = rule else { continue };
-            if rule.mode.as_deref() == Some("observe") {
-                found.push((format!("{path}.mode"), ENFORCES));
-            }
         }
     }
     found

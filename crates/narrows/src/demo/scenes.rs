@@ -2,6 +2,7 @@
 
 pub(super) mod leaks;
 pub(super) mod mesh;
+pub(super) mod observe;
 pub(super) mod work;
 
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ use crate::config;
 const MOST_RECORDS: i64 = 1000;
 
 /// What the scenes are played on.
+#[derive(Clone)]
 pub(super) struct Stage<'a> {
     pub(super) folder: PathBuf,
     pub(super) issuer: String,

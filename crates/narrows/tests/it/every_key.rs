@@ -68,7 +68,7 @@ fn a_configuration_with_every_key_is_right() {
         warnings.iter().any(|warning| warning.get("key").unwrap() == key)
     };
     for key in [
-        "boundaries[0].mode",
+        "boundaries[0].observe_until",
         "boundaries[0].ext_authz_grpc",
         "boundaries[0].ext_authz_http",
         "guards",
@@ -79,7 +79,7 @@ fn a_configuration_with_every_key_is_right() {
         "operators",
         "policy.shadow",
     ] {
-        assert!(warned(key), "{key} does nothing yet, and that is said");
+        assert!(warned(key), "{key} does nothing, yet or any more, and that is said");
     }
 }
 

@@ -424,6 +424,11 @@ fn every_mistake_has_its_key_and_its_mend() {
             "boundaries[0].observe_until: is required to observe",
         ),
         (
+            "mode            = \"observe\"\nobserve_until   = \"2020-01-01\"",
+            "",
+            "services[0].routes.GET /events.mode: observes until the `observe_until` of its service",
+        ),
+        (
             "proxy           = \"127.0.0.1:8430\"",
             "proxy = \"8430\"",
             "boundaries[0].proxy: expected ADDRESS:PORT",

@@ -22,6 +22,8 @@ pub(super) struct Line {
     /// The token that came of it.
     pub(super) jti: Option<String>,
     pub(super) boundary: Option<String>,
+    /// Says that it bound nobody.
+    pub(super) effect: Option<String>,
     /// How many refusals it stands for.
     pub(super) count: Option<u64>,
 }
@@ -38,6 +40,11 @@ impl Line {
     /// Whether a token came of it.
     pub(super) fn is_allowed(&self) -> bool {
         self.decision == "allow"
+    }
+
+    /// Whether the request went on whatever was decided: nobody was handed anything, and what it came with was to be forwarded.
+    pub(super) fn is_observed(&self) -> bool {
+        self.effect.as_deref() == Some("observed")
     }
 
     /// How many decisions it stands for.

@@ -1,0 +1,65 @@
+//! Boundaries, services and routes that only observe: what is decided there binds nobody, until a day.
+//!
+//! The most specific word holds: a route's, else its service's, else the boundary's. No word without a day observes.
+
+use std::collections::BTreeMap;
+
+use delegation::time::Timestamp;
+use narrows_guard::hygiene::host::Host;
+use narrows_guard::route::{Matched, Mode, Service, Table};
+
+/// What a boundary or a service says about whether decisions bind there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// Its mode, where it says one.
+    pub mode: Option<Mode>,
+    /// From then on it enforces; for its routes, too, that say themselves to observe.
+    pub until: Option<Timestamp>,
+}
+
+/// What a boundary and its services say.
+#[derive(Clone, Debug, Default)]
+pub struct Modes {
+    /// The boundary.
+    pub boundary: Said,
+    /// Its services, by their names.
+    pub services: BTreeMap<String, Said>,
+}
+
+impl Modes {
+    /// From when on a route of `service` that says `route` enforces; `None` where it does now.
+    pub fn observes_until(&self, route: Option<Mode>, service: &str) -> Option<Timestamp> {
+        let service = self.services.get(service).copied().unwrap_or_default();
+        match (route, service.mode, self.boundary.mode) {
+            (Some(Mode::Observe), ..) => service.until.or(self.boundary.until),
+            (None, Some(Mode::Observe), _) => service.until,
+            (None, None, Some(Mode::Observe)) => self.boundary.until,
+            (Some(Mode::Enforce), ..) | (None, Some(Mode::Enforce), _) | (None, None, _) => None,
+        }
+    }
+
+    /// Whether what `matched` is the route of goes on at `now`, whatever is decided.
+    pub(crate) fn observes(&self, matched: &Matched<'_>, now: Timestamp) -> bool {
+        self.observes_until(matched.route().mode(), &matched.service().name)
+            .is_some_and(|until| now < until)
+    }
+
+    /// The same of a request without a route, to `host` as far as that is known.
+    ///
+    /// What is not understood could be a request for anything there, written so that we do not know it again: it goes on only where
+    /// no route enforces that it might be meant for.
+    pub(crate) fn observes_unmatched(&self, table: &Table, host: Option<&Host>, now: Timestamp) -> bool {
+        let whole = |service: &Service| {
+            let routes = service.routes.iter().map(|route| route.mode());
+            std::iter::once(None)
+                .chain(routes)
+                .all(|mode| self.observes_until(mode, &service.name).is_some_and(|until| now < until))
+        };
+        let mut served = host.into_iter().flat_map(|host| table.services_at(host)).peekable();
+        if served.peek().is_some() {
+            return served.all(whole);
+        }
+        let boundary = self.boundary.mode == Some(Mode::Observe) && self.boundary.until.is_some_and(|until| now < until);
+        boundary && table.services().iter().all(whole)
+    }
+}

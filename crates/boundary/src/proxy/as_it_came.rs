@@ -1,0 +1,128 @@
+//! A request that goes on as it came, since it is only observed: with all its headers and its own token, streamed, for as long as
+//! it takes. What is for one connection alone stays behind, as at every proxy.
+
+use std::sync::Arc;
+
+use axum::body::Body as HttpBody;
+use delegation::oauth::Reason;
+use http::header::{HOST, TRAILER};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version};
+use narrows_guard::Body;
+use narrows_guard::route::Upgrade;
+use tokio::sync::oneshot;
+
+use super::copied::Copied;
+use super::{Upstreams, framed, hop, is_of_the_body, malformed_body, upgrade, upstream_failed};
+use crate::bodies::ARRIVES;
+use crate::boundary::{Boundary, Incoming, looked_into};
+use crate::exchanger::Exchanger;
+use crate::settings::{Settings, Upstream};
+
+/// Where the request goes; nothing if it is not observed, or cannot go on as it came: nobody could say whose it is, or where its body
+/// ends.
+pub(super) fn upstream<'s, E: Exchanger>(settings: &'s Settings, incoming: &Incoming<'_>, parts: &Parts) -> Option<&'s Upstream> {
+    if framed(parts).is_err() || parts.uri.path_and_query().is_none() || !Boundary::<E>::observes(settings, incoming) {
+        return None;
+    }
+    if let Some(matched) = incoming.matched(settings) {
+        return settings.upstreams.get(&matched.service().name);
+    }
+    let mut services = settings.table.services_at(incoming.host.as_ref()?);
+    match (services.next(), services.next()) {
+        (Some(only), None) => settings.upstreams.get(&only.name),
+        _ => None,
+    }
+}
+
+/// Sends it on to `upstream`, and hands a copy to whoever decides.
+pub(super) async fn send<E: Exchanger>(
+    boundary: Arc<Boundary<E>>,
+    settings: &Arc<Settings>,
+    upstreams: &Upstreams,
+    upstream: &Upstream,
+    incoming: Incoming<'_>,
+    (mut parts, body): (Parts, HttpBody),
+) -> Response<HttpBody> {
+    // 1. The decision, which nothing waits for. What it looks at of the body, it sees when it has gone by.
+    let looked_into = incoming
+        .matched(settings)
+        .zip(incoming.call.as_ref().ok())
+        .and_then(|(matched, call)| looked_into(&matched, call));
+    let (body, copy) = match looked_into {
+        Some(most) => {
+            let (tell, copy) = oneshot::channel();
+            (HttpBody::new(Copied::new(body, most, boundary.bodies().clone(), tell)), Some(copy))
+        }
+        None => (body, None),
+    };
+    boundary.observe(settings, incoming, |_| async {
+        let Some(copy) = copy else { return Ok(Body::Absent) };
+        match tokio::time::timeout(ARRIVES, copy).await {
+            Ok(Ok(read)) => read,
+            _ => Err(Reason::MalformedRequest),
+        }
+    });
+
+    // 2. The request.
+    let uri = parts.uri.path_and_query().cloned().and_then(|target| address(upstream, target));
+    let Some(uri) = uri else {
+        return upstream_failed(StatusCode::BAD_GATEWAY);
+    };
+    let upgrades = upgrade::wanted(&parts, Some(Upgrade::WebSocket));
+    parts.headers = without_hops(&parts.headers);
+    if parts.version == Version::HTTP_2 {
+        hop::join_cookies(&mut parts.headers);
+    }
+    if let (None, Some(authority)) = (parts.headers.get(HOST), parts.uri.authority())
+        && let Ok(host) = HeaderValue::try_from(authority.as_str())
+    {
+        parts.headers.insert(HOST, host);
+    }
+    if upgrades {
+        upgrade::ask(&mut parts.headers);
+    }
+    let mut onward = Request::new(body);
+    *onward.method_mut() = parts.method;
+    *onward.uri_mut() = uri;
+    *onward.version_mut() = Version::HTTP_11;
+    *onward.headers_mut() = parts.headers;
+    let caller = upgrades.then(|| parts.extensions.remove::<hyper::upgrade::OnUpgrade>()).flatten();
+
+    // 3. The response, which takes as long as it took before.
+    let mut response = match upstreams.0.request(onward).await {
+        Ok(response) => response,
+        Err(error) if is_of_the_body(&error) => return malformed_body(),
+        Err(error) => {
+            tracing::warn!(%error, "the upstream of an observed request did not answer");
+            return upstream_failed(StatusCode::BAD_GATEWAY);
+        }
+    };
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return match caller {
+            Some(caller) => upgrade::join(boundary, response, None, caller),
+            None => upstream_failed(StatusCode::BAD_GATEWAY),
+        };
+    }
+    *response.headers_mut() = without_hops(response.headers());
+    response.map(HttpBody::new)
+}
+
+/// What is not for one connection alone, in the order in which it came, and with the names of the trailers that will follow.
+fn without_hops(headers: &HeaderMap) -> HeaderMap {
+    let mut stripped = headers.clone();
+    hop::strip(&mut stripped);
+    let stays = |name: &HeaderName| stripped.contains_key(name) || name == TRAILER;
+    let kept = headers.iter().filter(|(name, _)| stays(name));
+    let mut ordered = HeaderMap::with_capacity(headers.len());
+    for (name, value) in kept {
+        ordered.append(name, value.clone());
+    }
+    ordered
+}
+
+fn address(upstream: &Upstream, target: PathAndQuery) -> Option<Uri> {
+    let uri = Uri::builder().scheme(upstream.scheme.clone()).authority(upstream.authority.as_str());
+    uri.path_and_query(target).build().ok()
+}

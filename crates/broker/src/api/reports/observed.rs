@@ -1,0 +1,61 @@
+//! `GET /v1/reports/observed`: what boundaries that only observe would have refused, and what would let it through.
+
+mod groups;
+mod mend;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use http::{Request, StatusCode};
+use serde_json::{Value, json};
+
+use crate::api::call::{Call, reply};
+use crate::api::page;
+use crate::api::problem::Problem;
+use crate::api::reports::window;
+use crate::broker::Broker;
+use crate::operator::Role;
+use crate::overload::Overloaded;
+use groups::Groups;
+
+/// Groups what would have been refused from `since` to `until`, at `boundary` or at all.
+pub(crate) async fn show(State(broker): State<Arc<Broker>>, Extension(peer): Extension<SocketAddr>, request: Request<Body>) -> Response {
+    let mut call = Call::new(broker, peer, request);
+    let shown = report(&mut call).await;
+    call.answer(shown).await
+}
+
+async fn report(call: &mut Call) -> Result<Response, Problem> {
+    call.caller().await?.must_be(Role::Auditor)?;
+    let query = call.query(&["since", "until", "boundary"])?;
+    let window = window(&query, call.moment.now.millis())?;
+    let boundary = page::value(&query, "boundary");
+    let store = call.broker.store();
+    let mut stretch = store.observed_in(&window).await?;
+    let mut groups = Groups::default();
+    loop {
+        let found = {
+            // A look through a part of the log is work like a decision, and takes no more of a turn than one.
+            let _turn = call.broker.gate().enter().await.map_err(|Overloaded| Problem::RateLimited)?;
+            store.observed(&mut stretch).await?
+        };
+        let Some(records) = found else { break };
+        for record in records {
+            let record: Value = serde_json::from_str(&record).unwrap_or_default();
+            let is_asked = |name: &str| boundary.is_none_or(|boundary| boundary == name);
+            let is_within = record.get("time").and_then(Value::as_i64).is_some_and(|time| window.contains(&time));
+            if is_within && is_asked(record.get("boundary").and_then(Value::as_str).unwrap_or_default()) {
+                groups.add(record);
+            }
+        }
+    }
+    let (items, others) = groups.told(&call.moment.snapshot);
+    let body = json!({
+        "items": items, "next": null, "since": window.start(), "until": window.end(), "complete": stretch.complete, "others": others,
+    });
+    Ok(reply(StatusCode::OK, &body))
+}

@@ -1,0 +1,164 @@
+//! What to paste so that a request that would have been refused is let through, if it is to be.
+
+use std::collections::BTreeSet;
+
+use delegation::registry::Snapshot;
+use narrows_guard::learn::{Identifier, Proposal};
+use serde_json::Value;
+
+use super::groups::Group;
+
+/// So many groups are named in a rule at most.
+const MOST_GROUPS: usize = 3;
+
+/// Some lines, and where they belong.
+#[derive(Debug)]
+pub(super) struct Paste {
+    pub(super) into: String,
+    pub(super) text: String,
+}
+
+/// Type and action of everything that the request needed, or was asked about.
+pub(super) fn needs(record: &Value) -> BTreeSet<(String, String)> {
+    let mut needs = BTreeSet::new();
+    for member in ["authorization_details", "onward"] {
+        for detail in record.get(member).and_then(Value::as_array).into_iter().flatten() {
+            let kind = detail.get("type").and_then(Value::as_str).unwrap_or_default();
+            let actions = detail.get("actions").and_then(Value::as_array).into_iter().flatten();
+            needs.extend(actions.filter_map(Value::as_str).map(|action| (kind.to_owned(), action.to_owned())));
+        }
+    }
+    needs
+}
+
+/// The lines, and a word about them.
+pub(super) fn of(group: &Group, method: &str, host: &str, shape: &str, snapshot: &Snapshot) -> (Vec<Paste>, String) {
+    let text = |name: &str| group.record.get(name).and_then(Value::as_str).unwrap_or_default();
+    let nothing = |note: &str| (Vec::new(), note.to_owned());
+    match text("reason") {
+        "no_route" => match Proposal::of_shape(method, shape) {
+            Some(route) => route_for(&route, host, snapshot),
+            None => nothing("no route can be for this: the caller must write it in another way"),
+        },
+        "scope_not_mapped" => (
+            mapping(&group.record).into_iter().collect(),
+            "the subject token carries a scope that nothing maps".to_owned(),
+        ),
+        "policy_denied" => {
+            let text = permits(group, text("client"), snapshot);
+            let into = "a file of `policies`".to_owned();
+            (
+                vec![Paste { into, text }],
+                "no permit helps where a `forbid` refuses: `narrows why` with the `decision_id` says".to_owned(),
+            )
+        }
+        "wider_than_subject" => {
+            let missing = group.record.pointer("/inputs/uncovered").and_then(Value::as_str).unwrap_or("what was asked");
+            nothing(&format!(
+                "the subject token carries too little: map one of its scopes to `{missing}` in [[scopes]]"
+            ))
+        }
+        "no_token" => nothing("no token came: let the caller show one, or make the route \"public\" if anybody may"),
+        "unread_input" => nothing("the route reads the query or body and not all of it: `only`, `query_rest` or `body_rest` let more pass"),
+        "too_large" => nothing("raise `body_max` of the route"),
+        "malformed_request" => {
+            nothing("two programs could read this in two ways, or the token is not where it belongs: the caller must change")
+        }
+        reason if reason.starts_with("subject_token") => {
+            nothing("the token is not good here: `narrows why` with the `decision_id` says why")
+        }
+        "insufficient_user_authentication" => {
+            nothing("the person must sign in again, or in another way: see `max_auth_age` and `acr` of the route")
+        }
+        _ => nothing("`narrows why` with the `decision_id` says more"),
+    }
+}
+
+/// A route, and the type that it needs where that is not declared.
+fn route_for(route: &Proposal, host: &str, snapshot: &Snapshot) -> (Vec<Paste>, String) {
+    let (kind, action) = (&route.kind, &route.action);
+    let mut paste = vec![Paste {
+        into: format!("[services.routes] of the service for {host}"),
+        text: format!("\"{}\" = \"{}\"", route.key, route.detail()),
+    }];
+    let identifier = match route.says_which() {
+        Identifier::Required => "required",
+        Identifier::None => "none",
+    };
+    let mut note = "name the detail as you mean it".to_owned();
+    match snapshot.types.get(kind) {
+        None => paste.push(Paste {
+            into: "narrows.toml".to_owned(),
+            text: format!("[[detail_types]]\ntype = \"{kind}\"\nactions.{action} = {{ identifier = \"{identifier}\" }}"),
+        }),
+        Some(declared) if !declared.actions.contains_key(action) => {
+            note = format!("add the action `{action}` to detail type `{kind}`, or name one that it has");
+        }
+        Some(_) => {}
+    }
+    let is_for_any = snapshot.audiences.values().any(|audience| audience.detail_types.contains(kind));
+    if !is_for_any {
+        note = format!("{note}; add \"{kind}\" to `details` of the service's audience");
+    }
+    (paste, note)
+}
+
+/// A scope of the token, as what was asked for.
+fn mapping(record: &Value) -> Option<Paste> {
+    let carried = record.pointer("/inputs/unmapped_scopes")?.as_array()?;
+    let wanted = record.get("scope").and_then(Value::as_str).unwrap_or_default();
+    let is_wanted = |scope: &&Value| scope.as_str().is_some_and(|scope| wanted.split(' ').any(|wanted| wanted == scope));
+    let scope = carried.iter().find(is_wanted).or_else(|| carried.first())?;
+    let details: Vec<_> = needs(record).into_iter().map(|(kind, action)| format!("{kind}:{action}")).collect();
+    Some(Paste {
+        into: "narrows.toml".to_owned(),
+        text: format!("[[scopes]]\nname    = {scope}\ndetails = {}", Value::from(details)),
+    })
+}
+
+/// A permit for each action that was asked about, for those whom all these requests were made for.
+fn permits(group: &Group, client: &str, snapshot: &Snapshot) -> String {
+    let quoted = |text: &str| format!("\"{}\"", text.escape_debug());
+    let whom: Vec<_> = match &group.subjects {
+        Some(groups) if !groups.is_empty() => {
+            let groups = groups.iter().take(MOST_GROUPS);
+            groups.map(|group| format!("context.subject in Group::{}", quoted(group))).collect()
+        }
+        _ => subject(&group.record)
+            .map(|subject| format!("context.subject == Subject::{}", quoted(&subject)))
+            .into_iter()
+            .collect(),
+    };
+    let when = if whom.is_empty() {
+        String::new()
+    } else {
+        format!("\nwhen {{ {} }}", whom.join(" && "))
+    };
+    let rule = |name: &str, action: &str, resource: &str| {
+        let id = format!("observed-{client}-{name}").replace(|each: char| !each.is_ascii_alphanumeric(), "-");
+        let action = quoted(action);
+        format!(
+            "@id(\"{id}\")\npermit (principal == Workload::{}, action == Action::{action}, resource is {resource}){when};",
+            quoted(client)
+        )
+    };
+    let details = needs(&group.record).into_iter().filter_map(|(kind, action)| {
+        let entity = &snapshot.types.get(&kind)?.entity;
+        Some(rule(
+            &format!("{kind}-{action}"),
+            &format!("{kind}:{action}"),
+            &format!("Detail::{entity}"),
+        ))
+    });
+    let scopes = group.record.get("scope").and_then(Value::as_str).unwrap_or_default();
+    let scopes = scopes
+        .split_whitespace()
+        .map(|scope| rule(&format!("scope-{scope}"), &format!("scope:{scope}"), "Scope"));
+    details.chain(scopes).collect::<Vec<_>>().join("\n")
+}
+
+/// The subject, as policy names it.
+fn subject(record: &Value) -> Option<String> {
+    let inputs = record.get("inputs")?;
+    Some(format!("{}|{}", inputs.get("issuer_name")?.as_str()?, inputs.get("sub")?.as_str()?))
+}

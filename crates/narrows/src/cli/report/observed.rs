@@ -1,0 +1,128 @@
+//! `report observed`: what boundaries that only observe would have refused, with the lines that would let it through.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::Value;
+
+use super::super::Outcome;
+use super::super::output::{say, table};
+use super::FromBroker;
+use crate::config::duration;
+
+/// Arguments of `report observed`.
+#[derive(Args, Debug)]
+pub(in crate::cli) struct ObservedArgs {
+    /// How far back it looks, as `90s`, `24h` or `7d`.
+    #[arg(long, default_value = "24h")]
+    since: String,
+    /// Of this boundary alone.
+    #[arg(long)]
+    boundary: Option<String>,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    from: FromBroker,
+}
+
+pub(super) async fn run(args: &ObservedArgs, paths: &[PathBuf]) -> Outcome {
+    let back = duration::parse(&args.since).ok_or_else(|| format!("--since: expected a duration such as `24h`, found `{}`", args.since))?;
+    let since = jiff::Timestamp::now()
+        .as_millisecond()
+        .saturating_sub(i64::try_from(back.as_millis()).unwrap_or(i64::MAX))
+        .max(0);
+    let mut query = url::form_urlencoded::Serializer::new(format!("since={since}"));
+    if let Some(boundary) = &args.boundary {
+        query.append_pair("boundary", boundary);
+    }
+    let report = args.from.get(&format!("/reports/observed?{}", query.finish()), paths).await?;
+    if args.json {
+        say(report);
+    } else {
+        for line in told(&report) {
+            say(line);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A table of the groups, then what to paste for each.
+pub(crate) fn told(report: &Value) -> Vec<String> {
+    let items: Vec<_> = report.get("items").and_then(Value::as_array).into_iter().flatten().collect();
+    if items.is_empty() {
+        return vec!["nothing would have been refused".to_owned()];
+    }
+    let row = |(at, item): (usize, &&Value)| {
+        vec![
+            (at + 1).to_string(),
+            text(item, "boundary"),
+            line(item),
+            text(item, "reason"),
+            whose(item),
+            number(item, "count").to_string(),
+            time(number(item, "first_seen")),
+            time(number(item, "last_seen")),
+        ]
+    };
+    let headings = ["#", "BOUNDARY", "REQUEST", "REASON", "CLIENT", "COUNT", "FIRST SEEN", "LAST SEEN"];
+    let mut lines = vec![table(&headings, items.iter().enumerate().map(row).collect()).to_string()];
+    for (at, item) in items.iter().enumerate() {
+        lines.push(format!(
+            "\n# {}. {} ({}): {}",
+            at + 1,
+            line(item),
+            text(item, "reason"),
+            text(item, "note")
+        ));
+        for paste in item.get("paste").and_then(Value::as_array).into_iter().flatten() {
+            lines.push(format!("# into {}\n{}", text(paste, "into"), text(paste, "text")));
+        }
+    }
+    let others = number(report, "others");
+    if others > 0 {
+        lines.push(format!(
+            "\n{others} more are in none of these groups; look at one boundary, or at a shorter time"
+        ));
+    }
+    if report.get("complete") == Some(&Value::Bool(false)) {
+        lines.push("\nonly the newest part of the log was looked through; look at a shorter time".to_owned());
+    }
+    lines
+}
+
+fn line(item: &Value) -> String {
+    match item.get("request") {
+        Some(request) if request.is_object() => format!("{} {}{}", text(request, "method"), text(request, "host"), text(request, "path")),
+        _ => "several".to_owned(),
+    }
+}
+
+/// The outside client, if one is known, and that of the boundary.
+fn whose(item: &Value) -> String {
+    match text(item, "requested_by") {
+        outside if outside.is_empty() => text(item, "client"),
+        outside => format!("{outside} at {}", text(item, "client")),
+    }
+}
+
+fn time(millis: i64) -> String {
+    jiff::Timestamp::from_millisecond(millis)
+        .map(|time| time.strftime("%F %T").to_string())
+        .unwrap_or_default()
+}
+
+fn number(value: &Value, name: &str) -> i64 {
+    value.get(name).and_then(Value::as_i64).unwrap_or_default()
+}
+
+fn text(value: &Value, name: &str) -> String {
+    value
+        .get(name)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .chars()
+        .filter(|each| !each.is_control() || *each == '\n')
+        .collect()
+}
