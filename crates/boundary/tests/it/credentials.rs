@@ -11,7 +11,7 @@ use axum::Extension;
 use axum::body::Body;
 use boundary::proxy::{Upstreams, routes};
 use boundary::{Boundary, Credential, Exchanger, Granted, Origin, Refused, Seen, Upstream};
-use delegation::oauth::Reason;
+use delegation::oauth::{Reason, TokenType};
 use http::{HeaderName, HeaderValue, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use narrows_guard::Needs;
@@ -35,6 +35,7 @@ impl Exchanger for Shows {
     async fn exchange(&self, _: &Seen, _: &str, _: &Needs) -> Result<Granted, Refused> {
         Ok(Granted {
             token: "minted".to_owned(),
+            kind: TokenType::AccessToken,
             expires_in: Duration::from_secs(60),
             credential: self.credential.clone(),
         })

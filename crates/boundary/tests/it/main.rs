@@ -8,6 +8,6 @@ mod ext_authz;
 mod ext_authz_http;
 mod ext_authz_properties;
 mod fake_broker;
+mod forward_auth;
 mod remote;
 mod remote_properties;
-mod forward_auth;
