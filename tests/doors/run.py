@@ -166,6 +166,9 @@ def away(narrows, shown):
     """Nobody answers: nothing goes on."""
     os.kill(narrows.process.pid, signal.SIGSTOP)
     try:
+        # A thread that runs on another processor goes on for a moment.
+        threads = pathlib.Path(f"/proc/{narrows.process.pid}/task").glob("*/stat")
+        until("the broker stands still", lambda stats=list(threads): all(") T " in stat.read_text() for stat in stats))
         # Traefik waits for as long as it likes.
         for door in DOORS.keys() & {"nginx", "caddy", "envoy", "istio"}:
             for row in (Row("a ticket"), Row("a public route", target="/healthz")):

@@ -40,9 +40,8 @@ async fn answer<E: Exchanger>(
     request: Request<HttpBody>,
 ) -> Response<HttpBody> {
     let settings = boundary.settings();
-    let question = match Question::hear(&settings, peer.ip(), request) {
-        Ok(question) => question,
-        Err(reply) => return reply,
+    let Some(question) = Question::hear(&settings, peer.ip(), request) else {
+        return answer::plain(StatusCode::FORBIDDEN);
     };
     if let (false, Some(reply)) = (
         is_about_another(&question.parts.headers),

@@ -5,11 +5,10 @@ use std::sync::Arc;
 
 use axum::body::Body as HttpBody;
 use bytes::Bytes;
+use http::Request;
 use http::request::Parts;
-use http::{Request, Response, StatusCode};
 use narrows_guard::{Body, Call};
 
-use crate::answer;
 use crate::boundary::{Boundary, Incoming, Unfit, Verdict};
 use crate::exchanger::Exchanger;
 use crate::settings::Settings;
@@ -26,14 +25,14 @@ pub(crate) struct Question {
 }
 
 impl Question {
-    /// Hears the proxy at `peer`, or tells a stranger nothing: whoever may ask is believed about the request.
-    pub(crate) fn hear(settings: &Settings, peer: IpAddr, request: Request<HttpBody>) -> Result<Self, Response<HttpBody>> {
+    /// Hears the proxy at `peer`; a stranger is told nothing but 403. Whoever may ask is believed about the request.
+    pub(crate) fn hear(settings: &Settings, peer: IpAddr, request: Request<HttpBody>) -> Option<Self> {
         if !settings.peers.contain(peer) {
             tracing::warn!(boundary = settings.name, %peer, "asked by who is none of `peers`");
-            return Err(answer::plain(StatusCode::FORBIDDEN));
+            return None;
         }
         let (parts, body) = request.into_parts();
-        Ok(Self { peer, parts, body })
+        Some(Self { peer, parts, body })
     }
 
     /// Decides: `shown` says what the bytes that came along are of the request's body, and `call` what the request is. The head

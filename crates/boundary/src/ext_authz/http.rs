@@ -26,9 +26,8 @@ async fn answer<E: Exchanger>(
     request: Request<HttpBody>,
 ) -> Response<HttpBody> {
     let settings = boundary.settings();
-    let question = match Question::hear(&settings, peer.ip(), request) {
-        Ok(question) => question,
-        Err(reply) => return reply,
+    let Some(question) = Question::hear(&settings, peer.ip(), request) else {
+        return answer::plain(StatusCode::FORBIDDEN);
     };
     let call = |parts: &_, shown| proxy::call(parts, shown).map_err(Unfit::from);
     let shown = |parts: &http::request::Parts, bytes| shown(&parts.headers, bytes);

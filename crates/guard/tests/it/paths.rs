@@ -67,9 +67,8 @@ fn a_segment_neither_begins_nor_ends_with_what_readers_trim() {
 
 #[test]
 fn a_method_has_at_most_32_bytes() {
-    let long = "M".repeat(33);
     let parse = |method: &str| Call::parse(method, b"tickets.internal", b"/a", &HeaderMap::new(), Body::Absent).is_ok();
-    assert!(parse(&long[1..]) && !parse(&long));
+    assert!(parse(&"M".repeat(32)) && !parse(&"M".repeat(33)));
 }
 
 /// GWY-017.

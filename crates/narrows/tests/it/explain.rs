@@ -189,6 +189,9 @@ fn of_several_boundaries_of_a_host_one_must_be_named() {
     assert_eq!(ask(folder.path(), &["GET"]).code, 2, "a method needs a URL");
 }
 
+/// Method, target, and header and body where there is one.
+type Sent<'r> = (&'r str, &'r str, Option<(&'r str, &'r str)>);
+
 /// What is told is what happens: a running boundary gives the same answer to the same requests.
 #[test]
 fn what_is_told_is_what_the_boundary_does() {
@@ -201,7 +204,7 @@ fn what_is_told_is_what_the_boundary_does() {
     });
     let door = served.door("proxy");
     let json = "Content-Type: application/json";
-    let requests: [(&str, &str, Option<(&str, &str)>); 12] = [
+    let requests: [Sent<'_>; 12] = [
         ("GET", "/tickets/42", None),
         ("GET", "/tickets/42?full=1", None),
         ("GET", "/healthz", None),
