@@ -16,7 +16,7 @@ pub struct Observing {
 
 impl Observing {
     /// As `/readyz` shows it.
-    pub(crate) fn shown(&self) -> Value {
+    pub fn shown(&self) -> Value {
         let until = jiff::Timestamp::from_second(self.until.seconds()).unwrap_or_default();
         json!({ "boundary": self.boundary, "part": self.part, "until": until.to_string() })
     }

@@ -11,8 +11,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Json, Router};
 use boundary::remote::{Link, Place, Remote};
-use broker::{Meter, Tls};
+use broker::{Meter, Observing, Tls};
 use delegation::registry::TokenForm;
+use delegation::time::Timestamp;
 use fetch::Fetcher;
 use http::StatusCode;
 use serde_json::json;
@@ -73,6 +74,7 @@ pub(crate) async fn start(paths: Vec<PathBuf>) -> Result<Running, Failed> {
         link: Arc::clone(&link),
         config_version: ArcSwap::from_pointee(loaded.snapshot.config_version.clone()),
         refused_change: ArcSwap::from_pointee(None),
+        observing: ArcSwap::from_pointee(config::observing(&loaded.fronts)),
     });
     if let Some(metrics) = loaded.metrics_listen {
         let listener = House::bind("metrics_listen", metrics).await?;
@@ -154,6 +156,7 @@ struct Health {
     link: Arc<Link<Signs>>,
     config_version: ArcSwap<String>,
     refused_change: ArcSwap<Option<String>>,
+    observing: ArcSwap<Vec<Observing>>,
 }
 
 impl Health {
@@ -174,11 +177,17 @@ async fn readyz(State(health): State<Arc<Health>>, Extension(peer): Extension<So
     if !peer.ip().is_loopback() {
         return (status, word).into_response();
     }
+    let (observing, now) = (
+        health.observing.load(),
+        Timestamp::from_millis(jiff::Timestamp::now().as_millisecond()),
+    );
+    let observing: Vec<_> = observing.iter().filter(|part| now < part.until).map(Observing::shown).collect();
     let said = json!({
         "status": word,
         "broker": if is_ready { "ok" } else { "unavailable" },
         "config_version": *health.config_version.load_full(),
         "refused_change": *health.refused_change.load_full(),
+        "observing": observing,
     });
     (status, Json(said)).into_response()
 }
@@ -251,6 +260,7 @@ impl Followed {
         }
         self.health.config_version.store(Arc::new(loaded.snapshot.config_version.clone()));
         self.health.refused_change.store(Arc::new(None));
+        self.health.observing.store(Arc::new(config::observing(&loaded.fronts)));
         tracing::info!(config = loaded.snapshot.config_version, "in force");
         Ok(loaded)
     }

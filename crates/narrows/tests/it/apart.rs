@@ -454,6 +454,36 @@ fn a_change_of_routes_is_followed_and_a_bad_one_is_not() {
     both.apart.until("it is mended", || both.apart.ready().1["refused_change"].is_null());
 }
 
+/// It goes on at every door, with the broker or without.
+#[test]
+fn what_is_only_observed_apart_goes_on_and_the_broker_has_the_record() {
+    let mut both = Both::start();
+    let config = both.apart.folder.path().join("narrows.toml");
+    let day = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
+    let day = day.saturating_add(jiff::Span::new().days(30));
+    let named = "name           = \"front\"\n";
+    let observes = format!("{named}mode = \"observe\"\nobserve_until = \"{day}\"\n");
+    let text = std::fs::read_to_string(&config).unwrap().replace(named, &observes);
+    std::fs::write(&config, text).unwrap();
+    both.apart.until("it observes", || both.apart.ready().1["observing"][0]["boundary"] == "front");
+
+    let bearer = format!("authorization: Bearer {}\r\n", both.token("tickets.full", "sales", 600));
+    let go_on = |apart: &Apart| {
+        for (line, headers) in [("GET /tickets/42", bearer.as_str()), ("GET /tickets/42", ""), ("GET /admin", "")] {
+            assert_eq!(through_the_proxy(apart.door("proxy"), line, headers, "").0, 200, "{line}");
+            assert_eq!(by_forward_auth(apart.door("forward_auth"), line, headers).0, 200, "{line}");
+            assert_eq!(by_ext_authz(apart.door("ext_authz_grpc"), line, headers).0, 200, "{line}");
+        }
+    };
+    go_on(&both.apart);
+    let counted = "narrows_observed_total{boundary=\"front\",decision=\"deny\"} 9";
+    both.apart.until("each is on record", || both.served.get("/metrics").contains(counted));
+    both.served.child.kill().unwrap();
+    both.served.child.wait().unwrap();
+    go_on(&both.apart);
+    both.apart.until("it says what is not on record", || both.apart.log().contains("is not on record"));
+}
+
 #[test]
 fn it_stops_when_it_is_told_to() {
     let mut both = Both::start();
