@@ -259,9 +259,10 @@ async fn play(scene: &mut Scene, stage: &Stage<'_>, service: &Running, front: So
         "# observe_until",
     )
     .await?;
-    let observing = ready(stage).await.get("observing").cloned();
+    // The doors follow right behind the version that is told.
+    let enforces = || async { ready(stage).await.get("observing") == Some(&Value::Array(Vec::new())) };
     scene.must(
-        observing == Some(Value::Array(Vec::new())),
+        wait_for("the boundary enforces", enforces).await.is_ok(),
         "the permit is pasted, and `mode` removed: the boundary enforces",
     );
     let mut passed = true;
