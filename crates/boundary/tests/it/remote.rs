@@ -286,6 +286,17 @@ async fn a_broker_that_says_nothing_is_not_waited_for_past_the_deadline() {
 }
 
 #[tokio::test]
+async fn an_address_that_says_nothing_is_not_asked_first_for_ever() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let broker = FakeBroker::start().await;
+    broker.says(granted(&broker.token()));
+    let link = link(&[silent.local_addr().unwrap(), broker.address], Duration::from_millis(500), BOUND);
+    let remote = Remote::new(link, "front".to_owned());
+    assert!(unavailable(ask(&remote).await));
+    within(async { while ask(&remote).await.is_err() {} }).await;
+}
+
+#[tokio::test]
 async fn another_address_is_asked_where_nothing_was_sent_and_only_there() {
     let broker = FakeBroker::start().await;
     broker.says(granted(&broker.token()));

@@ -445,6 +445,7 @@ fn a_change_of_routes_is_followed_and_a_bad_one_is_not() {
         assert_eq!(ask("/more/42"), 200, "{why}");
     };
     refused(&more.replace("[services.routes]", "[services.ruotes]"), "services[0].ruotes");
+    refused(&more.replacen("http://", "http://127.0.0.1:9/", 1), "issuer: ");
     refused(&more.replace("deadline = \"30s\"", "deadline = \"29s\""), "broker: ");
     refused(
         &more.replace("client         = \"edge\"", "client         = \"elsewhere\""),
@@ -468,6 +469,26 @@ fn it_stops_when_it_is_told_to() {
         std::thread::park_timeout(Duration::from_millis(20));
     };
     assert!(ended.success());
+}
+
+/// The exit code of boundaries that are not to start, and what they say; none if they run.
+fn refused(folder: &Path) -> (Option<i32>, String) {
+    let log = folder.join("refused");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_narrows"))
+        .arg("boundary")
+        .current_dir(folder)
+        .env_remove("NARROWS_CONFIG")
+        .stdout(Stdio::null())
+        .stderr(std::fs::File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
+    let began = Instant::now();
+    let said = || std::fs::read_to_string(&log).unwrap();
+    while child.try_wait().unwrap().is_none() && began.elapsed() < PATIENCE && !said().contains("\"serving\"") {
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    let _ = child.kill();
+    (child.wait().unwrap().code(), said())
 }
 
 /// What it cannot serve it does not pretend to.
@@ -523,8 +544,8 @@ fn it_does_not_start_without_what_it_needs_and_says_what_that_is() {
     ];
     for (text, why) in rows {
         std::fs::write(&config, &text).unwrap();
-        let ran = narrows(folder.path(), &["boundary"], "");
-        assert!(ran.code == 1 && ran.err.contains(why), "{why}: {ran:?}");
+        let (code, said) = refused(folder.path());
+        assert!(code == Some(1) && said.contains(why), "{why}: {code:?} {said}");
     }
     // A broker that is not there yet is no reason not to start.
     std::fs::write(&config, &whole).unwrap();
