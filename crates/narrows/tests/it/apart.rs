@@ -172,6 +172,8 @@ fn files(broker: &Path, at: SocketAddr, deadline: &str) -> Vec<(&'static str, St
 
 /// What came of a request: its status, its reason, and what the token that went on says of whom and what.
 type Came = (u16, Value, Value);
+/// How a door is asked: where it is, the line of the request, and its headers.
+type Asks = fn(SocketAddr, &str, &str) -> Came;
 
 fn came(status: u16, problem: &Value, token: Option<&str>) -> Came {
     let said = token.and_then(|value| value.strip_prefix("Bearer ")).map(claims).unwrap_or_default();
@@ -264,7 +266,7 @@ fn every_door_says_what_one_beside_the_broker_says() {
         ("GET /tickets/42?access_token=x", good.clone(), 400),
     ];
     for (line, headers, expected) in rows {
-        let asks: [(&str, fn(SocketAddr, &str, &str) -> Came); 3] = [
+        let asks: [(&str, Asks); 3] = [
             ("proxy", |door, line, headers| through_the_proxy(door, line, headers, "")),
             ("forward_auth", by_forward_auth),
             ("ext_authz_grpc", by_ext_authz),
