@@ -246,6 +246,9 @@ impl Followed {
     fn reload(&self) -> Result<Loaded, String> {
         let loaded = config::load_for(Process::DataPlane, &self.paths).map_err(|problems| problems.to_string())?;
         doors::stay(&self.loaded, &loaded)?;
+        if loaded.snapshot.issuer != self.loaded.snapshot.issuer {
+            return Err("issuer: cannot change while the process runs; restart it".to_owned());
+        }
         let (remote, before) = (asked(&loaded)?, asked(&self.loaded)?);
         if (&remote.urls, remote.deadline) != (&before.urls, before.deadline)
             || loaded.settings.max_view_age != self.loaded.settings.max_view_age

@@ -1,6 +1,7 @@
 //! From the bytes of a reply to what goes on: the signature once, everything else each time.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use delegation::oauth::TokenType;
@@ -79,7 +80,7 @@ impl<S> Link<S> {
         let mut settled = by_any(&unverified, &at_hand);
         if matches!(settled, Err(AuthenticateError::UnknownKey)) {
             let mut fresh = Vec::new();
-            for name in self.names() {
+            for name in self.names().filter(|name| self.keys.held(name).is_ok()) {
                 fresh.extend(self.keys.refetch(&name).await);
             }
             settled = by_any(&unverified, &fresh);
@@ -87,18 +88,19 @@ impl<S> Link<S> {
         settled.map_err(|_| Unanswered::Unbelievable("the broker did not sign it"))
     }
 
-    /// The keys of each address that has any, fetched if need be.
+    /// The keys that are here, which are refreshed beside this; if there are none, those of the first address that gives any. All
+    /// have the same, and an ask does not wait for one that is away.
     pub(super) async fn keys_at_hand(&self) -> Vec<Arc<KeySet>> {
-        let held: Vec<_> = self.held_keys().collect();
         let mut found = Vec::new();
-        for name in self.names() {
-            match self.keys.held(&name) {
-                // They are refreshed beside this.
-                Ok(_) => found.extend(self.keys.keys(&name).await),
-                // Another address has the same keys: an ask does not wait for one that is away.
-                Err(_) if !held.is_empty() => {}
-                Err(_) => found.extend(self.keys.keys(&name).await),
+        for name in self.names().filter(|name| self.keys.held(name).is_ok()) {
+            found.extend(self.keys.keys(&name).await);
+        }
+        let (count, first) = (self.place.urls.len(), self.first.load(Ordering::Relaxed));
+        for name in self.names().cycle().skip(first % count.max(1)).take(count) {
+            if !found.is_empty() {
+                break;
             }
+            found.extend(self.keys.keys(&name).await);
         }
         found
     }
@@ -108,7 +110,7 @@ impl<S> Link<S> {
         self.names().filter_map(|name| self.keys.held(&name).ok())
     }
 
-    fn names(&self) -> impl Iterator<Item = String> + use<S> {
+    fn names(&self) -> impl Iterator<Item = String> + Clone + use<S> {
         (0..self.place.urls.len()).map(|at| at.to_string())
     }
 }

@@ -64,7 +64,7 @@ async fn a_token_that_is_what_was_asked_for_goes_on_and_the_question_says_all() 
     assert_eq!(asked[1].1, more);
 }
 
-fn with(changes: Value) -> Value {
+fn with(changes: &Value) -> Value {
     let mut claims = claims();
     claims.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
     claims
@@ -78,7 +78,7 @@ fn details(texts: &[&str]) -> Value {
 async fn what_is_not_the_brokers_word_for_exactly_this_request_goes_nowhere() {
     let broker = FakeBroker::start().await;
     let remote = front(&[broker.address]);
-    let signed = |changes: Value| broker.keys.sign("at+jwt", &with(changes));
+    let signed = |changes: Value| broker.keys.sign("at+jwt", &with(&changes));
     let good = broker.token();
     let (body, signature) = good.rsplit_once('.').unwrap();
     let payload = body.split_once('.').unwrap().1;
@@ -208,7 +208,7 @@ async fn a_token_of_a_clock_that_is_a_little_ahead_is_taken() {
     let broker = FakeBroker::start().await;
     let remote = front(&[broker.address]);
     broker.says(granted(
-        &broker.keys.sign("at+jwt", &with(json!({ "iat": now() + 3, "exp": now() + 60 }))),
+        &broker.keys.sign("at+jwt", &with(&json!({ "iat": now() + 3, "exp": now() + 60 }))),
     ));
     assert!(ask(&remote).await.is_ok());
 }
@@ -283,6 +283,17 @@ async fn a_broker_that_says_nothing_is_not_waited_for_past_the_deadline() {
         );
         assert!(!link.is_ready());
     }
+}
+
+#[tokio::test]
+async fn an_address_that_says_nothing_is_not_asked_first_for_ever() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let broker = FakeBroker::start().await;
+    broker.says(granted(&broker.token()));
+    let link = link(&[silent.local_addr().unwrap(), broker.address], Duration::from_millis(500), BOUND);
+    let remote = Remote::new(link, "front".to_owned());
+    assert!(unavailable(ask(&remote).await));
+    within(async { while ask(&remote).await.is_err() {} }).await;
 }
 
 #[tokio::test]

@@ -76,7 +76,7 @@ async fn answer(call: &mut Call) -> Result<Response, Problem> {
     let (decided, record) = asker.decide(&in_force, &moment, Ok(question));
     let told = decided.recorded(&broker, record).await?;
     let questions = explanation.map(|explanation| explanation.questions).unwrap_or_default();
-    let shown: Vec<_> = questions.into_iter().map(|question| show(question, &asker.caller)).collect();
+    let shown: Vec<_> = questions.iter().map(|question| show(question, &asker.caller)).collect();
     let mut answer = json!({ "allowed": told.against.is_none(), "decision_id": told.decision_id, "questions": shown });
     if let (Some(reason), Some(members)) = (told.reason(), answer.as_object_mut()) {
         members.insert("reason".to_owned(), Value::from(reason));
@@ -85,7 +85,7 @@ async fn answer(call: &mut Call) -> Result<Response, Problem> {
 }
 
 /// A question as `caller` may see it.
-fn show(question: QuestionExplanation, caller: &Caller) -> Value {
+fn show(question: &QuestionExplanation, caller: &Caller) -> Value {
     match caller {
         Caller::Operator(_) => json!(question),
         Caller::Client { .. } => json!({ "asked": question.asked, "allowed": question.allowed }),

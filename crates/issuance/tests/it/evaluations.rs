@@ -57,7 +57,7 @@ fn of(change: impl FnOnce(&mut Asked)) -> Statement {
 }
 
 fn members(value: Value) -> Map<String, Value> {
-    value.as_object().unwrap().clone()
+    serde_json::from_value(value).unwrap()
 }
 
 fn ask(moment: &Moment, client: &str, statement: &Statement) -> Result<Inquiry, Reason> {
@@ -80,7 +80,8 @@ fn detail(statement: &Statement) -> Result<Value, Reason> {
 #[test]
 fn a_question_is_refused_for_the_reasons_of_an_exchange() {
     assert_eq!(outcome(&statement()), Ok(120));
-    let cases: [(&str, fn(&mut Asked), Reason); 11] = [
+    type Case = (&'static str, fn(&mut Asked), Reason);
+    let cases: [Case; 11] = [
         (
             "no such kind",
             |asked| asked.subject.kind = "group".to_owned(),

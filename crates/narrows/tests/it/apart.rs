@@ -172,6 +172,8 @@ fn files(broker: &Path, at: SocketAddr, deadline: &str) -> Vec<(&'static str, St
 
 /// What came of a request: its status, its reason, and what the token that went on says of whom and what.
 type Came = (u16, Value, Value);
+/// How a door is asked: where it is, the line of the request, and its headers.
+type Asks = fn(SocketAddr, &str, &str) -> Came;
 
 fn came(status: u16, problem: &Value, token: Option<&str>) -> Came {
     let said = token.and_then(|value| value.strip_prefix("Bearer ")).map(claims).unwrap_or_default();
@@ -264,7 +266,7 @@ fn every_door_says_what_one_beside_the_broker_says() {
         ("GET /tickets/42?access_token=x", good.clone(), 400),
     ];
     for (line, headers, expected) in rows {
-        let asks: [(&str, fn(SocketAddr, &str, &str) -> Came); 3] = [
+        let asks: [(&str, Asks); 3] = [
             ("proxy", |door, line, headers| through_the_proxy(door, line, headers, "")),
             ("forward_auth", by_forward_auth),
             ("ext_authz_grpc", by_ext_authz),
@@ -445,6 +447,7 @@ fn a_change_of_routes_is_followed_and_a_bad_one_is_not() {
         assert_eq!(ask("/more/42"), 200, "{why}");
     };
     refused(&more.replace("[services.routes]", "[services.ruotes]"), "services[0].ruotes");
+    refused(&more.replacen("http://", "http://127.0.0.1:9/", 1), "issuer: ");
     refused(&more.replace("deadline = \"30s\"", "deadline = \"29s\""), "broker: ");
     refused(
         &more.replace("client         = \"edge\"", "client         = \"elsewhere\""),
@@ -500,6 +503,26 @@ fn it_stops_when_it_is_told_to() {
     assert!(ended.success());
 }
 
+/// The exit code of boundaries that are not to start, and what they say; none if they run.
+fn refused(folder: &Path) -> (Option<i32>, String) {
+    let log = folder.join("refused");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_narrows"))
+        .arg("boundary")
+        .current_dir(folder)
+        .env_remove("NARROWS_CONFIG")
+        .stdout(Stdio::null())
+        .stderr(std::fs::File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
+    let began = Instant::now();
+    let said = || std::fs::read_to_string(&log).unwrap();
+    while child.try_wait().unwrap().is_none() && began.elapsed() < PATIENCE && !said().contains("\"serving\"") {
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    let _ = child.kill();
+    (child.wait().unwrap().code(), said())
+}
+
 /// What it cannot serve it does not pretend to.
 #[test]
 fn it_does_not_start_without_what_it_needs_and_says_what_that_is() {
@@ -553,8 +576,8 @@ fn it_does_not_start_without_what_it_needs_and_says_what_that_is() {
     ];
     for (text, why) in rows {
         std::fs::write(&config, &text).unwrap();
-        let ran = narrows(folder.path(), &["boundary"], "");
-        assert!(ran.code == 1 && ran.err.contains(why), "{why}: {ran:?}");
+        let (code, said) = refused(folder.path());
+        assert!(code == Some(1) && said.contains(why), "{why}: {code:?} {said}");
     }
     // A broker that is not there yet is no reason not to start.
     std::fs::write(&config, &whole).unwrap();

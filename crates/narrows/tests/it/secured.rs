@@ -4,10 +4,15 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use testkit::{CertificateAuthority, FakeIssuer, Issued};
 
 use crate::run::narrows;
+
+/// What a change may take on a machine that is busy.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A folder whose configuration serves TLS at `listen` with `pair`.
 fn installation(listen: &str, pair: &Issued) -> tempfile::TempDir {
@@ -33,7 +38,7 @@ fn put(folder: &Path, pair: &Issued) {
 /// A broker that is killed when the test ends, however it ends.
 struct Served {
     child: Child,
-    log: BufReader<std::process::ChildStderr>,
+    log: mpsc::Receiver<String>,
 }
 
 impl Served {
@@ -47,16 +52,19 @@ impl Served {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let log = BufReader::new(child.stderr.take().unwrap());
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let (sender, log) = mpsc::channel();
+        std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
         Self { child, log }
     }
 
     /// Reads the log up to a line that holds `word`.
     fn told(&mut self, word: &str) {
-        let mut line = String::new();
-        while !line.contains(word) {
-            line.clear();
-            assert_ne!(self.log.read_line(&mut line).unwrap(), 0, "the log ended before `{word}`");
+        loop {
+            let line = self.log.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("the log does not tell `{word}`"));
+            if line.contains(word) {
+                return;
+            }
         }
     }
 }

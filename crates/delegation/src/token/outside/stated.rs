@@ -46,11 +46,10 @@ impl StatedSubject {
                 attributes: Attributes::default(),
             });
         }
-        let mut found = snapshot.issuers.values().filter_map(|each| Some((each, sub_at(each, id, issuer)?)));
-        let mut found = found.by_ref().filter(|(each, sub)| issued_sub(snapshot, each, sub).is_ok());
-        let (issuer, sub) = match (found.next(), found.next()) {
-            (Some(only), None) => only,
-            _ => return Err(TokenError::Invalid("no issuer has such a subject, or more than one has")),
+        let meant = snapshot.issuers.values().filter_map(|each| Some((each, sub_at(each, id, issuer)?)));
+        let mut found = meant.filter(|(each, sub)| issued_sub(snapshot, each, sub).is_ok());
+        let (Some((issuer, sub)), None) = (found.next(), found.next()) else {
+            return Err(TokenError::Invalid("no issuer has such a subject, or more than one has"));
         };
         if issuer.subject != kind {
             return Err(TokenError::Invalid("its issuer's subjects are of the other kind"));
