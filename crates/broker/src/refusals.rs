@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
-use issuance::audit::{Kind, Record};
+use issuance::audit::{Kind, Record, RequestLine};
 use serde_json::Value;
 
 use crate::ids;
@@ -88,7 +88,12 @@ impl Refusals {
             if counted.count == 0 {
                 counted.record.request = record.request;
             } else if counted.record.request != record.request {
-                counted.record.request = None;
+                // Of what was only observed all have one shape, and the record names that.
+                let shaped = record.request.filter(|_| matches!(source, Source::One { like: Some(_), .. }));
+                counted.record.request = shaped.map(|request| RequestLine {
+                    path: narrows_guard::shape::shape(&request.path),
+                    ..request
+                });
             }
             counted.count += 1;
             return (counted.record.id.clone(), None);
@@ -270,9 +275,15 @@ mod tests {
         };
         assert!(count("/orders/7", Some(Effect::Observed)).is_some());
         assert!(count("/orders/8", Some(Effect::Observed)).is_none(), "the same shape");
+        assert!(count("/orders/9", Some(Effect::Observed)).is_none());
         assert!(count("/invoices/8", Some(Effect::Observed)).is_some(), "another");
         assert!(count("/orders/7", None).is_some());
         assert!(count("/invoices/8", None).is_none(), "of what is refused the line does not count");
+        let of_orders = |record: &Record| record.request.as_ref().is_some_and(|request| request.path == "/orders/{id}");
+        assert!(
+            refusals.take().iter().any(of_orders),
+            "it names what all that it stands for have in common"
+        );
     }
 
     #[test]
