@@ -188,13 +188,26 @@ impl Broker {
         }
     }
 
-    /// Puts another configuration and other policies in force, for the next request on; a record says so first.
+    /// Puts another configuration and other policies in force, for the next request on; a record says so.
     pub async fn swap(&self, settings: Settings, in_force: InForce, issuers: Vec<IssuerEntry>) -> Result<(), StartError> {
+        self.swap_with(settings, in_force, issuers, || ()).await
+    }
+
+    /// The same, with what belongs to it elsewhere in the process: `beside` is done in the same moment, so that whoever is told the
+    /// new version meets nothing of the old one.
+    pub async fn swap_with(
+        &self,
+        settings: Settings,
+        in_force: InForce,
+        issuers: Vec<IssuerEntry>,
+        beside: impl FnOnce(),
+    ) -> Result<(), StartError> {
         self.signer.promise(&Self::schedule(&settings, &in_force.snapshot), self.now()).await?;
         let ours = own_keys(&in_force.snapshot.issuer, &self.signer)?;
         self.keys.swap_outside(self.keys.outside().with_entries(issuers));
         self.keys.swap_ours(Some(ours));
         self.settings.store(Arc::new(settings));
+        beside();
         self.in_force.store(Arc::new(in_force));
         self.refused_change.store(Arc::new(None));
         self.telemetry.change_refused(false);

@@ -179,9 +179,9 @@ impl Followed {
         }
         doors::stay(&self.loaded, &loaded)?;
         let in_force = in_force(&loaded).map_err(|error| error.to_string())?;
-        let swapped = self.broker.swap(loaded.settings.clone(), in_force, loaded.keys.clone()).await;
+        let doors = || self.doors.swap(&loaded.fronts);
+        let swapped = self.broker.swap_with(loaded.settings.clone(), in_force, loaded.keys.clone(), doors).await;
         swapped.map_err(|error| error.to_string())?;
-        self.doors.swap(&loaded.fronts);
         self.broker.set_observing(config::observing(&loaded.fronts));
         if let (Some(tls), Some(identity)) = (&self.tls, loaded.tls.clone()) {
             tls.present(identity);
