@@ -98,7 +98,9 @@ fn status(reason: Reason) -> StatusCode {
         | Reason::TaskExhausted
         | Reason::TaskPayloadMismatch
         | Reason::InvalidDpopProof
-        | Reason::InsufficientUserAuthentication => StatusCode::UNAUTHORIZED,
+        | Reason::InsufficientUserAuthentication
+        | Reason::OverbroadToken
+        | Reason::TokenUsed => StatusCode::UNAUTHORIZED,
         Reason::MalformedRequest | Reason::MalformedScope | Reason::MalformedDetails | Reason::UnreadInput => StatusCode::BAD_REQUEST,
         Reason::PolicyDenied
         | Reason::WiderThanSubject

@@ -4,6 +4,7 @@
 //! also holds at one [`Moment`](crate::registry::Moment). Nothing reads a claim before the signature is checked,
 //! save the issuer's name, which says whose keys to check with.
 
+mod access;
 mod active;
 mod assertion;
 mod authentic;
@@ -27,6 +28,7 @@ mod vectors;
 mod vendor;
 mod verified;
 
+pub use access::{AccessClaims, Excepted};
 pub use active::Active;
 pub use assertion::{AssertedClient, AssertedWorkload};
 pub use authentic::{Authentic, AuthenticateError, Unverified};
@@ -36,7 +38,7 @@ pub use id_jag::GrantEvidence;
 pub use introspected::{Introspected, OpaqueToken};
 pub use kept::KeptToken;
 pub use keys::{Algorithm, KeySet, KeySetError};
-pub use kind::{ActorToken, ClientAssertion, IdJag, Issued, SecurityEvent, SubjectToken, TokenKind, TxnToken, WorkloadAssertion};
+pub use kind::{AccessToken, ActorToken, ClientAssertion, IdJag, Issued, SecurityEvent, SubjectToken, TokenKind, TxnToken, WorkloadAssertion};
 pub use lineage::Lineage;
 pub use opaque_form::{OpaqueForm, OpaqueFormError, OpaqueKind};
 pub use outside::StatedSubject;

@@ -62,11 +62,16 @@ impl Detail {
 
     /// Takes an array that is already parsed, as in a token's claim.
     pub fn from_array(value: &Value, types: &DetailTypes) -> Result<Vec<Self>, DetailsError> {
+        Self::from_array_standing(value, types, Standing::Asked)
+    }
+
+    /// Takes an array of details that stand as `standing` says.
+    pub fn from_array_standing(value: &Value, types: &DetailTypes, standing: Standing) -> Result<Vec<Self>, DetailsError> {
         let items = value.as_array().ok_or(DetailsError::Malformed)?;
         if items.len() > MOST {
             return Err(DetailsError::Malformed);
         }
-        items.iter().map(|item| Self::from_json(item, types, Standing::Asked)).collect()
+        items.iter().map(|item| Self::from_json(item, types, standing)).collect()
     }
 
     /// Takes one detail as JSON.
@@ -166,6 +171,20 @@ impl Detail {
     /// The constraints, by name; one that is absent does not bound.
     pub fn constraints(&self) -> &BTreeMap<String, ConstraintValue> {
         &self.constraints
+    }
+
+    /// This detail, bounded by a value for the constraint `name` too, in place of one that it has.
+    ///
+    /// One of its actions must declare that constraint, and the value must be one that it may have.
+    pub fn bounded(mut self, name: &str, value: ConstraintValue, types: &DetailTypes) -> Result<Self, DetailsError> {
+        let declared = types.get(&self.kind).ok_or(DetailsError::UnknownType)?;
+        let order = declared.constraints.get(name).ok_or(DetailsError::UnknownMember)?;
+        if !order.admits(&value) {
+            return Err(DetailsError::Malformed);
+        }
+        self.constraints.insert(name.to_owned(), value);
+        // Where it stands was looked at when it was made, and nothing of that has changed.
+        self.checked(declared, Standing::Ceiling)
     }
 
     /// This detail with `action` alone.

@@ -103,6 +103,8 @@ pub enum Reason {
     NoRoute,
     UnreadInput,
     InsufficientUserAuthentication,
+    OverbroadToken,
+    TokenUsed,
 }
 
 impl Reason {
@@ -205,6 +207,8 @@ impl Reason {
             Self::NoRoute => "no_route",
             Self::UnreadInput => "unread_input",
             Self::InsufficientUserAuthentication => "insufficient_user_authentication",
+            Self::OverbroadToken => "overbroad_token",
+            Self::TokenUsed => "token_used",
         }
     }
 
@@ -242,11 +246,13 @@ impl Reason {
             | Self::TaskCancelled
             | Self::TaskExpired
             | Self::TaskExhausted
-            // A boundary alone says these, and not under an OAuth error.
+            // Boundaries and guards alone say these, and not under an OAuth error of this endpoint.
             | Self::NoToken
             | Self::NoRoute
             | Self::UnreadInput
-            | Self::InsufficientUserAuthentication => ErrorCode::InvalidRequest,
+            | Self::InsufficientUserAuthentication
+            | Self::OverbroadToken
+            | Self::TokenUsed => ErrorCode::InvalidRequest,
             Self::UnknownAudience | Self::SeveralAudiences | Self::AudienceClosed => ErrorCode::InvalidTarget,
             Self::WiderThanSubject | Self::ScopeNotMapped | Self::PolicyDenied if manner.asks_details => {
                 ErrorCode::InvalidAuthorizationDetails
@@ -315,6 +321,8 @@ impl Reason {
             Self::NoRoute => "nothing is served at this method and path",
             Self::UnreadInput => "the request holds members that its route does not read",
             Self::InsufficientUserAuthentication => "the person must authenticate again, or more strongly",
+            Self::OverbroadToken => "the token allows more than this request needs; ask for a token for exactly this",
+            Self::TokenUsed => "the token was for one use, and that has been made",
         }
     }
 }

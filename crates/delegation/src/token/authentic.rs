@@ -171,7 +171,12 @@ impl<K: TokenKind> Authentic<K> {
 
     /// Refuses a payload that is nested deeper than the longest chain and what may hang on it.
     pub(super) fn refuse_deep(&self, moment: &Moment) -> Result<(), TokenError> {
-        if json::is_within(self.claims(), moment.snapshot.max_chain.saturating_add(BESIDE_CHAIN)) {
+        self.refuse_deeper(moment.snapshot.max_chain)
+    }
+
+    /// The same where the longest chain has `max_chain` levels.
+    pub(super) fn refuse_deeper(&self, max_chain: usize) -> Result<(), TokenError> {
+        if json::is_within(self.claims(), max_chain.saturating_add(BESIDE_CHAIN)) {
             Ok(())
         } else {
             Err(TokenError::Invalid("its payload is nested too deep"))

@@ -26,6 +26,9 @@ pub enum TxnToken {}
 /// no credential and no evidence of anything that could be asked for.
 #[derive(Debug)]
 pub enum Issued {}
+/// One of our own access tokens, at the resource server that it is for (RFC 9068 §4).
+#[derive(Debug)]
+pub enum AccessToken {}
 /// A client's own signed assertion (RFC 7523 §2.2).
 #[derive(Debug)]
 pub enum ClientAssertion {}
@@ -44,6 +47,7 @@ impl sealed::Sealed for SubjectToken {}
 impl sealed::Sealed for ActorToken {}
 impl sealed::Sealed for TxnToken {}
 impl sealed::Sealed for Issued {}
+impl sealed::Sealed for AccessToken {}
 impl sealed::Sealed for ClientAssertion {}
 impl sealed::Sealed for WorkloadAssertion {}
 impl sealed::Sealed for IdJag {}
@@ -67,6 +71,11 @@ impl TokenKind for TxnToken {
 impl TokenKind for Issued {
     const TYP: &'static [&'static str] = &["at+jwt", "txntoken+jwt"];
     const REQUIRED: &'static [&'static str] = &["iss", "sub", "aud", "exp", "iat", "jti"];
+}
+
+impl TokenKind for AccessToken {
+    const TYP: &'static [&'static str] = &["at+jwt"];
+    const REQUIRED: &'static [&'static str] = &["iss", "sub", "aud", "exp", "iat", "jti", "client_id"];
 }
 
 impl TokenKind for ClientAssertion {

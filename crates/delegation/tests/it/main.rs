@@ -8,6 +8,7 @@
     reason = "a test may panic"
 )]
 
+mod access;
 mod actors;
 mod claims;
 mod details;
