@@ -25,8 +25,6 @@ use crate::settings::{Caller, Settings};
 pub const LARGEST_BODY: usize = 1024 * 1024;
 /// The most of a form that no route reads, and that is looked into for a token.
 const LARGEST_FORM: usize = 64 * 1024;
-/// A secret that is shorter is not looked for in other places.
-const SHORTEST_SECRET: usize = 20;
 /// So many requests that went on already may be waiting for their decision; the next go on without one.
 const OBSERVED: usize = 1024;
 
@@ -228,7 +226,7 @@ impl<E: Exchanger> Boundary<E> {
         // A token in the line must not get into the record of its refusal.
         let credential = Credential::of(headers, &call);
         if let Ok(Some(shown)) = &credential
-            && is_repeated(shown, headers, &call)
+            && shown.is_repeated(headers, &call)
         {
             return Err(self.refused(settings, seen, CredentialError::Elsewhere.into()).await);
         }
@@ -369,24 +367,10 @@ pub(crate) fn looked_into(matched: &Matched<'_>, call: &Call) -> Option<usize> {
     }
 }
 
-/// Whether the token stands in another place too: in a header beside its own, in the target, or in what was read of the body.
-///
-/// A signature is looked for, since whoever has it has the token; what is short could be anything.
-fn is_repeated(shown: &Credential, headers: &HeaderMap, call: &Call) -> bool {
-    let secret = shown.token().rsplit('.').next().unwrap_or_default().as_bytes();
-    if secret.len() < SHORTEST_SECRET {
-        return false;
-    }
-    let holds = |bytes: &[u8]| bytes.windows(secret.len()).any(|part| part == secret);
-    let in_headers = headers.iter().any(|(name, value)| name != http::header::AUTHORIZATION && holds(value.as_bytes()));
-    let in_body = matches!(call.body(), Body::Whole(bytes) if holds(bytes));
-    in_headers || in_body || holds(call.target().as_bytes())
-}
-
 /// The credential that the request shows, in one place and no other.
 fn only_credential(call: &Call, headers: &HeaderMap) -> Result<Option<Credential>, Unfit> {
     let credential = Credential::of(headers, call)?;
-    if credential.as_ref().is_some_and(|shown| is_repeated(shown, headers, call)) {
+    if credential.as_ref().is_some_and(|shown| shown.is_repeated(headers, call)) {
         return Err(CredentialError::Elsewhere.into());
     }
     Ok(credential)

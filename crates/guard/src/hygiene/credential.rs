@@ -8,6 +8,8 @@ use crate::call::{Body, Call};
 
 /// The longest token, in bytes.
 const LONGEST: usize = 16 * 1024;
+/// A secret that is shorter is not looked for in other places.
+const SHORTEST_SECRET: usize = 20;
 
 /// What a caller shows.
 pub struct Credential {
@@ -76,6 +78,20 @@ impl Credential {
             scheme,
             token: token.to_owned(),
         }))
+    }
+
+    /// Whether the token stands in another place too: in a header beside its own, in the target, or in what was read of the body.
+    ///
+    /// A signature is looked for, since whoever has it has the token; what is short could be anything.
+    pub fn is_repeated(&self, headers: &HeaderMap, call: &Call) -> bool {
+        let secret = self.token.rsplit('.').next().unwrap_or_default().as_bytes();
+        if secret.len() < SHORTEST_SECRET {
+            return false;
+        }
+        let holds = |bytes: &[u8]| bytes.windows(secret.len()).any(|part| part == secret);
+        let in_headers = headers.iter().any(|(name, value)| name != header::AUTHORIZATION && holds(value.as_bytes()));
+        let in_body = matches!(call.body(), Body::Whole(bytes) if holds(bytes));
+        in_headers || in_body || holds(call.target().as_bytes())
     }
 
     /// How it is shown.
