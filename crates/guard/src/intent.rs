@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use delegation::authority::Authority;
 use delegation::details::Detail;
 use delegation::identity::Attributes;
 use delegation::oauth::{AudienceId, Scope};
@@ -75,6 +76,16 @@ pub enum Refused {
     /// The subject lacks an attribute that the detail is made of, or has one that does not fit there.
     #[error("the subject has no such attribute `{0}`")]
     Attribute(String),
+}
+
+impl Needs {
+    /// Details and scopes together.
+    pub(crate) fn authority(&self) -> Authority {
+        Authority {
+            details: self.details.clone(),
+            scopes: self.scopes.clone(),
+        }
+    }
 }
 
 impl Refused {

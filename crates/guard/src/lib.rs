@@ -5,6 +5,9 @@
 //! no engine. What was decided on is what goes on: nothing is rewritten, and what two readers could read in two ways is
 //! refused.
 //!
+//! In front of a backend, or in it, a [`Guard`] looks at the token that comes with a call: whether it holds, whether it allows the
+//! request, and whether it allows more than that.
+//!
 //! A `Call` is made by its parser alone, so no door can decide on a request that was not looked at:
 //!
 //! ```compile_fail
@@ -21,12 +24,16 @@
 #![deny(missing_docs)]
 
 mod call;
+pub mod check;
+mod guard;
 pub mod hygiene;
 mod intent;
 pub mod learn;
 pub mod route;
 pub mod shape;
+pub mod surplus;
 
 pub use call::{Body, Call};
+pub use guard::{Guard, GuardError, Sender, Settings};
 pub use hygiene::Malformed;
 pub use intent::{Intent, Needs, Refused};

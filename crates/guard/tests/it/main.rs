@@ -1,8 +1,16 @@
 //! Claims about what a request needs.
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may panic")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::needless_pass_by_value,
+    reason = "a test may panic"
+)]
 
 mod bodies;
+mod checks;
 mod credentials;
+mod guarded;
 mod headers;
 mod hosts;
 mod needed;
@@ -10,4 +18,5 @@ mod paths;
 mod queries;
 mod ranks;
 mod service;
+mod surplus;
 mod templates;

@@ -1,0 +1,162 @@
+//! A refusal, and what each of its three readers learns.
+
+use delegation::oauth::Reason;
+use delegation::token::{AccessClaims, AuthenticateError, TokenError};
+use http::{HeaderValue, StatusCode};
+
+use crate::hygiene::credential::CredentialError;
+use crate::intent::{self, Needs};
+use crate::surplus::Compared;
+
+/// Why a request does not go on.
+///
+/// The client gets [`status`](Self::status), [`challenge`](Self::challenge), the reason and its description; the operator
+/// [`why`](Self::why); the record the claims and the comparison too. No token is in any of them.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// The reason, which all three share.
+    pub reason: Reason,
+    /// What the token said, once it was known to be the broker's own.
+    pub claims: Option<Box<AccessClaims>>,
+    /// What it allows beside what was needed, if it came to that.
+    pub compared: Option<Box<Compared>>,
+    why: String,
+    /// Further parameters of the challenge, from the configuration alone.
+    parameters: Vec<String>,
+    asks_for_keys: bool,
+}
+
+impl Refusal {
+    pub(super) fn new(reason: Reason, why: &str) -> Self {
+        Self {
+            reason,
+            claims: None,
+            compared: None,
+            why: why.to_owned(),
+            parameters: Vec::new(),
+            asks_for_keys: false,
+        }
+    }
+
+    pub(super) fn beside(reason: Reason, compared: &Compared) -> Self {
+        Self {
+            compared: Some(Box::new(compared.clone())),
+            ..Self::new(reason, &compared.for_operator())
+        }
+    }
+
+    /// The person must sign in again, or in another way (RFC 9470 §3).
+    pub(super) fn step_up(needs: &Needs) -> Self {
+        let acr = needs.acr.iter().map(|acr| format!("acr_values=\"{acr}\""));
+        let age = needs.max_auth_age.map(|age| format!("max_age={}", age.as_secs()));
+        Self {
+            parameters: acr.chain(age).collect(),
+            ..Self::new(
+                Reason::InsufficientUserAuthentication,
+                "the person did not sign in as this route asks",
+            )
+        }
+    }
+
+    #[must_use]
+    pub(super) fn about(self, claims: &AccessClaims) -> Self {
+        Self {
+            claims: Some(Box::new(claims.clone())),
+            ..self
+        }
+    }
+
+    /// The status; a reason that nothing is said of here is one of a token that is not taken.
+    pub fn status(&self) -> StatusCode {
+        match self.reason {
+            Reason::MalformedRequest | Reason::MalformedDetails | Reason::UnreadInput => StatusCode::BAD_REQUEST,
+            Reason::WiderThanSubject | Reason::NoRoute => StatusCode::FORBIDDEN,
+            Reason::RevocationViewStale | Reason::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::UNAUTHORIZED,
+        }
+    }
+
+    /// The error word of RFC 6750 §3.1 or RFC 9470 §3. Nothing is called wrong where nothing was shown or nothing is served.
+    pub fn error(&self) -> Option<&'static str> {
+        match (self.status(), self.reason) {
+            (_, Reason::NoToken | Reason::NoRoute) => None,
+            (_, Reason::InsufficientUserAuthentication) => Some("insufficient_user_authentication"),
+            (StatusCode::UNAUTHORIZED, _) => Some("invalid_token"),
+            (StatusCode::FORBIDDEN, _) => Some("insufficient_scope"),
+            (StatusCode::BAD_REQUEST, _) => Some("invalid_request"),
+            _ => None,
+        }
+    }
+
+    /// `WWW-Authenticate`: for every 401, and for a 403 that another token would mend. Nothing of the request is in it.
+    pub fn challenge(&self) -> Option<HeaderValue> {
+        let error = self.error();
+        let is_mended_by_token = match self.status() {
+            StatusCode::UNAUTHORIZED => true,
+            status => status == StatusCode::FORBIDDEN && error.is_some(),
+        };
+        if !is_mended_by_token {
+            return None;
+        }
+        let error = error.map(|error| format!("error=\"{error}\", error_description=\"{}\"", self.reason.description()));
+        let parameters: Vec<_> = error.into_iter().chain(self.parameters.iter().cloned()).collect();
+        HeaderValue::try_from(format!("Bearer {}", parameters.join(", ")).trim_end()).ok()
+    }
+
+    /// For whoever runs the guard.
+    pub fn why(&self) -> &str {
+        &self.why
+    }
+
+    /// Whether another key set might know the key that the token names: worth one look, and no more.
+    pub fn asks_for_keys(&self) -> bool {
+        self.asks_for_keys
+    }
+}
+
+impl From<Reason> for Refusal {
+    fn from(reason: Reason) -> Self {
+        Self::new(reason, reason.description())
+    }
+}
+
+impl From<CredentialError> for Refusal {
+    fn from(error: CredentialError) -> Self {
+        Self::new(Reason::MalformedRequest, &error.to_string())
+    }
+}
+
+impl From<AuthenticateError> for Refusal {
+    fn from(error: AuthenticateError) -> Self {
+        Self {
+            asks_for_keys: error == AuthenticateError::UnknownKey,
+            ..Self::new(Reason::SubjectTokenInvalid, &error.to_string())
+        }
+    }
+}
+
+impl From<TokenError> for Refusal {
+    fn from(error: TokenError) -> Self {
+        let reason = match error {
+            TokenError::Invalid(_) => Reason::SubjectTokenInvalid,
+            TokenError::Expired => Reason::SubjectTokenExpired,
+            TokenError::Revoked => Reason::SubjectTokenRevoked,
+            TokenError::SubjectDisabled => Reason::SubjectDisabled,
+            TokenError::ProofMissing => Reason::InvalidDpopProof,
+        };
+        Self::new(reason, &error.to_string())
+    }
+}
+
+impl From<intent::Refused> for Refusal {
+    fn from(refused: intent::Refused) -> Self {
+        let reason = match &refused {
+            intent::Refused::NoRoute => Reason::NoRoute,
+            intent::Refused::Malformed(_) => Reason::MalformedRequest,
+            intent::Refused::Unread(_) | intent::Refused::Hidden => Reason::UnreadInput,
+            intent::Refused::Details(_) => Reason::MalformedDetails,
+            intent::Refused::Attribute(_) => Reason::WiderThanSubject,
+        };
+        Self::new(reason, &refused.to_string())
+    }
+}
