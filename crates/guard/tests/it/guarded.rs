@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use delegation::oauth::AudienceId;
 use delegation::revocation::View;
+use delegation::token::KeySet;
 use http::{HeaderMap, HeaderValue, header};
 use narrows_guard::check::{At, Refusal, Verdict};
 use narrows_guard::route::pattern::Pattern;
@@ -44,7 +45,7 @@ pub(crate) fn settings(demand: Demand, excess: Excess, fixed: &Value) -> Setting
 }
 
 pub(crate) fn build(settings: Settings) -> Guard {
-    Guard::build(settings, Arc::new(ISSUER.key_set())).unwrap()
+    Guard::build(settings, Arc::clone(&KEYS)).unwrap()
 }
 
 /// The guard of most claims: a request reads one ticket.
@@ -108,9 +109,13 @@ pub(crate) fn word(verdict: &Verdict<'_>) -> &'static str {
     }
 }
 
+/// The moment of most claims. An empty view is large, and these claims are many.
+static AT: LazyLock<At> = LazyLock::new(at);
+static KEYS: LazyLock<Arc<KeySet>> = LazyLock::new(|| Arc::new(ISSUER.key_set()));
+
 /// What `guard` says to `GET /r/7` with a token of `claims`.
 pub(crate) fn decided(guard: &Guard, claims: &Value) -> &'static str {
-    word(&guard.check(&call(), &bearer(&token(claims)), &at()))
+    word(&guard.check(&call(), &bearer(&token(claims)), &AT))
 }
 
 /// The refusal of a token of `claims`.
