@@ -58,12 +58,14 @@ pub(crate) enum Name {
     View,
     /// The end of a root that has few or many descendants; a server of its own.
     Cascade,
+    /// Requests through a boundary by its doors, beside nginx and Envoy alone; servers of their own.
+    Doors,
 }
 
 impl Name {
     /// Whether a server takes part in the rounds under this name.
     pub(crate) fn is_server(self) -> bool {
-        !matches!(self, Self::View | Self::Cascade)
+        !matches!(self, Self::View | Self::Cascade | Self::Doors)
     }
 
     /// Whether what is asked in the rounds is an exchange as any other.
@@ -99,6 +101,7 @@ impl Name {
             Self::Revoked10000000 => "10,000,000 revoked",
             Self::View => "view",
             Self::Cascade => "cascade",
+            Self::Doors => "doors",
         }
     }
 

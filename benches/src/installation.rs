@@ -33,6 +33,12 @@ pub(crate) struct Shape {
     pub(crate) onward: bool,
     /// `store` of the configuration.
     pub(crate) store: String,
+    /// Further tables of the configuration.
+    pub(crate) tables: String,
+    /// Further policies.
+    pub(crate) rules: String,
+    /// Clients beside those of the shape that may exchange; `tables` says who they are.
+    pub(crate) exchangers: Vec<String>,
 }
 
 impl Default for Shape {
@@ -46,6 +52,9 @@ impl Default for Shape {
             tasks: false,
             onward: false,
             store: "sqlite:narrows.db".to_owned(),
+            tables: String::new(),
+            rules: String::new(),
+            exchangers: Vec::new(),
         }
     }
 }
@@ -89,6 +98,11 @@ impl Installation {
             provider,
             clients,
         }
+    }
+
+    /// The subject token that is shown again and again.
+    pub(crate) fn subject(&self) -> &str {
+        &self.shown_again
     }
 
     /// The body of an exchange that is allowed. Its assertion was never used before, nor was its subject token, unless the
@@ -219,7 +233,7 @@ fn configuration(shape: &Shape, port: u16) -> String {
     let mut text = include_str!("narrows.toml")
         .replace("@PORT@", &port.to_string())
         .replace("@STORE@", &shape.store)
-        .replace("@EXCHANGERS@", &json!(all).to_string());
+        .replace("@EXCHANGERS@", &json!([&all[..], &shape.exchangers].concat()).to_string());
     let secret: String = digest(&SHA256, SECRET.as_bytes()).as_ref().iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text
@@ -236,7 +250,7 @@ fn configuration(shape: &Shape, port: u16) -> String {
         }
     }
     for number in 0..shape.audiences {
-        let clients: Vec<_> = all.iter().skip(number).step_by(shape.audiences).collect();
+        let clients: Vec<_> = all.iter().skip(number).step_by(shape.audiences).chain(&shape.exchangers).collect();
         let _ = writeln!(
             text,
             "\n[[audiences]]\nid = \"{}\"\ndetails = [\"order\"]\nclients = {}\nmax_lifetime = \"2m\"",
@@ -244,6 +258,7 @@ fn configuration(shape: &Shape, port: u16) -> String {
             json!(clients)
         );
     }
+    text.push_str(&shape.tables);
     text
 }
 
@@ -279,6 +294,7 @@ fn rules(shape: &Shape) -> String {
         };
         let _ = writeln!(text, "@id(\"p{number}\") {policy};");
     }
+    text.push_str(&shape.rules);
     if shape.tasks {
         text.push_str("@id(\"tasks\") permit (principal, action == Action::\"task\", resource is Audience);\n");
     }

@@ -16,21 +16,34 @@ pub(crate) struct Reply {
     pub(crate) body: Vec<u8>,
 }
 
-/// Sends every body once to `path` at `port` and waits for its reply; gives all, the fastest first.
+/// Sends every form once to `path` at `port` and waits for its reply; gives all, the fastest first.
 ///
 /// Panics when a reply is not `200`: what is refused is not measured.
-pub(crate) async fn send(port: u16, path: &'static str, bodies: Vec<String>) -> Vec<Reply> {
-    let (bodies, next) = (Arc::new(bodies), Arc::new(AtomicUsize::new(0)));
+pub(crate) async fn send(port: u16, path: &str, forms: Vec<String>) -> Vec<Reply> {
+    let post = |form: String| {
+        format!(
+            "POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{form}",
+            form.len()
+        )
+    };
+    send_over(CONNECTIONS, port, forms.into_iter().map(post).collect()).await
+}
+
+/// Sends every request once over so many connections, and waits for its reply; gives all, the fastest first.
+///
+/// Panics when a reply is not `200`: what is refused is not measured.
+pub(crate) async fn send_over(connections: usize, port: u16, requests: Vec<String>) -> Vec<Reply> {
+    let (requests, next) = (Arc::new(requests), Arc::new(AtomicUsize::new(0)));
     let mut workers = Vec::new();
-    for _ in 0..CONNECTIONS.min(bodies.len()) {
-        let (bodies, next) = (Arc::clone(&bodies), Arc::clone(&next));
+    for _ in 0..connections.min(requests.len()) {
+        let (requests, next) = (Arc::clone(&requests), Arc::clone(&next));
         workers.push(tokio::spawn(async move {
             let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
             stream.set_nodelay(true).unwrap();
             let (mut replies, mut buffer) = (Vec::new(), Vec::new());
-            while let Some(body) = bodies.get(next.fetch_add(1, Ordering::Relaxed)) {
+            while let Some(request) = requests.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let started = Instant::now();
-                let body = ask(&mut stream, path, body, &mut buffer).await;
+                let body = ask(&mut stream, request, &mut buffer).await;
                 replies.push(Reply {
                     time: started.elapsed(),
                     body,
@@ -47,12 +60,8 @@ pub(crate) async fn send(port: u16, path: &'static str, bodies: Vec<String>) -> 
     replies
 }
 
-async fn ask(stream: &mut TcpStream, path: &str, body: &str, buffer: &mut Vec<u8>) -> Vec<u8> {
-    let head = format!(
-        "POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n",
-        body.len()
-    );
-    stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+async fn ask(stream: &mut TcpStream, request: &str, buffer: &mut Vec<u8>) -> Vec<u8> {
+    stream.write_all(request.as_bytes()).await.unwrap();
     buffer.clear();
     loop {
         assert_ne!(stream.read_buf(buffer).await.unwrap(), 0, "the server closed the connection");

@@ -7,6 +7,7 @@
 mod aims;
 mod cascade;
 mod contest;
+mod doors;
 mod figures;
 mod floor;
 mod installation;
@@ -55,6 +56,9 @@ struct Arguments {
     /// The server made of the crate oauth-as.
     #[arg(long, default_value = "target/peers/release/peer-oauth-as")]
     oauth_as: PathBuf,
+    /// Envoy itself.
+    #[arg(long, default_value = "target/doors-venv/bin/envoy")]
+    envoy: PathBuf,
     /// Where stores are written; the disk that syncs are measured on.
     #[arg(long, default_value = "target/bench")]
     folder: PathBuf,
@@ -92,6 +96,9 @@ async fn main() {
     }
     if arguments.takes_part(Name::Cascade) {
         print.table(&cascade::HEAD, &cascade::measure(&arguments).await);
+    }
+    if arguments.takes_part(Name::Doors) {
+        print.table(&doors::HEAD, &doors::measure(&arguments).await);
     }
     if arguments.takes_part(Name::View) {
         let (rows, of_the_view) = view::measure(arguments.rounds);

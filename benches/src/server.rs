@@ -20,6 +20,15 @@ pub(crate) struct Server {
 impl Server {
     /// Starts `program` and waits until `GET /readyz` on `port` answers 200.
     pub(crate) fn start(program: &Path, arguments: &[&str], port: u16) -> Self {
+        Self::start_until(program, arguments, || ready(port))
+    }
+
+    /// Starts `program` and waits until it listens on `port`.
+    pub(crate) fn start_listening(program: &Path, arguments: &[&str], port: u16) -> Self {
+        Self::start_until(program, arguments, || TcpStream::connect(("127.0.0.1", port)).is_ok())
+    }
+
+    fn start_until(program: &Path, arguments: &[&str], ready: impl Fn() -> bool) -> Self {
         let started = Instant::now();
         let mut process = Command::new("taskset")
             .args(["-c", "0"])
@@ -29,7 +38,7 @@ impl Server {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        while !ready(port) {
+        while !ready() {
             assert!(process.try_wait().unwrap().is_none(), "{} {arguments:?} ended", program.display());
             assert!(started.elapsed() < Duration::from_secs(300), "{} is not ready", program.display());
             std::thread::sleep(Duration::from_micros(500));

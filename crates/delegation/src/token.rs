@@ -38,7 +38,9 @@ pub use id_jag::GrantEvidence;
 pub use introspected::{Introspected, OpaqueToken};
 pub use kept::KeptToken;
 pub use keys::{Algorithm, KeySet, KeySetError};
-pub use kind::{AccessToken, ActorToken, ClientAssertion, IdJag, Issued, SecurityEvent, SubjectToken, TokenKind, TxnToken, WorkloadAssertion};
+pub use kind::{
+    AccessToken, ActorToken, ClientAssertion, IdJag, Issued, SecurityEvent, SubjectToken, TokenKind, TxnToken, WorkloadAssertion,
+};
 pub use lineage::Lineage;
 pub use opaque_form::{OpaqueForm, OpaqueFormError, OpaqueKind};
 pub use outside::StatedSubject;
