@@ -315,12 +315,12 @@ fn apart(arguments: &Arguments, installation: &Installation, ports: &Ports) -> S
     let whole = std::fs::read_to_string(installation.folder.join("narrows.toml")).unwrap();
     // All but the boundaries that another client acts at, and what a process without a broker does not need.
     let (before, rest) = whole.split_once("\n[[boundaries]]").unwrap();
-    let after = &rest[rest.rfind("\n[[clients]]").unwrap()..];
+    let (_, after) = rest.rsplit_once("\n[[clients]]").unwrap();
     let text = [
         format!("metrics_listen = \"127.0.0.1:{}\"\n{before}", ports.apart_ready),
         boundary("own-apart", PLANE, ports.own_apart, "proxy", ports.own_apart),
         boundary("envoy-apart", PLANE, ports.envoy_apart, "ext_authz_grpc", ports.ext_authz_apart),
-        after.to_owned(),
+        format!("\n[[clients]]{after}"),
         format!(
             "\n[broker]\nurls = [\"http://127.0.0.1:{}\"]\nclient = \"{PLANE}\"\nkey = {{ file = \"{PLANE}.key\" }}\ndeadline = \"5s\"\n",
             ports.broker
