@@ -1,5 +1,6 @@
 //! Cuts a secret out of bytes that come in pieces, wherever the pieces end.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -8,15 +9,17 @@ use bytes::Bytes;
 use zeroize::{Zeroize as _, Zeroizing};
 
 /// What of a secret is written in its place: one of these that is in none of its spellings. A space is in none.
-const FILLERS: [u8; 4] = [b'*', b'#', b'~', b' '];
+const FILLERS: [u8; 3] = [b'*', b'~', b' '];
 
 /// The spellings of a secret that are looked for.
 ///
 /// Each is written over with as many fillers, so that lengths stay what they were said to be. Since no spelling holds a filler,
 /// what is written makes none of them anew.
 pub(super) struct Spellings {
-    /// The longest first.
+    /// As it is and in base64; the longest first.
     words: Vec<Zeroizing<Vec<u8>>>,
+    /// How each byte of it may be written, in any mixture: programs differ in what they escape.
+    escaped: Vec<Vec<Zeroizing<Vec<u8>>>>,
     begins: [bool; 256],
     filler: u8,
 }
@@ -29,27 +32,10 @@ impl std::fmt::Debug for Spellings {
 }
 
 impl Spellings {
-    /// Those of `secret`: as it is, percent-encoded, as a string of JSON or in HTML, and in base64, also in the middle of other bytes.
+    /// Those of `secret`: as it is, percent-encoded or escaped for JSON, scripts or HTML, byte by byte as somebody may, and in base64,
+    /// also in the middle of other bytes.
     pub(super) fn of(secret: &str) -> Self {
-        let mut words: Vec<_> = [
-            secret.to_owned(),
-            escaped(secret, |byte| format!("%{byte:02X}")),
-            escaped(secret, |byte| format!("%{byte:02x}")),
-            replaced(secret, &[('\\', "\\\\"), ('"', "\\\"")]),
-            replaced(secret, &[('\\', "\\\\"), ('"', "\\\""), ('/', "\\/")]),
-            replaced(secret, &[('&', "&amp;"), ('<', "&lt;"), ('>', "&gt;")]),
-            replaced(
-                secret,
-                &[('&', "&amp;"), ('<', "&lt;"), ('>', "&gt;"), ('"', "&quot;"), ('\'', "&#39;")],
-            ),
-            replaced(
-                secret,
-                &[('&', "&amp;"), ('<', "&lt;"), ('>', "&gt;"), ('"', "&#34;"), ('\'', "&#x27;")],
-            ),
-        ]
-        .into_iter()
-        .map(|word| Zeroizing::new(word.into_bytes()))
-        .collect();
+        let mut words = vec![Zeroizing::new(secret.as_bytes().to_vec())];
         for before in 0..3 {
             let bytes = Zeroizing::new([vec![0; before], secret.as_bytes().to_vec()].concat());
             for mut coded in [STANDARD_NO_PAD.encode(&*bytes), URL_SAFE_NO_PAD.encode(&*bytes)] {
@@ -64,15 +50,21 @@ impl Spellings {
         words.retain(|word| !word.is_empty());
         words.sort_by(|one, other| other.len().cmp(&one.len()).then_with(|| one.cmp(other)));
         words.dedup();
+        let escaped: Vec<_> = secret.bytes().map(escapes).collect();
         let mut begins = [false; 256];
-        for first in words.iter().filter_map(|word| word.first()) {
+        for first in words.iter().chain(escaped.iter().take(1).flatten()).filter_map(|word| word.first()) {
             if let Some(begins) = begins.get_mut(usize::from(*first)) {
                 *begins = true;
             }
         }
         let is_free = |filler: &u8| !words.iter().any(|word| word.contains(filler));
         let filler = FILLERS.into_iter().find(is_free).unwrap_or(b' ');
-        Self { words, begins, filler }
+        Self {
+            words,
+            escaped,
+            begins,
+            filler,
+        }
     }
 
     /// What `rest` begins with. While more may come, a longer word that it could become goes before a shorter one that it is.
@@ -80,6 +72,10 @@ impl Spellings {
         let begins = rest.first().and_then(|first| self.begins.get(usize::from(*first)));
         if begins != Some(&true) {
             return Found::Nothing;
+        }
+        match self.escaped_at(rest, is_end) {
+            Found::Nothing => {}
+            found => return found,
         }
         for word in &self.words {
             if rest.starts_with(word) {
@@ -92,10 +88,40 @@ impl Spellings {
         Found::Nothing
     }
 
+    /// The same for its bytes, each in any of its spellings: all places are followed where the next byte may begin.
+    fn escaped_at(&self, rest: &[u8], is_end: bool) -> Found {
+        let mut places = BTreeSet::from([0]);
+        let mut may_become = false;
+        for spellings in &self.escaped {
+            let mut next = BTreeSet::new();
+            for (place, spelling) in places.iter().flat_map(|place| spellings.iter().map(move |spelling| (*place, spelling))) {
+                let here = rest.get(place..).unwrap_or_default();
+                let common = here.len().min(spelling.len());
+                // The digits of an escape may be of either case; a byte as it is has one.
+                let is_same = match (here.get(..common), spelling.get(..common)) {
+                    (Some(here), Some(spelt)) if spelling.len() > 1 => here.eq_ignore_ascii_case(spelt),
+                    (here, spelt) => here == spelt,
+                };
+                if is_same && common == spelling.len() {
+                    next.insert(place + common);
+                } else if is_same {
+                    may_become = true;
+                }
+            }
+            places = next;
+        }
+        match places.last() {
+            _ if may_become && !is_end => Found::Beginning,
+            Some(length) => Found::Word(*length),
+            None => Found::Nothing,
+        }
+    }
+
     /// Whether a word of them stands in `text`, whatever the case of its letters.
     pub(super) fn are_named_in(&self, text: &[u8]) -> bool {
         let is = |word: &&Zeroizing<Vec<u8>>| text.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word));
-        self.words.iter().any(|word| is(&word))
+        let is_spelt = |at| matches!(self.escaped_at(text.get(at..).unwrap_or_default(), true), Found::Word(_));
+        self.words.iter().any(|word| is(&word)) || (0..text.len()).any(is_spelt)
     }
 }
 
@@ -108,25 +134,30 @@ enum Found {
     Word(usize),
 }
 
-/// Everything but letters, digits and `-._~`, which are never encoded (RFC 3986 §2.3).
-fn escaped(secret: &str, code: impl Fn(u8) -> String) -> String {
-    let spelt = |byte: u8| {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            char::from(byte).to_string()
-        } else {
-            code(byte)
-        }
+/// How one byte may be written: as it is, in a URL, in JSON or a script, in HTML.
+fn escapes(byte: u8) -> Vec<Zeroizing<Vec<u8>>> {
+    let mut spelt = vec![
+        format!("%{byte:02x}"),
+        format!("\\u00{byte:02x}"),
+        format!("\\x{byte:02x}"),
+        format!("&#{byte};"),
+        format!("&#{byte:03};"),
+        format!("&#x{byte:x};"),
+    ];
+    let named = match byte {
+        b'&' => Some("&amp;"),
+        b'<' => Some("&lt;"),
+        b'>' => Some("&gt;"),
+        b'"' => Some("&quot;"),
+        b'\'' => Some("&apos;"),
+        _ => None,
     };
-    secret.bytes().map(spelt).collect()
-}
-
-fn replaced(secret: &str, by: &[(char, &str)]) -> String {
-    let spelt = |each: char| {
-        by.iter()
-            .find(|(from, _)| *from == each)
-            .map_or_else(|| each.to_string(), |(_, to)| (*to).to_owned())
-    };
-    secret.chars().map(spelt).collect()
+    spelt.extend(named.map(str::to_owned));
+    if byte.is_ascii_punctuation() {
+        spelt.push(format!("\\{}", char::from(byte)));
+    }
+    let spelt = spelt.into_iter().map(String::into_bytes);
+    spelt.chain([vec![byte]]).map(Zeroizing::new).collect()
 }
 
 /// Bytes that come in pieces. What may be the beginning of a spelling is held back until it is known; no spelling has a line
@@ -226,6 +257,12 @@ mod tests {
             "sk/a\\\"b&c+0123<'\\\\>".to_owned(),
             "sk\\/a\\\"b&c+0123<'\\\\>".to_owned(),
             "sk/a&quot;b&amp;c+0123&lt;&#39;\\&gt;".to_owned(),
+            // What Python's `quote` and a browser's `encodeURIComponent` leave alone, what Gson and Go escape beside it, and all of it.
+            "sk/a%22b%26c%2B0123%3C%27%5C%3E".to_owned(),
+            "sk%2Fa%22b%26c%2B0123%3C'%5C%3E".to_owned(),
+            "sk/a\\\"b\\u0026c+0123\\u003c\\u0027\\\\\\u003E".to_owned(),
+            "\\x73k/a\"b&#038;c&#x2B;0123<&apos;\\>".to_owned(),
+            secret.bytes().map(|byte| format!("%{byte:02X}")).collect(),
         ];
         for text in spelt {
             let (out, is_cut) = cut(secret, &[format!("before {text} behind").as_bytes()]);
