@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use delegation::details::Detail;
+use delegation::identity::Attributes;
 use delegation::oauth::{ClientId, Reason, Scope};
 use delegation::registry::Snapshot;
 use delegation::time::Timestamp;
@@ -202,6 +203,20 @@ impl<S: Fn() -> Option<String> + Send + Sync + 'static> Exchanger for Remote<S> 
     async fn exchange(&self, seen: &Seen, token: &str, needs: &Needs) -> Result<Granted, Refused> {
         let exchanged = self.link.in_time(self.exchanged(seen, token, needs)).await;
         exchanged.map_err(|why| self.unanswered(seen, &why))?
+    }
+
+    async fn attributes(&self, seen: &Seen, token: &str) -> Result<Attributes, Refused> {
+        let mut body = said_of(seen);
+        body.insert("subject_token".to_owned(), Value::from(token));
+        let known = async {
+            // Nothing comes of it but a refusal, which is on record once.
+            let reply = self.asked("attributes", &Value::Object(body), Again::Unsent).await?;
+            match reply::refused(&reply) {
+                Some(refused) => refused.map(Err),
+                None => reply::attributes(&reply).map(Ok).map_err(Unanswered::Unbelievable),
+            }
+        };
+        self.link.in_time(known).await.map_err(|why| self.unanswered(seen, &why))?
     }
 
     async fn observe(&self, seen: &Seen, token: &str, needs: &Needs) -> Result<(), Refused> {

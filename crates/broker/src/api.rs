@@ -43,6 +43,7 @@ fn endpoints() -> Vec<(&'static str, &'static str, MethodRouter<Arc<Broker>>)> {
         ("POST", "/leaks", post(leaks::report)),
         ("POST", "/events", post(events::receive)),
         ("POST", "/boundaries/{name}/exchange", post(boundaries::exchange)),
+        ("POST", "/boundaries/{name}/attributes", post(boundaries::attributes)),
         ("POST", "/boundaries/{name}/refusals", post(boundaries::refuse)),
         ("POST", "/boundaries/{name}/alive", post(boundaries::alive)),
         ("GET", "/connections", get(connections::list)),

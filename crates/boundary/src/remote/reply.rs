@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use delegation::authority::Authority;
+use delegation::identity::Attributes;
 use delegation::oauth::{ClientId, Reason};
 use delegation::registry::{Moment, Snapshot};
 use delegation::revocation::View;
@@ -58,6 +59,15 @@ pub(super) fn check(token: &Authentic<SubjectToken>, asked: &Asked<'_>, now: Tim
         return Err("it lives for longer than any token of this configuration");
     }
     Ok(said.exp)
+}
+
+/// The attributes in a reply, both members of them: what is missing is not taken for nobody's.
+pub(super) fn attributes(reply: &Value) -> Result<Attributes, &'static str> {
+    let said = reply.get("attributes").and_then(Value::as_object).ok_or("it says no attributes")?;
+    if said.len() != 2 || !said.contains_key("values") || !said.contains_key("groups") {
+        return Err("its attributes are not values and groups");
+    }
+    serde_json::from_value(Value::Object(said.clone())).map_err(|_| "its attributes cannot be read")
 }
 
 /// The refusal in a reply, if it is one.

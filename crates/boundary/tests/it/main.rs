@@ -11,4 +11,5 @@ mod fake_broker;
 mod forward_auth;
 mod observe;
 mod remote;
+mod remote_attributes;
 mod remote_properties;

@@ -72,6 +72,26 @@ async fn decide(call: &mut Call, name: Named) -> Result<Response, Problem> {
     Ok(reply(StatusCode::OK, &said))
 }
 
+/// `POST /v1/boundaries/{name}/attributes`: what is verified of the subject of a token, of which the boundary's route makes its detail.
+pub(crate) async fn attributes((State(broker), Extension(peer)): Asked, name: Named, request: Request<Body>) -> Response {
+    let mut call = Call::new(broker, peer, request);
+    let known = know(&mut call, name).await;
+    call.answer(known).await
+}
+
+async fn know(call: &mut Call, name: Named) -> Result<Response, Problem> {
+    let (name, client) = boundary(call, name).await?;
+    let mut body = Members(call.body_of(call.broker.body_limit()).await?);
+    let token = body.required("subject_token")?;
+    let seen = body.seen(&name, &client)?;
+    body.ends()?;
+    let said = match front_door::attributes(&call.broker, &seen, &token).await {
+        Ok(known) => json!({ "attributes": { "values": known.values, "groups": known.groups } }),
+        Err(refused) => said(&refused),
+    };
+    Ok(reply(StatusCode::OK, &said))
+}
+
 /// `POST /v1/boundaries/{name}/refusals`: puts on record a refusal that the boundary itself decided on.
 pub(crate) async fn refuse((State(broker), Extension(peer)): Asked, name: Named, request: Request<Body>) -> Response {
     let mut call = Call::new(broker, peer, request);

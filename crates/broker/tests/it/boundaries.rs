@@ -13,6 +13,7 @@ use crate::api::{operator, own_token, plan};
 use crate::installation::{Installation, Plan, Reply, encode, seconds};
 
 const EXCHANGE: &str = "/v1/boundaries/front/exchange";
+const ATTRIBUTES: &str = "/v1/boundaries/front/attributes";
 const REFUSALS: &str = "/v1/boundaries/front/refusals";
 const ALIVE: &str = "/v1/boundaries/front/alive";
 
@@ -137,6 +138,7 @@ async fn only_the_client_that_acts_at_a_boundary_asks_for_it_and_only_as_a_data_
     let bodies = [
         ("exchange", asked(&narrows)),
         ("refusals", with(seen(), &json!({ "reason": "no_route" }))),
+        ("attributes", with(seen(), &json!({ "subject_token": narrows.user_token() }))),
         ("alive", json!({ "token": narrows.exchange(&[]).await.text("access_token") })),
     ];
     for (what, body) in &bodies {
@@ -200,6 +202,12 @@ async fn what_is_not_described_is_refused_and_nothing_is_decided() {
         (REFUSALS, with(seen(), &json!({ "reason": "because" }))),
         (REFUSALS, with(seen(), &json!({ "reason": "no_route", "decision_id": "x" }))),
         (REFUSALS, json!({ "reason": "no_route" })),
+        (ATTRIBUTES, seen()),
+        (ATTRIBUTES, with(seen(), &json!({ "subject_token": "" }))),
+        (
+            ATTRIBUTES,
+            with(seen(), &json!({ "subject_token": "x", "audience": "https://tickets.internal" })),
+        ),
         (ALIVE, json!({})),
         (ALIVE, json!({ "token": "x", "more": 1 })),
     ] {
@@ -288,6 +296,50 @@ async fn a_token_is_alive_until_it_is_ended_and_only_to_the_client_that_has_it()
     let ended = narrows.ask("POST", "/v1/revocations", &admin, Some(&json!({ "jti": claims["jti"] }))).await;
     assert_eq!(ended.status, 201);
     assert!(!is_alive(ALIVE, &token, &given).await);
+    narrows.stop().await;
+}
+
+/// What policy would see of a subject is told of a token that holds, and of no other.
+#[tokio::test]
+async fn attributes_are_told_of_a_token_that_holds_and_a_refusal_is_on_record() {
+    let (narrows, token) = started(Rates::default()).await;
+    let ask = async |shown: &str| {
+        let body = with(seen(), &json!({ "subject_token": shown }));
+        narrows.ask("POST", ATTRIBUTES, &token, Some(&body)).await
+    };
+    let before = narrows.records().await.len();
+    let told = ask(&narrows.user_token()).await;
+    assert_eq!(told.status, 200);
+    assert_eq!(told.headers["cache-control"], "no-store");
+    let (client, shown) = (edge(), narrows.user_token());
+    let here = Seen {
+        boundary: "front",
+        acting: Some(&client),
+        from: "192.0.2.7".parse().unwrap(),
+        is_callers_own: true,
+        request: None,
+        step_up: StepUp::default(),
+        observed: false,
+    };
+    let known = front_door::attributes(&narrows.broker, &here, &shown).await.unwrap();
+    assert!(!known.groups.is_empty());
+    assert_eq!(
+        told.body,
+        json!({ "attributes": { "values": known.values, "groups": known.groups } })
+    );
+    assert_eq!(narrows.records().await.len(), before, "a look is no decision");
+    let mut claims = narrows.user_claims();
+    claims["iat"] = json!(seconds() - 700);
+    claims["exp"] = json!(seconds() - 100);
+    let refused = ask(&narrows.issuer.sign("at+jwt", &claims)).await;
+    assert_eq!(decided(&refused), "subject_token_expired");
+    assert!(refused.body.get("attributes").is_none());
+    let records = narrows.records().await;
+    let record = records.iter().find(|record| record["id"] == refused.body["refused"]["decision_id"]).unwrap();
+    assert_eq!(
+        (&record["boundary"], &record["request"]["path"]),
+        (&json!("front"), &json!("/tickets/42"))
+    );
     narrows.stop().await;
 }
 

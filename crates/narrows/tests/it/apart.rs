@@ -61,8 +61,8 @@ login          = ["corp"]
 }
 
 /// Boundaries alone; they end with this value.
-struct Apart {
-    folder: tempfile::TempDir,
+pub(crate) struct Apart {
+    pub(crate) folder: tempfile::TempDir,
     child: Child,
 }
 
@@ -86,15 +86,15 @@ impl Apart {
         apart
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    fn door(&self, door: &str) -> SocketAddr {
+    pub(crate) fn door(&self, door: &str) -> SocketAddr {
         door_of(&self.log(), door).unwrap()
     }
 
-    fn ready(&self) -> (u16, Value) {
+    pub(crate) fn ready(&self) -> (u16, Value) {
         let reply = echo::ask(
             self.door("metrics_listen"),
             "GET /readyz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
@@ -102,7 +102,7 @@ impl Apart {
         (status(&reply), problem(&reply))
     }
 
-    fn until(&self, what: &str, holds: impl Fn() -> bool) {
+    pub(crate) fn until(&self, what: &str, holds: impl Fn() -> bool) {
         let began = Instant::now();
         while !holds() {
             assert!(began.elapsed() < PATIENCE, "{what}:\n{}", self.log());
@@ -120,10 +120,10 @@ impl Drop for Apart {
 }
 
 /// A broker with a boundary of its own, and the same boundary apart from it.
-struct Both {
-    served: Served,
-    apart: Apart,
-    issuer: FakeIssuer,
+pub(crate) struct Both {
+    pub(crate) served: Served,
+    pub(crate) apart: Apart,
+    pub(crate) issuer: FakeIssuer,
 }
 
 impl Both {
@@ -133,13 +133,18 @@ impl Both {
 
     /// The boundary asks at what `way` makes of the broker's address, and waits for so long.
     fn asking(way: impl FnOnce(SocketAddr) -> SocketAddr, deadline: &str) -> Self {
-        let issuer = corp::issuer();
         let backend = echo::start();
+        Self::of(|text| text + &fronts(backend), way, deadline)
+    }
+
+    /// The configuration of both is what `change` makes of the usual one.
+    pub(crate) fn of(change: impl FnOnce(String) -> String, way: impl FnOnce(SocketAddr) -> SocketAddr, deadline: &str) -> Self {
+        let issuer = corp::issuer();
         let served = Served::start(|folder| {
             corp::trust(folder, &issuer);
             let config = folder.join("narrows.toml");
             let text = std::fs::read_to_string(&config).unwrap();
-            std::fs::write(&config, text + &fronts(backend) + DATA_PLANE).unwrap();
+            std::fs::write(&config, change(text) + DATA_PLANE).unwrap();
             let rules = r#"
 @id("edge-updates") permit (principal == Workload::"edge", action == Action::"ticket:update", resource is Detail::Ticket);
 @id("planes") permit (principal == Workload::"edge", action == Action::"scope:narrows.data_plane", resource);

@@ -6,6 +6,7 @@ mod architecture;
 mod attacks;
 mod authzen;
 mod boundary;
+mod carried_apart;
 mod configuration;
 mod connections;
 mod corp;
