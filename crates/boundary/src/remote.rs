@@ -1,6 +1,7 @@
 //! A broker in another process: asked over HTTP for every request, and believed only as far as its signature goes.
 
 mod ask;
+mod credential;
 mod reply;
 mod session;
 mod verified;
@@ -151,6 +152,7 @@ impl<S: Fn() -> Option<String> + Send + Sync + 'static> Remote<S> {
             ("scope", (!scopes.is_empty()).then(|| Value::from(scopes.join(" ")))),
             ("max_auth_age", needs.max_auth_age.map(|age| Value::from(age.as_secs()))),
             ("acr", needs.acr.clone().map(Value::from)),
+            ("connection", needs.connection.clone().map(Value::from)),
         ];
         for (name, value) in members {
             if let Some(value) = value {
@@ -167,12 +169,17 @@ impl<S: Fn() -> Option<String> + Send + Sync + 'static> Remote<S> {
 
     /// Within the deadline, a token that was checked, or a refusal.
     async fn exchanged(&self, seen: &Seen, token: &str, needs: &Needs) -> Result<Result<Granted, Refused>, Unanswered> {
-        let reply = match self.decided(seen, token, needs).await? {
+        let mut reply = match self.decided(seen, token, needs).await? {
             Ok(reply) => reply,
             Err(refused) => return Ok(Err(refused)),
         };
+        let shown = reply.pointer_mut("/granted/credential").map(Value::take);
+        let shown = credential::of(shown, needs.connection.as_deref()).map_err(Unanswered::Unbelievable)?;
         let minted = reply.pointer("/granted/access_token").and_then(Value::as_str).unwrap_or_default();
-        Ok(Ok(self.link.granted(minted, needs, now()).await?))
+        Ok(Ok(Granted {
+            credential: shown,
+            ..self.link.granted(minted, needs, now()).await?
+        }))
     }
 
     /// Within the deadline, that the decision is on record, or a refusal.
@@ -232,6 +239,19 @@ impl<S: Fn() -> Option<String> + Send + Sync + 'static> Exchanger for Remote<S> 
             reply::refused(&reply).unwrap_or(Err(Unanswered::Unbelievable("it refuses nothing")))
         };
         self.link.in_time(recorded).await.unwrap_or_else(|why| self.unanswered(seen, &why))
+    }
+
+    async fn echoed(&self, seen: &Seen, connection: &str) -> bool {
+        let mut body = said_of(seen);
+        body.insert("connection".to_owned(), Value::from(connection));
+        let recorded = self.link.in_time(self.asked("echoes", &Value::Object(body), Again::Unsent)).await;
+        match recorded {
+            Ok(reply) => reply.get("recorded") == Some(&Value::Bool(true)),
+            Err(why) => {
+                tracing::warn!(boundary = self.boundary, connection, %why, "an echo of a credential is not on record");
+                false
+            }
+        }
     }
 
     async fn ended(&self, granted: &Granted) {

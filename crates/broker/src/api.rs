@@ -45,6 +45,7 @@ fn endpoints() -> Vec<(&'static str, &'static str, MethodRouter<Arc<Broker>>)> {
         ("POST", "/boundaries/{name}/exchange", post(boundaries::exchange)),
         ("POST", "/boundaries/{name}/attributes", post(boundaries::attributes)),
         ("POST", "/boundaries/{name}/refusals", post(boundaries::refuse)),
+        ("POST", "/boundaries/{name}/echoes", post(boundaries::echo)),
         ("POST", "/boundaries/{name}/alive", post(boundaries::alive)),
         ("GET", "/connections", get(connections::list)),
         ("POST", "/connections", post(connections::put)),

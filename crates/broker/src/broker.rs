@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use delegation::oauth::{ClientId, Reason};
+use delegation::oauth::Reason;
 use delegation::registry::{Moment, Snapshot};
 use delegation::revocation::View;
 use delegation::time::Timestamp;
@@ -16,6 +16,7 @@ use issuance::audit::{CommitError, Decision, Entry, Journal, Kind, Record, Use, 
 use policy_cedar::CedarPolicy;
 
 use crate::api::Streams;
+use crate::asking::Asking;
 use crate::clock::Clock;
 use crate::connections::{ByName, Connections};
 use crate::denied::give_up_last;
@@ -66,8 +67,8 @@ pub struct InForce {
     pub rates: Rates,
     /// The one issuer whose opaque tokens are taken.
     pub introspection: Option<Introspection>,
-    /// The boundaries, by name, with the client that each acts as.
-    pub boundaries: BTreeMap<String, ClientId>,
+    /// The boundaries, by name, with who asks for them and for what.
+    pub boundaries: BTreeMap<String, Asking>,
     /// The upstream credentials that routes may ask for.
     pub connections: ByName,
 }

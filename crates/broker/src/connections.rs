@@ -1,7 +1,7 @@
 //! Upstream credentials: what the configuration says of them, and what is put on a request that was allowed.
 //!
 //! A credential is kept for one name, one holder and one destination. It comes out of the store for a request that policy
-//! allowed, and for nothing else: no endpoint and no verb reads one back.
+//! allowed, to the boundary that puts it on, and for nothing else: no verb and no operator's endpoint reads one back.
 
 mod kept;
 

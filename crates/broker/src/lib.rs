@@ -3,6 +3,7 @@
 //! One request reads top to bottom in `token_endpoint`.
 
 mod api;
+mod asking;
 mod broker;
 mod client_auth;
 mod clock;
@@ -37,6 +38,7 @@ mod telemetry;
 mod tls;
 mod token_endpoint;
 
+pub use asking::Asking;
 pub use broker::{Broker, InForce, Settings, StartError};
 pub use clock::Clock;
 pub use journal::StoreJournal;

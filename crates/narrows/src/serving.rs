@@ -37,7 +37,7 @@ pub(crate) fn in_force(loaded: &Loaded) -> Result<InForce, policy_cedar::LoadErr
         policy,
         rates: loaded.rates,
         introspection: loaded.introspection.clone(),
-        boundaries: loaded.fronts.iter().map(|front| (front.settings.name.clone(), front.client.clone())).collect(),
+        boundaries: loaded.fronts.iter().map(|front| (front.settings.name.clone(), front.asking())).collect(),
         connections: loaded.connections.clone(),
     })
 }

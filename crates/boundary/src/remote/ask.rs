@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use fetch::{Answer, FetchError};
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use super::{Link, under};
 
@@ -30,7 +31,9 @@ pub(super) enum Unanswered {
     #[error("no token of this data plane: {0}")]
     NoToken(String),
     /// It refuses to be asked.
-    #[error("the broker answered {status} ({reason}); see `[broker] client` here, and the boundary's `client` there")]
+    #[error(
+        "the broker answered {status} ({reason}); see `[broker] client` and `[[boundaries]]` here, and `client` and routes of the boundary there"
+    )]
     Refused {
         /// Its status.
         status: u16,
@@ -64,7 +67,8 @@ impl<S: Fn() -> Option<String> + Send + Sync + 'static> Link<S> {
             let bearer = format!("Bearer {shown}");
             let answer = self.post(path, Some(&bearer), "application/json", &body, again).await?;
             match answer.status.as_u16() {
-                200 => return serde_json::from_slice(&answer.body).map_err(|_| Unanswered::Unbelievable("it is no JSON")),
+                // It may hold an upstream credential.
+                200 => return serde_json::from_slice(&Zeroizing::new(answer.body)).map_err(|_| Unanswered::Unbelievable("it is no JSON")),
                 // It was ended, or the broker has other keys by now. Whoever is not known was not listened to.
                 401 if !renewed => {
                     renewed = true;

@@ -12,4 +12,5 @@ mod forward_auth;
 mod observe;
 mod remote;
 mod remote_attributes;
+mod remote_credential;
 mod remote_properties;

@@ -14,11 +14,13 @@ use axum::response::Response;
 use delegation::oauth::{ClientId, Form, GrantType, Reason, TokenType};
 use http::{Request, StatusCode};
 use issuance::audit::RequestLine;
+use issuance::mint::Minted;
 use serde_json::{Map, Value, json};
 
 use super::call::{Call, reply};
 use super::problem::Problem;
 use crate::broker::Broker;
+use crate::connections::Credential;
 use crate::front_door::{self, Refused, Seen, StepUp};
 
 type Asked = (State<Arc<Broker>>, Extension<SocketAddr>);
@@ -42,11 +44,16 @@ async fn decide(call: &mut Call, name: Named) -> Result<Response, Problem> {
         max_auth_age: body.seconds("max_auth_age")?,
         acr: body.text("acr")?,
     };
+    let audience = body.required("audience")?;
+    let connection = body.text("connection")?;
+    if let Some(connection) = &connection {
+        shows(call, &name, Some(&audience), connection)?;
+    }
     let form = Form::of([
         ("grant_type", GrantType::TokenExchange.as_str().to_owned()),
         ("subject_token", body.required("subject_token")?),
         ("subject_token_type", TokenType::AccessToken.as_str().to_owned()),
-        ("audience", body.required("audience")?),
+        ("audience", audience),
         ("authorization_details", body.list("authorization_details")?),
         ("onward", body.list("onward")?),
         ("scope", body.text("scope")?.unwrap_or_default()),
@@ -59,16 +66,20 @@ async fn decide(call: &mut Call, name: Named) -> Result<Response, Problem> {
 
     // 3. The exchange, on record.
     if seen.observed {
-        let said = match front_door::observe(&call.broker, &seen, &form, None, None).await {
+        let said = match front_door::observe(&call.broker, &seen, &form, None, connection.as_deref()).await {
             Ok(()) => json!({ "observed": true }),
             Err(refused) => said(&refused),
         };
         return Ok(reply(StatusCode::OK, &said));
     }
-    let said = match front_door::exchange(&call.broker, &seen, &form, None).await {
-        Ok(minted) => json!({ "granted": { "access_token": minted.token, "expires_in": minted.expires_in } }),
-        Err(refused) => said(&refused),
+    let granted = match &connection {
+        None => front_door::exchange(&call.broker, &seen, &form, None).await.map(|minted| granted(&minted)),
+        Some(connection) => match front_door::exchange_with(&call.broker, &seen, &form, None, connection).await {
+            Ok((minted, shown)) => Ok(granted_with(&minted, &shown)?),
+            Err(refused) => Err(refused),
+        },
     };
+    let said = granted.unwrap_or_else(|refused| said(&refused));
     Ok(reply(StatusCode::OK, &said))
 }
 
@@ -109,6 +120,24 @@ async fn record(call: &mut Call, name: Named) -> Result<Response, Problem> {
     Ok(reply(StatusCode::OK, &said(&refused)))
 }
 
+/// `POST /v1/boundaries/{name}/echoes`: puts on record that an upstream said its credential back, and that it was cut out.
+pub(crate) async fn echo((State(broker), Extension(peer)): Asked, name: Named, request: Request<Body>) -> Response {
+    let mut call = Call::new(broker, peer, request);
+    let cut = cut(&mut call, name).await;
+    call.answer(cut).await
+}
+
+async fn cut(call: &mut Call, name: Named) -> Result<Response, Problem> {
+    let (name, client) = boundary(call, name).await?;
+    let mut body = Members(call.body_of(call.broker.body_limit()).await?);
+    let connection = body.required("connection")?;
+    shows(call, &name, None, &connection)?;
+    let seen = body.seen(&name, &client)?;
+    body.ends()?;
+    let recorded = front_door::echoed(&call.broker, &seen, &connection).await;
+    Ok(reply(StatusCode::OK, &json!({ "recorded": recorded })))
+}
+
 /// `POST /v1/boundaries/{name}/alive`: whether a token that the boundary was given still holds, for a response that goes on.
 pub(crate) async fn alive((State(broker), Extension(peer)): Asked, name: Named, request: Request<Body>) -> Response {
     let mut call = Call::new(broker, peer, request);
@@ -130,6 +159,38 @@ async fn boundary(call: &mut Call, name: Named) -> Result<(String, ClientId), Pr
     let name = name.map(|Path(name)| name).unwrap_or_default();
     let client = call.boundary(&name).await?;
     Ok((name, client))
+}
+
+/// Refuses whoever asks for an upstream credential that no route of the boundary goes on with: a data plane has what its own
+/// requests need.
+fn shows(call: &Call, name: &str, audience: Option<&str>, connection: &str) -> Result<(), Problem> {
+    let boundary = call.in_force.boundaries.get(name);
+    if boundary.is_some_and(|boundary| boundary.shows(audience, connection)) {
+        Ok(())
+    } else {
+        Err(Problem::NotPermitted)
+    }
+}
+
+fn granted(minted: &Minted) -> Value {
+    json!({ "granted": { "access_token": minted.token, "expires_in": minted.expires_in } })
+}
+
+/// The one reply that holds an upstream credential, to the client that acts at the boundary.
+fn granted_with(minted: &Minted, shown: &Credential) -> Result<Value, Problem> {
+    // A value that is no text cannot be said in JSON.
+    let value = shown.value.to_str().map_err(|_| Problem::StoreUnavailable)?;
+    Ok(json!({ "granted": {
+        "access_token": minted.token,
+        "expires_in": minted.expires_in,
+        "credential": {
+            "connection": shown.connection,
+            "origin": shown.origin,
+            "header": shown.header.as_str(),
+            "value": value,
+            "secret": shown.secret.expose(),
+        },
+    } }))
 }
 
 fn said(refused: &Refused) -> Value {

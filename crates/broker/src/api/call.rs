@@ -93,9 +93,13 @@ impl Call {
     pub(crate) async fn boundary(&mut self, name: &str) -> Result<ClientId, Problem> {
         let (_, caller) = self.shown().await?;
         match caller {
-            Caller::Client { id, is_data_plane: true } if self.in_force.boundaries.get(name) == Some(&id) => Ok(id),
+            Caller::Client { id, is_data_plane: true } if self.acts(&id, name) => Ok(id),
             caller => self.count(&caller).and(Err(Problem::NotPermitted)),
         }
+    }
+
+    fn acts(&self, client: &ClientId, name: &str) -> bool {
+        self.in_force.boundaries.get(name).is_some_and(|boundary| boundary.client == *client)
     }
 
     /// Counts this request for the client that asks; operators have no rate.

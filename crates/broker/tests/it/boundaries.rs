@@ -12,13 +12,13 @@ use serde_json::{Value, json};
 use crate::api::{operator, own_token, plan};
 use crate::installation::{Installation, Plan, Reply, encode, seconds};
 
-const EXCHANGE: &str = "/v1/boundaries/front/exchange";
+pub(crate) const EXCHANGE: &str = "/v1/boundaries/front/exchange";
 const ATTRIBUTES: &str = "/v1/boundaries/front/attributes";
 const REFUSALS: &str = "/v1/boundaries/front/refusals";
 const ALIVE: &str = "/v1/boundaries/front/alive";
 
 /// A broker at which the edge runs a data plane too.
-async fn started(rates: Rates) -> (Installation, String) {
+pub(crate) async fn started(rates: Rates) -> (Installation, String) {
     let usual = plan();
     let narrows = Installation::of(Plan {
         rates,
@@ -37,26 +37,26 @@ fn edge() -> ClientId {
     ClientId::parse("edge").unwrap()
 }
 
-fn seen() -> Value {
+pub(crate) fn seen() -> Value {
     json!({
         "request": { "method": "GET", "host": "tickets.internal", "path": "/tickets/42" },
         "client_ip": "192.0.2.7", "is_callers_own": true,
     })
 }
 
-fn with(mut body: Value, changes: &Value) -> Value {
+pub(crate) fn with(mut body: Value, changes: &Value) -> Value {
     body.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
     body
 }
 
-fn asked(narrows: &Installation) -> Value {
+pub(crate) fn asked(narrows: &Installation) -> Value {
     let form = narrows.form();
     let details: Value = serde_json::from_str(&form["authorization_details"]).unwrap();
     let exchange = json!({ "subject_token": form["subject_token"], "audience": form["audience"], "authorization_details": details });
     with(seen(), &exchange)
 }
 
-fn decided(reply: &Reply) -> &str {
+pub(crate) fn decided(reply: &Reply) -> &str {
     assert_eq!(reply.status, 200, "{:?}", reply.body);
     reply.body["refused"]["reason"].as_str().unwrap_or("granted")
 }

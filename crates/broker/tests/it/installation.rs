@@ -1,13 +1,14 @@
 //! A broker on a free port of loopback, with an issuer whose keys lie in a file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use broker::{Broker, Clock, InForce, Listener, Rates, Settings};
-use delegation::oauth::ClientId;
+use broker::connections::{ByName, Connection, Per};
+use broker::{Asking, Broker, Clock, InForce, Listener, Rates, Settings};
+use delegation::oauth::{AudienceId, ClientId};
 use delegation::registry::{AuthMethod, ClientAuth, Snapshot};
 use delegation::token::Algorithm;
 use fetch::{FetchSettings, Fetcher, Introspection, IssuerEntry, KeySource};
@@ -188,7 +189,7 @@ impl Installation {
             rates: plan.rates,
             introspection: plan.introspection,
             boundaries: boundaries(),
-            connections: Default::default(),
+            connections: connections(),
         };
         let settings = Settings {
             store: plan.engine.address(),
@@ -300,7 +301,7 @@ impl Installation {
             rates,
             introspection: None,
             boundaries: boundaries(),
-            connections: Default::default(),
+            connections: connections(),
         }
     }
 
@@ -504,8 +505,27 @@ pub(crate) fn encode(pairs: &[(String, String)]) -> String {
         .join("&")
 }
 
-/// Two boundaries, and who acts there.
-fn boundaries() -> BTreeMap<String, ClientId> {
-    let acts = |name: &str, client: &str| (name.to_owned(), ClientId::parse(client).unwrap());
-    BTreeMap::from([acts("front", "edge"), acts("back", "orders")])
+/// Two boundaries, and who acts there; a route of the first goes on with an upstream credential.
+fn boundaries() -> BTreeMap<String, Asking> {
+    let acts = |name: &str, client: &str, connections| {
+        let client = ClientId::parse(client).unwrap();
+        (name.to_owned(), Asking { client, connections })
+    };
+    let key = (AudienceId::parse("https://tickets.internal").unwrap(), "tickets-key".to_owned());
+    BTreeMap::from([
+        acts("front", "edge", BTreeSet::from([key])),
+        acts("back", "orders", BTreeSet::new()),
+    ])
+}
+
+/// The upstream credentials that routes may ask for.
+fn connections() -> ByName {
+    let key = Connection {
+        name: "tickets-key".to_owned(),
+        per: Per::All,
+        origin: "https://api.example".to_owned(),
+        header: http::HeaderName::from_static("x-api-key"),
+        around: ("Token ".to_owned(), String::new()),
+    };
+    ByName::from([(key.name.clone(), key)])
 }

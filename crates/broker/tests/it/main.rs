@@ -14,6 +14,7 @@ mod authzen;
 mod authzen_equals;
 mod backup;
 mod boundaries;
+mod boundary_credentials;
 mod cascade;
 mod connections;
 mod decisions;

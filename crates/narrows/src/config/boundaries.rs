@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use boundary::{Origin, Peers, Settings, Upstream};
-use broker::{TlsFiles, TlsIdentity};
+use broker::{Asking, TlsFiles, TlsIdentity};
 use delegation::details::DetailTypes;
 use delegation::oauth::{AudienceId, ClientId, Scope};
 use narrows_guard::route::hosts::HostPattern;
@@ -36,6 +36,30 @@ pub(crate) struct Front {
     pub(crate) tls: Option<TlsIdentity>,
     pub(super) tls_files: Option<TlsFiles>,
     pub(crate) settings: Settings,
+}
+
+impl Front {
+    /// What it may ask for if it is served in another process.
+    pub(crate) fn asking(&self) -> Asking {
+        let connection = |route: &Route| match route.rule() {
+            Rule::Needs(demand) => demand.connection.clone(),
+            Rule::Public => None,
+        };
+        let services = self
+            .settings
+            .table
+            .services()
+            .iter()
+            .filter_map(|service| Some((service.audience.clone()?, service)));
+        let shown = services.flat_map(|(audience, service)| {
+            let names = service.routes.iter().filter_map(connection);
+            names.map(move |name| (audience.clone(), name))
+        });
+        Asking {
+            client: self.client.clone(),
+            connections: shown.collect(),
+        }
+    }
 }
 
 /// Every boundary that is right. What is wrong with one alone was told before; here it is told what is wrong between services.

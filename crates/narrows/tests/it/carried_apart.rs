@@ -7,7 +7,12 @@ use serde_json::{Value, json};
 
 use crate::apart::Both;
 use crate::boundary::{body, claims, header, problem, status};
+use crate::connections::records;
+use crate::keyed::Keyed;
+use crate::run::narrows;
 use crate::{corp, echo};
+
+const KEY: &str = "sk-live-0123456789abcdef";
 
 /// One service at `upstream` with these routes, behind a proxy.
 fn front(upstream: SocketAddr, routes: &str) -> String {
@@ -65,4 +70,59 @@ fn a_route_apart_is_filled_with_what_the_token_says() {
         let reply = ask(&both, "/site", &token);
         assert_eq!((status(&reply), &problem(&reply)["reason"]), (expected, &json!(reason)), "{reply}");
     }
+}
+
+#[test]
+fn a_key_is_put_on_apart_and_its_echo_is_cut_and_on_record_at_the_broker() {
+    let upstream = Keyed::start();
+    let at = upstream.address;
+    let connection = format!(
+        r#"
+[[connections]]
+name = "tickets-key"
+kind = "key"
+send = {{ origin = "http://{at}", header = "X-Api-Key", as = "{{}}" }}
+"#
+    );
+    let routes = r#"
+"GET /open/{how}" = "ticket:read/1"
+"GET /tickets/{id}/{how}" = { detail = "ticket:read/{id}", connection = "tickets-key" }
+"#;
+    let both = Both::of(|text| text + &front(at, routes) + &connection, |address| address, "30s");
+    let token = corp::token(&both.issuer, "tickets.full", "support", 600);
+    let reply = ask(&both, "/tickets/42/plain", &token);
+    assert_eq!(
+        (status(&reply), &problem(&reply)["reason"]),
+        (503, &json!("store_unavailable")),
+        "none is kept"
+    );
+    assert!(upstream.seen().is_empty());
+
+    let added = narrows(both.served.path(), &["connection", "add", "tickets-key"], KEY);
+    assert_eq!(added.code, 0, "{added:?}");
+    let reply = ask(&both, "/tickets/42/plain", &token);
+    assert_eq!(status(&reply), 200, "{reply}");
+    assert_eq!(upstream.last("x-api-key"), [KEY]);
+    let beside = upstream.last("authorization").pop().unwrap();
+    assert_eq!(claims(beside.strip_prefix("Bearer ").unwrap())["aud"], "https://tickets.internal");
+    assert_eq!(status(&ask(&both, "/open/plain", &token)), 200);
+    assert!(
+        !upstream.seen().pop().unwrap().contains(KEY),
+        "another route of the same upstream gets none"
+    );
+
+    let reply = ask(&both, "/tickets/42/body", &token);
+    let stars = "*".repeat(KEY.len());
+    assert!(
+        status(&reply) == 200 && reply.contains(&format!("you sent {stars}, and {stars}!")),
+        "{reply}"
+    );
+    let records = records(both.served.path());
+    let told = records.iter().find(|record| record["reason"] == "echo_cut").unwrap();
+    assert_eq!(
+        (&told["boundary"], &told["request"]["path"], &told["inputs"]["connection"]),
+        (&json!("front"), &json!("/tickets/42/body"), &json!("tickets-key"))
+    );
+    assert!(records.iter().all(|record| !record.to_string().contains(KEY)));
+    assert!(!both.apart.log().contains(KEY), "it is in no log");
 }

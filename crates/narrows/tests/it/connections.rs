@@ -97,12 +97,7 @@ forward_auth = "127.0.0.1:0"
     }
 
     fn records(&self) -> Vec<Value> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let texts = runtime.block_on(async {
-            let store = Store::open(&StoreAddress::sqlite(self.served.path().join("narrows.db"))).await.unwrap();
-            store.records(0, 1_000).await.unwrap()
-        });
-        texts.iter().map(|text| serde_json::from_str(text).unwrap()).collect()
+        records(self.served.path())
     }
 
     /// The records of kind `connection` with this reason.
@@ -110,6 +105,16 @@ forward_auth = "127.0.0.1:0"
         let is = |record: &Value| record["kind"] == "connection" && record["reason"] == reason;
         self.records().into_iter().filter(is).collect()
     }
+}
+
+/// All that is on record in the store of the broker in `folder`.
+pub(crate) fn records(folder: &Path) -> Vec<Value> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let texts = runtime.block_on(async {
+        let store = Store::open(&StoreAddress::sqlite(folder.join("narrows.db"))).await.unwrap();
+        store.records(0, 1_000).await.unwrap()
+    });
+    texts.iter().map(|text| serde_json::from_str(text).unwrap()).collect()
 }
 
 fn status(reply: &str) -> u16 {
