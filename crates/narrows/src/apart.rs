@@ -127,9 +127,9 @@ fn asked(loaded: &Loaded) -> Result<&RemoteBroker, String> {
         let audiences = front.settings.table.services().iter().filter_map(|service| service.audience.as_ref());
         for audience in audiences {
             let form = loaded.snapshot.audiences.get(audience).map(|audience| audience.form);
-            if form.is_some_and(|form| form != TokenForm::Jwt) {
+            if form == Some(TokenForm::Opaque) {
                 return Err(format!(
-                    "boundaries[{at}].services: tokens for `{audience}` say nothing that this process could check; use `token = \"jwt\"`, or serve it where the broker runs"
+                    "boundaries[{at}].services: tokens for `{audience}` are opaque, so this process could not check what comes back; use `token = \"jwt\"` or `\"txn\"`, or serve it where the broker runs"
                 ));
             }
         }

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use delegation::authority::Authority;
 use delegation::identity::Attributes;
-use delegation::oauth::{ClientId, Reason};
-use delegation::registry::{Moment, Snapshot};
+use delegation::oauth::{ClientId, Reason, TokenType};
+use delegation::registry::{Moment, Snapshot, TokenForm};
 use delegation::revocation::View;
 use delegation::time::Timestamp;
-use delegation::token::{Authentic, SubjectToken};
+use delegation::token::{Active, Authentic, Issued};
 use narrows_guard::Needs;
 use serde_json::Value;
 
@@ -28,10 +28,16 @@ pub(super) struct Asked<'a> {
     pub(super) snapshot: &'a Arc<Snapshot>,
 }
 
-/// The end of `token`, whose signature is the broker's, if it is exactly the one that was asked for: for this audience and no other,
-/// issued to us, alive `now` and for no longer than any token may live, and neither wider nor narrower than the intent.
-pub(super) fn check(token: &Authentic<SubjectToken>, asked: &Asked<'_>, now: Timestamp) -> Result<Timestamp, &'static str> {
+/// The kind and the end of `token`, whose signature is the broker's, if it is exactly the one that was asked for: of the kind that its
+/// audience has, for this audience and no other, issued to us, alive `now` and for no longer than any token may live, and neither wider
+/// nor narrower than the intent.
+pub(super) fn check(token: &Authentic<Issued>, asked: &Asked<'_>, now: Timestamp) -> Result<(TokenType, Timestamp), &'static str> {
     let Asked { client, needs, snapshot } = asked;
+    let kind = match snapshot.audiences.get(&needs.audience).map(|audience| audience.form) {
+        Some(TokenForm::Jwt) => TokenType::AccessToken,
+        Some(TokenForm::Txn) => TokenType::TxnToken,
+        Some(TokenForm::Opaque) | None => return Err("tokens for its audience say nothing that could be verified here"),
+    };
     let at = |now| Moment {
         now,
         snapshot: Arc::clone(snapshot),
@@ -41,12 +47,19 @@ pub(super) fn check(token: &Authentic<SubjectToken>, asked: &Asked<'_>, now: Tim
     // One that was made this very second by a clock that is ahead of ours is not from the future.
     let (here, there) = (at(now), at(now.plus(AHEAD)));
     let active = token.active_at(&here).or_else(|| token.active_at(&there));
-    let said = active.ok_or("it is no access token of the broker's, or does not hold now")?.token;
+    let Active { token: said, claims } = active.ok_or("it is no token of the broker's, or does not hold now")?;
+    if said.is_txn_token != (kind == TokenType::TxnToken) {
+        return Err("it is of another kind than tokens for its audience are");
+    }
     if !said.audiences.iter().eq([needs.audience.as_str()]) {
         return Err("it is for another audience");
     }
     if said.client_id.as_ref() != Some(*client) {
         return Err("it was issued to another client");
+    }
+    // A transaction token says so twice, and services read this one.
+    if kind == TokenType::TxnToken && claims.get("req_wl").and_then(Value::as_str) != Some(client.as_str()) {
+        return Err("it says that another workload asked for it");
     }
     let intended = Authority {
         details: needs.details.clone(),
@@ -58,7 +71,7 @@ pub(super) fn check(token: &Authentic<SubjectToken>, asked: &Asked<'_>, now: Tim
     if said.exp.since(said.iat) > snapshot.lifetimes.max {
         return Err("it lives for longer than any token of this configuration");
     }
-    Ok(said.exp)
+    Ok((kind, said.exp))
 }
 
 /// The attributes in a reply, both members of them: what is missing is not taken for nobody's.

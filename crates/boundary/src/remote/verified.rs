@@ -4,9 +4,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use delegation::oauth::TokenType;
 use delegation::time::Timestamp;
-use delegation::token::{Authentic, AuthenticateError, KeySet, SubjectToken, Unverified, sha256};
+use delegation::token::{Authentic, AuthenticateError, Issued, KeySet, Unverified, sha256};
 use narrows_guard::Needs;
 
 use super::Link;
@@ -27,16 +26,16 @@ pub(super) struct Verified {
 
 #[derive(Default)]
 struct Kept {
-    tokens: HashMap<[u8; 32], Arc<Authentic<SubjectToken>>>,
+    tokens: HashMap<[u8; 32], Arc<Authentic<Issued>>>,
     order: VecDeque<[u8; 32]>,
 }
 
 impl Verified {
-    fn find(&self, digest: &[u8; 32]) -> Option<Arc<Authentic<SubjectToken>>> {
+    fn find(&self, digest: &[u8; 32]) -> Option<Arc<Authentic<Issued>>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).tokens.get(digest).cloned()
     }
 
-    fn keep(&self, digest: [u8; 32], token: Arc<Authentic<SubjectToken>>) {
+    fn keep(&self, digest: [u8; 32], token: Arc<Authentic<Issued>>) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.tokens.insert(digest, token).is_none() {
             kept.order.push_back(digest);
@@ -63,19 +62,19 @@ impl<S> Link<S> {
             needs,
             snapshot: &self.snapshot.load(),
         };
-        let exp = check(&authentic, &asked, now).map_err(Unanswered::Unbelievable)?;
+        let (kind, exp) = check(&authentic, &asked, now).map_err(Unanswered::Unbelievable)?;
         self.verified.keep(digest, authentic);
         Ok(Granted {
             token: token.to_owned(),
-            kind: TokenType::AccessToken,
+            kind,
             expires_in: exp.since(now),
             credential: None,
         })
     }
 
     /// The proof that the broker signed `token`, by the keys that it publishes.
-    async fn authenticated(&self, token: &str) -> Result<Authentic<SubjectToken>, Unanswered> {
-        let unverified = Unverified::<SubjectToken>::parse(token).map_err(|_| Unanswered::Unbelievable("it is no signed token"))?;
+    async fn authenticated(&self, token: &str) -> Result<Authentic<Issued>, Unanswered> {
+        let unverified = Unverified::<Issued>::parse(token).map_err(|_| Unanswered::Unbelievable("it is no signed token"))?;
         let at_hand = self.keys_at_hand().await;
         let mut settled = by_any(&unverified, &at_hand);
         if matches!(settled, Err(AuthenticateError::UnknownKey)) {
@@ -116,7 +115,7 @@ impl<S> Link<S> {
 }
 
 /// The proof by the first of these sets that has the key; all of them are one broker's.
-fn by_any(token: &Unverified<SubjectToken>, sets: &[Arc<KeySet>]) -> Result<Authentic<SubjectToken>, AuthenticateError> {
+fn by_any(token: &Unverified<Issued>, sets: &[Arc<KeySet>]) -> Result<Authentic<Issued>, AuthenticateError> {
     let mut settled = Err(AuthenticateError::UnknownKey);
     for keys in sets {
         settled = token.authenticate(keys);

@@ -14,3 +14,4 @@ mod remote;
 mod remote_attributes;
 mod remote_credential;
 mod remote_properties;
+mod remote_txn;

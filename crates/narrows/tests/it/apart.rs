@@ -552,7 +552,7 @@ fn it_does_not_start_without_what_it_needs_and_says_what_that_is() {
         ),
         (
             whole.replace("max_lifetime = \"2m\"", "token = \"opaque\""),
-            "boundaries[0].services: tokens for `https://tickets.internal` say nothing",
+            "boundaries[0].services: tokens for `https://tickets.internal` are opaque",
         ),
         (whole.replace("key = { file = \"edge.key\" }", ""), "broker.key: is required"),
         (

@@ -126,3 +126,45 @@ send = {{ origin = "http://{at}", header = "X-Api-Key", as = "{{}}" }}
     assert!(records.iter().all(|record| !record.to_string().contains(KEY)));
     assert!(!both.apart.log().contains(KEY), "it is in no log");
 }
+
+#[test]
+fn a_transaction_token_goes_on_apart_in_its_own_header_and_ends_with_its_revocation() {
+    let backend = echo::start();
+    let life = "max_lifetime = \"2m\"";
+    let change = |text: String| {
+        assert!(text.contains(life));
+        let text = text.replace(life, &format!("{life}\ntoken = \"txn\""));
+        let routes = "\"GET /tickets/{id}\" = \"ticket:read/{id}\"\n\"GET /stream\" = { detail = \"ticket:list\", stream = true }";
+        text + &front(backend, routes)
+    };
+    let both = Both::of(change, |address| address, "30s");
+    let token = corp::token(&both.issuer, "tickets.full", "support", 600);
+    let reply = ask(&both, "/tickets/42", &token);
+    assert_eq!(status(&reply), 200, "{reply}");
+    let seen = body(&reply);
+    assert_eq!(header(seen, "authorization"), None, "{seen}");
+    let went_on = claims(header(seen, "txn-token").unwrap());
+    assert_eq!(
+        (&went_on["aud"], &went_on["scope"], &went_on["req_wl"]),
+        (&json!("https://tickets.internal"), &json!("ticket:read/42"), &json!("edge"))
+    );
+    // Tokens of people who may not are refused as ever.
+    let other = ask(&both, "/tickets/42", &corp::token(&both.issuer, "tickets.full", "sales", 600));
+    assert_eq!(
+        (status(&other), &problem(&other)["reason"]),
+        (403, &json!("policy_denied")),
+        "{other}"
+    );
+
+    let line = "GET /stream HTTP/1.1\r\nhost: tickets.internal\r\n";
+    let request = format!("{line}authorization: Bearer {token}\r\n\r\n");
+    let mut stream = echo::open(both.apart.door("proxy"), &request);
+    echo::until(&mut stream, "first");
+    let revoked = narrows(both.served.path(), &["revoke", "--subject", "corp|alice"], "");
+    assert_eq!(revoked.code, 0, "{revoked:?}");
+    let ended = std::io::Read::read_to_end(&mut stream, &mut Vec::new());
+    assert!(
+        !matches!(&ended, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock),
+        "it goes on: {ended:?}"
+    );
+}
