@@ -178,7 +178,7 @@ impl<S: Fn() -> Option<String> + Send + Sync + 'static> Remote<S> {
         let minted = reply.pointer("/granted/access_token").and_then(Value::as_str).unwrap_or_default();
         Ok(Ok(Granted {
             credential: shown,
-            ..self.link.granted(minted, needs, now()).await?
+            ..self.link.granted(minted, token, needs, now()).await?
         }))
     }
 

@@ -9,7 +9,7 @@ use delegation::oauth::{ClientId, Reason, TokenType};
 use delegation::registry::{Moment, Snapshot, TokenForm};
 use delegation::revocation::View;
 use delegation::time::Timestamp;
-use delegation::token::{Active, Authentic, Issued};
+use delegation::token::{Active, Authentic, Issued, SubjectToken, Unverified};
 use narrows_guard::Needs;
 use serde_json::Value;
 
@@ -24,15 +24,22 @@ const LONGEST_ID: usize = 64;
 /// Who asked, for what, and by which configuration.
 pub(super) struct Asked<'a> {
     pub(super) client: &'a ClientId,
+    /// The caller's token.
+    pub(super) shown: &'a str,
     pub(super) needs: &'a Needs,
     pub(super) snapshot: &'a Arc<Snapshot>,
 }
 
 /// The kind and the end of `token`, whose signature is the broker's, if it is exactly the one that was asked for: of the kind that its
-/// audience has, for this audience and no other, issued to us, alive `now` and for no longer than any token may live, and neither wider
+/// audience has, for this audience and no other, issued to us, come of the caller's token, alive `now` and for no longer than any token may live, and neither wider
 /// nor narrower than the intent.
 pub(super) fn check(token: &Authentic<Issued>, asked: &Asked<'_>, now: Timestamp) -> Result<(TokenType, Timestamp), &'static str> {
-    let Asked { client, needs, snapshot } = asked;
+    let Asked {
+        client,
+        shown,
+        needs,
+        snapshot,
+    } = asked;
     let kind = match snapshot.audiences.get(&needs.audience).map(|audience| audience.form) {
         Some(TokenForm::Jwt) => TokenType::AccessToken,
         Some(TokenForm::Txn) => TokenType::TxnToken,
@@ -60,6 +67,15 @@ pub(super) fn check(token: &Authentic<Issued>, asked: &Asked<'_>, now: Timestamp
     // A transaction token says so twice, and services read this one.
     if kind == TokenType::TxnToken && claims.get("req_wl").and_then(Value::as_str) != Some(client.as_str()) {
         return Err("it says that another workload asked for it");
+    }
+    // Whose it is nothing else here says: a reply to somebody else's question is as well signed. Of an opaque token nobody here
+    // knows how it is named.
+    let shown = Unverified::<SubjectToken>::parse(shown).ok();
+    if let Some(named) = shown.and_then(|shown| shown.would_be_named(&snapshot.issuer)) {
+        let chain = claims.get("chain").and_then(Value::as_array);
+        if chain.and_then(|chain| chain.last()).and_then(Value::as_str) != Some(&*named) {
+            return Err("it did not come of the caller's token");
+        }
     }
     let intended = Authority {
         details: needs.details.clone(),

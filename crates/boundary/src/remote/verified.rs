@@ -48,8 +48,8 @@ impl Verified {
 }
 
 impl<S> Link<S> {
-    /// `token` as what may go on with the request that needs `needs`: the one place where that is made of a reply.
-    pub(super) async fn granted(&self, token: &str, needs: &Needs, now: Timestamp) -> Result<Granted, Unanswered> {
+    /// `token` as what may go on with the request that needs `needs` and whose caller has shown `shown`: the one place where that is made of a reply.
+    pub(super) async fn granted(&self, token: &str, shown: &str, needs: &Needs, now: Timestamp) -> Result<Granted, Unanswered> {
         let digest = sha256(token.as_bytes());
         let known = self.verified.find(&digest);
         let known = known.filter(|token| self.held_keys().any(|keys| token.holds_under(&keys)));
@@ -59,6 +59,7 @@ impl<S> Link<S> {
         };
         let asked = Asked {
             client: &self.place.client,
+            shown,
             needs,
             snapshot: &self.snapshot.load(),
         };

@@ -166,6 +166,13 @@ impl FakeBroker {
     pub(crate) fn token(&self) -> String {
         self.keys.sign("at+jwt", &claims())
     }
+
+    /// The same, come of what `chain` names.
+    pub(crate) fn token_of(&self, chain: &Value) -> String {
+        let mut claims = claims();
+        claims["chain"] = chain.clone();
+        self.keys.sign("at+jwt", &claims)
+    }
 }
 
 async fn token(State(told): State<Arc<Told>>, form: String) -> String {

@@ -177,6 +177,34 @@ async fn a_token_that_went_on_before_goes_nowhere_with_another_request() {
     assert!(unavailable(ask(&remote).await));
 }
 
+/// Whoever stands between answers one caller with what another was given; it is signed, and for the same request.
+#[tokio::test]
+async fn a_token_that_came_of_another_callers_goes_nowhere() {
+    let broker = FakeBroker::start().await;
+    let remote = front(&[broker.address]);
+    let callers = |issuer: &str, jti: &str| {
+        let claims = json!({ "iss": issuer, "sub": "alice", "aud": "https://edge.example", "iat": now(), "exp": now() + 60, "jti": jti });
+        FakeIssuer::es256(issuer).sign("at+jwt", &claims)
+    };
+    let (outside, ours) = (callers(CORP, "c-1"), callers(BROKER, "b-1"));
+    let named = |issuer: &str, jti: &str| delegation::token::chain_entry(issuer, Some(jti), "");
+    let chains = [
+        (&outside, json!([named(CORP, "c-1")]), true),
+        (&outside, json!([named(CORP, "c-2")]), false),
+        (&outside, json!([named(CORP, "c-1"), "b-1"]), false),
+        (&outside, json!([]), false),
+        (&outside, Value::Null, false),
+        (&ours, json!([named(CORP, "c-1"), "b-1"]), true),
+        (&ours, json!([named(CORP, "c-1"), "b-2"]), false),
+    ];
+    for (shown, chain, goes) in chains {
+        broker.says(granted(&broker.token_of(&chain)));
+        let asked = within(remote.exchange(&seen(), shown, &needs())).await;
+        assert_eq!(asked.is_ok(), goes, "{chain}");
+        assert!(goes || unavailable(asked), "{chain}");
+    }
+}
+
 #[tokio::test]
 async fn what_is_remembered_of_a_token_ends_with_the_key_that_signed_it() {
     let broker = FakeBroker::start().await;

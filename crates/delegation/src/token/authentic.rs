@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::claims::TokenError;
 use super::compact::Compact;
+use super::digest::chain_entry;
 use super::keys::KeySet;
 use super::kind::TokenKind;
 use crate::json;
@@ -111,6 +112,20 @@ impl<K: TokenKind> Unverified<K> {
     /// Whom the token names as its issuer: good for finding keys, and for nothing else.
     pub fn claimed_issuer(&self) -> &str {
         &self.issuer
+    }
+
+    /// The entry by which the `chain` of whatever comes of this token names it, if it is what it says; `ours` is the broker's issuer.
+    ///
+    /// Good for telling whether something else came of this very token, and for nothing else: nobody has vouched for it.
+    pub fn would_be_named(&self, ours: &str) -> Option<String> {
+        let jti = match self.compact.claims.get("jti") {
+            None => None,
+            Some(jti) => Some(jti.as_str()?).filter(|jti| !jti.is_empty()),
+        };
+        if self.issuer == ours {
+            return jti.map(str::to_owned);
+        }
+        Some(chain_entry(&self.issuer, jti, &self.compact.signing_input))
     }
 
     /// Checks that `keys` are the named issuer's and that one of them made the signature.
