@@ -45,22 +45,5 @@ pub(super) fn check(file: &File, types: &DetailTypes, problems: &mut Problems) -
         ("policy.shadow", file.policy.as_ref().is_some_and(|policy| policy.shadow.is_some())),
     ];
     let warn = |(key, _): (&str, bool)| problems.at(key, "is understood and checked, and does nothing yet".to_owned());
-    let mut warnings: Vec<_> = inert.into_iter().filter(|(_, there)| *there).map(warn).collect();
-    warnings.extend(at_boundaries(file).into_iter().map(|(key, what)| problems.at(&key, what.to_owned())));
-    warnings
-}
-
-/// What boundaries do not serve yet, each in the way that lets nothing through.
-fn at_boundaries(file: &File) -> Vec<(String, &'static str)> {
-    let mut found = Vec::new();
-    for (at, boundary) in file.boundaries.iter().enumerate() {
-        let doors = [
-            ("ext_authz_grpc", &boundary.ext_authz_grpc),
-            ("ext_authz_http", &boundary.ext_authz_http),
-        ];
-        for (key, _) in doors.into_iter().filter(|(_, door)| door.is_some()) {
-            found.push((format!("boundaries[{at}].{key}"), "is understood and checked, and does nothing yet"));
-        }
-    }
-    found
+    inert.into_iter().filter(|(_, there)| *there).map(warn).collect()
 }

@@ -69,8 +69,6 @@ fn a_configuration_with_every_key_is_right() {
     };
     for key in [
         "boundaries[0].observe_until",
-        "boundaries[0].ext_authz_grpc",
-        "boundaries[0].ext_authz_http",
         "guards",
         "mcp",
         "exceptions",
@@ -80,6 +78,9 @@ fn a_configuration_with_every_key_is_right() {
         "policy.shadow",
     ] {
         assert!(warned(key), "{key} does nothing, yet or any more, and that is said");
+    }
+    for key in ["ext_authz_grpc", "ext_authz_http", "forward_auth", "proxy"] {
+        assert!(!warned(&format!("boundaries[0].{key}")), "{key} serves");
     }
 }
 
