@@ -269,8 +269,8 @@ pub async fn echoed(broker: &Broker, seen: &Seen<'_>, connection: &str) -> bool 
     broker.journal().commit(Entry::of(record)).await.is_ok()
 }
 
-/// Waits until `token`, which was handed out here, has expired or was ended, for half a second longer at most. One that cannot be
-/// looked up counts as ended.
+/// Waits until `token`, which was handed out here, has expired or was ended or its client is disabled, for half a second longer at
+/// most. One that cannot be looked up counts as ended.
 pub async fn ended(broker: &Broker, token: &str) {
     let mut look = tokio::time::interval_at(tokio::time::Instant::now() + LOOK, LOOK);
     // Most responses are over before the first look.
@@ -299,11 +299,15 @@ impl Watched {
         ours.ok().flatten().map(Self)
     }
 
-    /// Whether it is alive, by a view that is not too old.
+    /// Whether it is alive, by a view that is not too old, and the client that it was handed to is not disabled: who may not ask for
+    /// another request keeps no open one.
     pub fn holds(&self, broker: &Broker) -> bool {
         let in_force = broker.in_force();
         let moment = broker.moment(&in_force);
-        self.0.active_at(&moment).is_some() && broker.view_age() <= broker.settings().max_view_age
+        let may_act = |client: &ClientId| !moment.revocations.is_client_disabled(client);
+        let active = self.0.active_at(&moment);
+        active.is_some_and(|active| active.token.client_id.as_ref().is_none_or(may_act))
+            && broker.view_age() <= broker.settings().max_view_age
     }
 }
 

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use broker::Rates;
-use broker::front_door::{self, Refused, Seen, StepUp};
+use broker::front_door::{self, Refused, Seen, StepUp, Watched};
 use broker::store::{Party, Standing, Store};
 use delegation::oauth::{ClientId, Form, Reason};
 use issuance::audit::{Kind, Record, RequestLine};
@@ -93,6 +93,23 @@ async fn a_client_that_is_disabled_acts_at_no_boundary() {
     store.set_standing(&Party::Client(edge()), Standing::Disabled, note).await.unwrap();
     narrows.broker.tend().await;
     assert_eq!(ask(&narrows, &[]).await.unwrap_err().reason, Reason::ClientAuthenticationFailed);
+    narrows.stop().await;
+}
+
+/// A stream that is open asks nothing more: what it was asked with must not outlive who asked.
+#[tokio::test]
+async fn what_a_client_holds_open_ends_when_it_is_disabled() {
+    let narrows = Installation::start().await;
+    let minted = ask(&narrows, &[]).await.unwrap();
+    let watched = Watched::of(&narrows.broker, &minted.token).await.unwrap();
+    assert!(watched.holds(&narrows.broker));
+    let store = Store::open(&narrows.broker.settings().store).await.unwrap();
+    let note = Record::new("d-1".to_owned(), delegation::time::Timestamp::from_seconds(1), Kind::Operator);
+    store.set_standing(&Party::Client(edge()), Standing::Disabled, note).await.unwrap();
+    narrows.broker.tend().await;
+    assert!(!watched.holds(&narrows.broker));
+    let ended = front_door::ended(&narrows.broker, &minted.token);
+    tokio::time::timeout(Duration::from_secs(20), ended).await.unwrap();
     narrows.stop().await;
 }
 
