@@ -7,6 +7,7 @@ mod echo;
 mod ends;
 mod hop;
 mod patience;
+mod trace;
 mod trailers;
 mod upgrade;
 
@@ -204,6 +205,7 @@ async fn serve<E: Exchanger>(
     };
     hop::strip(&mut parts.headers);
     clean(&mut parts.headers, ProxyHeaders::Removed);
+    trace::go_on(&mut parts.headers);
     for name in [AUTHORIZATION, HeaderName::from_static("dpop")] {
         parts.headers.remove(name);
     }

@@ -142,6 +142,26 @@ fn the_upstream_gets_a_token_for_this_very_request_and_nothing_of_the_callers() 
     assert_eq!((&claims["sub"], &claims["act"]["sub"]), (&json!("alice"), &json!("edge")));
 }
 
+/// The trace of the caller is the upstream's, and nobody's is begun for it.
+#[test]
+fn a_trace_goes_on_and_one_that_cannot_be_read_begins_anew() {
+    let edge = Edge::start();
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let state = "tracestate: vendor=1\r\n";
+    for (sent, goes_on) in [
+        (format!("traceparent: {trace}\r\n{state}"), true),
+        (format!("traceparent: {trace}x\r\n{state}"), false),
+        (state.to_owned(), false),
+    ] {
+        let reply = edge.get("/tickets/42", &(edge.bearer() + &sent));
+        assert_eq!(status(&reply), 200, "{reply}");
+        let seen = body(&reply);
+        assert_eq!(header(seen, "traceparent") == Some(trace), goes_on, "{seen}");
+        assert_eq!(header(seen, "tracestate"), goes_on.then_some("vendor=1"), "{seen}");
+        assert_eq!(header(seen, "traceparent").map(str::len), Some(trace.len()), "{seen}");
+    }
+}
+
 #[test]
 fn a_public_route_takes_no_token_on_and_what_has_no_route_goes_nowhere() {
     let edge = Edge::start();
