@@ -6,6 +6,7 @@ mod written;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use boundary::{LARGEST_BODY, Upstream};
 use clap::{Args, ValueEnum};
@@ -21,8 +22,10 @@ use headers::{MEMBERS, STRIPPED, UNSAID};
 use template::Values;
 use written::{dns, label, path_regex, traefik_host};
 
-/// Seconds that a proxy waits for an answer: what an exchange may take on a busy machine, and some.
-const TIMEOUT: &str = "2";
+/// How long a proxy waits for an answer at least: what an exchange may take on a busy machine, and some.
+const LEAST: Duration = Duration::from_secs(2);
+/// What it waits beyond the deadline of a broker elsewhere: the boundary answers by then, and its answer is better than none.
+const MARGIN: Duration = Duration::from_secs(1);
 /// Where a proxy finds its certificate, if clients reach it by https.
 const CERTIFICATE: [&str; 2] = ["/etc/narrows/tls.crt", "/etc/narrows/tls.key"];
 /// Authorities of upstreams, where a proxy has to be told.
@@ -58,8 +61,15 @@ enum Proxy {
 pub(super) fn run(args: &SnippetArgs, paths: &[PathBuf]) -> Outcome {
     let loaded = config::load(paths).map_err(|problems| problems.to_string())?;
     let front = named(&loaded, args.boundary.as_deref())?;
-    say(args.proxy.snippet(front)?.trim_end());
+    let deadline = loaded.remote.as_ref().map(|remote| remote.deadline);
+    say(args.proxy.snippet(front, timeout(deadline))?.trim_end());
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whole seconds that a proxy waits for an answer, where the broker has so long for its own.
+fn timeout(deadline: Option<Duration>) -> u64 {
+    let longest = deadline.map_or(LEAST, |deadline| deadline.saturating_add(MARGIN).max(LEAST));
+    longest.as_secs().saturating_add(u64::from(longest.subsec_nanos() > 0))
 }
 
 fn named<'l>(loaded: &'l Loaded, name: Option<&str>) -> Result<&'l Front, String> {
@@ -105,7 +115,8 @@ impl Place {
 }
 
 impl Proxy {
-    fn snippet(self, front: &Front) -> Result<String, String> {
+    /// The whole text; a proxy waits for `timeout` seconds.
+    fn snippet(self, front: &Front, timeout: u64) -> Result<String, String> {
         let settings = &front.settings;
         let name = &settings.name;
         let (key, door) = match self {
@@ -122,7 +133,7 @@ impl Proxy {
         whole.set("door", door);
         whole.set("door_address", door.ip());
         whole.set("door_port", door.port());
-        whole.set("timeout", TIMEOUT);
+        whole.set("timeout", timeout);
         whole.set_each("stripped", STRIPPED);
         whole.set_each("member", MEMBERS);
         whole.set_each("unsaid", UNSAID);

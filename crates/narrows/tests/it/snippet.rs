@@ -138,3 +138,55 @@ fn what_is_missing_is_named() {
     assert!(told(&boundary("one"), &["nginx", "--boundary", "three"]).contains("no boundary `three`"));
     assert!(told(&boundary("one"), &["apache"]).contains("nginx, traefik, caddy, envoy"));
 }
+
+/// A boundary with these doors and keys, before one service with `routes`.
+fn boundary(doors: &str, routes: &str) -> String {
+    format!(
+        r#"
+[[services]]
+name     = "tickets"
+hosts    = ["tickets.internal"]
+upstream = "http://127.0.0.1:9001"
+audience = "https://tickets.internal"
+[services.routes]
+"GET /tickets/{{id}}" = "ticket:read/{{id}}"
+{routes}
+[[boundaries]]
+name     = "front"
+client   = "edge"
+services = "*"
+origin   = "http://127.0.0.1:8430"
+login    = ["corp"]
+{doors}
+"#
+    )
+}
+
+/// A proxy that gave up before the boundary would say nothing of why.
+#[test]
+fn a_proxy_waits_for_longer_than_a_broker_elsewhere_may_take() {
+    let doors = "forward_auth = \"127.0.0.1:8432\"\next_authz_grpc = \"127.0.0.1:8431\"\n";
+    let broker = |deadline: &str| {
+        format!(
+            "[broker]\nurls = [\"http://127.0.0.1:1\"]\nclient = \"edge\"\nkey = {{ file = \"edge.key\" }}\ndeadline = \"{deadline}\"\n"
+        )
+    };
+    for (table, seconds) in [
+        (String::new(), "2s"),
+        (broker("150ms"), "2s"),
+        (broker("1s"), "2s"),
+        (broker("1500ms"), "3s"),
+        (broker("5s"), "6s"),
+    ] {
+        let folder = installation(&(boundary(doors, "") + &table));
+        for (proxy, before) in [
+            ("nginx", "proxy_read_timeout "),
+            ("caddy", "response_header_timeout "),
+            ("envoy", "cluster_name: narrows }, timeout: "),
+            ("istio", "#         timeout: "),
+        ] {
+            let printed = printed(folder.path(), &[proxy]);
+            assert!(printed.contains(&format!("{before}{seconds}")), "{proxy} {table}\n{printed}");
+        }
+    }
+}
