@@ -11,7 +11,7 @@ mod credential;
 mod exchanger;
 pub mod ext_authz;
 pub mod forward_auth;
-mod metadata;
+pub mod metadata;
 mod observe;
 pub mod proxy;
 mod question;

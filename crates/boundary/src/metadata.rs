@@ -11,6 +11,8 @@ use crate::settings::Settings;
 
 /// Where it says so, in front of the resource's path (RFC 9728 §3.1).
 pub(crate) const PLACE: &str = "/.well-known/oauth-protected-resource";
+/// How long it may be kept.
+const KEPT: &str = "max-age=300";
 
 /// The address of the metadata of the boundary.
 ///
@@ -29,7 +31,16 @@ fn path(asked: &Parts) -> Option<&str> {
 
 /// The metadata of the resource at a path of the boundary's origin, if that is what is asked for.
 pub(crate) fn reply(settings: &Settings, asked: &Parts) -> Option<Response<Body>> {
-    let path = path(asked)?;
+    let mut response = Response::new(Body::from(of(settings, path(asked)?)));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(KEPT));
+    Some(response)
+}
+
+/// The metadata of the resource at `path` of the boundary's origin (RFC 9728 §2), as JSON; without a path that of the origin itself,
+/// which every challenge names.
+pub fn of(settings: &Settings, path: &str) -> String {
     let mut members = Map::new();
     members.insert("resource".to_owned(), json!(format!("{}{path}", settings.origin.as_str())));
     let lists = [
@@ -41,9 +52,5 @@ pub(crate) fn reply(settings: &Settings, asked: &Parts) -> Option<Response<Body>
         members.insert(name.to_owned(), json!(list));
     }
     members.insert("bearer_methods_supported".to_owned(), json!(["header"]));
-    let mut response = Response::new(Body::from(Value::Object(members).to_string()));
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=300"));
-    Some(response)
+    Value::Object(members).to_string()
 }

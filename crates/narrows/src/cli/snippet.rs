@@ -26,6 +26,8 @@ use written::{dns, label, path_regex, traefik_host};
 const LEAST: Duration = Duration::from_secs(2);
 /// What it waits beyond the deadline of a broker elsewhere: the boundary answers by then, and its answer is better than none.
 const MARGIN: Duration = Duration::from_secs(1);
+/// The longest text that Envoy answers with by itself, unless it is told otherwise.
+const LONGEST_SPOKEN: usize = 4096;
 /// Where a proxy finds its certificate, if clients reach it by https.
 const CERTIFICATE: [&str; 2] = ["/etc/narrows/tls.crt", "/etc/narrows/tls.key"];
 /// Authorities of upstreams, where a proxy has to be told.
@@ -160,12 +162,13 @@ impl Proxy {
         whole.set("all_domains", joined_all(services));
         whole.repeat("secure", place.secure.then(Values::default).into_iter().collect());
         whole.repeat("plain", (!place.secure).then(Values::default).into_iter().collect());
-        let metadata = front.forward_auth.or(front.proxy).map(|told_by| {
+        let metadata = front.forward_auth.map(|told_by| {
             let mut values = Values::default();
             values.set("metadata_address", told_by.ip());
             values.set("metadata_port", told_by.port());
             values
         });
+        whole.repeat("spoken", spoken(front)?.into_iter().collect());
         whole.repeat("metadata", metadata.into_iter().collect());
         let each = |service: &Service| {
             let upstream = settings.upstreams.get(&service.name)?;
@@ -265,6 +268,25 @@ fn reading(service: &Service) -> impl Iterator<Item = (&Route, &Demand)> {
         Rule::Needs(demand) if route.reading().reads_body() => Some((route, demand.as_ref())),
         _ => None,
     })
+}
+
+/// What the boundary says about itself (RFC 9728), where no door of it is asked by HTTP, so that the proxy says it.
+fn spoken(front: &Front) -> Result<Option<Values>, String> {
+    if front.forward_auth.is_some() {
+        return Ok(None);
+    }
+    let said = boundary::metadata::of(&front.settings, "");
+    if said.len() > LONGEST_SPOKEN {
+        return Err(format!(
+            "what boundary `{}` says about itself has {} bytes, and a proxy says {LONGEST_SPOKEN} at most; add `forward_auth = \"ADDRESS:PORT\"` to it",
+            front.settings.name,
+            said.len()
+        ));
+    }
+    let mut values = Values::default();
+    // Between single quotes nothing has a meaning in YAML but these.
+    values.set("metadata", said.replace('\'', "''"));
+    Ok(Some(values))
 }
 
 /// What a proxy that shows no body cannot let on, as comments.

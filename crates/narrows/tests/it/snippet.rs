@@ -190,3 +190,27 @@ fn a_proxy_waits_for_longer_than_a_broker_elsewhere_may_take() {
         }
     }
 }
+
+/// Challenges name it, so whoever is asked for it must have it: here that is the proxy alone.
+#[test]
+fn without_a_door_for_http_the_proxy_says_what_the_boundary_is() {
+    let folder = installation(&boundary("ext_authz_grpc = \"127.0.0.1:8431\"\n", ""));
+    for (proxy, before, behind) in [
+        ("envoy", "direct_response: { status: 200, body: { inline_string: '", "' } }"),
+        ("istio", "directResponse: { status: 200, body: { string: '", "' } }"),
+    ] {
+        let printed = printed(folder.path(), &[proxy]);
+        let (_, rest) = printed.split_once(before).unwrap();
+        let (said, _) = rest.split_once(behind).unwrap();
+        let said: serde_json::Value = serde_json::from_str(said).unwrap();
+        assert_eq!(said["resource"], "http://127.0.0.1:8430");
+        assert_eq!(said["authorization_servers"].as_array().map(Vec::len), Some(1));
+        assert!(printed.contains("disabled: true"), "and nobody asks about it: {printed}");
+        assert!(!printed.contains("narrows-metadata }"), "{printed}");
+    }
+    let folder = installation(&boundary(
+        "ext_authz_grpc = \"127.0.0.1:8431\"\nforward_auth = \"127.0.0.1:8432\"\n",
+        "",
+    ));
+    assert!(!printed(folder.path(), &["envoy"]).contains("direct_response"));
+}
