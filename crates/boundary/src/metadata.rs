@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::settings::Settings;
 
 /// Where it says so, in front of the resource's path (RFC 9728 §3.1).
-pub(crate) const PLACE: &str = "/.well-known/oauth-protected-resource";
+pub const PLACE: &str = "/.well-known/oauth-protected-resource";
 /// How long it may be kept.
 const KEPT: &str = "max-age=300";
 

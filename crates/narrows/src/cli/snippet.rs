@@ -4,6 +4,7 @@ mod headers;
 mod template;
 mod written;
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -28,6 +29,8 @@ const LEAST: Duration = Duration::from_secs(2);
 const MARGIN: Duration = Duration::from_secs(1);
 /// The longest text that Envoy answers with by itself, unless it is told otherwise.
 const LONGEST_SPOKEN: usize = 4096;
+/// Where a boundary says what it is (RFC 9728 §3.1).
+const PLACE: &str = boundary::metadata::PLACE;
 /// Where a proxy finds its certificate, if clients reach it by https.
 const CERTIFICATE: [&str; 2] = ["/etc/narrows/tls.crt", "/etc/narrows/tls.key"];
 /// Authorities of upstreams, where a proxy has to be told.
@@ -170,12 +173,18 @@ impl Proxy {
         });
         whole.repeat("spoken", spoken(front)?.into_iter().collect());
         whole.repeat("metadata", metadata.into_iter().collect());
+        let places = [format!("= {PLACE}"), format!("^~ {PLACE}/")].map(|place| {
+            let mut values = Values::default();
+            values.set("metadata_place", place);
+            values
+        });
+        whole.repeat("metadata_places", places.into());
         let each = |service: &Service| {
             let upstream = settings.upstreams.get(&service.name)?;
             Some(service_values(service, upstream, &place))
         };
         whole.repeat("service", services.iter().filter_map(each).collect());
-        Ok(template::fill(self.template(), &whole))
+        Ok(in_each_others_way(front, &place).unwrap_or_default() + &template::fill(self.template(), &whole))
     }
 
     fn template(self) -> &'static str {
@@ -289,13 +298,35 @@ fn spoken(front: &Front) -> Result<Option<Values>, String> {
     Ok(Some(values))
 }
 
-/// What a proxy that shows no body cannot let on, as comments.
+/// A comment, where the own proxy has the address that this one would listen on.
+fn in_each_others_way(front: &Front, place: &Place) -> Option<String> {
+    let own = front.proxy.filter(|own| own.port() == place.port)?;
+    let address = place.address.as_deref().and_then(|address| address.trim_matches(['[', ']']).parse::<IpAddr>().ok());
+    let meet = address.is_none_or(|address| address == own.ip() || address.is_unspecified() || own.ip().is_unspecified());
+    meet.then(|| {
+        format!(
+            "# The boundary's own `proxy` listens on {own}, where clients reach it by `origin`. On one machine this proxy cannot listen there too:\n\
+             # remove `proxy` from boundary `{}`, or give it another address.\n",
+            label(&front.settings.name)
+        )
+    })
+}
+
+/// What a proxy that shows no body, holds no upstream credential and opens no WebSocket cannot let on, as comments.
 fn unread(services: &[Service]) -> Vec<String> {
-    let line = |(service, route): (&Service, &Route)| format!("#   {} of `{}`", route.pattern(), label(&service.name));
+    let line = |service: &Service, route: &Route| {
+        let Rule::Needs(demand) = route.rule() else { return None };
+        let why = [
+            (route.reading().reads_body(), "reads the body"),
+            (demand.connection.is_some(), "goes on with an upstream credential"),
+            (demand.upgrade.is_some(), "opens a WebSocket"),
+        ];
+        let why: Vec<_> = why.into_iter().filter_map(|(is_so, why)| is_so.then_some(why)).collect();
+        (!why.is_empty()).then(|| format!("#   {} of `{}` {}", route.pattern(), label(&service.name), why.join(", ")))
+    };
     let found: Vec<_> = services
         .iter()
-        .flat_map(|service| reading(service).map(move |(route, _)| (service, route)))
-        .map(line)
+        .flat_map(|service| service.routes.iter().filter_map(move |route| line(service, route)))
         .collect();
     if found.is_empty() {
         vec!["#   (none today)".to_owned()]

@@ -214,3 +214,65 @@ fn without_a_door_for_http_the_proxy_says_what_the_boundary_is() {
     ));
     assert!(!printed(folder.path(), &["envoy"]).contains("direct_response"));
 }
+
+#[test]
+fn a_neighbour_of_the_metadata_is_asked_about() {
+    let folder = installation(&boundary("forward_auth = \"127.0.0.1:8432\"\n", ""));
+    let printed = printed(folder.path(), &["nginx"]);
+    let places: Vec<_> = printed.lines().map(str::trim).filter(|line| line.contains("oauth-protected-resource")).collect();
+    assert_eq!(
+        places,
+        [
+            "location = /.well-known/oauth-protected-resource {",
+            "location ^~ /.well-known/oauth-protected-resource/ {"
+        ]
+    );
+}
+
+#[test]
+fn a_proxy_that_would_listen_where_the_boundary_does_says_so() {
+    for (own, meets) in [
+        ("127.0.0.1:8430", true),
+        ("0.0.0.0:8430", true),
+        ("127.0.0.2:8430", false),
+        ("127.0.0.1:8433", false),
+    ] {
+        let doors = format!("proxy = \"{own}\"\nforward_auth = \"127.0.0.1:8432\"\n");
+        let folder = installation(&boundary(&doors, ""));
+        let printed = printed(folder.path(), &["nginx"]);
+        assert_eq!(
+            printed.starts_with("# The boundary's own `proxy` listens on"),
+            meets,
+            "{own}\n{printed}"
+        );
+    }
+}
+
+#[test]
+fn every_route_that_only_the_own_proxy_serves_is_named() {
+    let more = r#"
+"PATCH /tickets/{id}" = "ticket:update/{id}?fields={body:keys}"
+"GET /socket" = { detail = "ticket:list", upgrade = "websocket" }
+"GET /keyed" = { detail = "ticket:list", connection = "tickets-key" }
+
+[[connections]]
+name = "tickets-key"
+kind = "key"
+per  = "all"
+send = { origin = "http://127.0.0.1:9001", header = "X-Key", as = "{}" }
+"#;
+    let folder = installation(&boundary("proxy = \"127.0.0.1:8433\"\nforward_auth = \"127.0.0.1:8432\"\n", more));
+    for proxy in ["nginx", "caddy"] {
+        let printed = printed(folder.path(), &[proxy]);
+        let named: Vec<_> = printed.lines().filter(|line| line.starts_with("#   ")).collect();
+        let named = named.join("\n");
+        for line in [
+            "PATCH /tickets/{id} of `tickets` reads the body",
+            "GET /socket of `tickets` opens a WebSocket",
+            "GET /keyed of `tickets` goes on with an upstream credential",
+        ] {
+            assert!(named.contains(line), "{proxy}: {line}\n{named}");
+        }
+        assert!(!named.contains("GET /tickets"), "{named}");
+    }
+}
