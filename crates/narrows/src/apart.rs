@@ -111,7 +111,7 @@ impl Running {
 }
 
 /// The broker that is asked, if the boundaries are ones that this process can serve.
-fn asked(loaded: &Loaded) -> Result<&RemoteBroker, String> {
+pub(crate) fn asked(loaded: &Loaded) -> Result<&RemoteBroker, String> {
     let mend = "is required here: `urls`, `client` and `key` of the broker that decides; where the broker runs, `narrows serve` has boundaries of its own";
     let remote = loaded.remote.as_ref().ok_or_else(|| format!("broker: {mend}"))?;
     if loaded.fronts.is_empty() {

@@ -55,6 +55,8 @@ use source::Source;
 /// A configuration that is right, as the values that are made from it.
 #[derive(Debug)]
 pub(crate) struct Loaded {
+    /// Which process it was read for.
+    pub(crate) process: Process,
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) keys: Vec<IssuerEntry>,
     pub(crate) introspection: Option<Introspection>,
@@ -120,9 +122,21 @@ pub(crate) fn load(paths: &[PathBuf]) -> Result<Loaded, Problems> {
     load_for(Process::Broker, paths)
 }
 
+/// The same for the process that runs them: `narrows boundary` where they name a broker elsewhere (`[broker]`) and no store.
+pub(crate) fn load_as_run(paths: &[PathBuf]) -> Result<Loaded, Problems> {
+    let apart = Process::DataPlane;
+    match Source::read(paths, apart.unused()) {
+        Ok(source) if source.joined().contains_key("broker") && !source.passed_over("store") => understood(apart, source),
+        _ => load(paths),
+    }
+}
+
 /// The same for that process.
 pub(crate) fn load_for(process: Process, paths: &[PathBuf]) -> Result<Loaded, Problems> {
-    let source = Source::read(paths, process.unused())?;
+    understood(process, Source::read(paths, process.unused())?)
+}
+
+fn understood(process: Process, source: Source) -> Result<Loaded, Problems> {
     let (file, mut problems) = structure::read::<File>(source)?;
 
     let types = detail_types::build(&file, &mut problems);
@@ -321,6 +335,7 @@ pub(crate) fn load_for(process: Process, paths: &[PathBuf]) -> Result<Loaded, Pr
     };
     let source = problems.source().clone();
     problems.finish(Loaded {
+        process,
         snapshot: Arc::new(snapshot),
         keys,
         introspection,

@@ -7,7 +7,8 @@ use clap::Args;
 
 use super::Outcome;
 use super::output::say;
-use crate::{config, serving};
+use crate::config::Process;
+use crate::{apart, config, serving};
 
 /// Arguments of `check`.
 #[derive(Args, Debug)]
@@ -33,7 +34,7 @@ pub(super) fn run(args: &CheckArgs, paths: &[PathBuf]) -> Outcome {
         say(serde_json::to_string_pretty(&schemars::schema_for!(config::File))?);
         return Ok(ExitCode::SUCCESS);
     }
-    let loaded = match config::load(paths) {
+    let loaded = match config::load_as_run(paths) {
         Ok(loaded) => loaded,
         Err(problems) => {
             let found: Vec<_> = problems.iter().collect();
@@ -57,11 +58,13 @@ pub(super) fn run(args: &CheckArgs, paths: &[PathBuf]) -> Outcome {
         say(policy_cedar::cedar_schema(&loaded.snapshot)?);
         return Ok(ExitCode::SUCCESS);
     }
-    let in_force = match serving::in_force(&loaded) {
+    let is_apart = loaded.process == Process::DataPlane;
+    let apart = if is_apart { apart::asked(&loaded).map(drop) } else { Ok(()) };
+    let in_force = match apart.and_then(|()| serving::in_force(&loaded).map_err(|error| error.to_string())) {
         Ok(in_force) => in_force,
         Err(error) => {
             if args.json {
-                let problems: Vec<_> = error.to_string().lines().map(str::to_owned).collect();
+                let problems: Vec<_> = error.lines().map(str::to_owned).collect();
                 say(serde_json::json!({ "ok": false, "problems": problems }));
             } else {
                 say(&error);
@@ -84,7 +87,9 @@ pub(super) fn run(args: &CheckArgs, paths: &[PathBuf]) -> Outcome {
         snapshot.audiences.len(),
         in_force.policy.len()
     ));
-    if in_force.policy.is_empty() {
+    if is_apart {
+        say("these are boundaries alone, for `narrows boundary`: the policies are the broker's");
+    } else if in_force.policy.is_empty() {
         say("warning: there is no policy, so nothing is allowed; write one under `policies`");
     }
     Ok(ExitCode::SUCCESS)
@@ -92,7 +97,7 @@ pub(super) fn run(args: &CheckArgs, paths: &[PathBuf]) -> Outcome {
 
 /// Shows each value with the place that it comes from; secrets are masked.
 pub(super) fn show(effective: bool, json: bool, paths: &[PathBuf]) -> Outcome {
-    let loaded = config::load(paths).map_err(|problems| problems.to_string())?;
+    let loaded = config::load_as_run(paths).map_err(|problems| problems.to_string())?;
     let shown = loaded.shown(effective)?;
     if json {
         let whole = serde_json::json!({ "files": loaded.files, "config": shown.config, "from": shown.places() });

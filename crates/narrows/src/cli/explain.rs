@@ -19,7 +19,7 @@ use serde_json::json;
 
 use super::Outcome;
 use super::output::say;
-use crate::config::{self, Loaded};
+use crate::config::{self, Loaded, Process};
 use crate::serving;
 
 /// Arguments of `explain`.
@@ -102,9 +102,12 @@ struct Answered {
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 pub(super) fn run(args: &ExplainArgs, paths: &[PathBuf]) -> Outcome {
-    let loaded = config::load(paths).map_err(|problems| problems.to_string())?;
+    let loaded = config::load_as_run(paths).map_err(|problems| problems.to_string())?;
     if let (Some(method), Some(url)) = (&args.method, &args.url) {
         return request::run(args, &loaded, method, url);
+    }
+    if let Some(elsewhere) = elsewhere(&loaded) {
+        return Err(elsewhere.into());
     }
     let answered = answer(args, &loaded, by_hand(args, &loaded)?)?;
     if args.json {
@@ -113,6 +116,12 @@ pub(super) fn run(args: &ExplainArgs, paths: &[PathBuf]) -> Outcome {
         answered.say();
     }
     Ok(answered.code())
+}
+
+/// Why nothing is said of policy: the configuration is that of boundaries alone.
+fn elsewhere(loaded: &Loaded) -> Option<&'static str> {
+    (loaded.process == Process::DataPlane)
+        .then_some("the policies are the broker's, which is another process (`[broker]`); ask with its configuration")
 }
 
 impl Answered {

@@ -64,7 +64,7 @@ enum Proxy {
 
 /// Prints it.
 pub(super) fn run(args: &SnippetArgs, paths: &[PathBuf]) -> Outcome {
-    let loaded = config::load(paths).map_err(|problems| problems.to_string())?;
+    let loaded = config::load_as_run(paths).map_err(|problems| problems.to_string())?;
     let front = named(&loaded, args.boundary.as_deref())?;
     let deadline = loaded.remote.as_ref().map(|remote| remote.deadline);
     say(args.proxy.snippet(front, timeout(deadline))?.trim_end());

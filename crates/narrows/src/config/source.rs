@@ -34,6 +34,8 @@ pub(crate) struct Source {
     whole: Layer,
     /// Keys that are for other processes.
     unused: &'static [&'static str],
+    /// Those of them that are set.
+    passed_over: Vec<&'static str>,
 }
 
 impl Source {
@@ -102,7 +104,9 @@ impl Source {
             }
         };
         for key in self.unused {
-            table.remove(*key);
+            if table.remove(*key).is_some() {
+                self.passed_over.push(key);
+            }
         }
         let base = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
         rebase(&mut table, base);
@@ -125,6 +129,11 @@ impl Source {
         let mut problems = Problems::new(self.clone());
         problems.add(key, message);
         problems
+    }
+
+    /// Whether a key is set of which nothing was looked at.
+    pub(super) fn passed_over(&self, key: &str) -> bool {
+        self.passed_over.contains(&key)
     }
 
     /// What the files say together.

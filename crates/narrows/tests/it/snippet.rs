@@ -276,3 +276,39 @@ send = { origin = "http://127.0.0.1:9001", header = "X-Key", as = "{}" }
         assert!(!named.contains("GET /tickets"), "{named}");
     }
 }
+
+/// A file without store, key file and policies is one that `narrows boundary` runs.
+#[test]
+fn what_boundaries_alone_run_is_right_here_too() {
+    let broker = "[broker]\nurls = [\"http://127.0.0.1:1\"]\nclient = \"edge\"\nkey = { file = \"edge.key\" }\n";
+    let folder = installation(&(boundary("forward_auth = \"127.0.0.1:8432\"\n", "") + broker));
+    let config = folder.path().join("narrows.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let without: Vec<_> = text.lines().filter(|line| !line.starts_with("store ")).collect();
+    std::fs::write(&config, without.join("\n")).unwrap();
+    std::fs::remove_file(folder.path().join("narrows.key")).unwrap();
+    std::fs::remove_dir_all(folder.path().join("policies")).unwrap();
+
+    let checked = narrows(folder.path(), &["check"], "");
+    assert!(checked.code == 0 && checked.out.contains("boundaries alone"), "{checked:?}");
+    assert!(printed(folder.path(), &["nginx"]).contains("auth_request"));
+    let request = ["GET", "http://tickets.internal/tickets/42", "--subject", "corp|alice"];
+    let explained = narrows(folder.path(), &[&["explain"], &request[..]].concat(), "");
+    assert!(explained.code == 1 && explained.out.contains("GET /tickets/{id}"), "{explained:?}");
+    assert!(explained.out.contains("the policies are the broker's"), "{explained:?}");
+
+    // What `narrows boundary` would not start with is wrong here too.
+    let other = without.join("\n").replace("client   = \"edge\"\nservices", "client   = \"other\"\nservices");
+    std::fs::write(
+        &config,
+        other + "\n[[clients]]\nid = \"other\"\nauth = { method = \"private_key_jwt\", jwks_file = \"edge.jwks.json\" }\n",
+    )
+    .unwrap();
+    let checked = narrows(folder.path(), &["check"], "");
+    assert!(checked.code == 1 && checked.out.contains("boundaries[0].client"), "{checked:?}");
+
+    // With a store it is the broker's own, which needs the rest too.
+    std::fs::write(&config, text).unwrap();
+    let checked = narrows(folder.path(), &["check"], "");
+    assert!(checked.code == 1 && checked.out.contains("key_file"), "{checked:?}");
+}

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::super::Outcome;
 use super::super::output::say;
-use super::{Asked, ExplainArgs, Failure, answer, attributes, parties, questions, subject_of};
+use super::{Asked, ExplainArgs, Failure, answer, attributes, elsewhere, parties, questions, subject_of};
 use crate::config::{Front, Loaded};
 
 /// No more routes are named to a request that has none.
@@ -79,6 +79,20 @@ pub(super) fn run(args: &ExplainArgs, loaded: &Loaded, method: &str, url: &str) 
     };
 
     // 3. What policy says, asked as the boundary's client.
+    if let Some(elsewhere) = elsewhere(loaded) {
+        tell(args, front, &found, Some(&needs));
+        if args.json {
+            let mut told = understood_json(front, &found, &needs);
+            if let Some(members) = told.as_object_mut() {
+                members.insert("allowed".to_owned(), Value::Null);
+                members.insert("what".to_owned(), elsewhere.into());
+            }
+            say(told);
+        } else {
+            line("undecided", elsewhere);
+        }
+        return Ok(ExitCode::FAILURE);
+    }
     let (client, audience) = parties(loaded, front.client.as_str(), needs.audience.as_str())?;
     let asked = Asked {
         client,
