@@ -248,7 +248,7 @@ impl<E: Exchanger> Boundary<E> {
         let call = if let Some(most) = looked_into(&matched, &call) {
             match body(most).await {
                 // One that nobody was shown may hold another token, or what the route reads.
-                Ok(Body::Hidden) => return Err(self.refused(settings, seen, Reason::UnreadInput.into()).await),
+                Ok(Body::Hidden) => return Err(self.refused(settings, seen, Unmet::Hidden.into()).await),
                 Ok(Body::Whole(bytes)) if bytes.len() > most => {
                     return Err(self.refused(settings, seen, Reason::TooLarge.into()).await);
                 }
@@ -329,6 +329,11 @@ impl<E: Exchanger> Boundary<E> {
     }
 }
 
+/// Said to whoever sends a body through a proxy that does not show it.
+const HIDDEN: &str = "the body has to be read here, and the proxy in front did not show it whole";
+/// Said to whoever shows a token under the scheme `DPoP`.
+const NO_DPOP: &str = "DPoP is not served; send a token that is bound to no key as Authorization: Bearer";
+
 /// Whether requests of a route with this rule go on with an upstream credential.
 fn shows_credential(rule: &Rule) -> bool {
     matches!(rule, Rule::Needs(demand) if demand.connection.is_some())
@@ -388,7 +393,8 @@ fn bearer(shown: Option<&Credential>) -> Result<&Credential, Reason> {
 
 impl From<Reason> for Unfit {
     fn from(reason: Reason) -> Self {
-        Self(reason, String::new())
+        let detail = if reason == Reason::InvalidDpopProof { NO_DPOP } else { "" };
+        Self(reason, detail.to_owned())
     }
 }
 
@@ -410,7 +416,8 @@ impl From<Unmet> for Unfit {
         match unmet {
             Unmet::NoRoute => Reason::NoRoute.into(),
             Unmet::Malformed(malformed) => malformed.into(),
-            Unmet::Unread(_) | Unmet::Hidden => Reason::UnreadInput.into(),
+            Unmet::Unread(_) => Reason::UnreadInput.into(),
+            Unmet::Hidden => Self(Reason::UnreadInput, HIDDEN.to_owned()),
             Unmet::Details(_) => Reason::MalformedDetails.into(),
             Unmet::Attribute(_) => Reason::WiderThanSubject.into(),
         }

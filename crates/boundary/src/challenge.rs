@@ -20,8 +20,9 @@ fn error(reason: Reason, status: StatusCode) -> Option<&'static str> {
     }
 }
 
-/// The challenge, where there is one: every 401, and a 403 that another token would mend.
-pub(crate) fn of(reason: Reason, status: StatusCode, settings: &Settings, needs: Option<&Needs>) -> Option<HeaderValue> {
+/// The challenge, where there is one: every 401, and a 403 that another token would mend. It says `detail` where there is one, which
+/// holds no word of the request. It is for `Bearer` even where a token came as `DPoP`, since nothing else is served.
+pub(crate) fn of(reason: Reason, detail: &str, status: StatusCode, settings: &Settings, needs: Option<&Needs>) -> Option<HeaderValue> {
     let error = error(reason, status);
     let challenges = status == StatusCode::UNAUTHORIZED || (status == StatusCode::FORBIDDEN && error.is_some());
     if !challenges {
@@ -30,7 +31,8 @@ pub(crate) fn of(reason: Reason, status: StatusCode, settings: &Settings, needs:
     let mut parameters = Vec::new();
     if let Some(error) = error {
         parameters.push(format!("error=\"{error}\""));
-        parameters.push(format!("error_description=\"{}\"", reason.description()));
+        let description = if detail.is_empty() { reason.description() } else { detail };
+        parameters.push(format!("error_description=\"{description}\""));
     }
     if let (Reason::InsufficientUserAuthentication, Some(needs)) = (reason, needs) {
         // What the configuration holds: no word of it comes from the request.

@@ -11,6 +11,9 @@ use crate::challenge;
 use crate::exchanger::Refused;
 use crate::settings::Settings;
 
+/// What is said where the credential of a route is not to be had.
+const NOT_KEPT: &str = "the credential that this route goes on with is not to be had; the operator's record says why";
+
 /// A refusal that is on record, ready to be written by any door.
 #[derive(Clone, Debug)]
 pub struct Refusal {
@@ -22,6 +25,8 @@ pub struct Refusal {
     pub decision_id: String,
     /// `WWW-Authenticate`.
     pub challenge: Option<HeaderValue>,
+    /// Whether the same request may pass in a moment.
+    retry: bool,
     /// What in particular is wrong, where it can be said without a word of what was sent.
     detail: String,
 }
@@ -31,11 +36,19 @@ impl Refusal {
     pub(crate) fn new(refused: Refused, detail: String, settings: &Settings, needs: Option<&Needs>) -> Self {
         let Refused { reason, decision_id } = refused;
         let status = status(reason);
+        // Of such a route the broker says the same whether its store is away or it keeps no credential, which no retry brings.
+        let needs_credential = reason == Reason::StoreUnavailable && needs.is_some_and(|needs| needs.connection.is_some());
+        let detail = if needs_credential && detail.is_empty() {
+            NOT_KEPT.to_owned()
+        } else {
+            detail
+        };
         Self {
             status,
             reason,
             decision_id,
-            challenge: challenge::of(reason, status, settings, needs),
+            challenge: challenge::of(reason, &detail, status, settings, needs),
+            retry: matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) && !needs_credential,
             detail,
         }
     }
@@ -47,7 +60,7 @@ impl Refusal {
         if let Some(challenge) = &self.challenge {
             headers.insert(WWW_AUTHENTICATE, challenge.clone());
         }
-        if matches!(self.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+        if self.retry {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         headers
@@ -132,13 +145,44 @@ fn status(reason: Reason) -> StatusCode {
     }
 }
 
-/// Whether a page is asked for before anything that a program would take.
+/// Whether a page is liked better than JSON (RFC 9110 §12.5.1); whoever likes both alike is a program.
 fn wants_page(asked: &HeaderMap) -> bool {
-    let mut ranges = asked.get_all(ACCEPT).iter().filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(','));
-    ranges.next().is_some_and(|first| {
-        let media = first.split(';').next().unwrap_or_default();
-        media.trim().eq_ignore_ascii_case("text/html")
-    })
+    let lines: Vec<_> = asked.get_all(ACCEPT).iter().filter_map(|line| line.to_str().ok()).collect();
+    let page = liking(&lines, "text", "html");
+    let json = liking(&lines, "application", "problem+json").max(liking(&lines, "application", "json"));
+    page > json
+}
+
+/// How well a type is liked, from 0 to 1000: by the range that names it most closely.
+fn liking(lines: &[&str], kind: &str, subtype: &str) -> u16 {
+    let ranges = lines.iter().flat_map(|line| line.split(','));
+    let fits = ranges.filter_map(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let (named_kind, named_subtype) = parts.next()?.split_once('/')?;
+        let closeness = if named_kind.eq_ignore_ascii_case(kind) && named_subtype.eq_ignore_ascii_case(subtype) {
+            2
+        } else if named_kind.eq_ignore_ascii_case(kind) && named_subtype == "*" {
+            1
+        } else if (named_kind, named_subtype) == ("*", "*") {
+            0
+        } else {
+            return None;
+        };
+        let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+        Some((closeness, weight.map_or(1000, thousandths)))
+    });
+    fits.max().map_or(0, |(_, weight)| weight)
+}
+
+/// A weight such as `0.8`; what is none counts as nothing.
+fn thousandths(weight: &str) -> u16 {
+    let (whole, part) = weight.split_once('.').unwrap_or((weight, ""));
+    let digits = part.len() <= 3 && part.bytes().all(|byte| byte.is_ascii_digit());
+    match whole {
+        "1" if digits && part.bytes().all(|byte| byte == b'0') => 1000,
+        "0" if digits => format!("{part:0<3}").parse().unwrap_or_default(),
+        _ => 0,
+    }
 }
 
 /// What a person sees. No word of it comes from the request.
@@ -149,4 +193,44 @@ fn page(title: &str, detail: &str, decision_id: &str) -> String {
          code{{font-size:.9rem}}</style>\n<h1>{title}</h1>\n<p>{detail}.</p>\n\
          <p>If you think you should be let through, send this to whoever runs the service:<br><code>{decision_id}</code></p>\n</html>\n"
     )
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use http::header::ACCEPT;
+    use http::{HeaderMap, HeaderValue};
+
+    use super::wants_page;
+
+    #[test]
+    fn a_page_is_for_those_who_like_it_better_than_json() {
+        let rows = [
+            ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", true),
+            ("*/*;q=0.1, TEXT/HTML", true),
+            ("application/json;q=0.5, text/html;q=0.75", true),
+            ("text/*", true),
+            ("text/html", true),
+            ("text/html;q=0.5, application/json", false),
+            ("text/html;q=0, */*;q=0.1", false),
+            ("text/html, application/json", false),
+            ("text/html, application/problem+json", false),
+            ("application/json, text/html", false),
+            ("text/html;q=2, */*;q=0.1", false),
+            ("text/html;q=0.1234", false),
+            ("*/*", false),
+            ("image/png", false),
+            ("", false),
+        ];
+        for (accept, is_page) in rows {
+            let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))]);
+            assert_eq!(wants_page(&headers), is_page, "{accept}");
+        }
+        assert!(!wants_page(&HeaderMap::new()));
+        // Two lines are one list.
+        let mut two = HeaderMap::new();
+        two.append(ACCEPT, "text/html;q=0.5".parse().unwrap());
+        two.append(ACCEPT, "application/json".parse().unwrap());
+        assert!(!wants_page(&two));
+    }
 }

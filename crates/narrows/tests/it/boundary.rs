@@ -483,6 +483,11 @@ fn a_bound_token_and_a_switch_that_nobody_asked_for_go_nowhere() {
     let edge = Edge::of(&corp::issuer(), "\"GET /socket\" = \"ticket:read/2\"");
     let reply = edge.get("/tickets/42", &format!("authorization: DPoP {}\r\n", edge.token));
     assert_eq!((status(&reply), &problem(&reply)["reason"]), (401, &json!("invalid_dpop_proof")));
+    let challenge = header(&reply, "www-authenticate").unwrap();
+    assert!(
+        challenge.starts_with("Bearer error=\"invalid_token\", error_description=\"DPoP is not served;"),
+        "{challenge}"
+    );
     let asks = format!("connection: Upgrade\r\nupgrade: websocket\r\n{}", edge.bearer());
     let reply = edge.get("/socket", &asks);
     assert_eq!(
@@ -523,7 +528,10 @@ fn a_door_that_is_shown_no_body_lets_nothing_on_that_needs_a_look_at_it() {
             &format!("POST / HTTP/1.1\r\nconnection: close\r\n{named}{}{framed}", edge.bearer()),
         );
         let problem = problem(&reply);
-        (status(&reply), problem["reason"].as_str().unwrap_or_default().to_owned())
+        let reason = problem["reason"].as_str().unwrap_or_default().to_owned();
+        let is_hidden = problem["detail"].as_str().unwrap_or_default().contains("did not show it whole");
+        assert_eq!(is_hidden, reason == "unread_input", "{problem}");
+        (status(&reply), reason)
     };
     let (json, form) = ("application/json", "application/x-www-form-urlencoded");
     let unread = (400, "unread_input".to_owned());

@@ -255,6 +255,10 @@ fn without_a_kept_key_nothing_goes_on_and_the_record_says_why() {
     let edge = Edge::start("all");
     let reply = edge.get_with("/tickets/42/plain", "x-other: mine\r\n");
     assert_eq!((status(&reply), reason(&reply).as_str()), (503, "store_unavailable"), "{reply}");
+    assert!(
+        !reply.to_ascii_lowercase().contains("retry-after") && reply.contains("is not to be had"),
+        "no retry brings a key that is not kept: {reply}"
+    );
     assert_eq!(edge.upstream.seen().len(), 0, "not without it, and not with the client's own");
     let record = edge.records().pop().unwrap();
     assert_eq!(
