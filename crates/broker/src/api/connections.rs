@@ -140,7 +140,10 @@ async fn forget(call: &mut Call, name: Result<Path<String>, PathRejection>) -> R
     let Ok(Path(name)) = name else {
         return Err(Problem::Malformed("the path is no text"));
     };
-    let query = call.query(&["client", "iss", "sub"])?;
+    let query = call.query(&["client", "iss", "sub", "reason"])?;
+    if let Some(why) = page::value(&query, "reason") {
+        call.note("why", why);
+    }
     let named = |word| page::value(&query, word);
     let holder = match (named("client"), named("iss"), named("sub")) {
         (None, None, None) => Holder::All,

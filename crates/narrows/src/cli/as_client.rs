@@ -111,28 +111,64 @@ async fn send(url: &str, request: reqwest::RequestBuilder) -> Result<(u16, Value
 
 /// Details in the short form as the `authorization_details` of a request; `None` if there are none.
 pub(super) fn details(list: &[String], types: &DetailTypes) -> Result<Option<String>, String> {
-    let parse = |text: &String| Detail::parse_short(text, types, Standing::Asked).map_err(|error| format!("`{text}`: {error}"));
+    let parse = |text: &String| asked_detail(text, types);
     let details = list.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
     Ok((!details.is_empty()).then(|| Value::from_iter(details.iter().map(Detail::to_json)).to_string()))
 }
 
+/// One detail in the short form, as it is asked for.
+pub(super) fn asked_detail(text: &str, types: &DetailTypes) -> Result<Detail, String> {
+    Detail::parse_short(text, types, Standing::Asked).map_err(|error| match Detail::parse_short(text, types, Standing::Ceiling) {
+        // Whatever else could be wrong with it is not.
+        Ok(detail) => format!(
+            "`{text}`: {error}: `{}` needs an identifier, as `{}/42`",
+            detail.actions().join(","),
+            text.split('?').next().unwrap_or_default()
+        ),
+        Err(_) => format!("`{text}`: {error}"),
+    })
+}
+
 /// The token on standard input.
 pub(super) fn token_from_stdin(what: &str) -> Result<String, Failed> {
-    let mut token = String::new();
-    std::io::stdin().read_to_string(&mut token)?;
-    match token.trim() {
-        "" => Err(format!("expected {what} on standard input").into()),
-        token => Ok(token.to_owned()),
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text)?;
+    if text.trim().is_empty() {
+        return Err(format!("expected {what} on standard input").into());
     }
+    Ok(one_token(&text, "standard input")?)
 }
 
 /// The token in `file`; without one in `NARROWS_TOKEN`, else on standard input.
 pub(super) fn token_from(file: Option<&Path>, what: &str) -> Result<String, Failed> {
     if let Some(path) = file {
-        let token = std::fs::read_to_string(path).map_err(|error| format!("--token-file `{}`: {error}", path.display()))?;
-        return Ok(token.trim().to_owned());
+        return Ok(token_in(path)?);
     }
-    std::env::var("NARROWS_TOKEN").map_or_else(|_| token_from_stdin(what), |token| Ok(token.trim().to_owned()))
+    std::env::var("NARROWS_TOKEN").map_or_else(|_| token_from_stdin(what), |token| Ok(one_token(&token, "NARROWS_TOKEN")?))
+}
+
+/// The token in the file of `--token-file`.
+pub(super) fn token_in(path: &Path) -> Result<String, String> {
+    let place = format!("--token-file `{}`", path.display());
+    let text = std::fs::read_to_string(path).map_err(|error| format!("{place}: {error}"))?;
+    one_token(&text, &place)
+}
+
+/// `text` without the blanks around it, if that is one word; anything else no header could carry, and nothing would be sent.
+pub(super) fn one_token(text: &str, place: &str) -> Result<String, String> {
+    let token = text.trim();
+    match token {
+        "" => Err(format!("{place}: there is no token")),
+        _ if token.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(token.to_owned()),
+        _ => Err(format!(
+            "{place}: expected one token and nothing else, found {}",
+            if token.lines().nth(1).is_some() {
+                "several lines"
+            } else {
+                "blanks, or what no token holds"
+            }
+        )),
+    }
 }
 
 /// Prints what the token endpoint answered: all of it as JSON, or the token, or why there is none.

@@ -41,20 +41,7 @@ pub(super) enum ConnectionVerb {
     /// Put another credential in the place of the one that is kept.
     Rotate(PutArgs),
     /// Forget a credential: no request goes on with it any more.
-    Remove {
-        /// The connection, or a unique beginning of its name.
-        name: String,
-        #[command(flatten)]
-        of: HolderArgs,
-        /// Only say what would be done.
-        #[arg(long)]
-        dry_run: bool,
-        /// As JSON.
-        #[arg(long)]
-        json: bool,
-        #[command(flatten)]
-        remote: RemoteArgs,
-    },
+    Remove(RemoveArgs),
 }
 
 /// Arguments of `connection add` and `connection rotate`.
@@ -71,6 +58,26 @@ pub(super) struct PutArgs {
     #[arg(long)]
     reason: Option<String>,
     /// Only say what would be done; nothing is read.
+    #[arg(long)]
+    dry_run: bool,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    remote: RemoteArgs,
+}
+
+/// Arguments of `connection remove`.
+#[derive(Args, Debug)]
+pub(super) struct RemoveArgs {
+    /// The connection, or a unique beginning of its name.
+    name: String,
+    #[command(flatten)]
+    of: HolderArgs,
+    /// Why, for the log.
+    #[arg(long)]
+    reason: Option<String>,
+    /// Only say what would be done.
     #[arg(long)]
     dry_run: bool,
     /// As JSON.
@@ -110,15 +117,9 @@ pub(super) async fn run(verb: ConnectionVerb, paths: &[PathBuf]) -> Outcome {
             Some(remote) => remote.list(json).await,
             None => list(json, paths).await,
         },
-        ConnectionVerb::Remove {
-            name,
-            of,
-            dry_run,
-            json,
-            remote,
-        } => match Remote::of(remote)? {
-            Some(remote) => remote.remove(&name, &of, dry_run, json).await,
-            None => remove(&name, &of, dry_run, json, paths).await,
+        ConnectionVerb::Remove(mut args) => match Remote::of(std::mem::take(&mut args.remote))? {
+            Some(remote) => remote.remove(&args).await,
+            None => remove(&args, paths).await,
         },
     }
 }
@@ -126,7 +127,7 @@ pub(super) async fn run(verb: ConnectionVerb, paths: &[PathBuf]) -> Outcome {
 async fn put(mut args: PutArgs, wanted: PutWanted, paths: &[PathBuf]) -> Outcome {
     let remote = Remote::of(std::mem::take(&mut args.remote))?;
     if let Some(remote) = remote {
-        return remote.put(&args).await;
+        return remote.put(&args, wanted).await;
     }
     let (loaded, kept) = opened(paths).await?;
     let connection = named(&loaded, &args.name)?;
@@ -137,15 +138,15 @@ async fn put(mut args: PutArgs, wanted: PutWanted, paths: &[PathBuf]) -> Outcome
         if is_there == (wanted == PutWanted::Added) {
             return Err(unfit(wanted, connection, &holder).into());
         }
-        say(format!("would keep a credential {}", about(connection, &holder)));
+        say(format!(
+            "would {} credential {}",
+            if wanted == PutWanted::Added { "keep a" } else { "rotate the" },
+            about(connection, &holder)
+        ));
         return Ok(ExitCode::SUCCESS);
     }
     let secret = secret(args.file.as_deref())?;
-    let mut record = record();
-    if let Some(why) = &args.reason {
-        record.inputs = json!({ "why": why });
-    }
-    match kept.put(connection, &holder, &secret, wanted, record).await? {
+    match kept.put(connection, &holder, &secret, wanted, because(args.reason.as_deref())).await? {
         Put::Unfit => Err(unfit(wanted, connection, &holder).into()),
         put => {
             told(
@@ -192,7 +193,10 @@ async fn list(json: bool, paths: &[PathBuf]) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn remove(name: &str, of: &HolderArgs, dry_run: bool, json: bool, paths: &[PathBuf]) -> Outcome {
+async fn remove(args: &RemoveArgs, paths: &[PathBuf]) -> Outcome {
+    let RemoveArgs {
+        name, of, dry_run, json, ..
+    } = args;
     let (loaded, kept) = opened(paths).await?;
     let found = all(&kept).await?;
     let holder = of.holder(&loaded)?;
@@ -202,15 +206,15 @@ async fn remove(name: &str, of: &HolderArgs, dry_run: bool, json: bool, paths: &
         true => format!("`{name}` begins more than one connection; give more of it"),
         false => format!("no credential of {holder} is kept under `{name}`; see `narrows connection list`"),
     })?;
-    if dry_run {
+    if *dry_run {
         say(format!("would forget the credential `{name}` of {holder}"));
         return Ok(ExitCode::SUCCESS);
     }
-    if !kept.remove(name, &holder, record()).await? {
+    if !kept.remove(name, &holder, because(args.reason.as_deref())).await? {
         return Err(format!("`{name}` was removed meanwhile").into());
     }
-    told(json, name, &holder, "removed");
-    if !json {
+    told(*json, name, &holder, "removed");
+    if !*json {
         say(format!("`{name}` of {holder} is forgotten: no request goes on with it any more"));
     }
     Ok(ExitCode::SUCCESS)
@@ -325,6 +329,15 @@ fn record() -> Record {
     let now = Timestamp::from_millis(jiff::Timestamp::now().as_millisecond());
     let mut record = Record::new(uuid::Uuid::now_v7().to_string(), now, Kind::Connection);
     record.decision = Decision::Done;
+    record
+}
+
+/// The record of a change that an operator gives this reason for.
+fn because(why: Option<&str>) -> Record {
+    let mut record = record();
+    if let Some(why) = why {
+        record.inputs = json!({ "why": why });
+    }
     record
 }
 

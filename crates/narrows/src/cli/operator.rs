@@ -15,13 +15,14 @@ use issuance::audit::{Decision, Kind, Record};
 use serde_json::{Map, Value, json};
 
 use super::Outcome;
-use super::output::{say, table};
+use super::output::{remark, say, table};
 use crate::config::{self, Loaded};
 
 /// Verbs of `operator`.
 #[derive(Debug, Subcommand)]
 pub(super) enum OperatorVerb {
-    /// Let a person in, and print the token that shows who they are, this once.
+    /// Let a person in, and print the token that shows who they are, this once: it alone is on
+    /// standard output.
     Add {
         /// The name in every record of what they do.
         name: String,
@@ -109,11 +110,12 @@ async fn add(store: &Store, operator: &Operator, dry_run: bool, json: bool) -> O
         members.insert("token".to_owned(), Value::from(token.expose()));
         say(Value::Object(members));
     } else {
-        say(format!(
-            "`{name}` is {}; a running broker follows within a second. The token, shown this once:\n{}",
-            words(operator),
-            token.expose()
+        // The token alone on standard output, so that `> FILE` makes a file for `--token-file`.
+        remark(&format!(
+            "`{name}` is {}; a running broker follows within a second. The token, shown this once:",
+            words(operator)
         ));
+        say(token.expose());
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -10,6 +10,11 @@ pub(crate) fn say(line: impl std::fmt::Display) {
     let _ = writeln!(anstream::stdout(), "{line}");
 }
 
+/// What goes beside an output that is meant for a file, on standard error.
+pub(crate) fn remark(text: &str) {
+    let _ = writeln!(anstream::stderr(), "{text}");
+}
+
 /// What went wrong, on standard error.
 pub(crate) fn complain(text: &str) {
     let _ = writeln!(anstream::stderr(), "{} {text}", "narrows:".red().bold());

@@ -289,7 +289,13 @@ fn without_a_kept_key_nothing_goes_on_and_the_record_says_why() {
     assert_eq!(edge.upstream.last("x-api-key"), ["sk-another-0123"]);
     let dry = edge.run(&["connection", "remove", "tick", "--dry-run"], "");
     assert_eq!((dry.code, status(&edge.get("plain"))), (0, 200), "{dry:?}");
-    assert_eq!(edge.run(&["connection", "remove", "tickets-key"], "").code, 0);
+    let dry = edge.run(&["connection", "rotate", "tickets-key", "--dry-run"], "");
+    assert!(dry.out.starts_with("would rotate the credential"), "{dry:?}");
+    assert_eq!(
+        edge.run(&["connection", "remove", "tickets-key", "--reason", "it leaked"], "").code,
+        0
+    );
+    assert_eq!(edge.told("connection_removed")[0]["inputs"]["why"], "it leaked");
     assert_eq!(status(&edge.get("plain")), 503);
     for (reason, count) in [("connection_added", 1), ("connection_rotated", 1), ("connection_removed", 1)] {
         assert_eq!(edge.told(reason).len(), count, "{reason}");
@@ -519,8 +525,15 @@ fn operators_keep_list_and_forget_keys_from_afar() {
         status(&reply) == 400 && reply.contains("not known") && !reply.contains(KEY),
         "{reply}"
     );
-    let removed = afar("admin", &[&["remove", "tickets-key"], &alice[..]].concat(), "");
+    let dry = afar("admin", &[&["rotate", "tickets-key", "--dry-run"], &alice[..]].concat(), "");
+    assert!(dry.out.contains("to rotate the credential"), "{dry:?}");
+    let removed = afar(
+        "admin",
+        &[&["remove", "tickets-key", "--reason", "it leaked"], &alice[..]].concat(),
+        "",
+    );
     assert_eq!(removed.code, 0, "{removed:?}");
+    assert_eq!(edge.told("connection_removed")[0]["inputs"]["why"], "it leaked");
     let again = afar("admin", &[&["remove", "tickets-key"], &alice[..]].concat(), "");
     assert!(again.code == 1 && again.err.contains("not_found"), "{again:?}");
     assert_eq!(status(&edge.get("plain")), 503);

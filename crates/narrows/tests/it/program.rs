@@ -83,6 +83,29 @@ fn somebodys_standing_is_shown() {
     }
 }
 
+/// Nothing listens there: what is no token is told before anything is sent.
+#[test]
+fn a_file_that_holds_more_than_a_token_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    narrows(folder.path(), &["init", "."], "");
+    for (text, what) in [
+        ("`ann` is auditor. The token:\nnrwo_x\n", "several lines"),
+        ("a token", "blanks"),
+        ("\n", "there is no token"),
+    ] {
+        std::fs::write(folder.path().join("ann.token"), text).unwrap();
+        let rows: [&[&str]; 2] = [&["report", "graph"], &["connection", "list"]];
+        for verb in rows {
+            let asked = [verb, &["--token-file", "ann.token", "--url", "http://127.0.0.1:1"]].concat();
+            let refused = narrows(folder.path(), &asked, "");
+            assert!(
+                refused.code == 1 && refused.err.contains("--token-file `ann.token`: ") && refused.err.contains(what),
+                "{refused:?}"
+            );
+        }
+    }
+}
+
 #[test]
 fn an_operator_is_let_in_by_a_token_that_is_shown_once_and_kept_as_its_digest() {
     let folder = tempfile::tempdir().unwrap();
@@ -124,7 +147,11 @@ fn an_operator_is_let_in_by_a_token_that_is_shown_once_and_kept_as_its_digest() 
 
     let again = add("ann", &[]);
     assert!(again.code == 1 && again.err.contains("already"), "{}", again.err);
-    assert_eq!(add("anna", &[]).code, 0);
+    // To be written to a file as it is.
+    let anna = add("anna", &[]);
+    let form = delegation::token::OpaqueForm::parse(anna.out.trim()).unwrap();
+    assert_eq!(form.kind(), delegation::token::OpaqueKind::Operator);
+    assert!(anna.code == 0 && anna.err.contains("`anna` is auditor, admin"), "{}", anna.err);
     for (wrong, why) in [("a", "begins more than one"), ("bob", "there is no operator")] {
         let refused = narrows(folder.path(), &["operator", "remove", wrong], "");
         assert!(refused.code == 1 && refused.err.contains(why), "{}", refused.err);

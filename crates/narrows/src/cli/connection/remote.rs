@@ -2,13 +2,14 @@
 
 use std::process::ExitCode;
 
+use broker::connections::PutWanted;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
-use super::{HolderArgs, PutArgs, RemoteArgs, secret};
+use super::{PutArgs, RemoteArgs, RemoveArgs, secret};
 use crate::cli::Outcome;
-use crate::cli::as_client::as_operator;
+use crate::cli::as_client::{as_operator, one_token, token_in};
 use crate::cli::output::{complain, say, table};
 
 /// A broker, and the operator's token.
@@ -22,19 +23,20 @@ impl Remote {
     pub(super) fn of(args: RemoteArgs) -> Result<Option<Self>, String> {
         let Some(url) = args.url else { return Ok(None) };
         let token = match (&args.token_file, std::env::var("NARROWS_TOKEN")) {
-            (Some(path), _) => std::fs::read_to_string(path).map_err(|error| format!("--token-file `{}`: {error}", path.display()))?,
-            (None, Ok(token)) => token,
+            (Some(path), _) => token_in(path)?,
+            (None, Ok(token)) => one_token(&token, "NARROWS_TOKEN")?,
             (None, Err(_)) => return Err("put the operator's token into NARROWS_TOKEN, or name its file with --token-file".to_owned()),
         };
         let url = format!("{}/v1/connections", url.trim_end_matches('/'));
-        let token = Zeroizing::new(token.trim().to_owned());
+        let token = Zeroizing::new(token);
         Ok(Some(Self { url, token }))
     }
 
     /// Keeps a credential, whether its holder has one or not.
-    pub(super) async fn put(&self, args: &PutArgs) -> Outcome {
+    pub(super) async fn put(&self, args: &PutArgs, wanted: PutWanted) -> Outcome {
         if args.dry_run {
-            say(format!("would ask {} to keep a credential `{}`", self.url, args.name));
+            let what = if wanted == PutWanted::Added { "keep a" } else { "rotate the" };
+            say(format!("would ask {} to {what} credential `{}`", self.url, args.name));
             return Ok(ExitCode::SUCCESS);
         }
         let secret = secret(args.file.as_deref())?;
@@ -59,8 +61,9 @@ impl Remote {
     }
 
     /// Forgets one.
-    pub(super) async fn remove(&self, name: &str, of: &HolderArgs, dry_run: bool, json: bool) -> Outcome {
-        if dry_run {
+    pub(super) async fn remove(&self, args: &RemoveArgs) -> Outcome {
+        let RemoveArgs { name, of, .. } = args;
+        if args.dry_run {
             say(format!("would ask {} to forget the credential `{name}`", self.url));
             return Ok(ExitCode::SUCCESS);
         }
@@ -74,11 +77,14 @@ impl Remote {
         if let [iss, sub] = of.user.as_slice() {
             url.query_pairs_mut().append_pair("iss", iss).append_pair("sub", sub);
         }
+        if let Some(why) = &args.reason {
+            url.query_pairs_mut().append_pair("reason", why);
+        }
         let (status, reply) = as_operator(Method::DELETE, url.as_str(), &self.token, None).await?;
         Ok(answered(
             status,
             &reply,
-            json,
+            args.json,
             &format!("`{name}` is forgotten: no request goes on with it any more"),
         ))
     }
