@@ -29,7 +29,7 @@ pub(super) struct ExchangeArgs {
     /// The life asked for, in seconds.
     #[arg(long)]
     expires_in: Option<u64>,
-    /// The type of the subject token: access_token, id_token, jwt or task; id_jag shows it as an assertion (RFC 7523).
+    /// The type of the subject token: access_token, id_token, jwt, txn_token or task; id_jag shows it as an assertion (RFC 7523).
     #[arg(long, default_value = "access_token")]
     subject_token_type: String,
     /// For a task: the attempt, which has one place in its count.

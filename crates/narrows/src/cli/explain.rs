@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use broker::front_door::StepUp;
 use clap::Args;
 use delegation::authority::atoms;
-use delegation::details::{Detail, Standing};
+use delegation::details::Detail;
 use delegation::identity::{AttributeValue, Attributes, OUR_NAME, Subject, SubjectKind};
 use delegation::oauth::{AudienceId, ClientId, Reason, Scope};
 use delegation::registry::{Audience, Client};
@@ -17,8 +17,10 @@ use issuance::policy::{Answer, ClientFacts, Inquiry, Policy as _, Question, Subj
 use policy_cedar::Explanation;
 use serde_json::json;
 
+pub(super) use self::request::nearest;
 use super::Outcome;
-use super::output::say;
+use super::as_client::asked_detail;
+use super::output::{complain, say};
 use crate::config::{self, Loaded, Process};
 use crate::serving;
 
@@ -26,7 +28,7 @@ use crate::serving;
 #[derive(Args, Debug)]
 pub(super) struct ExplainArgs {
     /// The method of a request to a boundary; then nothing has to be said of audience, details and scopes.
-    #[arg(requires = "url", conflicts_with_all = ["audience", "details", "onward", "scope"])]
+    #[arg(conflicts_with_all = ["audience", "details", "onward", "scope"])]
     method: Option<String>,
     /// Its URL, as `https://tickets.internal/tickets/42`.
     url: Option<String>,
@@ -40,11 +42,12 @@ pub(super) struct ExplainArgs {
     #[arg(long, requires = "url")]
     body: Option<PathBuf>,
     /// The client that would ask; at a boundary, the client that acts there.
-    #[arg(long, required_unless_present = "url")]
+    #[arg(long, required_unless_present = "method")]
     client: Option<String>,
-    /// Whom it would ask for: the issuer's name and the outside `sub`, as `corp|alice`.
-    #[arg(long)]
-    subject: String,
+    /// Whom it would ask for: the issuer's name and the outside `sub`, as `corp|alice`. Of a request line, what it is understood as is
+    /// told without too.
+    #[arg(long, required_unless_present = "method")]
+    subject: Option<String>,
     /// A group of the subject, as `support` or `corp|support`; may be repeated.
     #[arg(long)]
     group: Vec<String>,
@@ -52,7 +55,7 @@ pub(super) struct ExplainArgs {
     #[arg(long)]
     attribute: Vec<String>,
     /// The audience.
-    #[arg(long, required_unless_present = "url")]
+    #[arg(long, required_unless_present = "method")]
     audience: Option<String>,
     /// Details in the short form; may be repeated.
     #[arg(long)]
@@ -103,7 +106,13 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 pub(super) fn run(args: &ExplainArgs, paths: &[PathBuf]) -> Outcome {
     let loaded = config::load_as_run(paths).map_err(|problems| problems.to_string())?;
-    if let (Some(method), Some(url)) = (&args.method, &args.url) {
+    if let Some(method) = &args.method {
+        let Some(url) = &args.url else {
+            complain(&format!(
+                "the URL is missing, as in `explain {method} https://tickets.internal/tickets/42`"
+            ));
+            return Ok(ExitCode::from(2));
+        };
         return request::run(args, &loaded, method, url);
     }
     if let Some(elsewhere) = elsewhere(&loaded) {
@@ -212,10 +221,10 @@ fn group_of(issuer_name: &str, group: &str) -> String {
 /// The client and the audience with these names.
 fn parties<'l>(loaded: &'l Loaded, client: &str, audience: &str) -> Result<(&'l Client, &'l Audience), Failure> {
     let snapshot = &loaded.snapshot;
-    let client = snapshot
-        .clients
-        .get(&ClientId::parse(client)?)
-        .ok_or_else(|| format!("there is no client `{client}`"))?;
+    let client = snapshot.clients.get(&ClientId::parse(client)?).ok_or_else(|| {
+        let known: Vec<_> = snapshot.clients.keys().map(ClientId::as_str).collect();
+        format!("there is no client `{client}`; there are: {}", known.join(", "))
+    })?;
     let found = snapshot.audiences.get(&AudienceId::parse(audience)?);
     Ok((client, found.ok_or_else(|| format!("there is no audience `{audience}`"))?))
 }
@@ -226,12 +235,8 @@ fn by_hand<'l>(args: &ExplainArgs, loaded: &'l Loaded) -> Result<Asked<'l>, Fail
         args.client.as_deref().unwrap_or_default(),
         args.audience.as_deref().unwrap_or_default(),
     )?;
-    let read = |texts: &[String]| -> Result<Vec<Detail>, String> {
-        let read = |text: &String| {
-            Detail::parse_short(text, &loaded.snapshot.types, Standing::Asked).map_err(|error| format!("`{text}`: {error}"))
-        };
-        texts.iter().map(read).collect()
-    };
+    let read =
+        |texts: &[String]| -> Result<Vec<Detail>, String> { texts.iter().map(|text| asked_detail(text, &loaded.snapshot.types)).collect() };
     let scopes = args.scope.iter().map(|scope| Scope::parse(scope)).collect::<Result<Vec<_>, _>>()?;
     let questions = questions(&read(&args.details)?, &read(&args.onward)?, scopes);
     if questions.is_empty() {
@@ -274,7 +279,7 @@ fn attributes(args: &ExplainArgs, issuer_name: &str) -> Result<Attributes, Failu
 
 /// The two parts of `--subject`.
 fn subject_of(args: &ExplainArgs) -> Result<(&str, &str), Failure> {
-    let parts = args.subject.split_once('|');
+    let parts = args.subject.as_deref().and_then(|subject| subject.split_once('|'));
     Ok(parts.ok_or("--subject: expected the issuer's name and the `sub`, as `corp|alice`")?)
 }
 

@@ -90,7 +90,10 @@ fn named<'l>(loaded: &'l Loaded, name: Option<&str>) -> Result<&'l Front, String
         }
         (Some(name), fronts) => {
             let found = fronts.iter().find(|front| front.settings.name == name);
-            found.ok_or_else(|| format!("there is no boundary `{name}`"))
+            found.ok_or_else(|| {
+                let names: Vec<_> = fronts.iter().map(|front| front.settings.name.as_str()).collect();
+                format!("there is no boundary `{name}`; there are: {}", names.join(", "))
+            })
         }
     }
 }

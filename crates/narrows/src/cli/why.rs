@@ -1,5 +1,7 @@
 //! `why`: a decision as a story, and the smallest mend.
 
+mod mend;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -8,6 +10,7 @@ use clap::Args;
 use issuance::policy::Inquiry;
 use serde_json::Value;
 
+use self::mend::mend;
 use super::Outcome;
 use super::explain::story;
 use super::output::say;
@@ -73,6 +76,9 @@ pub(crate) fn tell(record: &Value, loaded: &Loaded) -> Vec<String> {
             "it went on as it came, and nothing was minted: the boundary does not enforce".to_owned(),
         );
     }
+    line("boundary", text("boundary"));
+    let (method, host, path) = (part("request", "method"), part("request", "host"), part("request", "path"));
+    line("request", format!("{method} {host}{path}").trim().to_owned());
     line("asked by", text("client"));
     line(
         "on behalf",
@@ -147,9 +153,8 @@ pub(crate) fn tell(record: &Value, loaded: &Loaded) -> Vec<String> {
             let explanations: Vec<_> = inquiries.iter().map(|inquiry| in_force.policy.explain(inquiry)).collect();
             lines.extend(explanations.iter().flat_map(story));
             // Policy may have allowed what was refused after it, such as an assertion that was shown before.
-            let after = text("decision") == "deny" && text("reason") != "policy_denied";
-            if after && !mend(&text("reason")).is_empty() {
-                lines.push(format!("{:<12} {}", "mend", mend(&text("reason"))));
+            if text("decision") == "deny" && text("reason") != "policy_denied" {
+                lines.extend(mend(record, loaded));
             } else if text("decision") == "deny" {
                 let questions = explanations.iter().flat_map(|explanation| &explanation.questions);
                 let near = questions.flat_map(|question| &question.near_misses).next();
@@ -165,10 +170,8 @@ pub(crate) fn tell(record: &Value, loaded: &Loaded) -> Vec<String> {
                 });
             }
         }
-        _ => {
-            let mend = mend(&text("reason"));
-            line("mend", mend.to_owned());
-        }
+        _ if text("decision") == "deny" => lines.extend(mend(record, loaded)),
+        _ => {}
     }
     lines
 }
@@ -208,32 +211,4 @@ fn mapping(record: &Value, loaded: &Loaded) -> String {
 fn short(detail: &Value, loaded: &Loaded) -> String {
     let parsed = delegation::details::Detail::from_json(detail, &loaded.snapshot.types, delegation::details::Standing::Ceiling);
     parsed.map_or_else(|_| detail.to_string(), |detail| detail.to_string())
-}
-
-/// What helps where policy was not asked.
-fn mend(reason: &str) -> &'static str {
-    match reason {
-        "client_authentication_failed" => {
-            "check the client's key or secret, the assertion's `aud` (our issuer alone), `jti` (once) and life (300 s); `narrows client list` shows standing"
-        }
-        "subject_token_not_for_client" => {
-            "none if the token strayed, or if it is an ID-JAG for another client; if this client is meant to get it, put its `aud` into the client's `receives`, or into the issuer's `audiences` with the client in `exchangers`"
-        }
-        "subject_token_invalid" => {
-            "compare the token (`narrows inspect`) with the issuer's entry: `issuer`, `algorithms`, `typ`, `token_types`, `attributes`; an ID-JAG is for our issuer alone and is taken once"
-        }
-        "subject_token_expired" => "ask with a fresh token; there is no leeway on `exp`",
-        "unknown_audience" => "`audience` is compared byte for byte with [[audiences]]",
-        "audience_closed" => "add the client to the audience's `clients`; an ID-JAG that names a `resource` is good there alone",
-        "unknown_type" => "add the type to the audience's `details`, or declare it in [[detail_types]]",
-        "nothing_asked" => "name authorization_details or scope, or give the audience `defaults`",
-        "wider_than_subject" => "the audience takes no such scope: ask for another, or add it to the audience's `scopes`",
-        "chain_too_long" => "raise tokens.max_chain, or shorten the chain",
-        "task_completed" | "task_cancelled" => "the task is over for good: `narrows task show` tells how; open another",
-        "task_expired" => "open the task for longer (`expires_in`, `[tasks]`), or another one",
-        "task_exhausted" => "open it with a larger `max_tokens`; a redelivery names its `attempt_id`",
-        "task_payload_mismatch" => "the payload is not the one that the task was opened for: look at what changed it",
-        "subject_disabled" => "`narrows subject enable` takes it back",
-        _ => "",
-    }
 }

@@ -175,6 +175,44 @@ fn a_public_route_takes_no_token_on_and_what_has_no_route_goes_nowhere() {
     assert!(told.out.contains("\"/admin\"") && told.out.contains("\"front\""), "{told:?}");
 }
 
+#[test]
+fn why_tells_the_request_and_the_mend_of_what_a_boundary_refuses() {
+    let routes = "\"GET /fresh/{id}\" = { detail = \"ticket:read/{id}\", max_auth_age = \"5m\" }";
+    let edge = Edge::of(&corp::issuer(), routes);
+    let rows = [
+        ("/tickets", edge.bearer(), "no_route", "mend         ask for a route that there is"),
+        (
+            "/tickets/42",
+            String::new(),
+            "no_token",
+            "mend         send the caller's access token",
+        ),
+        (
+            "/tickets/42",
+            "authorization: Basic YTpi\r\n".to_owned(),
+            "malformed_request",
+            "mend         send it in the one form",
+        ),
+        (
+            "/fresh/42",
+            edge.bearer(),
+            "insufficient_user_authentication",
+            "mend         let the person sign in again",
+        ),
+    ];
+    for (path, headers, reason, mend) in rows {
+        let reply = edge.get(path, &headers);
+        let problem = problem(&reply);
+        assert_eq!(problem["reason"], reason, "{reply}");
+        let story = crate::run::narrows(edge.served.path(), &["why", problem["decision_id"].as_str().unwrap()], "").out;
+        let asked = format!("boundary     front\nrequest      GET tickets.internal{path}\n");
+        assert!(story.contains(&asked) && story.contains(mend), "{reason}\n{story}");
+        assert!(!story.contains("write a permit"), "policy is not to be changed\n{story}");
+        let near = "near it      GET /tickets/{id}  at narrows.toml:";
+        assert_eq!(story.contains(near), reason == "no_route", "{story}");
+    }
+}
+
 /// GWY-047: a bad token is not the same as none, and nobody without one passes where one is needed.
 #[test]
 fn refusals_have_the_statuses_and_challenges_of_the_contract() {

@@ -274,6 +274,10 @@ fn without_a_kept_key_nothing_goes_on_and_the_record_says_why() {
         why.out.contains("no credential is kept") && why.out.contains("tickets-key"),
         "{why:?}"
     );
+    assert!(
+        why.out.contains("mend         see `not sent on`") && !why.out.contains("write a permit"),
+        "{why:?}"
+    );
 
     // Added, replaced and forgotten, each for the next request.
     edge.add(&[], KEY);
@@ -361,6 +365,14 @@ fn at_the_doors_of_other_proxies_such_a_route_does_not_exist() {
     let reply = ask("/tickets/42/plain");
     assert_eq!((status(&reply), reason(&reply).as_str()), (403, "no_route"), "{reply}");
     assert!(!reply.contains(KEY));
+    let record = edge.records().pop().unwrap();
+    let why = edge.run(&["why", record["id"].as_str().unwrap()], "");
+    assert!(why.out.contains("is for it: if the route has `connection`"), "{why:?}");
+    let explained = edge.run(&["explain", "GET", "https://tickets.internal/tickets/42/plain"], "");
+    assert!(
+        explained.out.contains("connection   tickets-key: through `proxy` alone") && explained.out.contains("answer no_route"),
+        "{explained:?}"
+    );
     assert_eq!(status(&ask("/open")), 200);
     let checked = edge.run(&["check"], "");
     assert!(

@@ -86,6 +86,67 @@ fn a_request_is_told_with_its_route_what_it_is_understood_as_and_the_rule() {
 }
 
 #[test]
+fn without_a_subject_it_is_told_what_a_request_is_understood_as() {
+    let folder = installation();
+    let explain = |arguments: &[&str]| narrows(folder.path(), &[&["explain"], arguments].concat(), "");
+    let ran = explain(&["GET", "https://tickets.internal/tickets/42"]);
+    assert_eq!(ran.code, 2, "neither allowed nor refused: {ran:?}");
+    for part in [
+        "service      tickets\n",
+        "GET /tickets/{id}",
+        "understood   ticket:read/42\n",
+        "needs --subject",
+    ] {
+        assert!(ran.out.contains(part), "{part}: {}", ran.out);
+    }
+    let ran = explain(&["GET", "https://tickets.internal/tickets/42", "--json"]);
+    let told: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(
+        (&told["allowed"], &told["details"], ran.code),
+        (&Value::Null, &json!(["ticket:read/42"]), 2),
+        "{told}"
+    );
+    let public = explain(&["GET", "https://tickets.internal/healthz"]);
+    assert!(public.code == 0 && public.out.contains("public"), "{public:?}");
+    let nowhere = explain(&["GET", "--subject", "corp|a"]);
+    assert!(nowhere.code == 2 && nowhere.err.contains("the URL is missing"), "{nowhere:?}");
+    let by_hand = explain(&["--client", "edge", "--audience", "https://tickets.internal"]);
+    assert!(by_hand.code == 2 && by_hand.err.contains("--subject"), "{by_hand:?}");
+}
+
+#[test]
+fn a_name_that_there_is_not_is_told_with_those_that_there_are() {
+    let folder = installation();
+    let by_hand = |client: &str, details: &str| {
+        let audience = "https://tickets.internal";
+        let arguments = [
+            "--client",
+            client,
+            "--audience",
+            audience,
+            "--subject",
+            "corp|a",
+            "--details",
+            details,
+        ];
+        narrows(folder.path(), &[&["explain"][..], &arguments].concat(), "").err
+    };
+    let refused = by_hand("zz", "ticket:read/42");
+    assert!(
+        refused.contains("there is no client `zz`; there are: ") && refused.contains("edge"),
+        "{refused}"
+    );
+    let refused = by_hand("edge", "ticket:read?fields=a");
+    assert!(!refused.contains("needs an identifier"), "that is not what is wrong: {refused}");
+    let refused = by_hand("edge", "ticket:read");
+    assert!(refused.contains("`read` needs an identifier, as `ticket:read/42`"), "{refused}");
+    let refused = narrows(folder.path(), &["snippet", "nginx", "--boundary", "zz"], "").err;
+    assert!(refused.contains("there is no boundary `zz`; there are: front"), "{refused}");
+    let help = narrows(folder.path(), &["exchange", "--help"], "").out;
+    assert!(help.contains("jwt, txn_token or task"), "{help}");
+}
+
+#[test]
 fn what_no_route_is_for_is_told_with_the_nearest_ones_first() {
     let folder = installation();
     let told = told(folder.path(), &["DELETE", "https://tickets.internal/tickets/42"]);

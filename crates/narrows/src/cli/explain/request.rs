@@ -23,6 +23,8 @@ use crate::config::{Front, Loaded};
 
 /// No more routes are named to a request that has none.
 const NEAREST: usize = 5;
+/// Said where nobody is named whom policy could be asked about.
+const NO_SUBJECT: &str = "policy, which needs --subject, as `--subject 'corp|alice'`";
 
 /// Why a request goes no further than its boundary.
 struct Unfit {
@@ -61,7 +63,7 @@ pub(super) fn run(args: &ExplainArgs, loaded: &Loaded, method: &str, url: &str) 
     let found = at(&matched);
 
     // 2. What it needs, to the byte.
-    let (issuer_name, _) = subject_of(args)?;
+    let issuer_name = args.subject.is_some().then(|| subject_of(args)).transpose()?.map_or("", |(name, _)| name);
     let needs = match understood(&matched, &call, &headers, &attributes(args, issuer_name)?) {
         Err(unfit) => return Ok(refused(args, front, Some(&found), &unfit)),
         Ok(Intent::Public) => {
@@ -92,6 +94,21 @@ pub(super) fn run(args: &ExplainArgs, loaded: &Loaded, method: &str, url: &str) 
             line("undecided", elsewhere);
         }
         return Ok(ExitCode::FAILURE);
+    }
+    if args.subject.is_none() {
+        tell(args, front, &found, Some(&needs));
+        if args.json {
+            let mut told = understood_json(front, &found, &needs);
+            if let Some(members) = told.as_object_mut() {
+                members.insert("allowed".to_owned(), Value::Null);
+                members.insert("needed".to_owned(), NO_SUBJECT.into());
+            }
+            say(told);
+        } else {
+            line("not asked", NO_SUBJECT);
+        }
+        // Neither allowed nor refused.
+        return Ok(ExitCode::from(2));
     }
     let (client, audience) = parties(loaded, front.client.as_str(), needs.audience.as_str())?;
     let asked = Asked {
@@ -231,7 +248,8 @@ fn of_refused(refused: &Refused, matched: &Matched<'_>, call: &Call) -> Unfit {
     }
 }
 
-fn no_route(loaded: &Loaded, front: &Front, call: &Call) -> Unfit {
+/// The routes that are most like `call`, with where each is written.
+pub(in super::super) fn nearest(loaded: &Loaded, front: &Front, call: &Call) -> Vec<(String, String)> {
     let mut near: Vec<_> = front
         .settings
         .table
@@ -244,16 +262,21 @@ fn no_route(loaded: &Loaded, front: &Front, call: &Call) -> Unfit {
         let place = loaded.place_of_route(&service.name, &key);
         (key, place)
     };
+    near.iter().take(NEAREST).map(named).collect()
+}
+
+fn no_route(loaded: &Loaded, front: &Front, call: &Call) -> Unfit {
+    let nearest = nearest(loaded, front, call);
     Unfit {
         reason: Refused::NoRoute.reason(),
         what: Refused::NoRoute.to_string(),
-        mend: if near.is_empty() {
+        mend: if nearest.is_empty() {
             "the boundary serves no such host; add it to `hosts` of a service, or ask another boundary".to_owned()
         } else {
             "ask for one of the routes, or add this one to `[services.routes]`; methods have no stand-in, and `HEAD` is not `GET`"
                 .to_owned()
         },
-        nearest: near.iter().take(NEAREST).map(named).collect(),
+        nearest,
     }
 }
 
@@ -321,6 +344,12 @@ fn tell(args: &ExplainArgs, front: &Front, (service, name, key, place): &Found, 
     for detail in &needs.onward {
         line("onward", detail);
     }
+    if let Some(connection) = &needs.connection {
+        line(
+            "connection",
+            format!("{connection}: through `proxy` alone; the doors of other proxies answer no_route"),
+        );
+    }
     if let Some(age) = needs.max_auth_age {
         line("step-up", format!("signed in at most {} s ago", age.as_secs()));
     }
@@ -335,7 +364,7 @@ fn understood_json(front: &Front, found: &Found, needs: &Needs) -> Value {
         "boundary": front.settings.name, "client": front.client.as_str(), "service": found.0, "route": route_of(found),
         "audience": needs.audience.as_str(), "details": details(&needs.details), "onward": details(&needs.onward),
         "scopes": needs.scopes.iter().map(Scope::as_str).collect::<Vec<_>>(),
-        "max_auth_age": needs.max_auth_age.map(|age| age.as_secs()), "acr": needs.acr,
+        "max_auth_age": needs.max_auth_age.map(|age| age.as_secs()), "acr": needs.acr, "connection": needs.connection,
     })
 }
 
