@@ -2,6 +2,8 @@
 //!
 //! The steps and the records are those of a boundary in this process; only the way here is another one.
 
+mod line;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +15,6 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use delegation::oauth::{ClientId, Form, GrantType, Reason, TokenType};
 use http::{Request, StatusCode};
-use issuance::audit::RequestLine;
 use issuance::mint::Minted;
 use serde_json::{Map, Value, json};
 
@@ -63,6 +64,7 @@ async fn decide(call: &mut Call, name: Named) -> Result<Response, Problem> {
         ..body.seen(&name, &client)?
     };
     body.ends()?;
+    may_be_observed(call, &seen)?;
 
     // 3. The exchange, on record.
     if seen.observed {
@@ -116,6 +118,7 @@ async fn record(call: &mut Call, name: Named) -> Result<Response, Problem> {
     let reason = Reason::parse(&body.required("reason")?).ok_or(Problem::Malformed("`reason` must be a reason of a refusal"))?;
     let seen = body.seen(&name, &client)?;
     body.ends()?;
+    may_be_observed(call, &seen)?;
     let refused = front_door::refuse(&call.broker, &seen, reason).await;
     Ok(reply(StatusCode::OK, &said(&refused)))
 }
@@ -193,6 +196,16 @@ fn granted_with(minted: &Minted, shown: &Credential) -> Result<Value, Problem> {
     } }))
 }
 
+/// What binds by the broker's own configuration is not put on record as if it had gone on.
+fn may_be_observed(call: &Call, seen: &Seen<'_>) -> Result<(), Problem> {
+    if seen.observed && !call.broker.observing().iter().any(|part| part.boundary == seen.boundary) {
+        return Err(Problem::Malformed(
+            "`observed` is for a boundary of which something observes by the broker's configuration: `mode` and `observe_until` there",
+        ));
+    }
+    Ok(())
+}
+
 fn said(refused: &Refused) -> Value {
     json!({ "refused": { "reason": refused.reason.as_str(), "decision_id": refused.decision_id } })
 }
@@ -240,13 +253,12 @@ impl Members {
             None => None,
             Some(Value::Object(line)) => {
                 let mut line = Self(line);
-                let request = RequestLine {
-                    method: line.text("method")?.ok_or(NOT_SEEN)?,
-                    host: line.text("host")?.ok_or(NOT_SEEN)?,
-                    path: line.text("path")?.ok_or(NOT_SEEN)?,
+                let (method, host, path) = (line.text("method")?, line.text("host")?, line.text("path")?);
+                let (Some(method), Some(host), Some(path)) = (method, host, path) else {
+                    return Err(NOT_SEEN);
                 };
                 line.ends().map_err(|_| NOT_SEEN)?;
-                Some(request)
+                Some(line::read(method, &host, path).ok_or(Problem::Malformed("no request has such a `method`, `host` or `path`"))?)
             }
             Some(_) => return Err(NOT_SEEN),
         };

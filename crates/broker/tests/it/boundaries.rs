@@ -3,9 +3,10 @@
 use std::num::NonZeroU32;
 
 use broker::front_door::{self, Seen, StepUp};
-use broker::{Rates, Role};
+use broker::{Observing, Rates, Role};
 use delegation::oauth::{ClientId, Form, Reason};
 use delegation::registry::Snapshot;
+use delegation::time::Timestamp;
 use issuance::audit::RequestLine;
 use serde_json::{Value, json};
 
@@ -47,6 +48,10 @@ pub(crate) fn seen() -> Value {
 pub(crate) fn with(mut body: Value, changes: &Value) -> Value {
     body.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
     body
+}
+
+fn line(method: &str, host: &str, path: &str) -> Value {
+    json!({ "method": method, "host": host, "path": path })
 }
 
 pub(crate) fn asked(narrows: &Installation) -> Value {
@@ -193,6 +198,9 @@ async fn what_is_not_described_is_refused_and_nothing_is_decided() {
         json!({ "request": "GET /" }),
         json!({ "request": { "method": "GET", "host": "a" } }),
         json!({ "request": { "method": "GET", "host": "a", "path": "/", "query": "x" } }),
+        json!({ "request": line("GET\n\"GET /admin\" = \"public\"\n#", "a", "/") }),
+        json!({ "request": line("GET", "shop.example\n\"GET /admin/{path:rest}\" = \"public\"\n# x", "/") }),
+        json!({ "request": line("GET", "a", "/\n[[clients]]") }),
     ];
     for changes in rows {
         let reply = narrows.ask("POST", EXCHANGE, &token, Some(&with(good.clone(), &changes))).await;
@@ -207,6 +215,13 @@ async fn what_is_not_described_is_refused_and_nothing_is_decided() {
         (
             ATTRIBUTES,
             with(seen(), &json!({ "subject_token": "x", "audience": "https://tickets.internal" })),
+        ),
+        (
+            REFUSALS,
+            with(
+                seen(),
+                &json!({ "reason": "no_route", "request": line("GET", "a\n\"GET /{path:rest}\" = \"public\"", "/") }),
+            ),
         ),
         (ALIVE, json!({})),
         (ALIVE, json!({ "token": "x", "more": 1 })),
@@ -364,11 +379,46 @@ async fn a_boundary_has_no_rate_and_whoever_may_not_ask_has() {
     narrows.stop().await;
 }
 
+/// The configuration says that `boundary` observes.
+fn observes(narrows: &Installation, boundary: &str) {
+    narrows.broker.set_observing(vec![Observing {
+        boundary: boundary.to_owned(),
+        part: "boundary".to_owned(),
+        until: Timestamp::from_seconds(seconds() + 3600),
+    }]);
+}
+
+/// A record that says of what was refused that it went on would hide the refusal.
+#[tokio::test]
+async fn a_boundary_that_enforces_by_the_brokers_configuration_observes_nothing() {
+    let (narrows, token) = started(Rates::default()).await;
+    let bodies = [
+        (EXCHANGE, with(asked(&narrows), &json!({ "observed": true }))),
+        (REFUSALS, with(seen(), &json!({ "observed": true, "reason": "no_route" }))),
+    ];
+    for elsewhere in [false, true] {
+        if elsewhere {
+            observes(&narrows, "back");
+        }
+        for (path, body) in &bodies {
+            let reply = narrows.ask("POST", path, &token, Some(body)).await;
+            assert_eq!((reply.status, reply.text("reason")), (400, "malformed_request"), "{path}");
+        }
+    }
+    assert!(narrows.records().await.iter().all(|record| record["effect"].is_null()));
+    observes(&narrows, "front");
+    for (path, body) in &bodies {
+        assert_eq!(narrows.ask("POST", path, &token, Some(body)).await.status, 200, "{path}");
+    }
+    narrows.stop().await;
+}
+
 /// What goes on anyway is decided and on record as such, and nothing is given out for it.
 #[tokio::test]
 async fn what_a_boundary_elsewhere_only_observes_is_on_record_and_not_minted() {
     let (narrows, token) = started(Rates::default()).await;
     let observed = json!({ "observed": true });
+    observes(&narrows, "front");
     let reply = narrows.ask("POST", EXCHANGE, &token, Some(&with(asked(&narrows), &observed))).await;
     assert_eq!((reply.status, &reply.body), (200, &observed));
     let unsigned = with(asked(&narrows), &json!({ "observed": true, "subject_token": "x" }));

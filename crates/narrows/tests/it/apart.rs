@@ -466,13 +466,16 @@ fn a_change_of_routes_is_followed_and_a_bad_one_is_not() {
 #[test]
 fn what_is_only_observed_apart_goes_on_and_the_broker_has_the_record() {
     let mut both = Both::start();
-    let config = both.apart.folder.path().join("narrows.toml");
     let day = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
     let day = day.saturating_add(jiff::Span::new().days(30));
     let named = "name           = \"front\"\n";
     let observes = format!("{named}mode = \"observe\"\nobserve_until = \"{day}\"\n");
-    let text = std::fs::read_to_string(&config).unwrap().replace(named, &observes);
-    std::fs::write(&config, text).unwrap();
+    for folder in [both.served.path(), both.apart.folder.path()] {
+        let config = folder.join("narrows.toml");
+        let text = std::fs::read_to_string(&config).unwrap().replace(named, &observes);
+        std::fs::write(&config, text).unwrap();
+    }
+    both.served.until("it may observe", |ready| ready["observing"][0]["boundary"] == "front");
     both.apart.until("it observes", || both.apart.ready().1["observing"][0]["boundary"] == "front");
 
     let bearer = format!("authorization: Bearer {}\r\n", both.token("tickets.full", "sales", 600));
