@@ -19,6 +19,7 @@ mod revoke;
 mod routes;
 mod snippet;
 mod task;
+mod visible;
 pub(crate) mod why;
 
 use std::path::PathBuf;

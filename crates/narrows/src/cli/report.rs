@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::Outcome;
 use super::as_client::{get_as_bearer, token_from};
+use super::visible;
 use crate::config;
 
 /// Verbs of `report`.
@@ -35,23 +36,40 @@ pub(super) struct FromBroker {
 impl FromBroker {
     /// What `/v1` says to GET `path`.
     async fn get(&self, path: &str, paths: &[PathBuf]) -> Result<Value, Box<dyn std::error::Error + Send + Sync>> {
+        self.ask(path, paths).await?.map_err(Into::into)
+    }
+
+    /// The same, or the problem that it says.
+    async fn ask(&self, path: &str, paths: &[PathBuf]) -> Result<Result<Value, Refused>, Box<dyn std::error::Error + Send + Sync>> {
         let broker = match &self.url {
             Some(url) => url.clone(),
             None => config::load(paths).map_err(|problems| problems.to_string())?.snapshot.issuer.clone(),
         };
         let token = token_from(self.token_file.as_deref(), "an operator's token")?;
         let (status, reply) = get_as_bearer(&format!("{}/v1{path}", broker.trim_end_matches('/')), &token).await?;
-        if status == 200 {
-            return Ok(reply);
-        }
-        let text = |name: &str| reply.get(name).and_then(Value::as_str).unwrap_or_default();
-        let mend = match status {
+        Ok(if status == 200 { Ok(reply) } else { Err(Refused { status, reply }) })
+    }
+}
+
+/// What a broker says instead of a report.
+#[derive(Debug)]
+struct Refused {
+    status: u16,
+    reply: Value,
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let text = |name: &str| visible::line(self.reply.get(name).and_then(Value::as_str).unwrap_or_default());
+        let mend = match self.status {
             401 | 403 => "; `narrows operator add NAME --role auditor` makes a token that may",
             _ => "",
         };
-        Err(format!("{status} ({}): {}{mend}", text("reason"), text("detail")).into())
+        write!(out, "{} ({}): {}{mend}", self.status, text("reason"), text("detail"))
     }
 }
+
+impl std::error::Error for Refused {}
 
 pub(super) async fn run(verb: ReportVerb, paths: &[PathBuf]) -> Outcome {
     match verb {

@@ -436,6 +436,12 @@ fn the_report_is_for_auditors_and_a_table_for_people() {
         ran.out.contains("GET tickets.internal/reports/{id}") && ran.out.contains("# into [services.routes]"),
         "{ran:?}"
     );
+    let misspelt = ["report", "observed", "--boundary", "frnt", "--token-file", "auditor.token"];
+    let ran = crate::run::narrows(edge.served.path(), &misspelt, "");
+    assert!(
+        ran.code == 1 && ran.err.contains("there is no boundary `frnt`; known are: front"),
+        "{ran:?}"
+    );
     std::fs::write(edge.served.path().join("other.token"), "nrwo_wrong").unwrap();
     let ran = crate::run::narrows(edge.served.path(), &["report", "observed", "--token-file", "other.token"], "");
     assert_eq!(ran.code, 1, "{ran:?}");

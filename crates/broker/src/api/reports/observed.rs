@@ -22,7 +22,8 @@ use crate::operator::Role;
 use crate::overload::Overloaded;
 use groups::Groups;
 
-/// Groups what would have been refused from `since` to `until`, at `boundary` or at all.
+/// Groups what would have been refused from `since` to `until`, at `boundary` or at all. A boundary that is not known is 404: that
+/// nothing was refused at one that is misspelt would be read as good news.
 pub(crate) async fn show(State(broker): State<Arc<Broker>>, Extension(peer): Extension<SocketAddr>, request: Request<Body>) -> Response {
     let mut call = Call::new(broker, peer, request);
     let shown = report(&mut call).await;
@@ -34,6 +35,10 @@ async fn report(call: &mut Call) -> Result<Response, Problem> {
     let query = call.query(&["since", "until", "boundary"])?;
     let window = window(&query, call.moment.now.millis())?;
     let boundary = page::value(&query, "boundary");
+    let known = &call.in_force.boundaries;
+    if boundary.is_some_and(|boundary| !known.contains_key(boundary)) {
+        return Err(Problem::NotFound);
+    }
     let store = call.broker.store();
     let mut stretch = store.observed_in(&window).await?;
     let mut groups = Groups::default();
@@ -56,6 +61,7 @@ async fn report(call: &mut Call) -> Result<Response, Problem> {
     let (items, others) = groups.told(&call.moment.snapshot);
     let body = json!({
         "items": items, "next": null, "since": window.start(), "until": window.end(), "complete": stretch.complete, "others": others,
+        "boundaries": known.keys().collect::<Vec<_>>(),
     });
     Ok(reply(StatusCode::OK, &body))
 }

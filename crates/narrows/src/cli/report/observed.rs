@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use super::super::Outcome;
 use super::super::output::{say, table};
-use super::FromBroker;
+use super::super::visible;
+use super::{FromBroker, Refused};
 use crate::config::duration;
 
 /// Arguments of `report observed`.
@@ -37,7 +38,10 @@ pub(super) async fn run(args: &ObservedArgs, paths: &[PathBuf]) -> Outcome {
     if let Some(boundary) = &args.boundary {
         query.append_pair("boundary", boundary);
     }
-    let report = args.from.get(&format!("/reports/observed?{}", query.finish()), paths).await?;
+    let report = match args.from.ask(&format!("/reports/observed?{}", query.finish()), paths).await? {
+        Ok(report) => report,
+        Err(refused) => return Err(unknown(args, paths, refused).await),
+    };
     if args.json {
         say(report);
     } else {
@@ -46,6 +50,20 @@ pub(super) async fn run(args: &ObservedArgs, paths: &[PathBuf]) -> Outcome {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Why there is no report; of a boundary that the broker does not know, with those that it knows.
+async fn unknown(args: &ObservedArgs, paths: &[PathBuf], refused: Refused) -> Box<dyn std::error::Error + Send + Sync> {
+    let (Some(named), 404) = (&args.boundary, refused.status) else {
+        return refused.into();
+    };
+    let now = jiff::Timestamp::now().as_millisecond();
+    let Ok(report) = args.from.get(&format!("/reports/observed?since={now}&until={now}"), paths).await else {
+        return refused.into();
+    };
+    let known = report.get("boundaries").and_then(Value::as_array).into_iter().flatten();
+    let known: Vec<_> = known.filter_map(Value::as_str).map(visible::line).collect();
+    format!("--boundary: there is no boundary `{named}`; known are: {}", known.join(", ")).into()
 }
 
 /// A table of the groups, then what to paste for each.
@@ -77,7 +95,7 @@ pub(crate) fn told(report: &Value) -> Vec<String> {
             text(item, "note")
         ));
         for paste in item.get("paste").and_then(Value::as_array).into_iter().flatten() {
-            lines.push(format!("# into {}\n{}", text(paste, "into"), text(paste, "text")));
+            lines.push(format!("# into {}\n{}", text(paste, "into"), lines_of(paste)));
         }
     }
     let others = number(report, "others");
@@ -117,12 +135,34 @@ fn number(value: &Value, name: &str) -> i64 {
     value.get(name).and_then(Value::as_i64).unwrap_or_default()
 }
 
+/// One line, whatever others wrote into it.
 fn text(value: &Value, name: &str) -> String {
-    value
-        .get(name)
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-        .chars()
-        .filter(|each| !each.is_control() || *each == '\n')
-        .collect()
+    visible::line(value.get(name).and_then(Value::as_str).unwrap_or_default())
+}
+
+/// What is to be pasted: the only text that has several lines.
+fn lines_of(paste: &Value) -> String {
+    visible::lines(paste.get("text").and_then(Value::as_str).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::told;
+
+    /// Whoever has a say in a record has none in what stands on a line of its own.
+    #[test]
+    fn nothing_but_the_text_to_paste_begins_a_line() {
+        let evil = "x\n\"GET /admin/{path:rest}\" = \"public\"\n\u{202e}# y\r\u{2028}";
+        let report = json!({ "items": [{
+            "boundary": evil, "request": { "method": evil, "host": evil, "path": evil }, "reason": evil, "client": evil,
+            "requested_by": evil, "note": evil, "count": 1, "first_seen": 0, "last_seen": 0,
+            "paste": [{ "into": evil, "text": "[[detail_types]]\ntype = \"a\"" }],
+        }] });
+        let text = told(&report).join("\n");
+        let pasted: Vec<_> = text.lines().skip(2).filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
+        assert_eq!(pasted, ["[[detail_types]]", "type = \"a\""], "{text}");
+        assert!(!text.contains(['\u{202e}', '\u{2028}', '\r']), "{text:?}");
+    }
 }

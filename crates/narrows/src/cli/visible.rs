@@ -1,0 +1,70 @@
+//! Text that others had a say in, as it may be shown, and pasted.
+
+use serde_json::Value;
+
+/// `text` in one line: without control characters, and without those that are not seen or turn the order of what stands beside them.
+pub(crate) fn line(text: &str) -> String {
+    text.chars().filter(|each| !each.is_control() && !is_format(*each)).collect()
+}
+
+/// The same of some lines, each of which remains one.
+pub(crate) fn lines(text: &str) -> String {
+    text.split('\n').map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// The same of every text in `value`.
+pub(crate) fn all(value: &Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(line(text)),
+        Value::Array(items) => items.iter().map(all).collect(),
+        Value::Object(members) => members.iter().map(|(name, value)| (line(name), all(value))).collect(),
+        other => other.clone(),
+    }
+}
+
+/// The general category Cf of Unicode 17, and the separators of lines and paragraphs.
+fn is_format(each: char) -> bool {
+    matches!(
+        each,
+        '\u{ad}'
+            | '\u{600}'..='\u{605}'
+            | '\u{61c}'
+            | '\u{6dd}'
+            | '\u{70f}'
+            | '\u{890}'..='\u{891}'
+            | '\u{8e2}'
+            | '\u{180e}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{110bd}'
+            | '\u{110cd}'
+            | '\u{13430}'..='\u{1343f}'
+            | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0001}'..='\u{e007f}'
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{all, line, lines};
+
+    #[test]
+    fn nothing_is_left_that_ends_a_line_or_turns_its_order() {
+        assert_eq!(
+            line("a\nb\r\u{1b}[2Jc\u{202e}d\u{200b}e\u{2028}f\u{feff}\u{7f}\u{85}\u{e0041}"),
+            "ab[2Jcdef"
+        );
+        assert_eq!(line("Ä…{id} \"x\""), "Ä…{id} \"x\"");
+        assert_eq!(lines("a\r\nb\u{2066}\n"), "a\nb\n");
+        assert_eq!(
+            all(&json!({ "a\n": ["b\n", { "c": "\u{202e}d" }, 1] })),
+            json!({ "a": ["b", { "c": "d" }, 1] })
+        );
+    }
+}
