@@ -85,6 +85,18 @@ async fn the_graph_tells_what_was_allowed_refused_and_forwarded_and_auditors_alo
     );
     assert!(!drawn.body.to_string().contains(&token), "no token is in it");
 
+    // Whoever only wants to know is handed nothing, and kept from nothing.
+    for (identifier, allowed) in [("42", true), ("13", false)] {
+        let question = json!({
+            "client": "edge", "subject": { "type": "user", "id": "alice", "attributes": { "groups": ["support"] } },
+            "audience": "https://tickets.internal",
+            "authorization_details": [{ "type": "ticket", "actions": ["read"], "identifier": identifier }],
+        });
+        let told = narrows.ask("POST", "/v1/explain", &auditor, Some(&question)).await;
+        assert_eq!((told.status, &told.body["allowed"]), (200, &json!(allowed)), "{:?}", told.body);
+    }
+    assert_eq!(ask(&auditor, "").await.body["edges"], drawn.body["edges"]);
+
     // A time in which nothing was, and what is no time.
     let before = ask(&auditor, "?since=0&until=1").await;
     assert_eq!(

@@ -61,7 +61,7 @@ async fn draw(call: &mut Call) -> Result<Response, Problem> {
         next += i64::try_from(page.len()).unwrap_or(PAGE);
         // What cannot be read as a record, nothing is said about; `audit verify` would find it.
         let lines = page.iter().filter_map(|body| serde_json::from_str::<Line>(body).ok());
-        for line in lines.filter(|line| window.contains(&line.time) && !line.is_observed()) {
+        for line in lines.filter(|line| window.contains(&line.time) && !line.is_observed() && !line.is_question()) {
             records += 1;
             let from = forwarded.handed_on(&line, &addressed);
             sums.add(&line, from);

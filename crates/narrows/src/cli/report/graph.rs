@@ -1,7 +1,7 @@
 //! `report graph`: the delegation graph as text, JSON or Graphviz.
 
-use std::collections::BTreeSet;
-use std::fmt::Write as _;
+mod dot;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::super::Outcome;
 use super::super::output::{say, table};
+use super::super::visible;
 use super::FromBroker;
 use crate::config::duration;
 
@@ -23,7 +24,7 @@ pub(in crate::cli) struct GraphArgs {
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
     /// As JSON; the same as `--format json`.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "format")]
     json: bool,
     #[command(flatten)]
     from: FromBroker,
@@ -47,7 +48,7 @@ pub(super) async fn run(args: &GraphArgs, paths: &[PathBuf]) -> Outcome {
     match args.format {
         _ if args.json => say(graph),
         Format::Json => say(graph),
-        Format::Dot => say(dot(&graph).trim_end()),
+        Format::Dot => say(dot::drawn(&graph).trim_end()),
         Format::Text => {
             for line in told(&graph) {
                 say(line);
@@ -59,6 +60,8 @@ pub(super) async fn run(args: &GraphArgs, paths: &[PathBuf]) -> Outcome {
 
 /// The graph in lines for people.
 pub(crate) fn told(graph: &Value) -> Vec<String> {
+    // Whoever asks has a say in some names of a record.
+    let graph = &visible::all(graph);
     let mut lines = vec![format!(
         "{} records, {} to {}",
         number(graph, "records"),
@@ -102,11 +105,7 @@ pub(crate) fn told(graph: &Value) -> Vec<String> {
 /// One hop that forwarded a token without exchanging it.
 fn forwarded(hop: &Value) -> String {
     let from: Vec<_> = list(hop, "from").filter_map(Value::as_str).collect();
-    let from = match (from.as_slice(), hop.get("audience").and_then(Value::as_str)) {
-        ([], Some(audience)) => format!("whoever is {audience}"),
-        ([], None) => "somebody unknown".to_owned(),
-        (from, _) => from.join(" or "),
-    };
+    let from = if from.is_empty() { whoever(hop) } else { from.join(" or ") };
     let what = match (hop.get("audience").and_then(Value::as_str), text(hop, "token")) {
         (Some(audience), "outside") => format!("a token from {}, exchanged for {audience},", text(hop, "issuer")),
         (None, "outside") => format!("a token from {}", text(hop, "issuer")),
@@ -124,101 +123,6 @@ fn forwarded(hop: &Value) -> String {
     )
 }
 
-/// The graph for Graphviz.
-fn dot(graph: &Value) -> String {
-    let mut drawn =
-        String::from("digraph narrows {\n  rankdir=LR;\n  node [fontname=\"sans-serif\"];\n  edge [fontname=\"sans-serif\"];\n");
-    let mut line = |text: String| {
-        // Writing into a string cannot fail.
-        let _ = writeln!(drawn, "  {text}");
-    };
-    for issuer in graph.pointer("/nodes/issuers").and_then(Value::as_array).into_iter().flatten() {
-        let name = issuer.get("name").and_then(Value::as_str).unwrap_or_else(|| text(issuer, "issuer"));
-        let label = format!("{name}\n{}", text(issuer, "subjects"));
-        line(format!(
-            "{} [label={}, shape=house];",
-            node("issuer", text(issuer, "issuer")),
-            quoted(&label)
-        ));
-    }
-    for client in graph
-        .pointer("/nodes/clients")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-    {
-        line(format!("{} [label={}, shape=box];", node("client", client), quoted(client)));
-    }
-    for audience in graph.pointer("/nodes/audiences").and_then(Value::as_array).into_iter().flatten() {
-        let id = text(audience, "id");
-        line(format!("{} [label={}, shape=ellipse];", node("audience", id), quoted(id)));
-        for receiver in list(audience, "receivers").filter_map(Value::as_str) {
-            line(format!(
-                "{} -> {} [style=dotted, label=\"received by\"];",
-                node("audience", id),
-                node("client", receiver)
-            ));
-        }
-    }
-    let mut came = BTreeSet::new();
-    for edge in list(graph, "edges") {
-        let client = edge.get("client").and_then(Value::as_str).unwrap_or("somebody unknown");
-        let before = match (edge.get("from").and_then(Value::as_str), edge.get("issuer").and_then(Value::as_str)) {
-            (Some(from), _) => Some(node("client", from)),
-            (None, Some(issuer)) => Some(node("issuer", issuer)),
-            (None, None) => None,
-        };
-        if let Some(before) = before.filter(|before| came.insert((before.clone(), client.to_owned()))) {
-            line(format!("{before} -> {};", node("client", client)));
-        }
-        let target = match edge.get("audience").and_then(Value::as_str) {
-            Some(audience) => node("audience", audience),
-            None => node("audience", "–"),
-        };
-        let refused = refusals(edge);
-        let label = format!("{}\n{} allowed\n{refused}", at(edge), number(edge, "allowed"));
-        let colour = if number(edge, "allowed") > 0 { "" } else { ", color=red" };
-        line(format!(
-            "{} -> {target} [label={}{colour}];",
-            node("client", client),
-            quoted(label.trim_end())
-        ));
-    }
-    for hop in list(graph, "forwarded") {
-        let to = node("client", text(hop, "client"));
-        for from in list(hop, "from").filter_map(Value::as_str) {
-            let label = format!("unexchanged, {}\n{} ×", text(hop, "how"), number(hop, "count"));
-            line(format!(
-                "{} -> {to} [label={}, color=red, penwidth=2];",
-                node("client", from),
-                quoted(&label)
-            ));
-        }
-    }
-    drawn + "}\n"
-}
-
-/// The name of a node: one and the same name may be that of an audience and a client.
-fn node(kind: &str, name: &str) -> String {
-    quoted(&format!("{kind} {name}"))
-}
-
-/// A quoted string of Graphviz; whatever else is in it, it ends where it should.
-fn quoted(text: &str) -> String {
-    let mut quoted = String::from("\"");
-    for each in text.chars() {
-        match each {
-            '"' => quoted += "\\\"",
-            '\\' => quoted += "\\\\",
-            '\n' => quoted += "\\n",
-            each if each.is_control() => quoted.push('\u{fffd}'),
-            each => quoted.push(each),
-        }
-    }
-    quoted + "\""
-}
-
 /// Who had the authority before: a client, or the issuer by its name.
 fn held_by(graph: &Value, edge: &Value) -> String {
     if let Some(from) = edge.get("from").and_then(Value::as_str) {
@@ -229,6 +133,12 @@ fn held_by(graph: &Value, edge: &Value) -> String {
     let found = issuers.find(|each| text(each, "issuer") == issuer);
     let name = found.and_then(|each| each.get("name")).and_then(Value::as_str).unwrap_or(issuer);
     if name.is_empty() { "–".to_owned() } else { name.to_owned() }
+}
+
+/// Who had a token before that nobody by name is known to have had.
+fn whoever(hop: &Value) -> String {
+    let audience = hop.get("audience").and_then(Value::as_str);
+    audience.map_or_else(|| "somebody unknown".to_owned(), |audience| format!("whoever is {audience}"))
 }
 
 fn at(edge: &Value) -> String {
@@ -271,13 +181,8 @@ fn time(millis: i64) -> String {
 mod tests {
     use serde_json::json;
 
-    use super::{dot, quoted, told};
-
-    #[test]
-    fn whatever_a_name_holds_it_ends_where_it_should() {
-        assert_eq!(quoted("a\" -> \"b\\"), r#""a\" -> \"b\\""#);
-        assert_eq!(quoted("a\nb\u{7}"), "\"a\\nb\u{fffd}\"");
-    }
+    use super::dot::drawn;
+    use super::told;
 
     #[test]
     fn the_hop_that_forwards_is_named_in_every_form() {
@@ -307,11 +212,11 @@ mod tests {
         ] {
             assert!(lines.contains(part), "{part}: {lines}");
         }
-        let drawn = dot(&graph);
+        let drawn = drawn(&graph);
         for part in [
             "\"issuer https://login.corp.example\" -> \"client edge\";",
             "\"client edge\" -> \"audience https://orders.internal\"",
-            "\"client edge\" -> \"client mesh\" [label=\"unexchanged, seen\\n4 ×\", color=red",
+            "\"client edge\" -> \"client mesh\" [label=\"unexchanged, seen\\nof front, shown at inner\\n4 ×\", color=red",
         ] {
             assert!(drawn.contains(part), "{part}: {drawn}");
         }

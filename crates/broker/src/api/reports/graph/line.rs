@@ -1,6 +1,7 @@
 //! What the graph reads of a record.
 
 use serde::Deserialize;
+use serde_json::Value;
 
 /// The members of a record that matter here; those it lacks are empty.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -26,6 +27,8 @@ pub(super) struct Line {
     pub(super) effect: Option<String>,
     /// How many refusals it stands for.
     pub(super) count: Option<u64>,
+    /// What was looked at.
+    pub(super) inputs: Value,
 }
 
 /// Who, and for whom that is a name.
@@ -45,6 +48,12 @@ impl Line {
     /// Whether the request went on whatever was decided: nobody was handed anything, and what it came with was to be forwarded.
     pub(super) fn is_observed(&self) -> bool {
         self.effect.as_deref() == Some("observed")
+    }
+
+    /// Whether somebody only wanted to know (`/access/v1`, `/v1/explain`): nobody was handed anything, and nobody was kept from it.
+    pub(super) fn is_question(&self) -> bool {
+        let asked = self.inputs.get("asked").and_then(Value::as_str).unwrap_or_default();
+        self.kind == "exchange" && (asked.starts_with("POST /") || (self.is_allowed() && self.jti.is_none()))
     }
 
     /// How many decisions it stands for.
