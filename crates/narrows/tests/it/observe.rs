@@ -408,6 +408,36 @@ fn a_service_is_taken_from_observe_to_enforce_by_what_the_report_prints() {
     }
 }
 
+/// Of what a token is too narrow for, the entry says what the scope is to amount to, and names nothing that was asked about.
+#[test]
+fn for_a_token_that_carries_too_little_the_scope_is_widened_by_types_and_actions() {
+    let edge = Edge::start("", "", &observe());
+    edge.change("narrows.toml", |config| {
+        let update = "actions.update = {";
+        let table = "[services.routes]\n";
+        config
+            .replacen(update, &format!("actions.delete = {{ identifier = \"required\" }}\n{update}"), 1)
+            .replacen(table, &format!("{table}\"DELETE /tickets/{{id}}\" = \"ticket:delete/{{id}}\"\n"), 1)
+    });
+    let request = format!(
+        "DELETE /tickets/4711 HTTP/1.1\r\n{CLOSE}Authorization: Bearer {}\r\n\r\n",
+        edge.token
+    );
+    assert_eq!(edge.sent(request.as_bytes()).0, 200);
+    edge.until("it is on record", |records| !records.is_empty());
+    let item = edge.report().into_iter().find(|item| item["reason"] == "wider_than_subject").unwrap();
+    assert_eq!(
+        item["paste"][0]["text"],
+        "[[scopes]]\nname    = \"tickets.full\"\ndetails = [\"ticket:list\",\"ticket:read,update\",\"ticket:delete\"]"
+    );
+    assert_eq!(
+        item["paste"][0]["into"],
+        "narrows.toml, in place of the [[scopes]] entry of tickets.full"
+    );
+    let told = item["note"].as_str().unwrap().to_owned() + &item["paste"].to_string();
+    assert!(!told.contains("4711"), "{item}");
+}
+
 /// Without the role, or without a token, there is no report.
 #[test]
 fn the_report_is_for_auditors_and_a_table_for_people() {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use delegation::details::Detail;
+use delegation::oauth::Scope;
 use delegation::registry::Snapshot;
 use narrows_guard::learn::{Identifier, Proposal};
 use serde_json::Value;
@@ -52,12 +54,7 @@ pub(super) fn of(group: &Group, method: &str, host: &str, shape: &str, snapshot:
                 "no permit helps where a `forbid` refuses: `narrows why` with the `decision_id` says".to_owned(),
             )
         }
-        "wider_than_subject" => {
-            let missing = group.record.pointer("/inputs/uncovered").and_then(Value::as_str).unwrap_or("what was asked");
-            nothing(&format!(
-                "the subject token carries too little: map one of its scopes to `{missing}` in [[scopes]]"
-            ))
-        }
+        "wider_than_subject" => wider(&group.record, snapshot),
         "no_token" => nothing("no token came: let the caller show one, or make the route \"public\" if anybody may"),
         "unread_input" => nothing("the route reads the query or body and not all of it: `only`, `query_rest` or `body_rest` let more pass"),
         "too_large" => nothing("raise `body_max` of the route"),
@@ -101,6 +98,50 @@ fn route_for(route: &Proposal, host: &str, snapshot: &Snapshot) -> (Vec<Paste>, 
         note = format!("{note}; add \"{kind}\" to `details` of the service's audience");
     }
     (paste, note)
+}
+
+/// Types and actions that no scope of the token amounts to, added to one of its scopes.
+fn wider(record: &Value, snapshot: &Snapshot) -> (Vec<Paste>, String) {
+    let carried = record.pointer("/inputs/ceiling/scopes").and_then(Value::as_array).into_iter().flatten();
+    let carried = carried.filter_map(|scope| Scope::parse(scope.as_str()?).ok());
+    let carried: Vec<_> = carried.filter_map(|scope| snapshot.scopes.get_key_value(&scope)).collect();
+    let is_had = |kind: &str, action: &str| {
+        let amounts = carried.iter().flat_map(|(_, details)| details.iter());
+        let mut whole = amounts.filter(|detail| detail.kind() == kind && detail.identifier().is_none());
+        whole.any(|detail| detail.actions().iter().any(|each| each == action))
+    };
+    let lacking: Vec<_> = needs(record).into_iter().filter(|(kind, action)| !is_had(kind, action)).collect();
+    let short: Vec<_> = lacking.iter().map(|(kind, action)| format!("{kind}:{action}")).collect();
+    let chain = record.get("chain").and_then(Value::as_array);
+    let shown = chain.and_then(|chain| chain.last()?.as_str()).unwrap_or_default();
+    if short.is_empty() || !shown.starts_with("o_") {
+        let missing = record.pointer("/inputs/uncovered").and_then(Value::as_str).unwrap_or("what was asked");
+        return (
+            Vec::new(),
+            format!("the token that came does not allow `{missing}`: who made it must ask for that too"),
+        );
+    }
+    let is_of = |details: &[Detail]| details.iter().any(|detail| lacking.iter().any(|(kind, _)| kind == detail.kind()));
+    let Some((scope, details)) = carried.iter().find(|(_, details)| is_of(details)).or_else(|| carried.first()) else {
+        let note = format!(
+            "no scope of the token that came is mapped: let it carry one, mapped to `{}` in [[scopes]]",
+            short.join("`, `")
+        );
+        return (Vec::new(), note);
+    };
+    let details: Vec<_> = details.iter().map(ToString::to_string).chain(short).collect();
+    let paste = Paste {
+        into: format!("narrows.toml, in place of the [[scopes]] entry of {scope}"),
+        text: format!(
+            "[[scopes]]\nname    = {}\ndetails = {}",
+            Value::from(scope.as_str()),
+            Value::from(details)
+        ),
+    };
+    (
+        vec![paste],
+        format!("the token that came carries too little; so all with `{scope}` may have this too"),
+    )
 }
 
 /// A scope of the token, as what was asked for.
