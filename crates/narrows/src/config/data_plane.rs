@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use super::either::OneOrMany;
 use super::file::{Boundary, File, Guard};
 use super::issuers::is_loopback;
-use super::modes::mode;
+use super::modes::{mode, of_boundary};
 use super::problem::Problems;
 
 /// Finds what is wrong with them.
@@ -91,7 +91,7 @@ fn boundary(file: &File, boundary: &Boundary, path: &str, problems: &mut Problem
     for name in boundary.login.iter().flatten() {
         issuer(file, name, &format!("{path}.login"), problems);
     }
-    mode(boundary.mode.as_ref(), boundary.observe_until.as_ref(), path, problems);
+    of_boundary(file, boundary, path, problems);
 }
 
 fn guard(file: &File, guard: &Guard, path: &str, problems: &mut Problems) {

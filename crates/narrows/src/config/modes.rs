@@ -34,25 +34,44 @@ pub(super) fn mode(mode: Option<&String>, until: Option<&String>, path: &str, pr
     }
 }
 
+/// The same of a boundary, whose day is also that of routes behind it that observe and whose service has none.
+pub(super) fn of_boundary(file: &File, boundary: &Boundary, path: &str, problems: &mut Problems) {
+    let observes = |service: &Service| word(service.mode.as_deref()) == Some(Mode::Observe) || observing_routes(service).next().is_some();
+    match (boundary.mode.as_deref(), &boundary.observe_until) {
+        (None | Some("enforce"), Some(text)) if file.services.iter().any(|each| serves(boundary, each) && observes(each)) => {
+            day(text, path, problems);
+        }
+        _ => mode(boundary.mode.as_ref(), boundary.observe_until.as_ref(), path, problems),
+    }
+}
+
 /// The same of a service, whose day is also that of those of its routes that observe.
 pub(super) fn of_service(file: &File, service: &Service, path: &str, problems: &mut Problems) {
-    let observing: Vec<_> = service.routes.iter().filter(|(_, rule)| said(rule) == Some(Mode::Observe)).collect();
+    let observing: Vec<_> = observing_routes(service).collect();
     match (service.mode.as_deref(), &service.observe_until) {
         (None | Some("enforce"), Some(text)) if !observing.is_empty() => day(text, path, problems),
         _ => mode(service.mode.as_ref(), service.observe_until.as_ref(), path, problems),
     }
     // Without a day it would enforce, which is not what is written.
-    let serves = |boundary: &&Boundary| {
-        let named = boundary.services.as_ref().map_or(&[][..], OneOrMany::as_slice);
-        named.iter().any(|name| name == "*" || *name == service.name)
-    };
-    let has_day = service.observe_until.is_some() || file.boundaries.iter().filter(serves).all(|each| each.observe_until.is_some());
-    for (key, _) in observing.iter().filter(|_| !has_day) {
+    let mut boundaries = file.boundaries.iter().filter(|boundary| serves(boundary, service));
+    let has_day = service.observe_until.is_some() || boundaries.all(|each| each.observe_until.is_some());
+    for key in observing.iter().filter(|_| !has_day) {
         problems.add(
             &format!("{path}.routes.{key}.mode"),
             "observes until the `observe_until` of its service, or of its boundary: write one".to_owned(),
         );
     }
+}
+
+/// The keys of its routes that say themselves to observe.
+fn observing_routes(service: &Service) -> impl Iterator<Item = &String> {
+    let routes = service.routes.iter().filter(|(_, rule)| said(rule) == Some(Mode::Observe));
+    routes.map(|(key, _)| key)
+}
+
+fn serves(boundary: &Boundary, service: &Service) -> bool {
+    let named = boundary.services.as_ref().map_or(&[][..], OneOrMany::as_slice);
+    named.iter().any(|name| name == "*" || *name == service.name)
 }
 
 fn day(text: &str, path: &str, problems: &mut Problems) {

@@ -260,6 +260,29 @@ fn a_route_that_observes_does_so_alone_and_a_day_that_has_come_enforces() {
     assert!(told.contains("has come, so it enforces"), "{told}");
 }
 
+/// What one message asks for, no other refuses.
+#[test]
+fn the_day_of_a_boundary_that_enforces_is_that_of_its_routes() {
+    let routes = "\"GET /exports/{id}\" = { detail = \"ticket:read/{id}\", mode = \"observe\" }";
+    let edge = Edge::start("", routes, &format!("observe_until = \"{}\"", day(1)));
+    assert_eq!(edge.get("/exports/7", ""), 200);
+    assert_eq!(edge.get("/tickets/42", ""), 401);
+    let ready = edge.served.ready();
+    assert_eq!(ready["observing"][0]["part"], "route GET /exports/{id} of tickets", "{ready}");
+    let config = edge.served.path().join("narrows.toml");
+    let check = |change: &dyn Fn(String) -> String| {
+        let before = std::fs::read_to_string(&config).unwrap();
+        std::fs::write(&config, change(before.clone())).unwrap();
+        let checked = crate::run::narrows(edge.served.path(), &["check", "--offline"], "");
+        std::fs::write(&config, before).unwrap();
+        (checked.code, checked.out + &checked.err)
+    };
+    let (code, told) = check(&|text| text.replace(&day(1), "2999-01-01"));
+    assert!(code != 0 && told.contains("expected a day at most 90 days ahead"), "{told}");
+    let (code, told) = check(&|text| text.replace(", mode = \"observe\"", ""));
+    assert!(code != 0 && told.contains("says nothing without `mode = \"observe\"`"), "{told}");
+}
+
 #[test]
 fn an_answer_to_another_proxy_lets_it_keep_what_came() {
     let edge = Edge::start("", "", &observe());
