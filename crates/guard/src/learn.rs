@@ -213,6 +213,9 @@ mod tests {
             "GET /me",
             "GET /",
             "HEAD /line-items/4",
+            "OPTIONS /line-items/4",
+            "PROPFIND /files/4",
+            "REPORT /calendars",
             "GET /scopes/4",
         ];
         let expected = [
@@ -222,7 +225,10 @@ mod tests {
             "DELETE /api/tickets/{id} = ticket:delete/{id}",
             "GET /api/tickets/{id} = ticket:read/{id}",
             "POST /api/tickets/{id}/close = ticket:close/{id}",
+            "REPORT /calendars = calendar:list",
+            "PROPFIND /files/{id} = file:read/{id}",
             "HEAD /line-items/{id} = line_item:read/{id}",
+            "OPTIONS /line-items/{id} = line_item:options/{id}",
             "GET /me = me:read",
             "GET /projects/{id}/stories = story:list/{id}",
             "GET /projects/{project}/stories/{id} = story:read/{project}:{id}",

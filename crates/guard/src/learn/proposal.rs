@@ -157,9 +157,11 @@ fn meant(method: &str, path: &[Segment]) -> (String, String) {
         return (kind(before), action);
     }
     let whole = ends_in_word && is_plural;
+    // WebDAV reads with PROPFIND, REPORT and SEARCH.
+    let reads = matches!(method, "GET" | "HEAD" | "PROPFIND" | "QUERY" | "REPORT" | "SEARCH");
     let action = match method {
-        "GET" | "HEAD" if whole => "list",
-        "GET" | "HEAD" => "read",
+        _ if reads && whole => "list",
+        _ if reads => "read",
         "POST" if whole => "create",
         "DELETE" => "delete",
         "OPTIONS" => "options",

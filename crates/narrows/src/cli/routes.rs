@@ -65,6 +65,15 @@ pub(super) async fn run(verb: RoutesVerb, paths: &[PathBuf]) -> Outcome {
         Some(path) => from_log(std::fs::File::open(path).map_err(|error| format!("--from `{}`: {error}", path.display()))?)?,
         None => from_records(loaded.as_ref().map_err(ToString::to_string)?, args.service.as_deref()).await?,
     };
+    if let (Some(path), 0) = (&args.from, seen.requests) {
+        let (failed, unread) = (seen.failed, seen.unread);
+        return Err(format!(
+            "--from `{}`: no request to learn from: {failed} were answered as mistakes, and {unread} lines are of no format that is read (common, \
+             combined, Envoy's default, or JSON of Caddy or Traefik)",
+            path.display()
+        )
+        .into());
+    }
     let routes: Vec<_> = seen.learned.routes().into_iter().filter(|route| route.count >= args.at_least).collect();
     if args.json {
         let route = |route: &narrows_guard::learn::Proposal| json!({ "route": route.key, "detail": route.detail(), "count": route.count });

@@ -66,6 +66,24 @@ nonsense
     assert_eq!(learned["routes"].as_array().unwrap().len(), 1, "{learned}");
 }
 
+/// An empty table would be read as a service that nobody asks.
+#[test]
+fn a_log_that_nothing_can_be_learned_from_is_no_table() {
+    let failed = "192.0.2.1 - - [26/Nov/2026:10:00:01 +0000] \"GET /wp-admin HTTP/1.1\" 404 512 \"-\" \"scanner\"\n";
+    for (log, counted) in [
+        ("", "0 were answered as mistakes, and 0 lines"),
+        ("nonsense\nmore\n", "0 were answered as mistakes, and 2 lines"),
+        (failed, "1 were answered as mistakes, and 0 lines"),
+    ] {
+        let folder = installation(log.as_bytes());
+        for more in [&[][..], &["--json"]] {
+            let ran = narrows(folder.path(), &[&["routes", "learn", "--from", "access.log"], more].concat(), "");
+            assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{ran:?}");
+            assert!(ran.err.contains("access.log") && ran.err.contains(counted), "{ran:?}");
+        }
+    }
+}
+
 /// Whoever sends requests writes the log: none of it can end a string of the TOML, add a key, or be shown where it may hold a secret.
 #[test]
 fn a_hostile_log_breaks_nothing() {
