@@ -84,7 +84,9 @@ fn of_reason(reason: &str) -> &'static str {
         "no_route" => {
             "ask for a route that there is, or add this one to `[services.routes]`; methods have no stand-in, and `HEAD` is not `GET`"
         }
-        "no_token" => "send the caller's access token as `Authorization: Bearer`, or make the route `\"public\"`",
+        "no_token" => {
+            "send the caller's access token as `Authorization: Bearer`, or, if everybody may have it, make the route `\"public\"`"
+        }
         "malformed_request" => {
             "send it in the one form that every reader takes for the same; `narrows explain METHOD URL`, with the same headers, says what is wrong"
         }
