@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use delegation::identity::Attributes;
 use delegation::oauth::Reason;
-use delegation::time::Timestamp;
 use http::HeaderMap;
 use narrows_guard::hygiene::Malformed;
 use narrows_guard::hygiene::credential::{Credential, CredentialError, Scheme};
@@ -18,6 +17,7 @@ use tokio::sync::Semaphore;
 
 use crate::bodies::Bodies;
 use crate::exchanger::{Exchanger, Granted, Seen};
+use crate::observe;
 use crate::refusal::Refusal;
 use crate::settings::{Caller, Settings};
 
@@ -135,13 +135,13 @@ impl<E: Exchanger> Boundary<E> {
     /// Whether this request goes on whatever is decided. One that does is handed to [`observe`](Self::observe), and any other to
     /// [`decide`](Self::decide).
     pub(crate) fn observes(settings: &Settings, incoming: &Incoming<'_>) -> bool {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
-        match incoming.matched(settings) {
-            Some(matched) => settings.modes.observes(&matched, now),
+        let now = observe::at(SystemTime::now());
+        let (modes, table) = (&settings.modes, &settings.table);
+        match incoming.call.as_ref().ok().zip(incoming.matched(settings)) {
+            Some((call, matched)) => modes.observes(&matched, now) && !modes.resembles_enforced(table, call, now),
             None => {
                 let host = incoming.call.as_ref().ok().map(Call::host).or(incoming.host.as_ref());
-                settings.modes.observes_unmatched(&settings.table, host, now)
+                modes.observes_unmatched(table, host, now)
             }
         }
     }

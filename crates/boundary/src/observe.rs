@@ -3,10 +3,19 @@
 //! The most specific word holds: a route's, else its service's, else the boundary's. No word without a day observes.
 
 use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use delegation::time::Timestamp;
+use narrows_guard::Call;
 use narrows_guard::hygiene::host::Host;
-use narrows_guard::route::{Matched, Mode, Service, Table};
+use narrows_guard::route::{Matched, Mode, Rule, Service, Table};
+
+/// The moment `time`. A clock that is before 1970 is wrong, and nobody knows what day it is: that is the last of all days, on
+/// which everything enforces.
+pub(crate) fn at(time: SystemTime) -> Timestamp {
+    let since = time.duration_since(UNIX_EPOCH).ok().and_then(|since| i64::try_from(since.as_millis()).ok());
+    Timestamp::from_millis(since.unwrap_or(i64::MAX))
+}
 
 /// What a boundary or a service says about whether decisions bind there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,6 +53,12 @@ impl Modes {
             .is_some_and(|until| now < until)
     }
 
+    /// Whether a program that reads less strictly may take `call`, whose route observes, for a request of a route that enforces.
+    pub(crate) fn resembles_enforced(&self, table: &Table, call: &Call, now: Timestamp) -> bool {
+        let enforces = |matched: &Matched<'_>| !matches!(matched.route().rule(), Rule::Public) && !self.observes(matched, now);
+        table.resembling(call).iter().any(enforces)
+    }
+
     /// The same of a request without a route, to `host` as far as that is known.
     ///
     /// What is not understood could be a request for anything there, written so that we do not know it again: it goes on only where
@@ -61,5 +76,29 @@ impl Modes {
         }
         let boundary = self.boundary.mode == Some(Mode::Observe) && self.boundary.until.is_some_and(|until| now < until);
         boundary && table.services().iter().all(whole)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use delegation::time::Timestamp;
+    use narrows_guard::route::Mode;
+
+    use super::{Modes, Said, at};
+
+    #[test]
+    fn a_clock_that_is_wrong_observes_nothing() {
+        let modes = Modes {
+            boundary: Said {
+                mode: Some(Mode::Observe),
+                until: Some(Timestamp::from_seconds(1_800_000_000)),
+            },
+            ..Modes::default()
+        };
+        let observes = |time| modes.observes_until(None, "any").is_some_and(|until| at(time) < until);
+        assert!(observes(UNIX_EPOCH + Duration::from_secs(1_700_000_000)));
+        assert!(!observes(UNIX_EPOCH - Duration::from_secs(1)));
     }
 }

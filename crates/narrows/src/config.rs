@@ -152,6 +152,7 @@ fn understood(process: Process, source: Source) -> Result<Loaded, Problems> {
     let fronts = boundaries::build(&file, &types, &mut problems);
     let remote = remote::build(&file, &mut problems);
     warnings.extend(modes::over(&file, &problems));
+    warnings.extend(modes::beside(&file, &problems));
     warnings.extend(audiences::unmapped(&file, &problems));
     warnings.extend(recycled_names::check(&file, &problems));
 

@@ -9,11 +9,12 @@ use std::time::{Duration, Instant, SystemTime};
 use axum::body::Body;
 use axum::{Extension, Router};
 use boundary::{Boundary, Exchanger, Granted, Modes, Refused, Said, Seen, Settings, ext_authz, forward_auth};
-use delegation::oauth::Reason;
+use delegation::oauth::{Reason, Scope};
 use delegation::time::Timestamp;
 use http::{HeaderMap, Request, StatusCode};
 use narrows_guard::Needs;
-use narrows_guard::route::Mode;
+use narrows_guard::route::pattern::Pattern;
+use narrows_guard::route::{Demand, Mode, Route, Rule};
 use tower::ServiceExt as _;
 
 use crate::exchanger::{FakeExchanger, routes, settings, usual};
@@ -176,5 +177,65 @@ async fn beside_a_route_that_enforces_nothing_goes_on_that_is_not_understood() {
     ] {
         let (status, _) = asked(settings.clone(), FakeExchanger::default(), target, &[]).await;
         assert_eq!(status == 200, goes, "{target}");
+    }
+}
+
+/// What enforces `GET /tickets/{id}`, `GET /mine` and `POST /tickets`, and observes the rest.
+fn rest_observes() -> Settings {
+    let mut routes = routes(|_| Some(Mode::Enforce));
+    for key in ["GET /{path:rest}", "HEAD /{path:rest}", "GET /tickets/{id}/label"] {
+        let demand = Demand {
+            scope: Some(Scope::parse("pages").unwrap()),
+            mode: Some(Mode::Observe),
+            ..Demand::default()
+        };
+        routes.push(Route::new(
+            key.to_owned(),
+            Pattern::parse(key).unwrap(),
+            Rule::Needs(Box::new(demand)),
+        ));
+    }
+    Settings {
+        modes: Modes {
+            boundary: said(None, ahead(3600)),
+            services: BTreeMap::new(),
+        },
+        ..settings(routes, BTreeMap::new())
+    }
+}
+
+/// GWY-016 GWY-020: a service that reads less strictly takes these for what enforces.
+#[tokio::test]
+async fn beside_a_route_that_enforces_the_rest_does_not_observe_what_may_be_taken_for_it() {
+    for (method, target, goes) in [
+        ("GET", "/tickets/42", false),
+        ("GET", "/tickets/42/", false),
+        ("GET", "/Tickets/42", false),
+        ("GET", "/TICKETS/42/?full=1", false),
+        ("GET", "/mine", false),
+        ("GET", "/mine/", false),
+        ("GET", "/mine.json", false),
+        ("GET", "/mine.json.gz", false),
+        ("GET", "/MINE.json/", false),
+        ("GET", "/%6dine", false),
+        ("HEAD", "/mine", false),
+        ("HEAD", "/Mine/", false),
+        ("GET", "/pages/mine", true),
+        ("GET", "/tickets/42/history", true),
+        ("GET", "/tickets/42/label", true),
+        ("GET", "/healthz/", true),
+        ("GET", "/", false),
+        ("HEAD", "/pages", true),
+    ] {
+        let routes = forward_auth::routes(Arc::new(Boundary::new(rest_observes(), FakeExchanger::default())));
+        let peer: SocketAddr = "127.0.0.1:40000".parse().unwrap();
+        let request = Request::builder()
+            .header("x-forwarded-method", method)
+            .header("x-forwarded-uri", target)
+            .header("x-forwarded-host", "tickets.internal");
+        let routes: Router = routes.layer(Extension(peer));
+        let answered = routes.oneshot(request.body(Body::empty()).unwrap());
+        let reply = tokio::time::timeout(Duration::from_secs(20), answered).await.unwrap().unwrap();
+        assert_eq!(reply.status() == 200, goes, "{method} {target}: {}", reply.status());
     }
 }

@@ -120,6 +120,20 @@ impl Pattern {
         rest.is_empty().then_some(values)
     }
 
+    /// Whether a request may match this and no other, that a more lenient reader takes for one of `other`: for which see
+    /// [`Table::resembling`](super::Table::resembling).
+    pub fn hides(&self, other: &Self) -> bool {
+        let twins =
+            self.method == other.method || matches!((self.method.as_str(), other.method.as_str()), ("GET", "HEAD") | ("HEAD", "GET"));
+        let wins = || {
+            let mut pairs = bare(&self.segments).iter().zip(bare(&other.segments));
+            // The first that differs decides which of them goes before the other.
+            let differs = pairs.find(|(own, others)| own.rank() != others.rank());
+            differs.is_some_and(|(own, others)| own.rank() < others.rank())
+        };
+        twins && overlap(bare(&self.segments), bare(&other.segments)) && (self.method != other.method || !wins())
+    }
+
     /// The method.
     pub fn method(&self) -> &str {
         &self.method
@@ -139,6 +153,40 @@ impl fmt::Display for Pattern {
             Piece::One(name) => write!(out, "/{{{name}}}"),
             Piece::Rest(name) => write!(out, "/{{{name}:rest}}"),
         })
+    }
+}
+
+impl Piece {
+    /// What goes before what, where both match.
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Literal(_) => 0,
+            Self::One(_) => 1,
+            Self::Rest(_) => 2,
+        }
+    }
+}
+
+/// Without the slash at its end.
+fn bare(segments: &[Piece]) -> &[Piece] {
+    match segments.split_last() {
+        Some((Piece::Literal(last), before)) if last.is_empty() => before,
+        _ => segments,
+    }
+}
+
+/// Whether one path may match both, in the eyes of a lenient reader.
+fn overlap(own: &[Piece], others: &[Piece]) -> bool {
+    match (own.split_first(), others.split_first()) {
+        (None, None) => true,
+        (Some((Piece::Rest(_), _)), Some(_)) | (Some(_), Some((Piece::Rest(_), _))) => true,
+        (Some((Piece::Literal(own), behind)), Some((Piece::Literal(other), beyond))) => {
+            let stem = |text: &str| text.split_once('.').map_or(text, |(stem, _)| stem).to_ascii_lowercase();
+            let same = own.eq_ignore_ascii_case(other) || (behind.is_empty() && beyond.is_empty() && stem(own) == stem(other));
+            same && overlap(behind, beyond)
+        }
+        (Some((_, behind)), Some((_, beyond))) => overlap(behind, beyond),
+        _ => false,
     }
 }
 

@@ -1,5 +1,7 @@
 //! The one route of a request, among all that a boundary serves.
 
+mod resembling;
+
 use std::collections::{BTreeSet, HashMap};
 
 use delegation::details::DetailTypes;

@@ -8,6 +8,7 @@ use delegation::time::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use narrows_guard::route::Mode;
+use narrows_guard::route::pattern::Pattern;
 
 use super::boundaries::Front;
 use super::either::{OneOrMany, Rule};
@@ -103,6 +104,46 @@ pub(super) fn over(file: &File, problems: &Problems) -> Vec<Problem> {
         is_over.then(|| problems.at(&format!("{path}.observe_until"), message))
     };
     of_boundaries.chain(of_services).filter_map(is_over).collect()
+}
+
+/// Routes that observe beside one that enforces, and that a request may be written for which is meant for that one.
+pub(super) fn beside(file: &File, problems: &Problems) -> Vec<Problem> {
+    let mut found = Vec::new();
+    for (at, service) in file.services.iter().enumerate() {
+        // What a route does not say itself, its service says, or else the boundary.
+        let own = word(service.mode.as_deref());
+        let enforces = |rule: &Rule| match said(rule).or(own) {
+            Some(mode) => mode == Mode::Enforce,
+            None => !file.boundaries.iter().any(|each| word(each.mode.as_deref()) == Some(Mode::Observe)),
+        };
+        let patterns = |key: &str| Pattern::parse(key).ok();
+        for (key, rule) in service.routes.iter().filter(|(_, rule)| !enforces(rule)) {
+            let hidden: Vec<_> = service
+                .routes
+                .iter()
+                .filter(|(_, other)| enforces(other) && !is_public(other))
+                .filter(|(other, _)| patterns(key).zip(patterns(other)).is_some_and(|(own, other)| own.hides(&other)))
+                .map(|(other, _)| format!("`{other}`"))
+                .collect();
+            if is_public(rule) || hidden.is_empty() {
+                continue;
+            }
+            let message = format!(
+                "`{key}` observes beside {}, which enforces: a request that the service takes for that one, and Narrows does not, goes \
+                 on without a token; name what is meant, or enforce",
+                hidden.join(" and ")
+            );
+            found.push(problems.at(&format!("services[{at}].routes.{key}"), message));
+        }
+    }
+    found
+}
+
+fn is_public(rule: &Rule) -> bool {
+    match rule {
+        Rule::Short(text) => text == "public",
+        Rule::Long(_) => false,
+    }
 }
 
 /// The mode that a route says itself.

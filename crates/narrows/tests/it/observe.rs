@@ -527,6 +527,25 @@ fn what_could_be_for_two_goes_nowhere() {
     }
 }
 
+/// Whoever writes a route for the rest is told what it stands beside.
+#[test]
+fn check_warns_of_a_route_that_observes_beside_one_that_enforces() {
+    let rest = "\"GET /{path:rest}\" = { detail = \"ticket:read/{path}\", mode = \"observe\" }";
+    let day = format!("observe_until = \"{}\"", day(1));
+    let edge = Edge::start(&day, rest, "");
+    let told = crate::run::narrows(edge.served.path(), &["check"], "");
+    let told = told.out + &told.err;
+    assert!(told.contains("`GET /{path:rest}` observes beside `GET /tickets/{id}`"), "{told}");
+    for target in ["/tickets/42/", "/TICKETS/42"] {
+        assert_eq!(edge.get(target, ""), 401, "{target}");
+    }
+    assert_eq!(edge.get("/pages/42", ""), 200);
+    let apart = Edge::start(&day, &rest.replace("{path:rest}", "pages/{path}"), "");
+    let told = crate::run::narrows(apart.served.path(), &["check"], "");
+    let told = told.out + &told.err;
+    assert!(!told.contains("observes beside"), "{told}");
+}
+
 /// HTTP/2 names the host and the cookies in another way than the HTTP/1.1 of the upstream.
 #[test]
 fn what_comes_by_http_2_goes_on_with_its_host_and_its_cookies_in_one_line() {
