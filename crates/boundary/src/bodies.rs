@@ -8,11 +8,14 @@ use bytes::Bytes;
 use delegation::oauth::Reason;
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
+use narrows_guard::Body;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 /// How many bytes are held at a time where nobody says.
 const ROOM: usize = 64 * 1024 * 1024;
+/// So much of a question takes no room.
+const SMALL: usize = 16 * 1024;
 /// How long a body may take to arrive.
 pub(crate) const ARRIVES: Duration = Duration::from_secs(10);
 /// How long a body waits for room.
@@ -21,7 +24,11 @@ const WAITS: Duration = Duration::from_secs(1);
 /// Room for bodies that are read before they go on. One for all boundaries of a process: however many callers send however much, no
 /// more than this is held of it.
 #[derive(Clone, Debug)]
-pub struct Bodies(Arc<Semaphore>);
+pub struct Bodies {
+    all: Arc<Semaphore>,
+    /// What is only observed has a share of its own, and takes nothing of the other.
+    observed: Arc<Semaphore>,
+}
 
 /// 64 MiB.
 impl Default for Bodies {
@@ -47,10 +54,11 @@ impl Held {
     }
 
     /// Copied: a frame of one byte may be part of a buffer of many, which would stay as long as the byte does.
-    fn keep(&mut self, data: &[u8], room: OwnedSemaphorePermit) {
-        match &mut self.room {
-            Some(held) => held.merge(room),
-            none => *none = Some(room),
+    fn keep(&mut self, data: &[u8], room: Option<OwnedSemaphorePermit>) {
+        match (&mut self.room, room) {
+            (Some(held), Some(room)) => held.merge(room),
+            (none, Some(room)) => *none = Some(room),
+            (_, None) => {}
         }
         self.bytes.extend_from_slice(data);
     }
@@ -63,9 +71,13 @@ impl AsRef<[u8]> for Held {
 }
 
 impl Bodies {
-    /// Room for so many bytes.
+    /// Room for so many bytes, and for a fourth of that besides of what is only observed.
     pub fn of(bytes: usize) -> Self {
-        Self(Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS))))
+        let room = |bytes: usize| Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS)));
+        Self {
+            all: room(bytes),
+            observed: room(bytes / 4),
+        }
     }
 
     /// The whole of `body`: `too_large` if it has more than `most` bytes, `rate_limited` if there is no room for it within a second,
@@ -73,10 +85,15 @@ impl Bodies {
     ///
     /// Room is taken for what has come, and not for what was announced: whoever sends nothing takes none.
     pub(crate) async fn read(&self, body: HttpBody, most: usize) -> Result<Bytes, Reason> {
-        timeout(ARRIVES, self.collect(body, most)).await.unwrap_or(Err(Reason::MalformedRequest))
+        timeout(ARRIVES, self.collect(body, most, 0)).await.unwrap_or(Err(Reason::MalformedRequest))
     }
 
-    async fn collect(&self, mut body: HttpBody, most: usize) -> Result<Bytes, Reason> {
+    /// The same of a question that a proxy asks, whose first 16 KiB need no room: one that is small is answered whoever sends what.
+    pub(crate) async fn read_question(&self, body: HttpBody, most: usize) -> Result<Bytes, Reason> {
+        timeout(ARRIVES, self.collect(body, most, SMALL)).await.unwrap_or(Err(Reason::MalformedRequest))
+    }
+
+    async fn collect(&self, mut body: HttpBody, most: usize, free: usize) -> Result<Bytes, Reason> {
         if body.size_hint().lower() > u64::try_from(most).unwrap_or(u64::MAX) {
             return Err(Reason::TooLarge);
         }
@@ -87,7 +104,11 @@ impl Bodies {
             if data.len() > most.saturating_sub(held.len()) {
                 return Err(Reason::TooLarge);
             }
-            let room = self.room(data.len()).await?;
+            let taken = held.len().saturating_sub(free);
+            let room = match (held.len() + data.len()).saturating_sub(free) - taken {
+                0 => None,
+                bytes => Some(self.room(bytes).await?),
+            };
             held.keep(&data, room);
         }
         Ok(held.into_bytes())
@@ -96,14 +117,22 @@ impl Bodies {
     /// Adds `data` to what is `held` of a body that goes by and waits for nothing: `rate_limited` if there is no room for it now.
     pub(crate) fn copy(&self, held: &mut Held, data: &[u8]) -> Result<(), Reason> {
         let bytes = u32::try_from(data.len()).map_err(|_| Reason::TooLarge)?;
-        let room = Arc::clone(&self.0).try_acquire_many_owned(bytes).map_err(|_| Reason::RateLimited)?;
-        held.keep(data, room);
+        let room = Arc::clone(&self.observed).try_acquire_many_owned(bytes).map_err(|_| Reason::RateLimited)?;
+        held.keep(data, Some(room));
         Ok(())
+    }
+
+    /// `body` in the share of what is only observed, which gives back the room that it had.
+    pub(crate) fn set_aside(&self, body: Body) -> Result<Body, Reason> {
+        let Body::Whole(bytes) = body else { return Ok(body) };
+        let mut held = Held::default();
+        self.copy(&mut held, &bytes)?;
+        Ok(Body::Whole(held.into_bytes()))
     }
 
     async fn room(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Reason> {
         let bytes = u32::try_from(bytes).map_err(|_| Reason::TooLarge)?;
-        match timeout(WAITS, Arc::clone(&self.0).acquire_many_owned(bytes)).await {
+        match timeout(WAITS, Arc::clone(&self.all).acquire_many_owned(bytes)).await {
             Ok(Ok(room)) => Ok(room),
             _ => Err(Reason::RateLimited),
         }
@@ -115,6 +144,7 @@ mod tests {
     use axum::body::Body as HttpBody;
     use bytes::Bytes;
     use delegation::oauth::Reason;
+    use narrows_guard::Body;
 
     use super::Bodies;
 
@@ -133,6 +163,22 @@ mod tests {
         assert_eq!(read(&bodies, "1", 100).await, Err(Reason::RateLimited), "a part holds the whole");
         drop((part, second));
         assert!(read(&bodies, "1234567890", 100).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_small_question_needs_no_room_and_what_is_observed_takes_none_of_the_others() {
+        let bodies = Bodies::of(10);
+        let all = read(&bodies, "1234567890", 10).await;
+        let question = |length: usize| bodies.read_question(HttpBody::from(vec![b'x'; length]), 1 << 20);
+        assert!(question(16 * 1024).await.is_ok());
+        assert_eq!(question(16 * 1024 + 1).await, Err(Reason::RateLimited));
+        drop(all);
+        assert!(question(16 * 1024 + 10).await.is_ok());
+        let whole = |text: &'static str| Body::Whole(Bytes::from_static(text.as_bytes()));
+        let observed = bodies.set_aside(whole("12"));
+        assert_eq!(observed, Ok(whole("12")));
+        assert_eq!(bodies.set_aside(whole("1")), Err(Reason::RateLimited));
+        assert!(read(&bodies, "1234567890", 10).await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]

@@ -73,6 +73,8 @@ pub(crate) struct Incoming<'r> {
     pub(crate) sends_on: bool,
     /// The host, where it can be read though the call cannot.
     pub(crate) host: Option<Host>,
+    /// Whether it holds headers that do not go on past what enforces, such as one that says another method.
+    pub(crate) strange: bool,
 }
 
 /// Why a request is refused before a broker is asked, with what in particular is wrong.
@@ -123,6 +125,10 @@ impl<E: Exchanger> Boundary<E> {
         shown: Result<Body, Reason>,
     ) -> Option<Verdict> {
         if Self::observes(settings, &incoming) {
+            // What is observed takes no room from what enforces.
+            let shown = shown.and_then(|body| self.bodies.set_aside(body));
+            let held = shown.clone().unwrap_or(Body::Hidden);
+            incoming.call = incoming.call.map(|call| call.with_body(held));
             self.observe(settings, incoming, |_| std::future::ready(shown));
             return None;
         }
@@ -138,12 +144,17 @@ impl<E: Exchanger> Boundary<E> {
         let now = observe::at(SystemTime::now());
         let (modes, table) = (&settings.modes, &settings.table);
         match incoming.call.as_ref().ok().zip(incoming.matched(settings)) {
+            // Whoever follows what they say makes another request of it.
+            Some((call, _)) if incoming.strange || observe::names_method(call) => Self::observes_host(settings, incoming),
             Some((call, matched)) => modes.observes(&matched, now) && !modes.resembles_enforced(table, call, now),
-            None => {
-                let host = incoming.call.as_ref().ok().map(Call::host).or(incoming.host.as_ref());
-                modes.observes_unmatched(table, host, now)
-            }
+            None => Self::observes_host(settings, incoming),
         }
+    }
+
+    /// Whether everything observes that the request could be for, whatever it turns out to be.
+    pub(crate) fn observes_host(settings: &Settings, incoming: &Incoming<'_>) -> bool {
+        let host = incoming.call.as_ref().ok().map(Call::host).or(incoming.host.as_ref());
+        settings.modes.observes_unmatched(&settings.table, host, observe::at(SystemTime::now()))
     }
 
     /// Decides about a request that goes on meanwhile, and puts on record how it would have ended: whoever asked waits for nothing
@@ -176,6 +187,7 @@ impl<E: Exchanger> Boundary<E> {
             route,
             sends_on,
             host,
+            strange,
         } = incoming;
         let (headers, route) = (headers.clone(), route.map(str::to_owned));
         tokio::spawn(async move {
@@ -186,6 +198,7 @@ impl<E: Exchanger> Boundary<E> {
                 route: route.as_deref(),
                 sends_on,
                 host,
+                strange,
             };
             let mut seen = incoming.seen(true);
             // What came of it is on record, and there is nobody to tell.

@@ -16,7 +16,7 @@ use narrows_guard::hygiene::headers::{ProxyHeaders, removed};
 use crate::answer::Carried;
 
 /// In which Envoy says whether the body that it sends along is cut off.
-const PARTIAL: &str = "x-envoy-auth-partial-body";
+pub(crate) const PARTIAL: &str = "x-envoy-auth-partial-body";
 
 /// The headers that Envoy removes before the request goes on.
 ///

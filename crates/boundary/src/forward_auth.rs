@@ -49,7 +49,7 @@ async fn answer<E: Exchanger>(
     ) {
         return reply;
     }
-    let (parts, verdict) = question.decide(&boundary, &settings, |_, bytes| shown(bytes), call).await;
+    let (parts, verdict) = question.decide(&boundary, &settings, ProxyHeaders::Kept, |_, bytes| shown(bytes), call).await;
     let headers = &parts.headers;
     let Some(verdict) = verdict else {
         return answer::as_it_came(headers);

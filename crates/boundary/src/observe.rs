@@ -6,15 +6,43 @@ use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use delegation::time::Timestamp;
+use http::{HeaderMap, HeaderName};
 use narrows_guard::Call;
+use narrows_guard::hygiene::headers::{ProxyHeaders, removed};
 use narrows_guard::hygiene::host::Host;
 use narrows_guard::route::{Matched, Mode, Rule, Service, Table};
+
+use crate::ext_authz::PARTIAL;
 
 /// The moment `time`. A clock that is before 1970 is wrong, and nobody knows what day it is: that is the last of all days, on
 /// which everything enforces.
 pub(crate) fn at(time: SystemTime) -> Timestamp {
     let since = time.duration_since(UNIX_EPOCH).ok().and_then(|since| i64::try_from(since.as_millis()).ok());
     Timestamp::from_millis(since.unwrap_or(i64::MAX))
+}
+
+/// What a proxy in front that is believed says of the caller, and of itself.
+const OF_A_PROXY: [&str; 7] = [
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-proto",
+    "x-forwarded-server",
+    "x-real-ip",
+];
+
+/// Whether any of `headers` would be taken off at a door with these `proxy_headers`, were it not observed; those that a proxy adds
+/// may be there if it is `believed`.
+pub(crate) fn is_strange(headers: &HeaderMap, proxy_headers: ProxyHeaders, believed: bool) -> bool {
+    let may = |name: &HeaderName| (believed && OF_A_PROXY.contains(&name.as_str())) || name == PARTIAL;
+    headers.keys().any(|name| removed(name, proxy_headers) && !may(name))
+}
+
+/// Whether the query of `call` says another method, as some programs take it from there.
+pub(crate) fn names_method(call: &Call) -> bool {
+    let mut parts = call.query().unwrap_or_default().split(['&', ';']);
+    parts.any(|part| url::form_urlencoded::parse(part.as_bytes()).any(|(name, _)| name.trim().eq_ignore_ascii_case("_method")))
 }
 
 /// What a boundary or a service says about whether decisions bind there.

@@ -37,6 +37,7 @@ use crate::bodies::Bodies;
 use crate::boundary::{Boundary, Incoming, Onward, Unfit, Verdict};
 use crate::exchanger::{Exchanger, Granted, Seen};
 use crate::metadata;
+use crate::observe;
 use crate::settings::Settings;
 use ends::Ends;
 use patience::{Noted, Taken, answered};
@@ -128,9 +129,16 @@ async fn serve<E: Exchanger>(
         route: None,
         sends_on: true,
         host: host(&parts).ok().and_then(|host| Host::parse(host).ok()),
+        strange: observe::is_strange(&parts.headers, ProxyHeaders::Removed, settings.trusted_proxies.contain(peer.ip())),
     };
+    // What a boundary that enforces says of itself, no service may say for it.
+    if !Boundary::<E>::observes_host(&settings, &incoming)
+        && let Some(reply) = metadata::reply(&settings, &parts)
+    {
+        return reply;
+    }
     if let Some(upstream) = as_it_came::upstream::<E>(&settings, &incoming, &parts) {
-        let Incoming { call, host, .. } = incoming;
+        let Incoming { call, host, strange, .. } = incoming;
         let headers = parts.headers.clone();
         let incoming = Incoming {
             call,
@@ -139,13 +147,14 @@ async fn serve<E: Exchanger>(
             route: None,
             sends_on: true,
             host,
+            strange,
         };
         return as_it_came::send(boundary, &settings, &upstreams, upstream, incoming, (parts, body)).await;
     }
     if let Some(reply) = metadata::reply(&settings, &parts) {
         return reply;
     }
-    let Incoming { call, host, .. } = incoming;
+    let Incoming { call, host, strange, .. } = incoming;
     hop::join_cookies(&mut parts.headers);
     let incoming = Incoming {
         call,
@@ -154,6 +163,7 @@ async fn serve<E: Exchanger>(
         route: None,
         sends_on: true,
         host,
+        strange,
     };
     let mut body = Some(body);
     let unread = &mut body;
@@ -313,7 +323,7 @@ async fn back<E: Exchanger>(
         response.headers_mut().insert(TRAILER, names);
     }
     // What is said in our name, we say. And where the upstream was shown our token, nothing that it says of tokens is for the caller.
-    let ours = |name: &&HeaderName| name.as_str().starts_with("narrows-") || (granted.is_some() && OF_TOKENS.contains(name));
+    let ours = |name: &&HeaderName| trailers::is_in_our_name(name) || (granted.is_some() && OF_TOKENS.contains(name));
     let ours: Vec<_> = response.headers().keys().filter(ours).cloned().collect();
     for name in ours {
         response.headers_mut().remove(name);

@@ -7,10 +7,12 @@ use axum::body::Body as HttpBody;
 use bytes::Bytes;
 use http::Request;
 use http::request::Parts;
+use narrows_guard::hygiene::headers::ProxyHeaders;
 use narrows_guard::{Body, Call};
 
 use crate::boundary::{Boundary, Incoming, Unfit, Verdict};
 use crate::exchanger::Exchanger;
+use crate::observe;
 use crate::settings::Settings;
 
 /// The largest body that a proxy may send along, and with it the largest that a route behind it can read.
@@ -41,6 +43,7 @@ impl Question {
         self,
         boundary: &Arc<Boundary<E>>,
         settings: &Arc<Settings>,
+        proxy_headers: ProxyHeaders,
         shown: impl FnOnce(&Parts, Bytes) -> Body + Send,
         call: impl FnOnce(&Parts, Body) -> Result<Call, Unfit> + Send,
     ) -> (Parts, Option<Verdict>) {
@@ -54,6 +57,7 @@ impl Question {
             route: None,
             sends_on: false,
             host: None,
+            strange: observe::is_strange(&parts.headers, proxy_headers, false),
         };
         let verdict = boundary.decide_shown(settings, incoming, shown).await;
         (parts, verdict)

@@ -18,8 +18,10 @@ use super::{check_response, unwanted};
 use crate::answer;
 use crate::boundary::{Boundary, Incoming, Unfit, Verdict};
 use crate::exchanger::Exchanger;
+use crate::observe;
 use crate::question::LARGEST_BODY;
 use narrows_guard::Body;
+use narrows_guard::hygiene::headers::ProxyHeaders;
 
 /// The one method that is served.
 const CHECK: &str = "/envoy.service.auth.v3.Authorization/Check";
@@ -61,7 +63,7 @@ async fn hear<E: Exchanger>(
         tracing::warn!(boundary = settings.name, ?peer, "asked by who is none of `peers`");
         return stranger().into_http();
     }
-    let refused = match boundary.bodies().read(body, LARGEST_MESSAGE + PREFIX).await {
+    let refused = match boundary.bodies().read_question(body, LARGEST_MESSAGE + PREFIX).await {
         Ok(bytes) => {
             parts.extensions.insert(Held(bytes.clone()));
             return next.run(http::Request::from_parts(parts, HttpBody::from(bytes))).await;
@@ -98,6 +100,7 @@ impl<E: Exchanger> Authorization for Door<E> {
             route: route.as_deref(),
             sends_on: false,
             host: None,
+            strange: observe::is_strange(&headers, ProxyHeaders::KeptOfEnvoy, false),
         };
         let Some(verdict) = self.boundary.decide_shown(&settings, incoming, Ok(shown)).await else {
             return Ok(Response::new(check_response::allow(None, &[])));

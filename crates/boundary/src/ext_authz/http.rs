@@ -7,6 +7,7 @@ use axum::body::Body as HttpBody;
 use axum::extract::State;
 use axum::{Extension, Router};
 use http::{Request, Response, StatusCode};
+use narrows_guard::hygiene::headers::ProxyHeaders;
 
 use super::{shown, unwanted};
 use crate::answer;
@@ -31,7 +32,7 @@ async fn answer<E: Exchanger>(
     };
     let call = |parts: &_, shown| proxy::call(parts, shown).map_err(Unfit::from);
     let shown = |parts: &http::request::Parts, bytes| shown(&parts.headers, bytes);
-    let (parts, verdict) = question.decide(&boundary, &settings, shown, call).await;
+    let (parts, verdict) = question.decide(&boundary, &settings, ProxyHeaders::KeptOfEnvoy, shown, call).await;
     let Some(verdict) = verdict else {
         // Envoy keeps what it hears nothing of.
         return answer::allowed(None);

@@ -4,18 +4,15 @@
 use std::sync::Arc;
 
 use axum::body::Body as HttpBody;
-use delegation::oauth::Reason;
 use http::header::{HOST, TRAILER};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version};
 use narrows_guard::Body;
 use narrows_guard::route::Upgrade;
-use tokio::sync::oneshot;
 
 use super::copied::Copied;
 use super::{Upstreams, framed, hop, is_of_the_body, malformed_body, upgrade, upstream_failed};
-use crate::bodies::ARRIVES;
 use crate::boundary::{Boundary, Incoming, looked_into};
 use crate::exchanger::Exchanger;
 use crate::settings::{Settings, Upstream};
@@ -52,16 +49,15 @@ pub(super) async fn send<E: Exchanger>(
         .and_then(|(matched, call)| looked_into(&matched, call));
     let (body, copy) = match looked_into {
         Some(most) => {
-            let (tell, copy) = oneshot::channel();
-            (HttpBody::new(Copied::new(body, most, boundary.bodies().clone(), tell)), Some(copy))
+            let (body, copy) = Copied::new(body, most, boundary.bodies().clone());
+            (HttpBody::new(body), Some(copy))
         }
         None => (body, None),
     };
     boundary.observe(settings, incoming, |_| async {
-        let Some(copy) = copy else { return Ok(Body::Absent) };
-        match tokio::time::timeout(ARRIVES, copy).await {
-            Ok(Ok(read)) => read,
-            _ => Err(Reason::MalformedRequest),
+        match copy {
+            Some(copy) => copy.whole().await,
+            None => Ok(Body::Absent),
         }
     });
 

@@ -6,7 +6,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::hop;
+use super::{OF_TOKENS, hop};
 
 /// What counts in a head alone (RFC 9110 §6.5.1): a reader that puts both together would take it for that.
 const OF_THE_HEAD: [HeaderName; 16] = [
@@ -28,9 +28,16 @@ const OF_THE_HEAD: [HeaderName; 16] = [
     WWW_AUTHENTICATE,
 ];
 
+/// Whether it says to be said by Narrows, however the name is spelt: some programs take `narrows_subject` for `Narrows-Subject`.
+pub(super) fn is_in_our_name(name: &HeaderName) -> bool {
+    let spelt = name.as_str().trim_start_matches(|each: char| !each.is_ascii_alphanumeric());
+    let behind = spelt.strip_prefix("narrows");
+    behind.is_some_and(|behind| !behind.starts_with(|each: char| each.is_ascii_alphanumeric()))
+}
+
 /// Whether this may come behind a body: nothing that is for one connection, that is said in our name, or that counts in a head.
 fn may_follow(name: &HeaderName) -> bool {
-    !hop::is_of_one_connection(name) && !name.as_str().starts_with("narrows-") && !OF_THE_HEAD.contains(name)
+    !hop::is_of_one_connection(name) && !is_in_our_name(name) && !OF_THE_HEAD.contains(name) && !OF_TOKENS.contains(name)
 }
 
 /// The trailers that go on.
@@ -60,6 +67,10 @@ mod tests {
         let names = [
             own.clone(),
             HeaderName::from_static("narrows-subject"),
+            HeaderName::from_static("narrows_subject"),
+            HeaderName::from_static("_narrows.subject"),
+            HeaderName::from_static("dpop-nonce"),
+            HeaderName::from_static("authentication-info"),
             HeaderName::from_static("connection"),
             SET_COOKIE,
             CONTENT_TYPE,

@@ -383,8 +383,12 @@ async fn a_question_that_is_too_large_is_not_read() {
 #[tokio::test]
 async fn a_question_that_there_is_no_room_for_is_not_read() {
     let mut door = Door::of(cramped(100), "127.0.0.1");
-    let refused = door.ask(Asked::posted(&"x".repeat(200)).into()).await.unwrap_err();
+    let refused = door.ask(Asked::posted(&"x".repeat(20_000)).into()).await.unwrap_err();
     assert_eq!((refused.code(), door.decided().as_str()), (Code::ResourceExhausted, ""));
+    assert!(
+        door.ask(Asked::posted(&"x".repeat(200)).into()).await.is_ok(),
+        "a small one needs none"
+    );
 }
 
 #[tokio::test]

@@ -239,3 +239,34 @@ async fn beside_a_route_that_enforces_the_rest_does_not_observe_what_may_be_take
         assert_eq!(reply.status() == 200, goes, "{method} {target}: {}", reply.status());
     }
 }
+
+/// GWY-016: what says another method, path or identity goes on only where all observes that it could mean.
+#[tokio::test]
+async fn beside_a_route_that_enforces_what_would_be_taken_off_is_not_observed() {
+    let peer: SocketAddr = "127.0.0.1:40000".parse().unwrap();
+    for (target, header, goes) in [
+        ("/pages", ("accept", "text/html"), true),
+        ("/pages", ("x-http-method-override", "DELETE"), false),
+        ("/pages", ("X-HTTP_Method.Override", "DELETE"), false),
+        ("/pages", ("x-original-url", "/mine"), false),
+        ("/pages", ("narrows-subject", "root"), false),
+        ("/pages", ("x-envoy-auth-partial-body", "false"), true),
+        ("/pages?a=b&_method=DELETE", ("accept", "text/html"), false),
+        ("/pages?%5Fmethod=DELETE", ("accept", "text/html"), false),
+        ("/pages?method=DELETE", ("accept", "text/html"), true),
+    ] {
+        for (settings, goes) in [(rest_observes(), goes), (observing(), true)] {
+            let doors = Arc::new(Boundary::new(settings.clone(), FakeExchanger::default()));
+            let routes: Router = ext_authz::http::routes(doors).layer(Extension(peer));
+            let request = Request::builder().uri(target).header("host", "tickets.internal").header(header.0, header.1);
+            let answered = routes.oneshot(request.body(Body::empty()).unwrap());
+            let reply = tokio::time::timeout(Duration::from_secs(20), answered).await.unwrap().unwrap();
+            assert_eq!(reply.status() == 200, goes, "{target} {header:?}");
+            // What asks here names Envoy's own header, which no other proxy sets.
+            if header.0 != "x-envoy-auth-partial-body" {
+                let (status, _) = asked(settings, FakeExchanger::default(), target, &[header]).await;
+                assert_eq!(status == 200, goes, "{target} {header:?}");
+            }
+        }
+    }
+}

@@ -546,6 +546,34 @@ fn check_warns_of_a_route_that_observes_beside_one_that_enforces() {
     assert!(!told.contains("observes beside"), "{told}");
 }
 
+/// GWY-016: beside what enforces, what says another method, path or identity is decided on, and no service speaks for the boundary.
+#[test]
+fn beside_what_enforces_nothing_goes_on_that_says_another_thing_than_its_line() {
+    let routes = "\"GET /{path:rest}\" = { detail = \"ticket:read/{path}\", mode = \"observe\" }";
+    let day = format!("observe_until = \"{}\"", day(1));
+    let edge = Edge::start(&day, routes, "");
+    let sent = |target: &str, header: &str| edge.sent(format!("GET {target} HTTP/1.1\r\n{CLOSE}{header}\r\n").as_bytes());
+    assert_eq!(sent("/pages", "accept: text/html\r\n").0, 200);
+    for header in [
+        "X-HTTP-Method-Override: DELETE\r\n",
+        "X-Original-URL: /tickets/42\r\n",
+        "narrows_subject: root\r\n",
+        "X-Forwarded-For: 192.0.2.1\r\n",
+    ] {
+        assert_eq!(sent("/pages", header).0, 401, "{header}");
+    }
+    assert_eq!(sent("/pages?_method=DELETE", "").0, 401);
+    let (status, said) = sent("/.well-known/oauth-protected-resource", "");
+    assert!(status == 200 && said.contains("https://edge.example"), "{status} {said}");
+
+    let trusted = Edge::start(&day, routes, "trusted_proxies = [\"127.0.0.1/32\"]");
+    let forwarded = format!("GET /pages HTTP/1.1\r\n{CLOSE}X-Forwarded-For: 192.0.2.1\r\n\r\n");
+    assert_eq!(trusted.sent(forwarded.as_bytes()).0, 200, "a proxy that is believed says so");
+    let all = Edge::start("", "", &observe());
+    let (_, said) = all.sent(format!("GET /.well-known/oauth-protected-resource HTTP/1.1\r\n{CLOSE}\r\n").as_bytes());
+    assert!(said.starts_with("GET /.well-known/"), "{said}");
+}
+
 /// HTTP/2 names the host and the cookies in another way than the HTTP/1.1 of the upstream.
 #[test]
 fn what_comes_by_http_2_goes_on_with_its_host_and_its_cookies_in_one_line() {
