@@ -202,7 +202,8 @@ mod tests {
                 // Whoever is aborted is gone when the runtime comes to it.
                 tokio::time::sleep(ARRIVES / 2).await;
             } else {
-                assert_eq!(copy.whole().await, Err(Reason::MalformedRequest));
+                let told = super::timeout(ARRIVES * 2, copy.whole()).await;
+                assert_eq!(told.unwrap(), Err(Reason::MalformedRequest));
             }
             assert!(bodies.copy(&mut held, b"12345").is_ok());
             assert!(copied.frame().await.is_some(), "it goes by all the same");
