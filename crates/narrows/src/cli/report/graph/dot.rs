@@ -84,8 +84,8 @@ pub(super) fn drawn(graph: &Value) -> String {
         forwarded(&mut drawing, hop);
     }
     let head = "digraph narrows {\n  rankdir=LR;\n  node [fontname=\"sans-serif\"];\n  edge [fontname=\"sans-serif\"];\n";
-    let lines: String = drawing.lines.iter().map(|line| format!("  {line}\n")).collect();
-    format!("{head}{lines}}}\n")
+    let lines = drawing.lines.join("\n  ");
+    format!("{head}  {lines}\n}}\n")
 }
 
 /// One hop that forwarded a token without exchanging it, from everybody that it could have been.
