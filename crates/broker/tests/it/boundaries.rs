@@ -380,7 +380,7 @@ async fn a_boundary_has_no_rate_and_whoever_may_not_ask_has() {
 }
 
 /// The configuration says that `boundary` observes.
-fn observes(narrows: &Installation, boundary: &str) {
+pub(crate) fn observes(narrows: &Installation, boundary: &str) {
     narrows.broker.set_observing(vec![Observing {
         boundary: boundary.to_owned(),
         part: "boundary".to_owned(),

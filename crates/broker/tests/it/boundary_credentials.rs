@@ -4,7 +4,7 @@ use broker::{Rates, Role};
 use serde_json::{Value, json};
 
 use crate::api::{operator, own_token};
-use crate::boundaries::{EXCHANGE, asked, decided, seen, started, with};
+use crate::boundaries::{EXCHANGE, asked, decided, observes, seen, started, with};
 use crate::installation::Installation;
 
 const KEY: &str = "sk-0123456789";
@@ -37,6 +37,7 @@ async fn a_credential_comes_with_the_token_of_a_request_that_was_allowed() {
             "value": format!("Token {KEY}"), "secret": KEY,
         })
     );
+    observes(&narrows, "front");
     for changes in [
         json!({ "connection": null }),
         json!({ "observed": true }),
