@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use delegation::identity::Attributes;
 use delegation::oauth::{ClientId, Form, Reason, SubjectPart, TokenType};
-use delegation::token::{Active, Authentic, Issued};
+use delegation::token::{Authentic, Issued};
 use issuance::audit::{Decision, Effect, Entry, Journal, Kind, Record, RequestLine};
 use issuance::mint::Minted;
 use issuance::policy::{Inquiry, Policy};
@@ -302,23 +302,23 @@ impl Watched {
     /// Whether it is alive, by a view that is not too old, and the client that it was handed to is not disabled: who may not ask for
     /// another request keeps no open one.
     pub fn holds(&self, broker: &Broker) -> bool {
+        self.holds_for(broker, None)
+    }
+
+    /// The same, if it was handed to `client`, where one is named.
+    fn holds_for(&self, broker: &Broker, client: Option<&ClientId>) -> bool {
         let in_force = broker.in_force();
         let moment = broker.moment(&in_force);
+        let Some(active) = self.0.active_at(&moment) else { return false };
+        let theirs = active.token.client_id.as_ref();
         let may_act = |client: &ClientId| !moment.revocations.is_client_disabled(client);
-        let active = self.0.active_at(&moment);
-        active.is_some_and(|active| active.token.client_id.as_ref().is_none_or(may_act))
-            && broker.view_age() <= broker.settings().max_view_age
+        (client.is_none() || theirs == client) && theirs.is_none_or(may_act) && broker.view_age() <= broker.settings().max_view_age
     }
 }
 
-/// Whether `token` was issued here, to `client` if that is named, and holds now. What cannot be looked up does not.
-pub(crate) async fn is_alive(broker: &Broker, token: &str, client: Option<&ClientId>) -> bool {
-    let in_force = broker.in_force();
-    let moment = broker.moment(&in_force);
-    let ours = evidence::ours::<Issued>(broker, &in_force.snapshot.issuer, token).await.ok().flatten();
-    let active = ours.as_ref().and_then(|token| token.active_at(&moment));
-    let is_theirs = |active: Active<'_, '_>| client.is_none() || active.token.client_id.as_ref() == client;
-    active.is_some_and(is_theirs) && broker.view_age() <= broker.settings().max_view_age
+/// Whether `token` was handed out here to `client`, and holds now. What cannot be looked up does not.
+pub(crate) async fn is_alive(broker: &Broker, token: &str, client: &ClientId) -> bool {
+    Watched::of(broker, token).await.is_some_and(|watched| watched.holds_for(broker, Some(client)))
 }
 
 async fn denied_at(broker: &Broker, seen: &Seen<'_>, denied: Denied, mut record: Record) -> Refused {

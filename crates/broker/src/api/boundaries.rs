@@ -153,7 +153,7 @@ async fn look(call: &mut Call, name: Named) -> Result<Response, Problem> {
     let mut body = Members(call.body_of(call.broker.body_limit()).await?);
     let token = body.required("token")?;
     body.ends()?;
-    let is_alive = front_door::is_alive(&call.broker, &token, Some(&client)).await;
+    let is_alive = front_door::is_alive(&call.broker, &token, &client).await;
     Ok(reply(StatusCode::OK, &json!({ "alive": is_alive })))
 }
 
