@@ -82,31 +82,11 @@ pub(super) fn run(args: &ExplainArgs, loaded: &Loaded, method: &str, url: &str) 
 
     // 3. What policy says, asked as the boundary's client.
     if let Some(elsewhere) = elsewhere(loaded) {
-        tell(args, front, &found, Some(&needs));
-        if args.json {
-            let mut told = understood_json(front, &found, &needs);
-            if let Some(members) = told.as_object_mut() {
-                members.insert("allowed".to_owned(), Value::Null);
-                members.insert("what".to_owned(), elsewhere.into());
-            }
-            say(told);
-        } else {
-            line("undecided", elsewhere);
-        }
+        undecided(args, front, &found, &needs, ("undecided", "what"), elsewhere);
         return Ok(ExitCode::FAILURE);
     }
     if args.subject.is_none() {
-        tell(args, front, &found, Some(&needs));
-        if args.json {
-            let mut told = understood_json(front, &found, &needs);
-            if let Some(members) = told.as_object_mut() {
-                members.insert("allowed".to_owned(), Value::Null);
-                members.insert("needed".to_owned(), NO_SUBJECT.into());
-            }
-            say(told);
-        } else {
-            line("not asked", NO_SUBJECT);
-        }
+        undecided(args, front, &found, &needs, ("not asked", "needed"), NO_SUBJECT);
         // Neither allowed nor refused.
         return Ok(ExitCode::from(2));
     }
@@ -322,6 +302,20 @@ fn refused(args: &ExplainArgs, front: &Front, found: Option<&Found>, unfit: &Unf
     }
     line("mend", &unfit.mend);
     ExitCode::FAILURE
+}
+
+/// What is understood, where nobody has asked policy and why: `word` says so in a line, `member` in JSON.
+fn undecided(args: &ExplainArgs, front: &Front, found: &Found, needs: &Needs, (word, member): (&str, &str), why: &str) {
+    tell(args, front, found, Some(needs));
+    if !args.json {
+        return line(word, why);
+    }
+    let mut told = understood_json(front, found, needs);
+    if let Some(members) = told.as_object_mut() {
+        members.insert("allowed".to_owned(), Value::Null);
+        members.insert(member.to_owned(), why.into());
+    }
+    say(told);
 }
 
 /// Where the request came to, and what it is understood as.
