@@ -82,17 +82,12 @@ pub(super) async fn post_as_bearer(url: &str, token: &str) -> Result<(u16, Value
 }
 
 /// Asks `/v1` as an operator; gives the status and the JSON that comes back.
-pub(super) async fn as_operator(method: reqwest::Method, url: &str, token: &str, body: Option<&Value>) -> Result<(u16, Value), Failed> {
+pub(crate) async fn as_operator(method: reqwest::Method, url: &str, token: &str, body: Option<&Value>) -> Result<(u16, Value), Failed> {
     let mut request = http()?.request(method, url).bearer_auth(token);
     if let Some(body) = body {
         request = request.header("content-type", "application/json").body(body.to_string());
     }
     send(url, request).await
-}
-
-/// Gets JSON, with `token` as a bearer.
-pub(crate) async fn get_as_bearer(url: &str, token: &str) -> Result<(u16, Value), Failed> {
-    send(url, http()?.get(url).bearer_auth(token)).await
 }
 
 fn http() -> Result<reqwest::Client, reqwest::Error> {

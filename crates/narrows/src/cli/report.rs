@@ -6,10 +6,11 @@ pub(crate) mod observed;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use reqwest::Method;
 use serde_json::Value;
 
 use super::Outcome;
-use super::as_client::{get_as_bearer, token_from};
+use super::as_client::{as_operator, token_from};
 use super::visible;
 use crate::config;
 
@@ -46,7 +47,7 @@ impl FromBroker {
             None => config::load(paths).map_err(|problems| problems.to_string())?.snapshot.issuer.clone(),
         };
         let token = token_from(self.token_file.as_deref(), "an operator's token")?;
-        let (status, reply) = get_as_bearer(&format!("{}/v1{path}", broker.trim_end_matches('/')), &token).await?;
+        let (status, reply) = as_operator(Method::GET, &format!("{}/v1{path}", broker.trim_end_matches('/')), &token, None).await?;
         Ok(if status == 200 { Ok(reply) } else { Err(Refused { status, reply }) })
     }
 }

@@ -6,10 +6,11 @@ use broker::{Operator, OperatorName, Role};
 use delegation::time::Timestamp;
 use delegation::token::{OpaqueForm, OpaqueKind};
 use issuance::audit::{Decision, Kind, Record};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{Scene, Stage, text};
-use crate::cli::as_client::get_as_bearer;
+use crate::cli::as_client::as_operator;
 use crate::cli::report::graph::told;
 use crate::config;
 use crate::demo::{Failure, wait_for};
@@ -68,9 +69,9 @@ pub(in crate::demo) async fn graph(stage: &Stage<'_>) -> Result<Scene, Failure> 
 
     let token = stage.auditor().await?;
     let url = format!("{}/v1/reports/graph", stage.issuer);
-    let may_look = || async { get_as_bearer(&url, &token).await.is_ok_and(|(status, _)| status == 200) };
+    let may_look = || async { as_operator(Method::GET, &url, &token, None).await.is_ok_and(|(status, _)| status == 200) };
     wait_for("the auditor is let in", may_look).await?;
-    let (_, graph) = get_as_bearer(&url, &token).await?;
+    let (_, graph) = as_operator(Method::GET, &url, &token, None).await?;
     scene.step("narrows report graph:");
     for line in told(&graph) {
         scene.step(format!("  {line}"));
