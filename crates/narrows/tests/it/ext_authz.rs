@@ -60,29 +60,34 @@ ext_authz_http = "127.0.0.1:0"
 
     fn check(&self, path: &str) -> CheckResponse {
         let headers = HashMap::from([("authorization".to_owned(), format!("Bearer {}", self.token))]);
-        let http = HttpRequest {
-            method: "GET".to_owned(),
-            path: path.to_owned(),
-            host: "tickets.internal".to_owned(),
-            headers,
-            ..HttpRequest::default()
-        };
-        let request = CheckRequest {
-            attributes: Some(AttributeContext {
-                request: Some(Request {
-                    time: None,
-                    http: Some(http),
-                }),
-                ..AttributeContext::default()
-            }),
-        };
-        let asked = async {
-            let mut client = AuthorizationClient::connect(format!("http://{}", self.grpc)).await.unwrap();
-            client.check(request).await.unwrap().into_inner()
-        };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async { tokio::time::timeout(std::time::Duration::from_secs(30), asked).await.unwrap() })
+        check(self.grpc, path, headers)
     }
+}
+
+/// What the door says of `GET path` at `tickets.internal` with these headers, asked as Envoy asks.
+pub(crate) fn check(door: SocketAddr, path: &str, headers: HashMap<String, String>) -> CheckResponse {
+    let http = HttpRequest {
+        method: "GET".to_owned(),
+        path: path.to_owned(),
+        host: "tickets.internal".to_owned(),
+        headers,
+        ..HttpRequest::default()
+    };
+    let request = CheckRequest {
+        attributes: Some(AttributeContext {
+            request: Some(Request {
+                time: None,
+                http: Some(http),
+            }),
+            ..AttributeContext::default()
+        }),
+    };
+    let asked = async {
+        let mut client = AuthorizationClient::connect(format!("http://{door}")).await.unwrap();
+        client.check(request).await.unwrap().into_inner()
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async { tokio::time::timeout(std::time::Duration::from_secs(30), asked).await.unwrap() })
 }
 
 #[test]

@@ -1,18 +1,15 @@
 //! A service whose audience has transaction tokens, behind every door of the running program.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 
-use envoy_types::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, Request};
-use envoy_types::pb::envoy::service::auth::v3::authorization_client::AuthorizationClient;
+use envoy_types::pb::envoy::service::auth::v3::OkHttpResponse;
 use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
-use envoy_types::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest, OkHttpResponse};
 use serde_json::json;
 
 use crate::boundary::claims;
 use crate::run::narrows;
 use crate::served::Served;
-use crate::{corp, echo};
+use crate::{corp, echo, ext_authz};
 
 /// What every transaction token of ours begins with.
 const BEGINS: &str = "eyJ0eXAiOiJ0eG50b2tlbitqd3QiLCJraWQiOiJucnct";
@@ -77,29 +74,7 @@ ext_authz_http = "127.0.0.1:0"
         for name in ["txn-token", "txn_token"] {
             headers.insert(name.to_owned(), "eve".to_owned());
         }
-        let http = HttpRequest {
-            method: "GET".to_owned(),
-            path: path.to_owned(),
-            host: "tickets.internal".to_owned(),
-            headers,
-            ..HttpRequest::default()
-        };
-        let request = CheckRequest {
-            attributes: Some(AttributeContext {
-                request: Some(Request {
-                    time: None,
-                    http: Some(http),
-                }),
-                ..AttributeContext::default()
-            }),
-        };
-        let door: SocketAddr = self.served.door("ext_authz_grpc");
-        let asked = async {
-            let mut client = AuthorizationClient::connect(format!("http://{door}")).await.unwrap();
-            client.check(request).await.unwrap().into_inner()
-        };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let reply = runtime.block_on(async { tokio::time::timeout(std::time::Duration::from_secs(30), asked).await.unwrap() });
+        let reply = ext_authz::check(self.served.door("ext_authz_grpc"), path, headers);
         let Some(HttpResponse::OkResponse(ok)) = reply.http_response else {
             panic!("{reply:?}")
         };
