@@ -11,8 +11,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Ur
 use narrows_guard::Body;
 use narrows_guard::route::Upgrade;
 
+use super::arrived::framed;
 use super::copied::Copied;
-use super::{Upstreams, framed, hop, is_of_the_body, malformed_body, upgrade, upstream_failed};
+use super::ends::Until;
+use super::failed::{is_of_the_body, malformed_body, upstream_failed};
+use super::{Upstreams, hop, upgrade};
 use crate::boundary::{Boundary, Incoming, looked_into};
 use crate::exchanger::Exchanger;
 use crate::settings::{Settings, Upstream};
@@ -87,7 +90,7 @@ pub(super) async fn send<E: Exchanger>(
     let caller = upgrades.then(|| parts.extensions.remove::<hyper::upgrade::OnUpgrade>()).flatten();
 
     // 3. The response, which takes as long as it took before.
-    let mut response = match upstreams.0.request(onward).await {
+    let mut response = match upstreams.request(onward).await {
         Ok(response) => response,
         Err(error) if is_of_the_body(&error) => return malformed_body(),
         Err(error) => {
@@ -97,7 +100,7 @@ pub(super) async fn send<E: Exchanger>(
     };
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return match caller {
-            Some(caller) => upgrade::join(boundary, response, None, caller),
+            Some(caller) => upgrade::join(response, caller, &Until::it_ends()),
             None => upstream_failed(StatusCode::BAD_GATEWAY),
         };
     }

@@ -14,9 +14,18 @@ use hyper::body::{Body, Frame, SizeHint};
 use hyper::ext::ReasonPhrase;
 
 use super::cut::{Cutter, Spellings};
-use crate::boundary::Boundary;
 use crate::credential::Credential;
-use crate::exchanger::{Exchanger, Seen};
+
+/// Puts something on record when it is first polled, and says whether that is durable.
+type Recorded = Pin<Box<dyn Future<Output = bool> + Send>>;
+
+/// An upstream credential that goes along with a request.
+pub(crate) struct Shown {
+    /// It.
+    pub(crate) credential: Credential,
+    /// Puts on record that the upstream said it back. Until that is durable, nothing of the response goes on.
+    pub(crate) on_echo: Recorded,
+}
 
 /// Why a response does not go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,23 +43,14 @@ pub(super) fn ask(headers: &mut HeaderMap) {
     headers.remove(IF_RANGE);
 }
 
-/// `response` without `credential`.
-pub(super) async fn cut<E: Exchanger, B>(
-    boundary: &Arc<Boundary<E>>,
-    credential: &Credential,
-    seen: Seen,
-    response: Response<B>,
-) -> Result<Response<Cut<B>>, Unfit> {
+/// `response` without `credential`; `on_echo` puts on record that it was there.
+pub(super) async fn cut<B>(credential: &Credential, on_echo: Recorded, response: Response<B>) -> Result<Response<Cut<B>>, Unfit> {
     let (mut parts, body) = response.into_parts();
     if is_coded(&parts.headers) {
         return Err(Unfit::Coded);
     }
     let spellings = Arc::new(Spellings::of(credential.secret()));
-    let recording = {
-        let (boundary, connection) = (Arc::clone(boundary), credential.connection().to_owned());
-        async move { boundary.exchanger().echoed(&seen, &connection).await }
-    };
-    let mut record = Recording::Lazy(Box::pin(recording));
+    let mut record = Recording::Lazy(on_echo);
     let named: Vec<_> = parts
         .headers
         .keys()
@@ -97,7 +97,7 @@ fn is_coded(headers: &HeaderMap) -> bool {
 
 /// A record that is made when it is first asked for, and once.
 enum Recording {
-    Lazy(Pin<Box<dyn Future<Output = bool> + Send>>),
+    Lazy(Recorded),
     Done(bool),
 }
 

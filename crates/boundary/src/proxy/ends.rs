@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -11,26 +12,52 @@ use hyper::body::{Body, Frame, SizeHint};
 
 use super::trailers;
 
+type Over = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// For how long something may go on. Each that waits for its end, waits by itself.
+#[derive(Clone)]
+pub(crate) struct Until(Option<Arc<dyn Fn() -> Over + Send + Sync>>);
+
+impl Until {
+    /// For as long as it takes.
+    pub(crate) fn it_ends() -> Self {
+        Self(None)
+    }
+
+    /// Until what `wait` makes is done.
+    pub(crate) fn done<F>(wait: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        Self(Some(Arc::new(move || Box::pin(wait()))))
+    }
+
+    /// Waits until it is over.
+    pub(super) fn over(&self) -> Over {
+        self.0.as_ref().map_or_else(|| Box::pin(std::future::pending()) as Over, |wait| wait())
+    }
+}
+
 /// A body that breaks off when `until` is done: whoever reads sees that it was cut.
 pub(super) struct Ends<B> {
     body: B,
     /// The trailers that go on; without, none do.
     trailers: Option<fn(&HeaderMap) -> HeaderMap>,
-    until: Pin<Box<dyn Future<Output = ()> + Send>>,
+    until: Over,
 }
 
 impl<B> Ends<B> {
     /// The body of a request: data alone. What nobody has looked at does not go on behind what was.
-    pub(super) fn request(body: B, until: impl Future<Output = ()> + Send + 'static) -> Self {
+    pub(super) fn request(body: B, until: Over) -> Self {
         Self {
             body,
             trailers: None,
-            until: Box::pin(until),
+            until,
         }
     }
 
     /// The body of a response.
-    pub(super) fn response(body: B, until: impl Future<Output = ()> + Send + 'static) -> Self {
+    pub(super) fn response(body: B, until: Over) -> Self {
         Self {
             trailers: Some(trailers::passed),
             ..Self::request(body, until)

@@ -6,7 +6,8 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{OF_TOKENS, hop};
+use super::back::OF_TOKENS;
+use super::hop;
 
 /// What counts in a head alone (RFC 9110 §6.5.1): a reader that puts both together would take it for that.
 const OF_THE_HEAD: [HeaderName; 16] = [

@@ -1,7 +1,5 @@
 //! WebSocket, where a route says so (RFC 6455 §4): two connections that are joined for as long as the token holds.
 
-use std::sync::Arc;
-
 use axum::body::Body as HttpBody;
 use http::header::{CONNECTION, UPGRADE};
 use http::request::Parts;
@@ -10,9 +8,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use narrows_guard::route::Upgrade;
 
-use super::until_ended;
-use crate::boundary::Boundary;
-use crate::exchanger::{Exchanger, Granted};
+use super::ends::Until;
 
 /// Whether the caller asks for a WebSocket and the route has one. Whoever asks in vain gets an ordinary request.
 pub(super) fn wanted(parts: &Parts, route: Option<Upgrade>) -> bool {
@@ -30,23 +26,18 @@ pub(super) fn ask(headers: &mut HeaderMap) {
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
 }
 
-/// Joins the two sides, until one of them ends or the token does.
-pub(super) fn join<E: Exchanger>(
-    boundary: Arc<Boundary<E>>,
-    mut response: Response<hyper::body::Incoming>,
-    granted: Option<Granted>,
-    caller: OnUpgrade,
-) -> Response<HttpBody> {
+/// Joins the two sides, until one of them ends or they may go on no longer.
+pub(super) fn join(mut response: Response<hyper::body::Incoming>, caller: OnUpgrade, until: &Until) -> Response<HttpBody> {
     let upstream = hyper::upgrade::on(&mut response);
+    let over = until.over();
     tokio::spawn(async move {
         let (Ok(caller), Ok(upstream)) = tokio::join!(caller, upstream) else {
             return;
         };
         let (mut caller, mut upstream) = (TokioIo::new(caller), TokioIo::new(upstream));
-        let ended = until_ended(&boundary, granted.as_ref());
         tokio::select! {
             joined = tokio::io::copy_bidirectional(&mut caller, &mut upstream) => drop(joined),
-            () = ended => {}
+            () = over => {}
         }
     });
     let (parts, _) = response.into_parts();
