@@ -46,8 +46,8 @@ async fn keep(call: &mut Call) -> Result<Response, Problem> {
         call.note("why", why);
     }
     let in_force = Arc::clone(&call.in_force);
-    let known = body.get("name").and_then(Value::as_str).and_then(|name| in_force.connections.get(name));
-    let connection = known.ok_or(Problem::Malformed("`name` must be that of a connection in the configuration"))?;
+    let name = body.get("name").and_then(Value::as_str).ok_or(Problem::Malformed("`name` must be a text"))?;
+    let connection = in_force.connections.get(name).ok_or(Problem::UnknownParty)?;
     let holder = holder(&body, &call.moment.snapshot)?;
     if holder.per() != connection.per {
         return Err(Problem::Malformed(
@@ -57,7 +57,7 @@ async fn keep(call: &mut Call) -> Result<Response, Problem> {
     if let Holder::Client(id) = &holder
         && !call.moment.snapshot.clients.contains_key(id)
     {
-        return Err(Problem::Malformed("`client` must be one of the configuration"));
+        return Err(Problem::UnknownParty);
     }
 
     // 3. Durable before it is answered, and taken for the next request.
@@ -149,13 +149,14 @@ async fn forget(call: &mut Call, name: Result<Path<String>, PathRejection>) -> R
         (None, None, None) => Holder::All,
         (Some(client), None, None) => client_named(client)?,
         // One whose issuer is trusted no more can be forgotten too.
-        (None, Some(iss), Some(sub)) if is_sub(sub) && !iss.chars().any(char::is_control) => Holder::User {
+        (None, Some(iss), Some(sub)) if is_sub(sub) && page::is_plain(iss) => Holder::User {
             iss: iss.to_owned(),
             sub: sub.to_owned(),
         },
-        _ => return Err(Problem::Malformed("name a `client`, or `iss` and `sub`, or nobody")),
+        // Nobody has one: a client that is a user too, or half of a user's name.
+        _ => return Err(Problem::NotFound),
     };
-    if name.chars().any(char::is_control) {
+    if !page::is_plain(&name) {
         return Err(Problem::NotFound);
     }
     call.record.decision = Decision::Done;
@@ -175,20 +176,46 @@ pub(crate) async fn list(State(broker): State<Arc<Broker>>, Extension(peer): Ext
 
 async fn page_of(call: &mut Call) -> Result<Response, Problem> {
     call.caller().await?.must_be(Role::Auditor)?;
-    let query = call.query(&["after", "limit"])?;
-    let limit = page::limit(&query)?;
-    let after = match page::value(&query, "after") {
-        None => Place::default(),
-        Some(after) => {
-            // PostgreSQL keeps no U+0000.
-            let place = serde_json::from_str::<Place>(after).ok();
-            let place = place.filter(|(name, kind, iss, id)| ![name, kind, iss, id].iter().any(|part| part.contains(char::is_control)));
-            place.ok_or(Problem::Malformed("`after` must be what `next` held"))?
-        }
-    };
+    let (after, limit) = page::asked(call, place)?;
     let found = call.broker.connections().list(&after, i64::from(limit)).await?;
     let known = &call.in_force.connections;
     let said = |kept: &crate::connections::Kept| kept.to_json(kept.is_ready(known.get(&kept.name)));
-    let place = |last: &crate::connections::Kept| json!(last.place()).to_string();
-    Ok(reply(StatusCode::OK, &page::page(&found, limit, place, said)))
+    let next = |last: &crate::connections::Kept| json!(last.place()).to_string();
+    Ok(reply(StatusCode::OK, &page::page(&found, limit, next, said)))
+}
+
+/// As `next` held it, to the letter.
+fn place(after: &str) -> Option<Place> {
+    let place: Place = serde_json::from_str(after).ok()?;
+    let (name, kind, iss, id) = &place;
+    let is_plain = [name, kind, iss, id].into_iter().all(|part| page::is_plain(part));
+    (is_plain && json!(place).to_string() == after).then_some(place)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::place;
+
+    #[test]
+    fn a_place_is_what_next_held_to_the_letter() {
+        for iss in ["", "https://login.corp.example", "a\"b\\c|d,e", "\u{85}\u{e4}"] {
+            let of = ["tickets-key", "user", iss, "alice"].map(str::to_owned);
+            let read = place(&json!(of).to_string());
+            assert_eq!(read.map(|(name, kind, iss, id)| [name, kind, iss, id]), Some(of));
+        }
+        for wrong in [
+            "",
+            "[]",
+            r#"["a","b","c"]"#,
+            r#"["a","b","c",1]"#,
+            r#"["a", "b","c","d"]"#,
+            r#"["\u0061","b","c","d"]"#,
+            r#"["a","b","c","\u0000"]"#,
+            r#"["a","b","c","d"] "#,
+        ] {
+            assert_eq!(place(wrong), None, "{wrong}");
+        }
+    }
 }

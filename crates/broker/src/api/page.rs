@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::call::Call;
 use super::problem::Problem;
 
 /// Items of a page, unless `limit` says otherwise.
@@ -20,6 +21,22 @@ pub(crate) fn limit(query: &[(String, String)]) -> Result<u16, Problem> {
 pub(crate) fn place(text: &str) -> Result<i64, Problem> {
     let place = digits(text).and_then(|text| text.parse().ok());
     place.ok_or(Problem::Malformed("a place must be a number as it was given here"))
+}
+
+/// What a list is asked for: the place `after` which it goes on, as `read` finds it in what `next` held, and how many items at most.
+/// Without `after` it begins at the beginning.
+pub(crate) fn asked<P: Default>(call: &Call, read: impl FnOnce(&str) -> Option<P>) -> Result<(P, u16), Problem> {
+    let query = call.query(&["after", "limit"])?;
+    let after = match value(&query, "after") {
+        None => P::default(),
+        Some(after) => read(after).ok_or(Problem::Malformed("`after` must be what `next` held"))?,
+    };
+    Ok((after, limit(&query)?))
+}
+
+/// Whether a name out of a query can be one that is kept: none holds a control character, and PostgreSQL would not look for U+0000.
+pub(crate) fn is_plain(name: &str) -> bool {
+    !name.chars().any(|each| matches!(each, '\u{0}'..='\u{1f}' | '\u{7f}'))
 }
 
 /// The parameter `name` of a query.

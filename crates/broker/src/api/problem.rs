@@ -108,7 +108,7 @@ impl Problem {
     pub(super) fn detail(self) -> &'static str {
         match self {
             Self::Malformed(detail) => detail,
-            Self::UnknownParty => "the configuration knows no such issuer",
+            Self::UnknownParty => "the configuration knows no such issuer, client or connection",
             Self::Unauthenticated => "show an operator token, or a client's own access token for this broker, as a bearer token",
             Self::NotPermitted => "the role or scope that this takes is missing",
             Self::NotFound => "there is nothing here, or nothing that is yours to see",

@@ -11,13 +11,11 @@ use super::problem::Problem;
 /// How far back a report looks where nothing is said, in milliseconds.
 const USUAL: i64 = 24 * 60 * 60 * 1000;
 
-/// The time that a report is about: `since` and `until` of the query, in milliseconds since 1970; the last day by default.
+/// The time that a report is about: `since` and `until` of the query, in milliseconds since 1970; the last day by default. Nothing
+/// lies in one that ends before it begins, and the report says both.
 fn window(query: &[(String, String)], now: i64) -> Result<RangeInclusive<i64>, Problem> {
     let until = page::value(query, "until").map(page::place).transpose()?.unwrap_or(now);
     let since = page::value(query, "since").map(page::place).transpose()?;
     let since = since.unwrap_or_else(|| until.saturating_sub(USUAL));
-    if since > until {
-        return Err(Problem::Malformed("`since` must not be later than `until`"));
-    }
     Ok(since..=until)
 }

@@ -148,23 +148,18 @@ pub(crate) async fn list(State(broker): State<Arc<Broker>>, Extension(peer): Ext
 
 async fn page_of(call: &mut Call) -> Result<Response, Problem> {
     call.caller().await?.must_be(Role::Auditor)?;
-    let query = call.query(&["after", "limit"])?;
-    let limit = page::limit(&query)?;
-    let after = match page::value(&query, "after") {
-        None => SubjectName::default(),
-        Some(after) => {
-            // PostgreSQL keeps no U+0000, and no name of ours holds a control character.
-            let named = after.split_once('|').filter(|_| !after.chars().any(char::is_control));
-            let (issuer_name, sub) = named.ok_or(Problem::Malformed("`after` must be what `next` held"))?;
-            SubjectName {
-                issuer_name: issuer_name.to_owned(),
-                sub: sub.to_owned(),
-            }
-        }
-    };
+    let (after, limit) = page::asked(call, place)?;
     let found = call.broker.store().subjects(&after, i64::from(limit)).await?;
-    let place = |last: &SubjectStanding| format!("{}|{}", last.subject.issuer_name, last.subject.sub);
-    Ok(reply(StatusCode::OK, &page::page(&found, limit, place, said)))
+    let next = |last: &SubjectStanding| format!("{}|{}", last.subject.issuer_name, last.subject.sub);
+    Ok(reply(StatusCode::OK, &page::page(&found, limit, next, said)))
+}
+
+fn place(after: &str) -> Option<SubjectName> {
+    let (issuer_name, sub) = after.split_once('|').filter(|_| page::is_plain(after))?;
+    Some(SubjectName {
+        issuer_name: issuer_name.to_owned(),
+        sub: sub.to_owned(),
+    })
 }
 
 fn said(standing: &SubjectStanding) -> Value {

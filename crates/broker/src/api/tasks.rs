@@ -34,12 +34,7 @@ pub(crate) async fn list((State(broker), Extension(peer)): Asked, request: Reque
 
 async fn page_of(call: &mut Call) -> Result<Response, Problem> {
     let caller = call.caller().await?;
-    let query = call.query(&["after", "limit"])?;
-    let limit = page::limit(&query)?;
-    let after = match page::value(&query, "after") {
-        None => String::new(),
-        Some(after) => id(after).ok_or(Problem::Malformed("`after` must be what `next` held"))?,
-    };
+    let (after, limit) = page::asked(call, id)?;
     let limit_rows = i64::from(limit);
     let store = call.broker.store();
     let found = match &caller {

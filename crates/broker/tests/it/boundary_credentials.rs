@@ -127,3 +127,46 @@ async fn an_echo_is_on_record_before_it_is_answered() {
     assert_eq!(told().await.len(), 1);
     narrows.stop().await;
 }
+
+/// What no credential can be kept for is not there; what fits no description is malformed.
+#[tokio::test]
+async fn whom_no_credential_could_be_kept_for_has_none() {
+    let (narrows, _) = started(Rates::default()).await;
+    keep(&narrows).await;
+    let both = operator(&narrows, "bea", &[Role::Admin, Role::Auditor]).await;
+    for (query, status) in [
+        ("?client=edge&iss=https://login.corp.example", 404),
+        ("?client=edge&sub=alice", 404),
+        ("?iss=https://login.corp.example", 404),
+        ("?sub=alice", 404),
+        ("?iss=&sub=", 404),
+        ("?iss=%00&sub=alice", 404),
+        ("?client=edge&reason=", 404),
+        ("?client=a%20b", 400),
+        ("?user=alice", 400),
+    ] {
+        let reply = narrows.ask("DELETE", &format!("/v1/connections/tickets-key{query}"), &both, None).await;
+        assert_eq!(reply.status, status, "{query}: {:?}", reply.body);
+    }
+    let user = |iss: &str| json!({ "iss": iss, "sub": "alice" });
+    for (more, status) in [
+        (json!({ "name": "" }), 404),
+        (json!({ "name": "other-key" }), 404),
+        (json!({ "name": 1 }), 400),
+        (json!({ "client": "edge", "user": user("https://login.corp.example") }), 400),
+        (json!({ "user": user("https://login.corp.example") }), 400),
+        (json!({ "user": user("https://nobody.example") }), 404),
+    ] {
+        let body = with(json!({ "name": "tickets-key", "secret": KEY }), &more);
+        let reply = narrows.ask("POST", "/v1/connections", &both, Some(&body)).await;
+        assert_eq!(reply.status, status, "{more}: {:?}", reply.body);
+    }
+    let kept = narrows.ask("GET", "/v1/connections", &both, None).await;
+    assert_eq!(kept.body["items"].as_array().map(Vec::len), Some(1), "{:?}", kept.body);
+    let next = "%5B%22tickets-key%22,%22all%22,%22%22,%22%22%5D";
+    for (after, status) in [(next, 200), ("", 400), ("tickets-key", 400)] {
+        let reply = narrows.ask("GET", &format!("/v1/connections?after={after}"), &both, None).await;
+        assert_eq!(reply.status, status, "{after}");
+    }
+    narrows.stop().await;
+}
