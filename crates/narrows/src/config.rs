@@ -15,6 +15,7 @@ mod fuzzed;
 mod introspection;
 mod issuers;
 mod layer;
+mod listeners;
 mod modes;
 mod place;
 mod problem;
@@ -159,6 +160,7 @@ fn understood(process: Process, source: Source) -> Result<Loaded, Problems> {
     let issuer = issuers::our_issuer(&file, &mut problems);
     let listen = address(file.listen.as_deref(), "listen", &mut problems);
     let metrics_listen = file.metrics_listen.as_deref().map(|text| address(Some(text), "metrics_listen", &mut problems));
+    listeners::check(process, &file, &mut problems);
     // A data plane listens at most for its health, and needs no key of the broker's otherwise.
     let has_listener = process == Process::Broker || metrics_listen.is_some();
     let tls_files = file.tls.as_ref().filter(|_| has_listener).map(tls::files);

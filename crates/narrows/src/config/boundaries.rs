@@ -95,7 +95,18 @@ fn front(file: &File, boundary: &Boundary, types: &DetailTypes, path: &str, prob
     let services: Vec<_> = served.iter().map(|each| service(each, types)).collect();
     let audiences: BTreeSet<_> = served.iter().filter_map(|service| service.audience.as_ref()).collect();
     let audiences: Vec<_> = file.audiences.iter().filter(|audience| audiences.contains(&audience.id)).collect();
-    let table = Table::build(services, types.clone()).map_err(|error| problems.add(&format!("{path}.services"), error.to_string()));
+    let table = Table::build(services, types.clone()).map_err(|error| {
+        // What is wrong with a service alone was told at its own key, and what is wrong between two at another boundary of both.
+        let at = |name: &str| file.services.iter().position(|each| each.name == name);
+        let is_told = served
+            .iter()
+            .filter_map(|each| at(&each.name))
+            .any(|at| problems.within(&format!("services[{at}]")));
+        let why = error.to_string();
+        if !is_told && !problems.iter().any(|problem| problem.message == why) {
+            problems.add(&format!("{path}.services"), why);
+        }
+    });
     let address = |text: &Option<String>| text.as_deref().and_then(|text| text.parse().ok());
     let networks = |texts: &[String]| Peers(texts.iter().filter_map(|text| text.parse().ok()).collect());
     let peers = boundary.peers.clone().unwrap_or_else(|| LOOPBACK.map(str::to_owned).to_vec());

@@ -66,6 +66,12 @@ impl Problems {
         self.add(key, format!("`{what}` is there twice, at {places}; keep one"));
     }
 
+    /// Whether anything was found at `key`, or below it.
+    pub(super) fn within(&self, key: &str) -> bool {
+        let is_below = |rest: &str| rest.is_empty() || rest.starts_with(['.', '[']);
+        self.found.iter().any(|problem| problem.key.strip_prefix(key).is_some_and(is_below))
+    }
+
     /// A finding at `key` that may or may not be wrong.
     pub(super) fn at(&self, key: &str, message: String) -> Problem {
         Problem {

@@ -402,6 +402,27 @@ fn every_mistake_has_its_key_and_its_mend() {
             "",
             "boundaries[0].services: a route of `parcels` goes on with an upstream credential, which only the own proxy puts on requests",
         ),
+        // one address for two
+        (
+            "127.0.0.1:8432",
+            "127.0.0.1:8430",
+            "boundaries[0].forward_auth: `127.0.0.1:8430` is taken by `boundaries[0].proxy`, at narrows.toml:131; give one",
+        ),
+        (
+            "127.0.0.1:8431",
+            "0.0.0.0:8420",
+            "boundaries[0].ext_authz_grpc: `0.0.0.0:8420` is taken by `listen`, at narrows.toml:4; give one",
+        ),
+        (
+            "127.0.0.1:9464",
+            "127.0.0.1:8420",
+            "metrics_listen: `127.0.0.1:8420` is taken by `listen`",
+        ),
+        (
+            "127.0.0.1:8440",
+            "127.0.0.1:9464",
+            "guards[0].listen: `127.0.0.1:9464` is taken by `metrics_listen`",
+        ),
         // boundaries and guards
         (
             "services        = \"*\"",
@@ -584,4 +605,44 @@ fn a_mistake_names_every_file_that_it_lies_in() {
     }
     std::fs::write(folder.path().join("narrows.toml"), plain.replace("store ", "# store ")).unwrap();
     assert!(narrows(folder.path(), &["check"], "").out.contains("narrows.toml: store: is required"));
+}
+
+/// Nor is an address that two boundaries have; any number may ask for any port that is free.
+#[test]
+fn two_boundaries_have_two_addresses() {
+    let folder = installation();
+    let second = |proxy: &str| {
+        format!(
+            "[[boundaries]]\nname = \"inner\"\nclient = \"front\"\nservices = \"*\"\norigin = \"http://127.0.0.1:8439\"\nobserve_until = \"2020-01-01\"\nproxy = \"{proxy}\"\n\n[[connections]]"
+        )
+    };
+    let told = checked(folder.path(), "[[connections]]", &second("127.0.0.1:8430"));
+    let expected = "boundaries[1].proxy: `127.0.0.1:8430` is taken by `boundaries[0].proxy`, at ";
+    assert_eq!(told.matches(expected).count(), 1, "{told}");
+    let text = include_str!("every_key.toml").replace("127.0.0.1:8430\"\next", "127.0.0.1:0\"\next");
+    std::fs::write(
+        folder.path().join("narrows.toml"),
+        text.replace("[[connections]]", &second("127.0.0.1:0")),
+    )
+    .unwrap();
+    let ran = narrows(folder.path(), &["check"], "");
+    assert_eq!(ran.code, 0, "{}", ran.out);
+}
+
+/// Neither wins of two routes of one service, or of two: that is told once, however many boundaries serve them.
+#[test]
+fn routes_of_equal_rank_are_told_once() {
+    let folder = installation();
+    let told = checked(folder.path(), "\"GET /me\" ", "\"GET /shelves/{other:rest}\" ");
+    assert_eq!(told.matches("neither wins").count(), 1, "{told}");
+    let service = "[[services]]\nname = \"other\"\nhosts = [\"parcels.internal\"]\nupstream = \"http://127.0.0.1:9100\"\n\
+                   [services.routes]\n\"GET /ping\" = \"public\"\n\n\
+                   [[boundaries]]\nname = \"inner\"\nclient = \"front\"\nservices = \"*\"\norigin = \"http://127.0.0.1:8439\"\n\
+                   observe_until = \"2020-01-01\"\nproxy = \"127.0.0.1:8439\"\n\n[[connections]]";
+    let told = checked(folder.path(), "[[connections]]", service);
+    assert_eq!(told.matches("neither wins").count(), 1, "{told}");
+    assert!(
+        told.contains("boundaries[0].services: `GET /ping` of service `other` matches"),
+        "{told}"
+    );
 }

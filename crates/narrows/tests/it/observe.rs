@@ -2,7 +2,7 @@
 //! pasted from the report lets the honest through when it enforces.
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -26,10 +26,6 @@ fn day(ahead: i64) -> String {
     today.saturating_add(jiff::Span::new().days(ahead)).to_string()
 }
 
-fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
 /// What the configuration says to observe for a month.
 fn observe() -> String {
     format!("mode = \"observe\"\nobserve_until = \"{}\"\n", day(30))
@@ -43,7 +39,6 @@ impl Edge {
 
     fn of(issuer: &FakeIssuer, service: &str, routes: &str, boundary: &str) -> Self {
         let backend = echo::start();
-        let (proxy, door) = (free(), free());
         let served = Served::start(|folder| {
             corp::trust(folder, issuer);
             let config = folder.join("narrows.toml");
@@ -66,8 +61,8 @@ name         = "front"
 client       = "edge"
 services     = "*"
 origin       = "https://edge.example"
-proxy        = "{proxy}"
-forward_auth = "{door}"
+proxy        = "127.0.0.1:0"
+forward_auth = "127.0.0.1:0"
 login        = ["corp"]
 {boundary}
 "#
@@ -75,9 +70,9 @@ login        = ["corp"]
             std::fs::write(&config, text + &fronts).unwrap();
         });
         Self {
+            proxy: served.door("proxy"),
+            door: served.door("forward_auth"),
             served,
-            proxy,
-            door,
             token: corp::token(issuer, "tickets.full", "support", 600),
             other: corp::token(issuer, "tickets.full", "sales", 600),
         }

@@ -127,7 +127,7 @@ fn what_is_missing_is_named() {
     };
     let boundary = |name: &str| {
         format!(
-            "[[boundaries]]\nname = \"{name}\"\nclient = \"edge\"\nservices = \"*\"\norigin = \"http://127.0.0.1:1\"\nproxy = \"127.0.0.1:1\"\n"
+            "[[boundaries]]\nname = \"{name}\"\nclient = \"edge\"\nservices = \"*\"\norigin = \"http://127.0.0.1:1\"\nproxy = \"127.0.0.1:0\"\n"
         )
     };
     assert!(told("", &["nginx"]).contains("there is no boundary"));
