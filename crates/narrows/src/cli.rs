@@ -17,6 +17,7 @@ mod policy;
 pub(crate) mod report;
 mod revoke;
 mod routes;
+mod show;
 mod snippet;
 mod task;
 mod visible;
@@ -25,7 +26,7 @@ pub(crate) mod why;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::{apart, demo, serving};
 
@@ -54,7 +55,7 @@ enum Verb {
     /// Show what is in force.
     Config {
         #[command(subcommand)]
-        what: ConfigVerb,
+        what: show::ConfigVerb,
     },
     /// Run the broker.
     Serve,
@@ -135,22 +136,6 @@ enum Verb {
     Man,
 }
 
-#[derive(Debug, Subcommand)]
-enum ConfigVerb {
-    /// Print what is in force, and from which files; secrets are masked.
-    Show(ShowArgs),
-}
-
-#[derive(Args, Debug)]
-struct ShowArgs {
-    /// With the defaults that were not written.
-    #[arg(long)]
-    effective: bool,
-    /// As JSON.
-    #[arg(long)]
-    json: bool,
-}
-
 /// Runs the program.
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -189,9 +174,7 @@ async fn run(cli: Cli) -> Outcome {
         Verb::Demo(args) => demo::run(args).await,
         Verb::Init(args) => init::run(&args),
         Verb::Check(args) => check::run(&args, &paths),
-        Verb::Config {
-            what: ConfigVerb::Show(args),
-        } => check::show(args.effective, args.json, &paths),
+        Verb::Config { what } => show::run(&what, &paths),
         Verb::Serve => serve(paths).await,
         Verb::Boundary => boundary(paths).await,
         Verb::Client { what } => client::run(what, &paths).await,

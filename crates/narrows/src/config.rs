@@ -90,7 +90,12 @@ pub(crate) struct Loaded {
 impl Loaded {
     /// What is in force and where each value comes from; with `effective`, the defaults too.
     pub(crate) fn shown(&self, effective: bool) -> Result<Shown, toml::de::Error> {
-        Shown::new(&self.source, effective)
+        Shown::new(&self.source, self.process, effective)
+    }
+
+    /// Keys that the files set and this process has no use for.
+    pub(crate) fn passed_over(&self) -> &[&'static str] {
+        self.source.passed_over()
     }
 
     /// `file:line` of the route `key` of a service.
@@ -109,6 +114,14 @@ pub(crate) enum Process {
 }
 
 impl Process {
+    /// The verb that runs it.
+    pub(crate) fn verb(self) -> &'static str {
+        match self {
+            Self::Broker => "serve",
+            Self::DataPlane => "boundary",
+        }
+    }
+
     /// Keys of which it uses nothing.
     fn unused(self) -> &'static [&'static str] {
         match self {
@@ -127,7 +140,7 @@ pub(crate) fn load(paths: &[PathBuf]) -> Result<Loaded, Problems> {
 pub(crate) fn load_as_run(paths: &[PathBuf]) -> Result<Loaded, Problems> {
     let apart = Process::DataPlane;
     match Source::read(paths, apart.unused()) {
-        Ok(source) if source.joined().contains_key("broker") && !source.passed_over("store") => understood(apart, source),
+        Ok(source) if source.joined().contains_key("broker") && !source.passed_over().contains(&"store") => understood(apart, source),
         _ => load(paths),
     }
 }

@@ -1,4 +1,4 @@
-//! `check` and `config show`.
+//! `check`: what is wrong with a configuration and its policies, and the schemas.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -91,28 +91,6 @@ pub(super) fn run(args: &CheckArgs, paths: &[PathBuf]) -> Outcome {
         say("these are boundaries alone, for `narrows boundary`: the policies are the broker's");
     } else if in_force.policy.is_empty() {
         say("warning: there is no policy, so nothing is allowed; write one under `policies`");
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Shows each value with the place that it comes from; secrets are masked.
-pub(super) fn show(effective: bool, json: bool, paths: &[PathBuf]) -> Outcome {
-    let loaded = config::load_as_run(paths).map_err(|problems| problems.to_string())?;
-    let shown = loaded.shown(effective)?;
-    if json {
-        let whole = serde_json::json!({ "files": loaded.files, "config": shown.config, "from": shown.places() });
-        say(serde_json::to_string_pretty(&whole)?);
-        return Ok(ExitCode::SUCCESS);
-    }
-    for file in &loaded.files {
-        say(format!("# from {}", file.display()));
-    }
-    say(format!(
-        "# config_version {}, policy_version {}\n",
-        loaded.snapshot.config_version, loaded.policy_version
-    ));
-    for line in shown.lines() {
-        say(line);
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -2,6 +2,7 @@
 
 use toml::{Table, Value};
 
+use super::Process;
 use super::place::Segment;
 use super::profile;
 use delegation::registry::Profile;
@@ -34,6 +35,24 @@ timezone = "UTC"
 [keys]
 rotate_every   = "30d"
 publish_before = "1h"
+"#;
+
+/// The same for boundaries alone: what the broker decides by is the broker's.
+const TABLES_APART: &str = r#"
+[tokens]
+max_lifetime = "10m"
+max_chain    = 8
+
+[limits]
+connections = 10000
+
+[revocation]
+max_age = "5s"
+"#;
+
+/// Where the broker is, if that is said.
+const BROKER: &str = r#"
+deadline = "150ms"
 "#;
 
 /// Entries of lists; an issuer's profile may say otherwise.
@@ -69,10 +88,18 @@ defaults     = []
 /// A default that was filled in: its key, and where it comes from.
 pub(super) type Filled = (Vec<Segment>, String);
 
-/// Fills in what `config` does not say.
-pub(super) fn fill(config: &mut Table) -> Result<Vec<Filled>, toml::de::Error> {
+/// Fills in what `config` does not say, of what `process` goes by.
+pub(super) fn fill(config: &mut Table, process: Process) -> Result<Vec<Filled>, toml::de::Error> {
     let mut filled = Vec::new();
-    for (key, defaults) in TABLES.parse::<Table>()? {
+    let tables = match process {
+        Process::Broker => TABLES,
+        Process::DataPlane => TABLES_APART,
+    };
+    let mut tables = tables.parse::<Table>()?;
+    if config.contains_key("broker") {
+        tables.insert("broker".to_owned(), Value::Table(BROKER.parse()?));
+    }
+    for (key, defaults) in tables {
         let inner = config.entry(key.clone()).or_insert_with(|| Value::Table(Table::new()));
         complete(inner, &[Segment::Key(key)], &defaults, &mut filled, "default");
     }
@@ -127,7 +154,7 @@ fn complete(here: &mut Value, path: &[Segment], defaults: &Value, filled: &mut V
 mod tests {
     use super::*;
     use crate::cli::init;
-    use crate::config::{Loaded, load};
+    use crate::config::{Loaded, load, load_for};
 
     type Tried = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
@@ -157,6 +184,31 @@ mod tests {
         };
         assert_eq!(in_force(&loaded), in_force(&written("effective.toml")?));
         assert!(loaded.snapshot.issuers.len() > Profile::ALL.len(), "one for each profile");
+        Ok(())
+    }
+
+    #[test]
+    fn a_default_that_is_shown_of_boundaries_alone_is_in_force_there() -> Tried {
+        let folder = tempfile::tempdir()?;
+        let broker = "\n[broker]\nurls = [\"http://127.0.0.1:1\"]\nclient = \"edge\"\nkey = { file = \"edge.key\" }\n";
+        for file in crate::demo::files(&crate::demo::Places::usual())? {
+            let more = if file.name == "narrows.toml" { broker } else { "" };
+            init::write(&folder.path().join(&file.name), &(file.text + more), file.secret)?;
+        }
+        let written = |name: &str| load_for(Process::DataPlane, &[folder.path().join(name)]).map_err(|problems| problems.to_string());
+        let loaded = written("narrows.toml")?;
+        let lines = loaded.shown(true)?.lines();
+        let in_force = |loaded: &Loaded| {
+            let snapshot = format!("{:#?}", loaded.snapshot).replace(&loaded.snapshot.config_version, "");
+            let deadline = loaded.remote.as_ref().map(|remote| remote.deadline);
+            format!("{snapshot}\n{:#?}\n{deadline:?}", loaded.settings)
+        };
+        std::fs::write(folder.path().join("effective.toml"), lines.join("\n"))?;
+        assert_eq!(in_force(&loaded), in_force(&written("effective.toml")?));
+        assert!(
+            lines.iter().any(|line| line.starts_with("deadline = \"150ms\"  # default")),
+            "{lines:?}"
+        );
         Ok(())
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use toml::{Table, Value};
 
+use super::Process;
 use super::defaults;
 use super::layer::is_one_thing;
 use super::place::{Segment, key_of, written};
@@ -26,10 +27,14 @@ struct Shows {
 }
 
 impl Shown {
-    /// What `source` says; with `effective`, what holds where it says nothing, too.
-    pub(super) fn new(source: &Source, effective: bool) -> Result<Self, toml::de::Error> {
+    /// What `source` says to `process`; with `effective`, what holds where it says nothing, too.
+    pub(super) fn new(source: &Source, process: Process, effective: bool) -> Result<Self, toml::de::Error> {
         let mut config = source.shown();
-        let filled = if effective { defaults::fill(&mut config)? } else { Vec::new() };
+        let filled = if effective {
+            defaults::fill(&mut config, process)?
+        } else {
+            Vec::new()
+        };
         let mut values = Vec::new();
         collect(&config, &mut Vec::new(), &mut values);
         for value in &mut values {

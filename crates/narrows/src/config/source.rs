@@ -131,9 +131,9 @@ impl Source {
         problems
     }
 
-    /// Whether a key is set of which nothing was looked at.
-    pub(super) fn passed_over(&self, key: &str) -> bool {
-        self.passed_over.contains(&key)
+    /// The keys that are set, and of which nothing was looked at.
+    pub(super) fn passed_over(&self) -> &[&'static str] {
+        &self.passed_over
     }
 
     /// What the files say together.

@@ -116,3 +116,76 @@ fn include_is_a_known_key_and_is_not_followed_twice() {
         ran.out
     );
 }
+
+/// A configuration for boundaries alone is shown as theirs: without what only a broker goes by, and no further than it would start.
+#[test]
+fn boundaries_alone_are_shown_as_what_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    narrows(folder.path(), &["init", "."], "");
+    let config = folder.path().join("narrows.toml");
+    let plain = std::fs::read_to_string(&config).unwrap();
+    let show = |arguments: &[&str]| narrows(folder.path(), &[&["config", "show"], arguments].concat(), "");
+    let ran = show(&[]);
+    assert!(
+        ran.out.contains("# for `narrows serve`") && ran.out.contains(", policy_version p-"),
+        "{ran:?}"
+    );
+    assert!(!ran.out.contains("narrows boundary"), "{ran:?}");
+
+    let front = "[[services]]\nname = \"tickets\"\nhosts = [\"tickets.internal\"]\nupstream = \"http://127.0.0.1:9001\"\n\
+                 audience = \"https://tickets.internal\"\n[services.routes]\n\"GET /tickets/{id}\" = \"ticket:read/{id}\"\n\
+                 [[boundaries]]\nname = \"front\"\nclient = \"edge\"\nservices = \"*\"\norigin = \"http://127.0.0.1:8430\"\n\
+                 proxy = \"127.0.0.1:8430\"\n\
+                 [broker]\nurls = [\"https://narrows.internal\"]\nclient = \"edge\"\nkey = { file = \"edge.key\" }\n";
+    let both = format!("{plain}\n{front}");
+    std::fs::write(&config, &both).unwrap();
+    let ran = show(&[]);
+    assert!(
+        ran.out.contains("# for `narrows serve`") && ran.out.contains("# `narrows boundary` reads the same without `listen`"),
+        "{ran:?}"
+    );
+
+    let alone: Vec<_> = both
+        .lines()
+        .filter(|line| !["store ", "key_file "].iter().any(|key| line.starts_with(key)))
+        .collect();
+    std::fs::write(&config, alone.join("\n")).unwrap();
+    std::fs::remove_file(folder.path().join("narrows.key")).unwrap();
+    let ran = show(&["--effective"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    for line in [
+        "# for `narrows boundary`, boundaries alone",
+        "# not used by it: listen, policies\n",
+        "\n[broker]\nclient = \"edge\"",
+        "deadline = \"150ms\"  # default\n",
+        "\n[revocation]\nmax_age = \"5s\"  # default\n",
+        "\n[tokens]\nmax_chain = 8  # default\nmax_lifetime = \"10m\"  # default\n",
+    ] {
+        assert!(ran.out.contains(line), "{line}\n{}", ran.out);
+    }
+    for line in [
+        "policy_version",
+        "\nlisten",
+        "\npolicies",
+        "[tasks]",
+        "[keys]",
+        "[policy]",
+        "requests_per_second",
+    ] {
+        assert!(!ran.out.contains(line), "{line}\n{}", ran.out);
+    }
+    let shown: serde_json::Value = serde_json::from_str(&show(&["--json"]).out).unwrap();
+    assert_eq!(
+        (&shown["process"], &shown["not_used"]),
+        (&"boundary".into(), &serde_json::json!(["listen", "policies"]))
+    );
+
+    let other = "[[clients]]\nid = \"other\"\nauth = { method = \"private_key_jwt\", jwks_file = \"edge.jwks.json\" }\n";
+    let text = alone.join("\n").replace("client = \"edge\"\nservices", "client = \"other\"\nservices");
+    std::fs::write(&config, text + "\n" + other).unwrap();
+    let ran = show(&[]);
+    assert!(
+        ran.code == 1 && ran.err.contains("boundaries[0].client: `front` acts as `other`"),
+        "{ran:?}"
+    );
+}
