@@ -13,6 +13,7 @@ use delegation::time::Timestamp;
 use delegation::token::{Algorithm, KeySet, KeySetError};
 use fetch::{Fetcher, Introspection, IssuerEntry, IssuerKeys};
 use issuance::audit::{CommitError, Decision, Entry, Journal, Kind, Record, Use, commit_denial};
+use narrows_guard::route::Table;
 use policy_cedar::CedarPolicy;
 
 use crate::api::Streams;
@@ -113,6 +114,7 @@ pub struct Broker {
     /// The same of what boundaries only observe: neither takes the other's room.
     observed: Refusals,
     observing: ArcSwap<Vec<Observing>>,
+    routes: ArcSwap<BTreeMap<String, Arc<Table>>>,
     telemetry: Telemetry,
     /// Who may look and decide, as of the last tending.
     operators: ArcSwap<OperatorsByToken>,
@@ -162,6 +164,7 @@ impl Broker {
             refusals: Refusals::default(),
             observed: Refusals::default(),
             observing: ArcSwap::default(),
+            routes: ArcSwap::default(),
             telemetry: Telemetry::new(),
             operators: ArcSwap::from_pointee(operators),
             streams: Streams::default(),
@@ -355,6 +358,16 @@ impl Broker {
     /// Says what of the boundaries of this process only observes.
     pub fn set_observing(&self, parts: Vec<Observing>) {
         self.observing.store(Arc::new(parts));
+    }
+
+    /// Says which routes each boundary of the configuration has, by its name.
+    pub fn set_routes(&self, routes: BTreeMap<String, Arc<Table>>) {
+        self.routes.store(Arc::new(routes));
+    }
+
+    /// The routes of each boundary.
+    pub(crate) fn routes(&self) -> Arc<BTreeMap<String, Arc<Table>>> {
+        self.routes.load_full()
     }
 
     /// What of them observes now.

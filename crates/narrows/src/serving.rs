@@ -1,5 +1,6 @@
 //! A broker that runs: started from a configuration, and following its files.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,11 +8,12 @@ use std::time::Duration;
 
 use broker::{Broker, InForce, Tls};
 use fetch::Fetcher;
+use narrows_guard::route::Table;
 use policy_cedar::CedarPolicy;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::config::{self, Loaded};
+use crate::config::{self, Front, Loaded};
 use crate::doors::{self, Doors, Failed, House};
 use crate::in_process::InProcess;
 use crate::stamps::Stamps;
@@ -40,6 +42,12 @@ pub(crate) fn in_force(loaded: &Loaded) -> Result<InForce, policy_cedar::LoadErr
         boundaries: loaded.fronts.iter().map(|front| (front.settings.name.clone(), front.asking())).collect(),
         connections: loaded.connections.clone(),
     })
+}
+
+/// The routes of each boundary, by its name.
+fn routes(fronts: &[Front]) -> BTreeMap<String, Arc<Table>> {
+    let each = |front: &Front| (front.settings.name.clone(), Arc::clone(&front.settings.table));
+    fronts.iter().map(each).collect()
 }
 
 /// Starts a broker from the files at `paths`.
@@ -72,6 +80,7 @@ pub(crate) async fn start(paths: Vec<PathBuf>) -> Result<Running, Failed> {
         client: front.client.clone(),
     });
     let doors = doors.await?;
+    broker.set_routes(routes(&loaded.fronts));
     house.serve(listener, tls.clone(), broker::routes(&broker, loaded.metrics_listen.is_none()));
     let mut tasks = house.tasks;
     let followed = Followed {
@@ -186,6 +195,7 @@ impl Followed {
         if let (Some(tls), Some(identity)) = (&self.tls, loaded.tls.clone()) {
             tls.present(identity);
         }
+        self.broker.set_routes(routes(&loaded.fronts));
         tracing::info!(policy = loaded.policy_version, config = loaded.snapshot.config_version, "in force");
         Ok(loaded)
     }

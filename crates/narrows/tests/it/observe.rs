@@ -333,7 +333,10 @@ impl Edge {
         let version = |ready: &Value| (ready["policy_version"].clone(), ready["config_version"].clone());
         let before = version(&self.served.ready());
         let path = self.served.path().join(file);
-        std::fs::write(&path, change(std::fs::read_to_string(&path).unwrap_or_default())).unwrap();
+        // Whole at once: one that is read while it is written is refused as half of one.
+        let whole = path.with_extension("new");
+        std::fs::write(&whole, change(std::fs::read_to_string(&path).unwrap_or_default())).unwrap();
+        std::fs::rename(&whole, &path).unwrap();
         let after = self.served.until("the change is in force", |ready| {
             version(ready) != before || ready["refused_change"].is_string()
         });
@@ -454,6 +457,14 @@ fn for_a_token_that_carries_too_little_the_scope_is_widened_by_types_and_actions
     );
     let told = item["note"].as_str().unwrap().to_owned() + &item["paste"].to_string();
     assert!(!told.contains("4711"), "{item}");
+    assert_eq!(item["covered"], false);
+    edge.change("narrows.toml", |config| {
+        let before = "details = [\"ticket:list\", \"ticket:read,update\"]";
+        assert!(config.contains(before), "{config}");
+        config.replacen(before, "details = [\"ticket:list\", \"ticket:read,update\", \"ticket:delete\"]", 1)
+    });
+    let item = edge.report().into_iter().find(|item| item["reason"] == "wider_than_subject").unwrap();
+    assert_eq!(item["covered"], true);
 }
 
 /// Without the role, or without a token, there is no report.
@@ -479,11 +490,31 @@ fn the_report_is_for_auditors_and_a_table_for_people() {
     let permit = denied["paste"][0]["text"].as_str().unwrap();
     assert!(permit.contains("context.subject in Group::\"corp|sales\""), "{permit}");
 
+    // What is mended meanwhile is marked: nothing is left to do for it.
+    assert_eq!((&item["covered"], &denied["covered"]), (&false.into(), &false.into()));
+    edge.get("/tickets/42", "");
+    edge.until("that no token came is on record", |records| {
+        records.iter().any(|record| record["reason"] == "no_token")
+    });
+    edge.change("policies/observed.cedar", |rules| rules + permit);
+    edge.change("narrows.toml", |config| {
+        let public = "[services.routes]\n\"GET /reports/{id}\" = \"public\"\n";
+        config.replacen("[services.routes]\n", public, 1)
+    });
+    let covered = |reason: &str| {
+        let found = edge.report().into_iter().find(|item| item["reason"] == reason);
+        found.unwrap()["covered"].clone()
+    };
+    assert_eq!(covered("no_route"), true);
+    assert_eq!(covered("policy_denied"), true);
+    assert_eq!(covered("no_token"), false, "its route needs one as before");
+
     let ran = crate::run::narrows(edge.served.path(), &["report", "observed", "--token-file", "auditor.token"], "");
     assert!(
-        ran.out.contains("GET tickets.internal/reports/{id}") && ran.out.contains("# into [services.routes]"),
+        ran.out.contains("GET tickets.internal/reports/{id}") && ran.out.contains("  TODAY"),
         "{ran:?}"
     );
+    assert!(!ran.out.contains("# into [services.routes]"), "{ran:?}");
     let misspelt = ["report", "observed", "--boundary", "frnt", "--token-file", "auditor.token"];
     let ran = crate::run::narrows(edge.served.path(), &misspelt, "");
     assert!(

@@ -1,5 +1,6 @@
 //! `GET /v1/reports/observed`: what boundaries that only observe would have refused, and what would let it through.
 
+mod covered;
 mod groups;
 mod mend;
 
@@ -20,6 +21,7 @@ use crate::api::reports::window;
 use crate::broker::Broker;
 use crate::operator::Role;
 use crate::overload::Overloaded;
+use covered::Today;
 use groups::Groups;
 
 /// Groups what would have been refused from `since` to `until`, at `boundary` or at all. A boundary that is not known is 404: that
@@ -58,7 +60,12 @@ async fn report(call: &mut Call) -> Result<Response, Problem> {
             }
         }
     }
-    let (items, others) = groups.told(&call.moment.snapshot);
+    let today = Today {
+        snapshot: &call.moment.snapshot,
+        policy: &call.in_force.policy,
+        routes: &call.broker.routes(),
+    };
+    let (items, others) = groups.told(&today);
     let body = json!({
         "items": items, "next": null, "since": window.start(), "until": window.end(), "complete": stretch.complete, "others": others,
         "boundaries": known.keys().collect::<Vec<_>>(),

@@ -12,6 +12,9 @@ use super::super::visible;
 use super::{FromBroker, Refused};
 use crate::config::duration;
 
+/// Said in place of lines to paste, where they are not needed any more.
+const COVERED: &str = "covered by what is in force now; nothing is left to do for this reason";
+
 /// Arguments of `report observed`.
 #[derive(Args, Debug)]
 pub(in crate::cli) struct ObservedArgs {
@@ -66,7 +69,7 @@ async fn unknown(args: &ObservedArgs, paths: &[PathBuf], refused: Refused) -> Bo
     format!("--boundary: there is no boundary `{named}`; known are: {}", known.join(", ")).into()
 }
 
-/// A table of the groups, then what to paste for each.
+/// A table of the groups, then what to paste for each that is not covered by now.
 pub(crate) fn told(report: &Value) -> Vec<String> {
     let items: Vec<_> = report.get("items").and_then(Value::as_array).into_iter().flatten().collect();
     if items.is_empty() {
@@ -82,9 +85,20 @@ pub(crate) fn told(report: &Value) -> Vec<String> {
             number(item, "count").to_string(),
             time(number(item, "first_seen")),
             time(number(item, "last_seen")),
+            today(item).to_owned(),
         ]
     };
-    let headings = ["#", "BOUNDARY", "REQUEST", "REASON", "CLIENT", "COUNT", "FIRST SEEN", "LAST SEEN"];
+    let headings = [
+        "#",
+        "BOUNDARY",
+        "REQUEST",
+        "REASON",
+        "CLIENT",
+        "COUNT",
+        "FIRST SEEN",
+        "LAST SEEN",
+        "TODAY",
+    ];
     let mut lines = vec![table(&headings, items.iter().enumerate().map(row).collect()).to_string()];
     for (at, item) in items.iter().enumerate() {
         lines.push(format!(
@@ -92,8 +106,11 @@ pub(crate) fn told(report: &Value) -> Vec<String> {
             at + 1,
             line(item),
             text(item, "reason"),
-            text(item, "note")
+            if is_covered(item) { COVERED.to_owned() } else { text(item, "note") }
         ));
+        if is_covered(item) {
+            continue;
+        }
         for paste in item.get("paste").and_then(Value::as_array).into_iter().flatten() {
             lines.push(format!("# into {}\n{}", text(paste, "into"), lines_of(paste)));
         }
@@ -108,6 +125,19 @@ pub(crate) fn told(report: &Value) -> Vec<String> {
         lines.push("\nonly the newest part of the log was looked through; look at a shorter time".to_owned());
     }
     lines
+}
+
+fn is_covered(item: &Value) -> bool {
+    item.get("covered") == Some(&Value::Bool(true))
+}
+
+/// Whether there is anything left to do.
+fn today(item: &Value) -> &'static str {
+    match item.get("covered") {
+        Some(Value::Bool(true)) => "covered",
+        Some(Value::Bool(false)) => "open",
+        _ => "–",
+    }
 }
 
 fn line(item: &Value) -> String {
@@ -158,11 +188,31 @@ mod tests {
         let report = json!({ "items": [{
             "boundary": evil, "request": { "method": evil, "host": evil, "path": evil }, "reason": evil, "client": evil,
             "requested_by": evil, "note": evil, "count": 1, "first_seen": 0, "last_seen": 0,
-            "paste": [{ "into": evil, "text": "[[detail_types]]\ntype = \"a\"" }],
+            "paste": [{ "into": evil, "text": "[[detail_types]]\ntype = \"a\"" }], "covered": null,
         }] });
         let text = told(&report).join("\n");
         let pasted: Vec<_> = text.lines().skip(2).filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
         assert_eq!(pasted, ["[[detail_types]]", "type = \"a\""], "{text}");
         assert!(!text.contains(['\u{202e}', '\u{2028}', '\r']), "{text:?}");
+    }
+
+    /// What is done is marked, and not printed to be pasted again.
+    #[test]
+    fn what_is_covered_by_now_is_marked_and_has_no_lines_to_paste() {
+        let item = |path: &str, covered: Option<bool>| {
+            json!({
+                "boundary": "front", "request": { "method": "GET", "host": "a", "path": path }, "reason": "no_route", "client": "edge",
+                "note": "name it", "count": 1, "first_seen": 0, "last_seen": 0, "covered": covered,
+                "paste": [{ "into": "[services.routes]", "text": format!("\"GET {path}\"") }],
+            })
+        };
+        let report = json!({ "items": [item("/done", Some(true)), item("/left", Some(false)), item("/unknown", None)] });
+        let text = told(&report).join("\n");
+        let row = |path: &str| text.lines().find(|line| line.contains(path)).unwrap_or_default().trim_end().to_owned();
+        for (path, today) in [("a/done", "covered"), ("a/left", "open"), ("a/unknown", "–")] {
+            assert!(row(path).ends_with(today), "{text}");
+        }
+        let pasted: Vec<_> = text.lines().filter(|line| line.starts_with('"')).collect();
+        assert_eq!(pasted, ["\"GET /left\"", "\"GET /unknown\""], "{text}");
     }
 }

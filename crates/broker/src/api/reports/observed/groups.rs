@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use delegation::registry::Snapshot;
 use narrows_guard::learn::Learned;
 use narrows_guard::shape::shape;
 use serde_json::{Value, json};
 
+use super::covered::Today;
 use super::mend;
 
 /// More groups than these are counted, and not told apart.
@@ -69,8 +69,8 @@ impl Groups {
         }
     }
 
-    /// Each with what would let it through, the most frequent first; and how many are in none.
-    pub(super) fn told(self, snapshot: &Snapshot) -> (Vec<Value>, u64) {
+    /// Each with what would let it through, and whether that is so by now, the most frequent first; and how many are in none.
+    pub(super) fn told(self, today: &Today<'_>) -> (Vec<Value>, u64) {
         // Once all are known, more of a path can be seen to vary.
         let mut learned: BTreeMap<String, Learned> = BTreeMap::new();
         for likeness in self.groups.keys() {
@@ -87,11 +87,7 @@ impl Groups {
             }
             joined.join(likeness, group);
         }
-        let mut told: Vec<_> = joined
-            .groups
-            .iter()
-            .map(|(likeness, group)| (group.count, likeness.told(group, snapshot)))
-            .collect();
+        let mut told: Vec<_> = joined.groups.iter().map(|(likeness, group)| (group.count, likeness.told(group, today))).collect();
         told.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
         (told.into_iter().map(|(_, item)| item).collect(), joined.others)
     }
@@ -131,19 +127,20 @@ impl Likeness {
         }
     }
 
-    fn told(&self, group: &Group, snapshot: &Snapshot) -> Value {
+    fn told(&self, group: &Group, today: &Today<'_>) -> Value {
         let line = if self.method.is_empty() {
             // Several kinds that nobody tells apart any more, or a line that could not be read.
             Value::Null
         } else {
             json!({ "method": self.method, "host": self.host, "path": self.shape })
         };
-        let (paste, note) = mend::of(group, &self.method, &self.host, &self.shape, snapshot);
+        let (paste, note) = mend::of(group, &self.method, &self.host, &self.shape, today.snapshot);
         let paste: Vec<_> = paste.into_iter().map(|paste| json!({ "into": paste.into, "text": paste.text })).collect();
         let mut item = json!({
             "boundary": self.boundary, "request": line, "reason": self.reason, "client": self.client, "count": group.count,
             "first_seen": group.first, "last_seen": group.last, "needs": self.needs,
             "decision_id": group.record.get("id"), "paste": paste, "note": note,
+            "covered": today.covers(&group.record),
         });
         if let (false, Some(members)) = (self.requested_by.is_empty(), item.as_object_mut()) {
             members.insert("requested_by".to_owned(), Value::from(self.requested_by.as_str()));
