@@ -93,3 +93,17 @@ fn the_graph_is_told_to_an_auditor_as_text_as_json_and_for_graphviz() {
     assert!(admin.code == 1 && admin.err.contains("--role auditor"), "{admin:?}");
     assert!(graph(&served, &auditor, &["--since", "yesterday"]).err.contains("expected a duration"));
 }
+
+/// One form is asked for, and not two: that is a mistake in the use, found before anything is read or asked.
+#[test]
+fn json_and_another_form_of_the_graph_contradict_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    for format in ["dot", "text", "json"] {
+        let ran = narrows(folder.path(), &["report", "graph", "--json", "--format", format], "");
+        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{format}: {ran:?}");
+        assert!(
+            ran.err.contains("'--json' cannot be used with '--format <FORMAT>'"),
+            "{format}: {ran:?}"
+        );
+    }
+}
