@@ -1,6 +1,7 @@
 //! `connection add|list|rotate|remove`: on the machine of the store, or through `/v1` where `NARROWS_URL` names a broker. A
 //! running broker follows with the next request.
 
+mod holder;
 mod remote;
 
 use std::io::Read as _;
@@ -10,8 +11,6 @@ use std::process::ExitCode;
 use broker::connections::{Connection, Connections, Holder, Kept, Place, Put, PutWanted, Secret};
 use broker::store::Store;
 use clap::{Args, Subcommand};
-use delegation::identity::is_sub;
-use delegation::oauth::ClientId;
 use delegation::time::Timestamp;
 use issuance::audit::{Decision, Kind, Record};
 use serde_json::{Map, Value, json};
@@ -20,6 +19,7 @@ use zeroize::Zeroizing;
 use super::Outcome;
 use super::output::{say, table};
 use crate::config::{self, Loaded};
+use holder::{HolderArgs, fits};
 use remote::Remote;
 
 /// So many are read at a time.
@@ -85,17 +85,6 @@ pub(super) struct RemoveArgs {
     json: bool,
     #[command(flatten)]
     remote: RemoteArgs,
-}
-
-/// Whose credential; nobody is named where there is one for all.
-#[derive(Args, Debug)]
-pub(super) struct HolderArgs {
-    /// The client's, where the connection is per client.
-    #[arg(long, conflicts_with = "user")]
-    client: Option<String>,
-    /// Somebody's, where the connection is per user: the issuer's name or `iss`, and their `sub` there.
-    #[arg(long, num_args = 2, value_names = ["ISS", "SUB"])]
-    user: Vec<String>,
 }
 
 /// Which broker is asked, and as whom.
@@ -260,42 +249,6 @@ fn one_of<'n>(names: impl Iterator<Item = &'n str> + Clone, text: &str) -> Resul
         (Some(name), None) => Ok(name),
         (first, _) => Err(first.is_some()),
     }
-}
-
-impl HolderArgs {
-    /// Whose, among those whom the configuration knows: a credential of nobody would never be found.
-    fn holder(&self, loaded: &Loaded) -> Result<Holder, String> {
-        if let Some(client) = &self.client {
-            let id = ClientId::parse(client).map_err(|error| error.to_string())?;
-            if !loaded.snapshot.clients.contains_key(&id) {
-                return Err(format!("there is no client `{client}`; see `narrows client list`"));
-            }
-            return Ok(Holder::Client(id));
-        }
-        let [iss, sub] = self.user.as_slice() else { return Ok(Holder::All) };
-        if !is_sub(sub) {
-            return Err("expected a `sub` of 1 to 255 characters without control characters".to_owned());
-        }
-        let known = loaded.snapshot.issuers.get(iss).or_else(|| loaded.snapshot.issuer_named(iss));
-        let iss = match known {
-            Some(issuer) => issuer.issuer.clone(),
-            None if *iss == loaded.snapshot.issuer => iss.clone(),
-            None => return Err(format!("there is no trusted issuer `{iss}`; see `narrows config show`")),
-        };
-        Ok(Holder::User { iss, sub: sub.clone() })
-    }
-}
-
-fn fits(connection: &Connection, holder: &Holder) -> Result<(), String> {
-    if connection.per == holder.per() {
-        return Ok(());
-    }
-    let mend = match connection.per {
-        broker::connections::Per::All => "is one for all: name nobody",
-        broker::connections::Per::Client => "is per client: name one with --client ID",
-        broker::connections::Per::User => "is per user: name one with --user ISS SUB",
-    };
-    Err(format!("`{}` {mend}", connection.name))
 }
 
 fn unfit(wanted: PutWanted, connection: &Connection, holder: &Holder) -> String {
