@@ -12,7 +12,8 @@ import yaml
 
 import istio
 from backend import Backend
-from installation import Narrows, free_port, until
+from boundaries import Narrows
+from installation import free_port, until
 
 ENVOY = pathlib.Path(sys.executable).parent / "envoy"
 BY_GRPC = "grpc_service: { envoy_grpc: { cluster_name: narrows }, timeout: 2s }"

@@ -5,12 +5,13 @@ import shutil
 import sys
 import tempfile
 
-import installation
+import boundaries
 import requests
 import run
 import smuggling
 from backend import Backend
-from installation import Narrows, until
+from boundaries import Narrows
+from installation import until
 from proxies import Proxy
 from run import DOORS, converse, status
 from table import Row
@@ -88,7 +89,7 @@ def whole(narrows, shown):
 def main():
     folder = pathlib.Path(tempfile.mkdtemp(prefix="narrows-observing-"))
     folder.chmod(0o755)
-    installation.BOUNDARY += OBSERVES
+    boundaries.BOUNDARY += OBSERVES
     run.backend, narrows, proxies = Backend(["tickets", "files"]), None, []
     try:
         narrows = Narrows(run.BINARY, folder, run.backend.ports, DOORS)

@@ -11,7 +11,8 @@ import tempfile
 
 import smuggling
 from backend import Backend
-from installation import Narrows, until
+from boundaries import Narrows
+from installation import until
 from proxies import Proxy
 from table import MARK, Row, rows
 
@@ -164,10 +165,10 @@ def told(narrows, shown):
 
 def away(narrows, shown):
     """Nobody answers: nothing goes on."""
-    os.kill(narrows.process.pid, signal.SIGSTOP)
+    os.kill(narrows.processes[0].pid, signal.SIGSTOP)
     try:
         # A thread that runs on another processor goes on for a moment.
-        threads = pathlib.Path(f"/proc/{narrows.process.pid}/task").glob("*/stat")
+        threads = pathlib.Path(f"/proc/{narrows.processes[0].pid}/task").glob("*/stat")
         until("the broker stands still", lambda stats=list(threads): all(") T " in stat.read_text() for stat in stats))
         # Traefik waits for as long as it likes.
         for door in DOORS.keys() & {"nginx", "caddy", "envoy", "istio"}:
@@ -175,7 +176,7 @@ def away(narrows, shown):
                 reply = converse(narrows.origins[door], row.bytes(shown))
                 claim(f"{door}: {row.name} is refused while the broker hangs", status(reply) >= 400 and not backend.taken()[0], reply[:200])
     finally:
-        os.kill(narrows.process.pid, signal.SIGCONT)
+        os.kill(narrows.processes[0].pid, signal.SIGCONT)
     narrows.stop()
     for door in DOORS.keys() - {"own"}:
         for row in (Row("a ticket"), Row("a public route", target="/healthz")):

@@ -6,21 +6,19 @@ shown and to whichever node, no token alive whose end was acknowledged, no gap i
 it: requests answer 503 with Retry-After meanwhile, and both nodes come back without a restart.
 """
 import base64
-import hashlib
 import http.client
 import json
-import os
 import pathlib
 import random
 import shutil
-import signal
-import socket
 import subprocess
 import tempfile
 import threading
 import time
 import urllib.parse
 import uuid
+
+from installation import SECRET, SHOWS_SECRET, Installation
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BY_SECRET, BY_ASSERTION = 4, 2
@@ -31,12 +29,6 @@ ENDED = 12
 
 def encode(data):
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Client:
@@ -88,30 +80,12 @@ class Postgres:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-class Broker:
-    """The nodes of one broker."""
-
-    def __init__(self, binary, store, nodes):
-        self.binary = binary
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="narrows-faults-"))
-        self.ports = [free_port() for _ in range(nodes)]
-        self.issuer = f"http://127.0.0.1:{self.ports[0]}"
-        self.client = Client(self.folder)
-        self.processes = []
-        (self.folder / "narrows.key").write_text(base64.b64encode(os.urandom(32)).decode())
-        (self.folder / "rules.cedar").write_text(
-            '@id("jobs-read") permit (principal, action == Action::"ticket:read", resource is Detail::Ticket);\n')
-        (self.folder / "narrows.toml").write_text(f"""
-issuer   = "{self.issuer}"
-listen   = "127.0.0.1:{self.ports[0]}"
-store    = "{store}"
-policies = ["rules.cedar"]
-key_file = "narrows.key"
+TABLES = f"""
 [limits]
 requests_per_second = {{ per_client = 100000, per_address = 100000 }}
 [[clients]]
 id   = "job"
-auth = {{ method = "client_secret_post", secret_sha256 = "{hashlib.sha256(b"secret").hexdigest()}" }}
+auth = {SHOWS_SECRET}
 [[clients]]
 id   = "signed"
 auth = {{ method = "private_key_jwt", jwks_file = "client.jwks.json" }}
@@ -121,20 +95,23 @@ details = ["ticket"]
 [[detail_types]]
 type    = "ticket"
 actions = ["read"]
-""")
-        for port in self.ports[1:]:
-            (self.folder / f"{port}.toml").write_text(f'listen = "127.0.0.1:{port}"\n')
-        added = subprocess.run(self.command(self.ports[0], "operator", "add", "ledger", "--role", "admin", "--json"),
-                               check=True, capture_output=True, text=True)
-        self.operator = json.loads(added.stdout)["token"]
+"""
 
-    def command(self, port, *words):
-        overlay = ["--config", str(self.folder / f"{port}.toml")] if port != self.ports[0] else []
-        return [self.binary, "--config", str(self.folder / "narrows.toml"), *overlay, *words]
+RULES = '@id("jobs-read") permit (principal, action == Action::"ticket:read", resource is Detail::Ticket);\n'
+
+
+class Broker(Installation):
+    """The nodes of one broker."""
+
+    def __init__(self, binary, store, nodes):
+        super().__init__(binary, pathlib.Path(tempfile.mkdtemp(prefix="narrows-faults-")), store, nodes)
+        self.client = Client(self.folder)
+        self.write(TABLES, RULES)
+        self.operator = json.loads(self.run("operator", "add", "ledger", "--role", "admin", "--json"))["token"]
 
     def start(self):
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
-        self.processes = [subprocess.Popen(self.command(port, "serve"), **quiet) for port in self.ports]
+        """Readiness is what a client sees: a token."""
+        self.serve()
         for port in self.ports:
             if not self.answers(port, 30):
                 self.kill()
@@ -151,18 +128,13 @@ actions = ["read"]
             time.sleep(0.02)
         return False
 
-    def kill(self):
-        for process in self.processes:
-            process.poll() is None and os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
     def ask(self, connection, ticket, assertion=None):
         form = {
             "grant_type": "client_credentials", "audience": "https://tickets.internal",
             "authorization_details": json.dumps([{"type": "ticket", "actions": ["read"], "identifier": str(ticket)}]),
         }
         if assertion is None:
-            form |= {"client_id": "job", "client_secret": "secret"}
+            form |= {"client_id": "job", "client_secret": SECRET}
         else:
             form |= {"client_assertion": assertion, "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}
         connection.request("POST", "/oauth2/token", urllib.parse.urlencode(form), {"content-type": "application/x-www-form-urlencoded"})
@@ -177,7 +149,7 @@ actions = ["read"]
         return response.status, json.loads(response.read() or b"{}"), response.headers.get("retry-after")
 
     def is_active(self, connection, token):
-        form = {"client_id": "job", "client_secret": "secret", "token": token}
+        form = {"client_id": "job", "client_secret": SECRET, "token": token}
         connection.request("POST", "/oauth2/introspect", urllib.parse.urlencode(form), {"content-type": "application/x-www-form-urlencoded"})
         return json.loads(connection.getresponse().read())["active"]
 
@@ -185,7 +157,7 @@ actions = ["read"]
         """What the store says, read by a program of its own: the store is readable."""
         copy = self.folder / "copy"
         copy.unlink(missing_ok=True)
-        subprocess.run(self.command(self.ports[0], "backup", str(copy)), check=True, stdout=subprocess.DEVNULL)
+        self.run("backup", str(copy))
         rows = (json.loads(line) for line in copy.read_text().splitlines() if line.startswith("["))
         return [(row[1], json.loads(row[2])) for row in rows if row[0] == "records"]
 

@@ -24,14 +24,13 @@ class Broker(ledger.Broker):
     def __init__(self, binary, store, nodes):
         super().__init__(binary, store, nodes)
         self.ids = {}
-        config = self.folder / "narrows.toml"
-        text = config.read_text().replace('id   = "job"\n', 'id   = "job"\nreceives = ["https://job.internal"]\n')
-        config.write_text(text + '[[audiences]]\nid      = "https://job.internal"\ndetails = ["ticket"]\n')
+        text = self.config.read_text().replace('id   = "job"\n', 'id   = "job"\nreceives = ["https://job.internal"]\n')
+        self.config.write_text(text + '[[audiences]]\nid      = "https://job.internal"\ndetails = ["ticket"]\n')
         rules = self.folder / "rules.cedar"
         rules.write_text(rules.read_text() + '@id("tasks") permit (principal, action == Action::"task", resource is Audience);\n')
 
     def post(self, connection, form):
-        form = {"client_id": "job", "client_secret": "secret", "authorization_details": DETAILS, **form}
+        form = {"client_id": "job", "client_secret": ledger.SECRET, "authorization_details": DETAILS, **form}
         connection.request("POST", "/oauth2/token", urllib.parse.urlencode(form), {"content-type": "application/x-www-form-urlencoded"})
         response = connection.getresponse()
         return response.status, json.loads(response.read() or b"{}")

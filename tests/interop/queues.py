@@ -5,7 +5,6 @@ and the redelivery gets its token again; a message under another payload and a s
 disabled by a signed event of their identity provider while a job waits, and the job is told `subject_disabled`.
 """
 import asyncio
-import base64
 import glob
 import hashlib
 import json
@@ -23,6 +22,7 @@ import nats
 import pika
 import psycopg
 import requests
+from installation import SECRET, SHOWS_SECRET, Installation, free_port, until
 from joserfc import jwt
 from joserfc.jwk import ECKey
 from nats.js.api import ConsumerConfig
@@ -41,54 +41,20 @@ def claim(name, holds, seen=""):
     print(f"{'ok    ' if holds else 'not ok'}  {name}{'' if holds else f': {seen}'}", flush=True)
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def until(what, ready, seconds=60):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        try:
-            if found := ready():
-                return found
-        except Exception:  # not there yet
-            pass
-        time.sleep(0.1)
-    raise RuntimeError(f"{what} within {seconds} seconds")
-
-
-class Narrows:
-    """A broker whose `front` puts jobs in for `worker`, and the identity provider of its people."""
-
-    def __init__(self, folder):
-        self.folder, port = folder, free_port()
-        self.issuer = f"http://127.0.0.1:{port}"
-        self.key = ECKey.generate_key("P-256", {"kid": "corp-1", "alg": "ES256", "use": "sig"})
-        public = {"keys": [self.key.as_dict(private=False)]}
-        (folder / "corp.jwks.json").write_text(json.dumps(public))
-        (folder / "narrows.key").write_text(base64.b64encode(os.urandom(32)).decode())
-        (folder / "rules.cedar").write_text("""
-@id("front-queues") permit (principal == Workload::"front", action in [Action::"task", Action::"defer"], resource is Audience);
-@id("exports") permit (principal, action == Action::"order:export", resource is Detail::Order) when { context has task };
-""")
-        digest = hashlib.sha256(b"secret").hexdigest()
-        client = '[[clients]]\nid = "{}"\nauth = {{ method = "client_secret_post", secret_sha256 = "{}" }}\n{}'
-        (folder / "narrows.toml").write_text(f"""
-issuer   = "{self.issuer}"
-listen   = "127.0.0.1:{port}"
-store    = "sqlite:narrows.db"
-policies = ["rules.cedar"]
-key_file = "narrows.key"
+TABLES = f"""
 [[trusted_issuers]]
 name       = "corp"
 issuer     = "{CORP}"
 jwks_file  = "corp.jwks.json"
 audiences  = ["https://edge.example"]
 exchangers = ["front"]
-{client.format("front", digest, 'delegates = ["worker"]')}
-{client.format("worker", digest, "")}
+[[clients]]
+id        = "front"
+auth      = {SHOWS_SECRET}
+delegates = ["worker"]
+[[clients]]
+id   = "worker"
+auth = {SHOWS_SECRET}
 [[audiences]]
 id      = "https://orders.internal"
 details = ["order"]
@@ -98,13 +64,23 @@ actions = ["export"]
 [[scopes]]
 name    = "shop"
 details = ["order:export"]
-""")
-        self.process = subprocess.Popen([BINARY, "--config", str(folder / "narrows.toml"), "serve"], stderr=(folder / "log").open("w"))
-        until("the broker is ready", lambda: requests.get(f"{self.issuer}/readyz", timeout=5).ok)
+"""
 
-    def stop(self):
-        self.process.terminate()
-        self.process.wait(30)
+RULES = """
+@id("front-queues") permit (principal == Workload::"front", action in [Action::"task", Action::"defer"], resource is Audience);
+@id("exports") permit (principal, action == Action::"order:export", resource is Detail::Order) when { context has task };
+"""
+
+
+class Narrows(Installation):
+    """A broker whose `front` puts jobs in for `worker`, and the identity provider of its people."""
+
+    def __init__(self, binary, folder):
+        super().__init__(binary, folder)
+        self.key = ECKey.generate_key("P-256", {"kid": "corp-1", "alg": "ES256", "use": "sig"})
+        (folder / "corp.jwks.json").write_text(json.dumps({"keys": [self.key.as_dict(private=False)]}))
+        self.write(TABLES, RULES)
+        self.start()
 
     def signed(self, typ, claims):
         now = int(time.time())
@@ -116,7 +92,7 @@ details = ["order:export"]
         return self.signed("at+jwt", claims)
 
     def ask(self, client, form):
-        asked = {"client_id": client, "client_secret": "secret", "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+        asked = {"client_id": client, "client_secret": SECRET, "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
                  "audience": "https://orders.internal", "authorization_details": json.dumps(EXPORT), **form}
         return requests.post(f"{self.issuer}/oauth2/token", data=asked, timeout=30).json()
 
@@ -128,7 +104,7 @@ details = ["order:export"]
             "payload_sha256": hashlib.sha256(payload.encode()).hexdigest()})
         return {"task": opened["access_token"], "id": opened["task_id"], "payload": payload}
 
-    def run(self, job, attempt):
+    def work(self, job, attempt):
         """What the worker is told when it runs a job."""
         return self.ask("worker", {
             "subject_token": job["task"], "subject_token_type": TASK, "attempt_id": attempt,
@@ -147,8 +123,7 @@ details = ["order:export"]
         return sent.status_code
 
     def why(self, decision):
-        told = subprocess.run([BINARY, "--config", str(self.folder / "narrows.toml"), "why", decision], capture_output=True, text=True)
-        return told.stdout
+        return self.run("why", decision)
 
 
 def play(name, narrows, queue):
@@ -160,26 +135,26 @@ def play(name, narrows, queue):
     job = narrows.job(sub, "export 7")
     queue.put(job)
     message, attempt, settle = queue.take()
-    first = narrows.run(message, attempt)
+    first = narrows.work(message, attempt)
     settle("died")
     message, again, settle = queue.take()
-    second = narrows.run(message, again)
+    second = narrows.work(message, again)
     claim(f"{name}: a job whose worker died is delivered again and gets its token", "access_token" in first and "access_token" in second, second)
     claim(f"{name}: the redelivery is the same attempt", attempt == again, (attempt, again))
     queue.put(job)
     settle("done")
     message, twin, settle = queue.take()
-    third = narrows.run(message, twin)
+    third = narrows.work(message, twin)
     claim(f"{name}: a second message of one task gets no token", third.get("reason") == "task_exhausted", third)
     settle("done")
     claim(f"{name}: the worker says that it is done", narrows.done(job) == 200)
-    claim(f"{name}: after that it is over", narrows.run(job, attempt).get("reason") == "task_completed")
+    claim(f"{name}: after that it is over", narrows.work(job, attempt).get("reason") == "task_completed")
 
     # 2. Another payload under the task.
     job = narrows.job(sub, "export 7")
     queue.put({**job, "payload": "export everything"})
     message, attempt, settle = queue.take()
-    told = narrows.run(message, attempt)
+    told = narrows.work(message, attempt)
     claim(f"{name}: another payload gets no token", told.get("reason") == "task_payload_mismatch", told)
     settle("done")
 
@@ -187,7 +162,7 @@ def play(name, narrows, queue):
     queue.put(narrows.job(sub, "export 8"))
     claim(f"{name}: the provider's event is taken", (status := narrows.disable(sub)) == 202, status)
     message, attempt, settle = queue.take()
-    told = narrows.run(message, attempt)
+    told = narrows.work(message, attempt)
     claim(f"{name}: the job of a person who was disabled is told so", told.get("reason") == "subject_disabled", told)
     story = narrows.why(told.get("decision_id", ""))
     claim(f"{name}: why tells it", "subject_disabled" in story and sub in story and message["id"] in story, story)
@@ -208,7 +183,7 @@ class Postgres:
         take = """UPDATE jobs SET taken_until = now() + interval '1 minute' WHERE id = (
                       SELECT id FROM jobs WHERE done_at IS NULL AND (taken_until IS NULL OR taken_until < now())
                       ORDER BY id FOR UPDATE SKIP LOCKED LIMIT 1) RETURNING id, message"""
-        job, message = until("a row", lambda: self.database.execute(take).fetchone())
+        job, message = until("a row", lambda: self.database.execute(take).fetchone(), 60)
 
         def settle(how):
             # A worker that is gone says nothing; that its minute is over is what the queue sees of it.
@@ -264,7 +239,7 @@ class RabbitMQ:
         def get():
             method, properties, body = channel.basic_get("jobs", auto_ack=False)
             return method and (method, properties, body)
-        method, properties, body = until("a message", get)
+        method, properties, body = until("a message", get, 60)
 
         def settle(how):
             if how == "done":
@@ -289,7 +264,7 @@ class Nats:
         self.port, self.loop = free_port(), asyncio.new_event_loop()
         command = ["nats-server", "--addr", "127.0.0.1", "--port", str(self.port), "--jetstream", "--store_dir", str(folder / "nats")]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        until("NATS", lambda: socket.create_connection(("127.0.0.1", self.port), 1))
+        until("NATS", lambda: socket.create_connection(("127.0.0.1", self.port), 1), 60)
         self.loop.run_until_complete(self.begin())
 
     async def begin(self):
@@ -322,7 +297,7 @@ def main():
     folder.chmod(0o755)
     narrows = None
     try:
-        narrows = Narrows(folder)
+        narrows = Narrows(BINARY, folder)
         for kind in (Postgres, RabbitMQ, Nats):
             name = kind.__name__
             try:

@@ -1,14 +1,11 @@
 """A broker with one boundary for each door, and the identity provider whose tokens callers show."""
-import base64
 import json
-import os
-import socket
 import sqlite3
-import subprocess
 import time
 import uuid
 
 import requests
+from installation import Installation, free_port, until
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet
 
@@ -43,13 +40,7 @@ audience = "https://files.internal"
 "PUT /{{path:rest}}" = "file:write/{{path}}"
 """
 
-WHOLE = """
-issuer   = "{issuer}"
-listen   = "127.0.0.1:{port}"
-store    = "sqlite:narrows.db"
-policies = ["rules.cedar"]
-key_file = "narrows.key"
-
+TABLES = """
 [limits]
 requests_per_second = {{ per_client = 100000, per_address = 100000 }}
 
@@ -120,55 +111,23 @@ RULES = """
 """
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def until(what, ready, seconds=30):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        try:
-            if found := ready():
-                return found
-        except Exception:  # not there yet
-            pass
-        time.sleep(0.05)
-    raise RuntimeError(f"not within {seconds} seconds: {what}")
-
-
-class Narrows:
+class Narrows(Installation):
     """`doors` says for each name which doors its boundary has; `origins` then is where its clients go."""
 
     def __init__(self, binary, folder, upstreams, doors):
-        self.binary, self.folder, self.port = binary, folder, free_port()
-        self.issuer = f"http://127.0.0.1:{self.port}"
+        super().__init__(binary, folder)
         self.key = ECKey.generate_key("P-256", {"kid": "corp-1", "alg": "ES256", "use": "sig"})
         self.strange_key = ECKey.generate_key("P-256", {"kid": "corp-1", "alg": "ES256", "use": "sig"})
         self.origins = {name: free_port() for name in doors}
         (folder / "corp.jwks.json").write_text(json.dumps({"keys": [self.key.as_dict(private=False)]}))
-        (folder / "narrows.key").write_text(base64.b64encode(os.urandom(32)).decode())
-        (folder / "rules.cedar").write_text(RULES)
-        whole = WHOLE.format(issuer=self.issuer, port=self.port, services=SERVICES.format(**upstreams))
+        tables = TABLES.format(services=SERVICES.format(**upstreams))
         for name, kinds in doors.items():
             ports = {kind: self.origins[name] if kind == "proxy" else free_port() for kind in kinds}
             written = "\n".join(f'{kind} = "127.0.0.1:{port}"' for kind, port in ports.items())
-            whole += BOUNDARY.format(name=name, origin=self.origins[name], doors=written)
-        self.config = folder / "narrows.toml"
-        self.config.write_text(whole)
-        self.process = subprocess.Popen([binary, "--config", str(self.config), "serve"], stderr=(folder / "log").open("w"))
-        until("the broker is ready", lambda: requests.get(f"{self.issuer}/readyz", timeout=5).ok)
+            tables += BOUNDARY.format(name=name, origin=self.origins[name], doors=written)
+        self.write(tables, RULES)
+        self.start()
         self.keys = KeySet.import_key_set(requests.get(f"{self.issuer}/oauth2/jwks", timeout=5).json())
-
-    def stop(self):
-        if self.process.poll() is None:
-            self.process.terminate()
-            self.process.wait(30)
-
-    def run(self, *arguments, told=""):
-        command = [self.binary, "--config", str(self.config), *arguments]
-        return subprocess.run(command, input=told, capture_output=True, text=True, timeout=60, check=True).stdout
 
     def snippet(self, proxy, boundary):
         return self.run("snippet", proxy, "--boundary", boundary)
