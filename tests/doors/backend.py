@@ -1,8 +1,22 @@
 """The backend: records exactly the bytes that it received, and reads them by the letter of RFC 9112, as a parser that is nobody's else."""
+import base64
+import hashlib
 import socket
 import threading
 
 REPLY = b"HTTP/1.1 200 OK\r\nX-Backend: yes\r\nNarrows-Subject: forged\r\nContent-Length: 4\r\n\r\n"
+
+
+def opens(seen):
+    """Whether it asks for a WebSocket (RFC 6455 §4.2.1)."""
+    return [value.lower() for value in seen.all("upgrade")] == ["websocket"] and len(seen.all("sec-websocket-key")) == 1
+
+
+def switching(seen):
+    """The answer that opens one (RFC 6455 §4.2.2)."""
+    [key] = seen.all("sec-websocket-key")
+    accept = base64.b64encode(hashlib.sha1(key.encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+    return b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: " + accept + b"\r\n\r\n"
 
 
 class Strange(Exception):
@@ -109,6 +123,12 @@ class Backend:
                     seen = Seen(head, body, name)
                     with self.lock:
                         self.seen.append(seen)
+                    if opens(seen):
+                        connection.sendall(switching(seen))
+                        while True:  # whatever comes goes back
+                            connection.sendall(bytes(buffer))
+                            buffer.clear()
+                            more()
                     connection.sendall(REPLY + (b"" if seen.method == "HEAD" else b"done"))
             except (EOFError, OSError):
                 if buffer:

@@ -29,6 +29,8 @@ audience = "https://tickets.internal"
 "POST /tickets/{{id}}/comments" = "ticket:comment/{{id}}"
 "GET /search"                 = "ticket:search?tenant={{query.tenant}}"
 "GET /audit/{{id}}"             = "audit:read/{{id}}"
+"GET /rooms/{{id}}"             = {{ detail = "ticket:read/{{id}}", upgrade = "websocket", name = "a room, \\"live\\"" }}
+"GET /rooms/lobby"            = "ticket:list"
 
 [[services]]
 name     = "files"

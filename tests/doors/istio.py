@@ -74,6 +74,8 @@ def envoy(printed, port):
         "@type": f"{TYPES}.network.http_connection_manager.v3.HttpConnectionManager", "stat_prefix": "gateway",
         # As the gateway has it without the patches; these must make the difference.
         "use_remote_address": True, "normalize_path": False, "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
+        # So it is at every gateway: the routes must say that they take no WebSocket.
+        "upgrade_configs": [{"upgrade_type": "websocket"}],
         "route_config": {"name": f"http.{port}", "virtual_hosts": hosts},
         "http_filters": [
             # The policy's rules are matched by this filter alone, and what matched is what the next one is for.

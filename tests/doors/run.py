@@ -14,7 +14,7 @@ from backend import Backend
 from boundaries import Narrows
 from installation import until
 from proxies import Proxy
-from table import MARK, Row, rows
+from table import MARK, Row, rows, ticket
 
 BINARY = str(pathlib.Path(sys.argv[1]).resolve())
 DOORS = {"own": ["proxy"], "nginx": ["forward_auth"], "traefik": ["forward_auth"], "caddy": ["forward_auth"],
@@ -163,6 +163,88 @@ def told(narrows, shown):
     backend.taken()
 
 
+UPGRADE = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
+# A masked frame of text, "ping".
+FRAME = b"\x81\x84\x00\x00\x00\x00ping"
+
+
+class WebSocket:
+    """What comes of asking for one."""
+
+    def __init__(self, port, request):
+        self.connection = socket.create_connection(("127.0.0.1", port), 20)
+        self.connection.sendall(request)
+        self.head = b""
+        while b"\r\n\r\n" not in self.head and (chunk := self.connection.recv(65536)):
+            self.head += chunk
+
+    def opened(self):
+        return status(self.head) == 101
+
+    def comes_back(self):
+        """Whether a frame goes there and back."""
+        self.connection.sendall(FRAME)
+        seen = b""
+        while len(seen) < len(FRAME) and (chunk := self.connection.recv(65536)):
+            seen += chunk
+        return seen == FRAME
+
+    def is_ended(self):
+        """Whether the other side ends it within the patience of its connection."""
+        try:
+            return self.connection.recv(65536) == b""
+        except ConnectionResetError:
+            return True
+        except TimeoutError:
+            return False
+
+    def close(self):
+        self.connection.close()
+
+
+def websockets(narrows, shown):
+    """They open where a route says so, and as that very route; behind Envoy one lives on when its token is revoked."""
+    shown = {**shown, "live": narrows.token("dave")}
+    opened = {}
+    for door in DOORS:
+        def ask(target, token="live", door=door, headers=UPGRADE):
+            return WebSocket(narrows.origins[door], Row("", target=target, token=token, headers=headers).bytes(shown))
+        takes = door in ("own", "envoy", "istio")
+        live = ask("/rooms/7")
+        seen, raw, _ = backend.taken()
+        if not takes:
+            claim(f"{door}: no WebSocket opens, not even where a route says so", not live.opened(), live.head[:200])
+            live.close()
+        else:
+            claim(f"{door}: a WebSocket opens where its route says so", live.opened() and live.comes_back(), live.head[:300])
+            [bearer] = seen[0].all("authorization") if len(seen) == 1 else [""]
+            claims = narrows.claims(bearer.removeprefix("Bearer ")) if bearer else {}
+            claim(f"{door}: it opened with a token for that very room, and not with the caller's",
+                  claims.get("authorization_details") == [ticket("read", "7")] and shown["live"].encode() not in raw, claims)
+            opened[door] = live
+        for what, target, token in [("where the route says nothing of it", "/tickets/42", "live"), ("on a public route", "/healthz", None),
+                                    ("on a route that is more particular", "/rooms/lobby", "live"), ("without a token", "/rooms/7", None),
+                                    ("with a token that has expired", "/rooms/7", "expired"), ("without a route", "/rooms/7/x", "live")]:
+            refused = ask(target, token)
+            # The own proxy takes what asks in vain for an ordinary request.
+            holds = not refused.opened() and (door not in ("envoy", "istio") or status(refused.head) in (401, 403))
+            claim(f"{door}: none opens {what}", holds, refused.head[:200])
+            refused.close()
+        plain = converse(narrows.origins[door], Row("", target="/rooms/lobby").bytes(shown))
+        claim(f"{door}: the more particular route is served", status(plain) == 200, plain[:200])
+        backend.taken()
+    narrows.run("revoke", "--token-stdin", told=shown["live"])
+    claim("own: it ends when its token is revoked", opened["own"].is_ended())
+    for door in ("envoy", "istio"):
+        again = WebSocket(narrows.origins[door], Row("", target="/rooms/7", token="live", headers=UPGRADE).bytes(shown))
+        claim(f"{door}: none opens with a token that is revoked", status(again.head) == 401, again.head[:200])
+        again.close()
+        claim(f"{door}: the one that is open lives on, as its documentation says", opened[door].comes_back())
+    for each in opened.values():
+        each.close()
+    backend.taken()
+
+
 def away(narrows, shown):
     """Nobody answers: nothing goes on."""
     os.kill(narrows.processes[0].pid, signal.SIGSTOP)
@@ -207,6 +289,7 @@ def main():
         backend.taken()
         play(narrows, shown)
         told(narrows, shown)
+        websockets(narrows, shown)
         smuggling.play_raw(claim, backend, narrows.origins["own"], shown["good"])
         smuggling.play_http2(claim, backend, narrows.origins["own"], shown["good"])
         away(narrows, shown)

@@ -1,27 +1,26 @@
 //! `snippet`: a complete configuration of another proxy, for this installation.
 
 mod headers;
+mod place;
+mod service;
 mod template;
 mod written;
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use boundary::{LARGEST_BODY, Upstream};
 use clap::{Args, ValueEnum};
-use http::uri::Scheme;
-use narrows_guard::route::hosts::HostPattern;
-use narrows_guard::route::{Demand, Route, Rule, Service};
-use url::{Host, Url};
+use narrows_guard::route::Service;
 
 use super::Outcome;
 use super::output::say;
 use crate::config::{self, Front, Loaded};
 use headers::{MEMBERS, STRIPPED, UNSAID};
+use place::{Place, in_each_others_way};
+use service::{all_domains, largest_body, service_values, unread};
 use template::Values;
-use written::{dns, label, path_regex, traefik_host};
+use written::{dns, label};
 
 /// How long a proxy waits for an answer at least: what an exchange may take on a busy machine, and some.
 const LEAST: Duration = Duration::from_secs(2);
@@ -98,30 +97,6 @@ fn named<'l>(loaded: &'l Loaded, name: Option<&str>) -> Result<&'l Front, String
     }
 }
 
-/// Where clients reach a proxy, by the boundary's `origin`.
-struct Place {
-    secure: bool,
-    /// The address that it listens on; every address, if the origin is a name.
-    address: Option<String>,
-    port: u16,
-}
-
-impl Place {
-    fn of(origin: &str) -> Option<Self> {
-        let url = Url::parse(origin).ok()?;
-        let address = match url.host()? {
-            Host::Domain(_) => None,
-            Host::Ipv4(address) => Some(address.to_string()),
-            Host::Ipv6(address) => Some(format!("[{address}]")),
-        };
-        Some(Self {
-            secure: url.scheme() == "https",
-            address,
-            port: url.port_or_known_default()?,
-        })
-    }
-}
-
 impl Proxy {
     /// The whole text; a proxy waits for `timeout` seconds.
     fn snippet(self, front: &Front, timeout: u64) -> Result<String, String> {
@@ -165,7 +140,7 @@ impl Proxy {
             format!("      keyFile: {key}"),
         ];
         whole.set_each("certificates", store.into_iter().filter(|_| place.secure));
-        whole.set("all_domains", joined_all(services));
+        whole.set("all_domains", all_domains(services));
         whole.repeat("secure", place.secure.then(Values::default).into_iter().collect());
         whole.repeat("plain", (!place.secure).then(Values::default).into_iter().collect());
         let metadata = front.forward_auth.map(|told_by| {
@@ -222,66 +197,6 @@ impl Proxy {
     }
 }
 
-/// What differs from one service to the next.
-fn service_values(service: &Service, upstream: &Upstream, place: &Place) -> Values {
-    let scheme = if place.secure { "https" } else { "http" };
-    let mut values = Values::default();
-    values.set("service", label(&service.name));
-    values.set("service_id", dns(&service.name));
-    let address = format!("{}://{}", upstream.scheme, upstream.authority);
-    let url = Url::parse(&address).ok();
-    let by_name = url.as_ref().is_some_and(|url| matches!(url.host(), Some(Host::Domain(_))));
-    values.set("upstream", &address);
-    values.set(
-        "upstream_address",
-        url.as_ref().and_then(Url::host_str).unwrap_or_default().trim_matches(['[', ']']),
-    );
-    values.set(
-        "upstream_port",
-        url.as_ref().and_then(Url::port_or_known_default).unwrap_or_default(),
-    );
-    values.set("discovery", if by_name { "STRICT_DNS" } else { "STATIC" });
-    values.set("resolution", if by_name { "DNS" } else { "STATIC" });
-    values.set("domains", domains(&service.hosts));
-    values.repeat(
-        "verified",
-        (upstream.scheme == Scheme::HTTPS).then(Values::default).into_iter().collect(),
-    );
-    values.set("hosts", joined(&service.hosts, " ", HostPattern::to_string));
-    values.set(
-        "addresses",
-        joined(&service.hosts, ", ", |host| format!("{scheme}://{host}:{}", place.port)),
-    );
-    values.set("rule", joined(&service.hosts, " || ", traefik_host));
-    let verify = [
-        "proxy_ssl_verify on;".to_owned(),
-        "proxy_ssl_server_name on;".to_owned(),
-        format!("proxy_ssl_trusted_certificate {AUTHORITIES};"),
-    ];
-    values.set_each("verify", verify.into_iter().filter(|_| upstream.scheme == Scheme::HTTPS));
-    let reading = reading(service).enumerate().map(|(at, (route, demand))| {
-        let key = route.pattern().to_string();
-        let (method, path) = key.split_once(' ').unwrap_or_default();
-        let mut values = Values::default();
-        values.set("route", &key);
-        values.set("number", at + 1);
-        values.set("method", method);
-        values.set("path", path_regex(path));
-        values.set("route_max", demand.body_max.unwrap_or(LARGEST_BODY));
-        values
-    });
-    values.repeat("reading", reading.collect());
-    values
-}
-
-/// The routes of a service whose decision needs the body.
-fn reading(service: &Service) -> impl Iterator<Item = (&Route, &Demand)> {
-    service.routes.iter().filter_map(|route| match route.rule() {
-        Rule::Needs(demand) if route.reading().reads_body() => Some((route, demand.as_ref())),
-        _ => None,
-    })
-}
-
 /// What the boundary says about itself (RFC 9728), where no door of it is asked by HTTP, so that the proxy says it.
 fn spoken(front: &Front) -> Result<Option<Values>, String> {
     if front.forward_auth.is_some() {
@@ -299,60 +214,4 @@ fn spoken(front: &Front) -> Result<Option<Values>, String> {
     // Between single quotes nothing has a meaning in YAML but these.
     values.set("metadata", said.replace('\'', "''"));
     Ok(Some(values))
-}
-
-/// A comment, where the own proxy has the address that this one would listen on.
-fn in_each_others_way(front: &Front, place: &Place) -> Option<String> {
-    let own = front.proxy.filter(|own| own.port() == place.port)?;
-    let address = place.address.as_deref().and_then(|address| address.trim_matches(['[', ']']).parse::<IpAddr>().ok());
-    let meet = address.is_none_or(|address| address == own.ip() || address.is_unspecified() || own.ip().is_unspecified());
-    meet.then(|| {
-        format!(
-            "# The boundary's own `proxy` listens on {own}, where clients reach it by `origin`. On one machine this proxy cannot listen there too:\n\
-             # remove `proxy` from boundary `{}`, or give it another address.\n",
-            label(&front.settings.name)
-        )
-    })
-}
-
-/// What a proxy that shows no body, holds no upstream credential and opens no WebSocket cannot let on, as comments.
-fn unread(services: &[Service]) -> Vec<String> {
-    let line = |service: &Service, route: &Route| {
-        let Rule::Needs(demand) = route.rule() else { return None };
-        let why = [
-            (route.reading().reads_body(), "reads the body"),
-            (demand.connection.is_some(), "goes on with an upstream credential"),
-            (demand.upgrade.is_some(), "opens a WebSocket"),
-        ];
-        let why: Vec<_> = why.into_iter().filter_map(|(is_so, why)| is_so.then_some(why)).collect();
-        (!why.is_empty()).then(|| format!("#   {} of `{}` {}", route.pattern(), label(&service.name), why.join(", ")))
-    };
-    let found: Vec<_> = services
-        .iter()
-        .flat_map(|service| service.routes.iter().filter_map(move |route| line(service, route)))
-        .collect();
-    if found.is_empty() {
-        vec!["#   (none today)".to_owned()]
-    } else {
-        found
-    }
-}
-
-/// The largest body that any route reads, as far as the door takes it.
-fn largest_body(services: &[Service]) -> usize {
-    let largest = services.iter().flat_map(reading).map(|(_, demand)| demand.body_max.unwrap_or(LARGEST_BODY)).max();
-    largest.unwrap_or(LARGEST_BODY).min(LARGEST_BODY)
-}
-
-/// Hosts as items of a list in YAML.
-fn domains(hosts: &[HostPattern]) -> String {
-    joined(hosts, ", ", |host| format!("\"{host}\""))
-}
-
-fn joined_all(services: &[Service]) -> String {
-    services.iter().map(|service| domains(&service.hosts)).collect::<Vec<_>>().join(", ")
-}
-
-fn joined(hosts: &[HostPattern], between: &str, each: impl Fn(&HostPattern) -> String) -> String {
-    hosts.iter().map(each).collect::<Vec<_>>().join(between)
 }

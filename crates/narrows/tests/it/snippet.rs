@@ -312,3 +312,55 @@ fn what_boundaries_alone_run_is_right_here_too() {
     let checked = narrows(folder.path(), &["check"], "");
     assert!(checked.code == 1 && checked.out.contains("key_file"), "{checked:?}");
 }
+
+/// A WebSocket opens where a route says so, and as that very route: a pattern may match what a more particular route is for.
+#[test]
+fn a_web_socket_opens_through_envoy_where_a_route_says_so_and_as_that_route() {
+    let more = "\"GET /rooms/{id}\" = { detail = \"ticket:read/{id}\", upgrade = \"websocket\", name = \"a \\\"live\\\" room: #1\" }\n\
+                \"GET /rooms/lobby\" = \"ticket:list\"\n\
+                \"PATCH /tickets/{id}\" = \"ticket:update/{id}?fields={body:keys}\"\n";
+    let doors = "ext_authz_grpc = \"127.0.0.1:8431\"\nforward_auth = \"127.0.0.1:8432\"\n";
+    let folder = installation(&boundary(doors, more));
+    let named = "context_extensions: { route: \"a \\\"live\\\" room: #1\" }";
+    let on = "upgrade_configs: [{ upgrade_type: websocket }]";
+    let off = "upgrade_configs: [{ upgrade_type: websocket, enabled: false }]";
+
+    let envoy = printed(folder.path(), &["envoy"]);
+    // Nothing is on by default: it is said once, in the part of this route.
+    assert_eq!(
+        (envoy.matches("upgrade_configs").count(), envoy.matches(on).count()),
+        (1, 1),
+        "{envoy}"
+    );
+    let (_, part) = envoy.split_once("# GET /rooms/{id} opens a WebSocket").unwrap();
+    let part = part.split("\n              # ").next().unwrap();
+    for line in [
+        "regex: '^/rooms/[^/]+$'",
+        "name: upgrade, string_match: { exact: websocket",
+        "exact: GET",
+        on,
+        named,
+    ] {
+        assert!(part.contains(line), "{line}\n{envoy}");
+    }
+
+    // Everything is on by default: each route says what it is.
+    let istio = printed(folder.path(), &["istio"]);
+    let mut routes: Vec<_> = istio.lines().filter_map(|line| line.trim().strip_prefix("- name: \"narrows-front")).collect();
+    routes.retain(|name| !name.is_empty());
+    let patches: Vec<_> = istio.split("  - applyTo: HTTP_ROUTE\n").skip(1).collect();
+    for route in &routes {
+        let name = format!("name: \"narrows-front{route}");
+        let patch: Vec<_> = patches.iter().filter(|patch| patch.contains(&name)).collect();
+        let [patch] = patch.as_slice() else {
+            panic!("{route}: {patch:?}\n{istio}")
+        };
+        let opens = route.contains("-opens-");
+        assert_eq!(
+            (patch.contains(on), patch.contains(off), patch.contains(named)),
+            (opens, !opens, opens),
+            "{route}\n{patch}"
+        );
+    }
+    assert!(routes.len() == 5, "metadata, what opens, what reads, forms, the rest: {routes:?}");
+}
