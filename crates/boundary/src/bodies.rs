@@ -80,6 +80,11 @@ impl Bodies {
         }
     }
 
+    /// So many bytes there is room for now: of what enforces, and of what is only observed.
+    pub fn free(&self) -> (usize, usize) {
+        (self.all.available_permits(), self.observed.available_permits())
+    }
+
     /// The whole of `body`: `too_large` if it has more than `most` bytes, `rate_limited` if there is no room for it within a second,
     /// `malformed_request` if it breaks off or does not arrive within ten.
     ///

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use delegation::details::Detail;
 use delegation::identity::Attributes;
 use delegation::oauth::{ClientId, Reason, Scope};
@@ -58,6 +58,8 @@ pub struct Link<S> {
     first: AtomicUsize,
     /// Whether anything was answered when it was last asked.
     is_reached: AtomicBool,
+    /// When it last answered.
+    answered: ArcSwapOption<Instant>,
 }
 
 impl<S> fmt::Debug for Link<S> {
@@ -88,6 +90,7 @@ impl<S: Fn() -> Option<String> + Send + Sync + 'static> Link<S> {
             verified: Verified::default(),
             first: AtomicUsize::new(0),
             is_reached: AtomicBool::new(false),
+            answered: ArcSwapOption::empty(),
         })
     }
 
@@ -110,6 +113,11 @@ impl<S: Fn() -> Option<String> + Send + Sync + 'static> Link<S> {
     /// Whether the broker answered last time, and replies of it can be verified.
     pub fn is_ready(&self) -> bool {
         self.has_answered() && self.session.bearer().is_some() && self.held_keys().next().is_some()
+    }
+
+    /// How long ago the broker answered anything; nothing if it never did.
+    pub fn answer_age(&self) -> Option<Duration> {
+        self.answered.load().as_ref().map(|answered| answered.elapsed())
     }
 }
 

@@ -31,6 +31,16 @@ pub struct Meter {
 }
 
 impl Meter {
+    /// Puts it among the metrics of a process.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register("connections", "Open connections", self.open.clone());
+        registry.register(
+            "tls_handshakes_failed",
+            "Connections that ended before their TLS handshake did",
+            self.handshakes_failed.clone(),
+        );
+    }
+
     pub(crate) fn opened(&self) {
         self.open.inc();
     }
@@ -104,7 +114,6 @@ impl Telemetry {
             "1 while the last change of configuration or policy is refused",
             telemetry.change_refused.clone(),
         );
-        registry.register("connections", "Open connections", telemetry.connections.open.clone());
         registry.register(
             "observing",
             "Parts of a boundary that only observe: itself, services, routes",
@@ -116,11 +125,7 @@ impl Telemetry {
             telemetry.observed.clone(),
         );
         registry.register("streams", "Readers of the feed of revocations", telemetry.streams.clone());
-        registry.register(
-            "tls_handshakes_failed",
-            "Connections that ended before their TLS handshake did",
-            telemetry.connections.handshakes_failed.clone(),
-        );
+        telemetry.connections.register(registry);
         telemetry
     }
 

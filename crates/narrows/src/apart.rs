@@ -1,21 +1,26 @@
 //! Boundaries in a process of their own: no store and no signing key, and a broker elsewhere that decides.
 
+mod counted;
+mod metrics;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Json, Router};
+use boundary::Bodies;
 use boundary::remote::{Link, Place, Remote};
 use broker::{Meter, Observing, Tls};
 use delegation::registry::TokenForm;
 use delegation::time::Timestamp;
 use fetch::Fetcher;
 use http::StatusCode;
+use http::header::CONTENT_TYPE;
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -24,6 +29,8 @@ use crate::assertion::ClientKey;
 use crate::config::{self, Loaded, Process, RemoteBroker};
 use crate::doors::{self, Doors, Failed, House};
 use crate::stamps::Stamps;
+use counted::Counted;
+use metrics::{Metrics, Standing, Tally};
 
 /// How often files are looked at, and what every ask needs is kept.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -70,8 +77,17 @@ pub(crate) async fn start(paths: Vec<PathBuf>) -> Result<Running, Failed> {
         tasks: Vec::new(),
     };
     let tls = loaded.tls.clone().map(Tls::new);
+    let tally = Tally::default();
+    let doors = Doors::open(&mut house, &loaded.fronts, |front| {
+        let name = &front.settings.name;
+        Counted::new(Remote::new(Arc::clone(&link), name.clone()), name.clone(), tally.clone())
+    });
+    let doors = doors.await?;
     let health = Arc::new(Health {
         link: Arc::clone(&link),
+        started: Instant::now(),
+        metrics: Metrics::new(&tally, &house.meter),
+        bodies: doors.bodies().clone(),
         config_version: ArcSwap::from_pointee(loaded.snapshot.config_version.clone()),
         refused_change: ArcSwap::from_pointee(None),
         observing: ArcSwap::from_pointee(config::observing(&loaded.fronts)),
@@ -81,10 +97,6 @@ pub(crate) async fn start(paths: Vec<PathBuf>) -> Result<Running, Failed> {
         tracing::info!(door = "metrics_listen", address = %listener.local_addr()?, "open");
         house.serve(listener, tls.clone(), Arc::clone(&health).routes());
     }
-    let doors = Doors::open(&mut house, &loaded.fronts, |front| {
-        Remote::new(Arc::clone(&link), front.settings.name.clone())
-    });
-    let doors = doors.await?;
     let mut tasks = house.tasks;
     let followed = Followed {
         link,
@@ -154,6 +166,9 @@ impl Signer {
 /// What is said of the process at `metrics_listen`.
 struct Health {
     link: Arc<Link<Signs>>,
+    started: Instant,
+    metrics: Metrics,
+    bodies: Bodies,
     config_version: ArcSwap<String>,
     refused_change: ArcSwap<Option<String>>,
     observing: ArcSwap<Vec<Observing>>,
@@ -161,7 +176,17 @@ struct Health {
 
 impl Health {
     fn routes(self: Arc<Self>) -> Router {
-        Router::new().route("/healthz", get(async || "ok")).route("/readyz", get(readyz)).with_state(self)
+        Router::new()
+            .route("/healthz", get(async || "ok"))
+            .route("/readyz", get(readyz))
+            .route("/metrics", get(metrics))
+            .with_state(self)
+    }
+
+    /// What observes now.
+    fn observing<'o>(&self, parts: &'o [Observing]) -> Vec<&'o Observing> {
+        let now = Timestamp::from_millis(jiff::Timestamp::now().as_millisecond());
+        parts.iter().filter(|part| now < part.until).collect()
     }
 }
 
@@ -177,11 +202,8 @@ async fn readyz(State(health): State<Arc<Health>>, Extension(peer): Extension<So
     if !peer.ip().is_loopback() {
         return (status, word).into_response();
     }
-    let (observing, now) = (
-        health.observing.load(),
-        Timestamp::from_millis(jiff::Timestamp::now().as_millisecond()),
-    );
-    let observing: Vec<_> = observing.iter().filter(|part| now < part.until).map(Observing::shown).collect();
+    let observing = health.observing.load();
+    let observing: Vec<_> = health.observing(&observing).into_iter().map(Observing::shown).collect();
     let said = json!({
         "status": word,
         "broker": if is_ready { "ok" } else { "unavailable" },
@@ -190,6 +212,23 @@ async fn readyz(State(health): State<Arc<Health>>, Extension(peer): Extension<So
         "observing": observing,
     });
     (status, Json(said)).into_response()
+}
+
+/// For anyone: the address of the listener is the protection.
+async fn metrics(State(health): State<Arc<Health>>) -> Response {
+    let observing = health.observing.load();
+    let standing = Standing {
+        is_reached: health.link.is_ready(),
+        answer_age: health.link.answer_age().unwrap_or_else(|| health.started.elapsed()),
+        is_change_refused: health.refused_change.load().is_some(),
+        observing: health.observing(&observing),
+        room: health.bodies.free(),
+    };
+    let media = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    match health.metrics.text(&standing) {
+        Ok(text) => ([(CONTENT_TYPE, media)], text).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
 }
 
 /// What follows its files.
@@ -201,7 +240,7 @@ struct Followed {
     /// What is in force.
     loaded: Loaded,
     tls: Option<Tls>,
-    doors: Doors<Remote<Signs>>,
+    doors: Doors<Counted<Remote<Signs>>>,
     seen: Stamps,
 }
 

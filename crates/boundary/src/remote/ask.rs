@@ -1,7 +1,8 @@
 //! One ask: to one address after the other, with a token of our own, within a deadline.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fetch::{Answer, FetchError};
 use serde_json::Value;
@@ -97,6 +98,7 @@ impl<S: Fn() -> Option<String> + Send + Sync + 'static> Link<S> {
                         self.first.store(first + tried, Ordering::Relaxed);
                     }
                     self.is_reached.store(true, Ordering::Relaxed);
+                    self.answered.store(Some(Arc::new(Instant::now())));
                     return Ok(answer);
                 }
                 Err(error) => {

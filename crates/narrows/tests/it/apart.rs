@@ -102,6 +102,16 @@ impl Apart {
         (status(&reply), problem(&reply))
     }
 
+    fn metrics(&self) -> String {
+        let request = "GET /metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+        let reply = echo::ask(self.door("metrics_listen"), request);
+        assert_eq!(
+            (status(&reply), header(&reply, "content-type")),
+            (200, Some("application/openmetrics-text; version=1.0.0; charset=utf-8"))
+        );
+        body(&reply).to_owned()
+    }
+
     pub(crate) fn until(&self, what: &str, holds: impl Fn() -> bool) {
         let began = Instant::now();
         while !holds() {
@@ -336,6 +346,48 @@ fn without_its_broker_a_boundary_lets_public_requests_through_and_nothing_else()
     assert!(both.apart.log().contains("the broker is not reached"), "{}", both.apart.log());
 }
 
+/// What the operator of the process sees, with nothing of the broker's.
+#[test]
+fn its_metrics_say_what_was_decided_at_each_boundary_and_how_the_broker_is_reached() {
+    let mut both = Both::asking(|address| address, "500ms");
+    let bearer = |group: &str| format!("authorization: Bearer {}\r\n", both.token("tickets.full", group, 600));
+    let (good, other) = (bearer("support"), bearer("sales"));
+    let ask = |line: &str, headers: &str| through_the_proxy(both.apart.door("proxy"), line, headers, "").0;
+    assert_eq!((ask("GET /tickets/42", &good), ask("GET /tickets/43", &good)), (200, 200));
+    assert_eq!(
+        (ask("GET /tickets/42", &other), ask("GET /admin", &good), ask("GET /healthz", "")),
+        (403, 403, 200)
+    );
+    let text = both.apart.metrics();
+    for line in [
+        "narrows_granted_total{boundary=\"front\"} 2",
+        "narrows_refusals_total{boundary=\"front\",reason=\"policy_denied\"} 1",
+        "narrows_refusals_total{boundary=\"front\",reason=\"no_route\"} 1",
+        "narrows_broker_reached 1",
+        "narrows_change_refused 0",
+        "narrows_body_room_bytes{share=\"enforced\"} 67108864",
+        "narrows_body_room_bytes{share=\"observed\"} 16777216",
+        "narrows_tls_handshakes_failed_total 0",
+    ] {
+        assert!(text.lines().any(|each| each == line), "{line}\n{text}");
+    }
+    for name in ["narrows_connections ", "narrows_broker_answer_age_seconds "] {
+        assert!(text.lines().any(|line| line.starts_with(name)), "{name}\n{text}");
+    }
+    assert!(text.ends_with("# EOF\n") && !text.contains("narrows_issued"), "{text}");
+
+    both.served.child.kill().unwrap();
+    both.served.child.wait().unwrap();
+    assert_eq!(through_the_proxy(both.apart.door("proxy"), "GET /tickets/42", &good, "").0, 503);
+    let text = both.apart.metrics();
+    for line in [
+        "narrows_broker_reached 0",
+        "narrows_refusals_total{boundary=\"front\",reason=\"store_unavailable\"} 1",
+    ] {
+        assert!(text.lines().any(|each| each == line), "{line}\n{text}");
+    }
+}
+
 /// What listens, and lets nothing more through once it is told to.
 struct Relay {
     address: SocketAddr,
@@ -489,6 +541,12 @@ fn what_is_only_observed_apart_goes_on_and_the_broker_has_the_record() {
     go_on(&both.apart);
     let counted = "narrows_observed_total{boundary=\"front\",decision=\"deny\"} 9";
     both.apart.until("each is on record", || both.served.get("/metrics").contains(counted));
+    both.apart.until("each is counted here too", || both.apart.metrics().contains(counted));
+    let text = both.apart.metrics();
+    assert!(
+        text.contains("narrows_observing{boundary=\"front\"} 1\n") && !text.contains("narrows_refusals_total{"),
+        "{text}"
+    );
     both.served.child.kill().unwrap();
     both.served.child.wait().unwrap();
     go_on(&both.apart);
