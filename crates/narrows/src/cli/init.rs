@@ -13,6 +13,9 @@ use super::output::say;
 use crate::demo;
 
 const PLAIN: &str = include_str!("init/narrows.toml");
+/// What is written behind it, for one way to begin.
+const ENVOY: &str = include_str!("init/envoy.toml");
+const MCP: &str = include_str!("init/mcp.toml");
 const POLICY: &str = include_str!("init/first.cedar");
 
 /// Arguments of `init`.
@@ -29,12 +32,16 @@ pub(super) struct InitArgs {
     dry_run: bool,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum From {
     /// One client and one audience to change into yours.
     Plain,
     /// The configuration of the demo.
     Demo,
+    /// A service behind Envoy, which asks about each request.
+    Envoy,
+    /// Tools of an MCP server: read and checked, and not served yet.
+    Mcp,
 }
 
 /// A file that is to be written.
@@ -68,7 +75,9 @@ impl NewFile {
 /// Writes the files, or says which of them are there already and writes none.
 pub(super) fn run(args: &InitArgs) -> Outcome {
     let files = match args.from {
-        From::Plain => plain()?,
+        From::Plain => plain("")?,
+        From::Envoy => plain(ENVOY)?,
+        From::Mcp => plain(MCP)?,
         From::Demo => demo::files(&demo::Places::usual())?,
     };
     let there: Vec<_> = files.iter().map(|file| args.dir.join(&file.name)).filter(|path| path.exists()).collect();
@@ -87,7 +96,14 @@ pub(super) fn run(args: &InitArgs) -> Outcome {
         }
         say(format!("{}{}", path.display(), if *secret { "  (secret, mode 0600)" } else { "" }));
     }
-    say(format!("next: narrows --config {} check", args.dir.join("narrows.toml").display()));
+    let config = args.dir.join("narrows.toml");
+    let narrows = format!("narrows --config {}", config.display());
+    say(format!("next: {narrows} check"));
+    match args.from {
+        From::Plain | From::Demo => {}
+        From::Envoy => say(format!("then: {narrows} snippet envoy > envoy.yaml")),
+        From::Mcp => say("the [[mcp]] table is read and checked, and not served yet: no tool is protected by it"),
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -114,10 +130,11 @@ pub(crate) fn key_file() -> Result<String, Box<dyn std::error::Error + Send + Sy
     Ok(format!("{}\n", STANDARD.encode(key)))
 }
 
-fn plain() -> Result<Vec<NewFile>, Box<dyn std::error::Error + Send + Sync>> {
+/// One client and one audience, with `more` behind them.
+fn plain(more: &str) -> Result<Vec<NewFile>, Box<dyn std::error::Error + Send + Sync>> {
     let (key, pem) = crate::assertion::ClientKey::generate()?;
     Ok(vec![
-        NewFile::open("narrows.toml", PLAIN.to_owned()),
+        NewFile::open("narrows.toml", format!("{PLAIN}{more}")),
         NewFile::secret("narrows.key", key_file()?),
         NewFile::open("policies/first.cedar", POLICY.to_owned()),
         NewFile::open("edge.jwks.json", format!("{}\n", key.jwks())),

@@ -21,13 +21,53 @@ fn checked(folder: &Path, from: &str, to: &str) -> Ran {
 
 #[test]
 fn what_init_writes_is_right() {
-    for from in ["plain", "demo"] {
+    for from in ["plain", "demo", "envoy", "mcp"] {
         let folder = started(from);
         let ran = narrows(folder.path(), &["check"], "");
         assert_eq!(ran.code, 0, "{from}: {}{}", ran.out, ran.err);
         let again = narrows(folder.path(), &["init", ".", "--from", from], "");
         assert_eq!(again.code, 1, "nothing is overwritten");
     }
+}
+
+/// What is begun with Envoy needs no change before Envoy can be told of it.
+#[test]
+fn what_init_writes_for_envoy_warns_of_nothing_and_envoy_can_be_told_of_it() {
+    let folder = started("envoy");
+    let ran = narrows(folder.path(), &["check"], "");
+    assert!(ran.code == 0 && !ran.out.contains("warning"), "{ran:?}");
+    let ran = narrows(folder.path(), &["snippet", "envoy"], "");
+    assert!(
+        ran.code == 0 && ran.out.contains("# PATCH /tickets/{id} reads the body") && ran.out.contains("port_value: 8431"),
+        "{ran:?}"
+    );
+    // The one thing that is commented out is right too.
+    let config = folder.path().join("narrows.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    assert_eq!(text.matches("# mode          = \"observe\"").count(), 1, "{text}");
+}
+
+/// Nothing is promised of tools that is not so: the file says that they are not served, and `check` warns of it.
+#[test]
+fn what_init_writes_for_mcp_says_that_it_is_not_served() {
+    let folder = started("mcp");
+    let text = std::fs::read_to_string(folder.path().join("narrows.toml")).unwrap();
+    let (before, _) = text.split_once("[[mcp]]\n").unwrap();
+    assert!(
+        before.contains("# NOT SERVED YET.") && before.contains("No tool is protected by it."),
+        "{text}"
+    );
+    let ran = narrows(folder.path(), &["check"], "");
+    let warnings: Vec<_> = ran.out.lines().filter(|line| line.starts_with("warning: ")).collect();
+    assert!(
+        matches!(warnings.as_slice(), [only] if only.contains("mcp: is understood and checked, and does nothing yet")),
+        "{ran:?}"
+    );
+    // It is checked: a tool that names what its audience does not have is wrong.
+    let ran = checked(folder.path(), "\"ticket:read/{arguments.id}\"", "\"ticket:burn/{arguments.id}\"");
+    assert!(ran.code == 1 && ran.out.contains("mcp[0].tools.get_ticket"), "{ran:?}");
+    let written = narrows(folder.path(), &["init", "other", "--from", "mcp"], "");
+    assert!(written.code == 0 && written.out.contains("not served yet"), "{written:?}");
 }
 
 #[test]
