@@ -52,6 +52,11 @@ impl Requester {
         &self.issuer
     }
 
+    /// The client that asks.
+    pub(super) fn client(&self) -> &str {
+        &self.client
+    }
+
     /// Posts `form` to `path` with an assertion of the client; gives the status and the JSON that comes back.
     pub(super) async fn post(&self, path: &str, mut form: Vec<(&str, String)>) -> Result<(u16, Value), Failed> {
         form.push((

@@ -17,7 +17,7 @@ use issuance::task::{KeptTask, Over, Status};
 use serde_json::{Value, json};
 
 use super::Outcome;
-use super::as_client::{post_as_bearer, tell, token_from_stdin};
+use super::as_client::{Requester, post_as_bearer, tell, token_from_stdin};
 use super::output::{complain, say, seconds, table};
 use crate::config::{self, Loaded};
 
@@ -73,6 +73,9 @@ pub(super) struct StartArgs {
     /// Print the whole reply as JSON, with the id.
     #[arg(long)]
     json: bool,
+    /// Only say what would be asked for, of whom and as whom.
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// Arguments of `task complete`.
@@ -117,8 +120,30 @@ async fn start(args: &StartArgs, paths: &[PathBuf]) -> Outcome {
     let loaded = config::load(paths).map_err(|problems| problems.to_string())?;
     let requester = args.what.who.ready(&loaded.snapshot.issuer)?;
     let form = args.what.form(&loaded, token_from_stdin("the subject token")?)?;
+    if args.dry_run {
+        would_start(&requester, &form, args.json);
+        return Ok(ExitCode::SUCCESS);
+    }
     let (status, reply) = requester.post("/oauth2/token", form).await?;
     Ok(tell(status, &reply, args.json, paths))
+}
+
+/// What would be asked for; the subject token is a secret, and is not repeated.
+fn would_start(requester: &Requester, form: &[(&str, String)], as_json: bool) {
+    let shown = form.iter().filter(|(name, _)| *name != "subject_token");
+    if as_json {
+        let shown: Vec<_> = shown.map(|(name, value)| json!([name, value])).collect();
+        say(json!({ "dry_run": true, "url": requester.issuer(), "client": requester.client(), "form": shown }));
+        return;
+    }
+    say(format!(
+        "would open a task at {} as {}, with",
+        requester.issuer(),
+        requester.client()
+    ));
+    for (name, value) in shown {
+        say(format!("  {name:<22} {value}"));
+    }
 }
 
 async fn complete(args: &CompleteArgs, paths: &[PathBuf]) -> Outcome {

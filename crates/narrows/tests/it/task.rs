@@ -79,6 +79,21 @@ fn member(value: &Value, name: &str) -> String {
 fn a_task_is_started_redeemed_shown_and_completed() {
     let issuer = corp::issuer();
     let served = served(&issuer);
+    let dry = narrows(
+        served.path(),
+        &as_edge("start", &["--purpose", "answer 42", "--dry-run"]),
+        "a.subject.token",
+    );
+    assert!(
+        dry.code == 0 && dry.out.contains(" as edge, with\n") && dry.out.contains("answer 42\n") && dry.out.contains(AUDIENCE),
+        "{dry:?}"
+    );
+    assert!(!dry.out.contains("a.subject.token"), "{dry:?}");
+    let dry = narrows(served.path(), &as_edge("start", &["--dry-run", "--json"]), "a.subject.token");
+    let shown: Value = serde_json::from_str(&dry.out).unwrap();
+    assert!(shown["client"] == "edge" && !dry.out.contains("a.subject.token"), "{shown}");
+    assert_eq!(narrows(served.path(), &["task", "list", "--all", "--json"], "").out, "[]\n");
+
     let started = narrows(
         served.path(),
         &as_edge("start", &["--purpose", "answer 42", "--json"]),
