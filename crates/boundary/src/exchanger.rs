@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use delegation::identity::Attributes;
 use delegation::oauth::{Reason, TokenType};
-use narrows_guard::{Call, Needs};
+use narrows_guard::{Call, Needs, redacted};
 
 use crate::credential::Credential;
-use crate::redacted;
 
 /// A broker, in this process or another.
 ///

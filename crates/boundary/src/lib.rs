@@ -15,7 +15,6 @@ pub mod metadata;
 mod observe;
 pub mod proxy;
 mod question;
-mod redacted;
 mod refusal;
 pub mod remote;
 mod settings;

@@ -142,7 +142,7 @@ const ACTOR: Reasons = Reasons {
 /// A token that was verified before under the keys of now is not verified again, and one that was looked up is not again.
 async fn authentic<K: TokenKind>(
     broker: &Broker,
-    memory: &Memory<K>,
+    memory: &Memory<Authentic<K>>,
     moment: &Moment,
     token: &str,
     shown: &Digest,

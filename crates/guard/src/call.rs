@@ -12,6 +12,8 @@ use crate::hygiene::{Malformed, is_visible};
 
 pub(crate) use media::Media;
 
+/// The largest body that is looked into where its route does not say, in bytes.
+pub const LARGEST_BODY: usize = 1024 * 1024;
 /// The longest target, in bytes.
 const LONGEST: usize = 16 * 1024;
 /// The longest method, in bytes: a record holds it, and the longest that is registered has 17.

@@ -1,8 +1,10 @@
 //! The checks of a guard, in their order.
 
 mod allowed;
+mod known;
 mod presented;
 mod refusal;
+mod shown;
 
 use std::marker::PhantomData;
 use std::ops::Deref;
@@ -12,18 +14,20 @@ use std::time::Duration;
 use delegation::oauth::Reason;
 use delegation::revocation::{Key, MarkKind, View};
 use delegation::time::Timestamp;
-use delegation::token::{AccessClaims, AccessToken, Authentic};
+use delegation::token::AccessClaims;
 use http::HeaderMap;
 
 use crate::call::{Body, Call};
-use crate::guard::Guard;
+use crate::guard::{Guard, Rules};
 use crate::hygiene::credential::Scheme;
 use crate::intent::{Intent, Needs};
-use crate::route::{Matched, Rule};
+use crate::route::Matched;
 use crate::surplus::{Compared, Required};
-pub use allowed::{Allowed, Unspent, Use, Verdict};
+pub use allowed::{Admitted, Allowed, Unspent, Use, Verdict};
+pub(crate) use known::Known;
 pub use presented::Presented;
 pub use refusal::Refusal;
+pub(crate) use shown::Shown;
 
 /// When a request is decided, and what had been revoked by then.
 #[derive(Clone, Debug)]
@@ -57,7 +61,7 @@ pub struct At {
 /// ```
 #[derive(Debug)]
 pub struct Verified<'m> {
-    said: AccessClaims,
+    said: Arc<AccessClaims>,
     moment: PhantomData<&'m At>,
 }
 
@@ -66,7 +70,7 @@ pub struct Verified<'m> {
 pub struct Covered<'m, 'n> {
     verified: Verified<'m>,
     required: Required<'n>,
-    guard: &'n Guard,
+    rules: &'n Rules,
     needs: &'n Needs,
 }
 
@@ -96,66 +100,56 @@ pub struct Exact<'m> {
 
 /// A request that got as far as to need a token, with one that holds.
 pub(crate) struct Examined<'m> {
-    pub(crate) presented: Presented,
     pub(crate) verified: Verified<'m>,
     pub(crate) needs: Box<Needs>,
 }
 
 /// Decides one request. Whatever is not allowed here is refused.
 pub(crate) fn check<'m>(guard: &Guard, call: &Call, headers: &HeaderMap, at: &'m At) -> Result<Verdict<'m>, Refusal> {
-    // 1. to 11. The token, and what the request needs.
-    let Some(examined) = examine(guard, call, headers, at)? else {
+    let Some(shown) = Shown::of(guard.rules(), call, headers)? else {
         return Ok(Verdict::Public);
     };
-    let Examined {
-        presented,
-        verified,
-        needs,
-    } = examined;
-    // 12. The token allows that.
-    let covered = verified.covers(guard, &needs)?;
-    // 13. The person signed in as the route asks (RFC 9470).
-    covered.verified.stepped_up(&needs, at.now)?;
-    // 14. It allows no more than the mode of the guard lets it.
-    let exact = covered.no_surplus()?;
-    // 15. Its only use, last: a request that is refused for anything else uses nothing up.
-    Ok(Verdict::of(exact, presented, needs))
+    shown.decide(&shown.known(Some(guard.keys()))?, at)
 }
 
-/// The checks of which the mode of the guard knows nothing; `None` for a public route.
-pub(crate) fn examine<'m>(guard: &Guard, call: &Call, headers: &HeaderMap, at: &'m At) -> Result<Option<Examined<'m>>, Refusal> {
-    // 1. One credential at most, in the one place for it, and a route.
-    let presented = Presented::of(headers, call)?;
-    let matched = guard.table().find(call).ok_or(Reason::NoRoute)?;
-    if matches!(matched.route().rule(), Rule::Public) {
-        return Ok(None);
+impl<'g> Shown<'g> {
+    /// Decides about the request with `token`, which is the one that it shows.
+    pub(crate) fn decide<'m>(&self, token: &Known, at: &'m At) -> Result<Verdict<'m>, Refusal> {
+        // 5. to 11. What the token says holds here and now, and what the request needs.
+        let Some(Examined { verified, needs }) = self.examine(token, at)? else {
+            return Ok(Verdict::Public);
+        };
+        // 12. The token allows that.
+        let covered = verified.covers(self.rules, &needs)?;
+        // 13. The person signed in as the route asks (RFC 9470).
+        covered.verified.stepped_up(&needs, at.now)?;
+        // 14. It allows no more than the mode of the guard lets it.
+        let exact = covered.no_surplus()?;
+        // 15. Its only use, last: a request that is refused for anything else uses nothing up.
+        Ok(Verdict::of(exact, Arc::clone(&self.presented), needs))
     }
-    let presented = presented.ok_or(Reason::NoToken)?;
-    // 2. to 4. `typ`, issuer and signature. This alone is true longer than a moment, so it is what may once be remembered.
-    let token = presented.authenticate(guard.keys())?;
-    // 5. to 10. What it says holds here and now.
-    let verified = Verified::at(&token, presented.scheme(), guard, at)?;
-    // 11. What the request needs, to the byte. A stranger is not told what that would be.
-    let needs = needs(&matched, call).map_err(|refusal| refusal.about(&verified))?;
-    Ok(needs.map(|needs| Examined {
-        presented,
-        verified,
-        needs,
-    }))
+
+    /// The checks of which the mode of the guard knows nothing; `None` for a route that turns out to be public.
+    pub(crate) fn examine<'m>(&self, token: &Known, at: &'m At) -> Result<Option<Examined<'m>>, Refusal> {
+        // 5. to 10. What it says holds here and now.
+        let verified = Verified::at(token, self.presented.scheme(), self.rules, at)?;
+        // 11. What the request needs, to the byte. A stranger is not told what that would be.
+        let needs = needs(&self.matched, self.call).map_err(|refusal| refusal.about(&verified))?;
+        Ok(needs.map(|needs| Examined { verified, needs }))
+    }
 }
 
 impl<'m> Verified<'m> {
-    fn at(token: &Authentic<AccessToken>, scheme: Scheme, guard: &Guard, at: &'m At) -> Result<Self, Refusal> {
-        let rules = guard.rules();
-        let said = token.says(guard.types(), rules.max_chain)?;
-        let refuse = |reason: Reason, why: &str| Err(Refusal::new(reason, why).about(&said));
+    fn at(token: &Known, scheme: Scheme, rules: &Rules, at: &'m At) -> Result<Self, Refusal> {
+        let said = token.says();
+        let refuse = |reason: Reason, why: &str| Err(Refusal::new(reason, why).about(said));
 
         // 5. It is for this guard and for nobody else.
         if said.audiences != [rules.audience.as_str()] {
             return refuse(Reason::SubjectTokenNotForClient, "its `aud` is not this guard's audience alone");
         }
         // 6. It has begun and not ended.
-        token.in_time(at.now).map_err(|error| Refusal::from(error).about(&said))?;
+        token.in_time(at.now).map_err(|error| Refusal::from(error).about(said))?;
         // 7. It was never to live longer than tokens of this audience do, but for what an exception says.
         let by_exception = said.exception.as_ref().and_then(|exception| exception.max_lifetime);
         let most = rules.max_lifetime.max(by_exception.unwrap_or_default());
@@ -163,7 +157,7 @@ impl<'m> Verified<'m> {
             return refuse(Reason::SubjectTokenInvalid, "it lives longer than tokens of this audience may");
         }
         // 8. Whoever shows it is whom it was made for. Proofs of keys are not taken yet, so nothing that is bound to one is.
-        token.unbound().map_err(|error| Refusal::from(error).about(&said))?;
+        token.unbound().map_err(|error| Refusal::from(error).about(said))?;
         if scheme == Scheme::Dpop {
             return refuse(Reason::InvalidDpopProof, "it is bound to no key, and is shown as if it were");
         }
@@ -175,20 +169,18 @@ impl<'m> Verified<'m> {
             );
         }
         // 10. Neither it nor anything that it hangs from was revoked.
-        let named = [
-            (MarkKind::Exception, said.exception.as_ref().map(|exception| exception.id.as_str())),
-            (MarkKind::Approval, said.approval.as_deref()),
-        ];
-        let is_dead = |(kind, id): &(MarkKind, Option<&str>)| id.is_some_and(|id| at.view.is_dead(*kind, &Key::of(id)));
-        if at.view.kills(&said.line()).is_some() || named.iter().any(is_dead) {
+        if is_revoked(said, &at.view) {
             return refuse(Reason::SubjectTokenRevoked, "it was revoked, or something that it came from");
         }
-        Ok(Self { said, moment: PhantomData })
+        Ok(Self {
+            said: Arc::clone(said),
+            moment: PhantomData,
+        })
     }
 
-    /// Its authority beside what `needs` asks for at `guard`.
-    pub(crate) fn compared(&self, guard: &Guard, needs: &Needs) -> Compared {
-        let (types, rules, held) = (guard.types(), guard.rules(), &self.said.authority);
+    /// Its authority beside what `needs` asks for at a guard with these `rules`.
+    pub(crate) fn compared(&self, rules: &Rules, needs: &Needs) -> Compared {
+        let (types, held) = (rules.types(), &self.said.authority);
         let exception = self.said.exception.as_ref();
         let required = Required::of(needs, &rules.fixed, types);
         let (missing, surplus) = match &required {
@@ -207,16 +199,16 @@ impl<'m> Verified<'m> {
         }
     }
 
-    fn covers<'n>(self, guard: &'n Guard, needs: &'n Needs) -> Result<Covered<'m, 'n>, Refusal> {
-        let required = Required::of(needs, &guard.rules().fixed, guard.types());
-        match required.and_then(|required| required.is_covered(&self.said.authority, guard.types()).map(|()| required)) {
+    fn covers<'n>(self, rules: &'n Rules, needs: &'n Needs) -> Result<Covered<'m, 'n>, Refusal> {
+        let required = Required::of(needs, &rules.fixed, rules.types());
+        match required.and_then(|required| required.is_covered(&self.said.authority, rules.types()).map(|()| required)) {
             Ok(required) => Ok(Covered {
                 verified: self,
                 required,
-                guard,
+                rules,
                 needs,
             }),
-            Err(_) => Err(Refusal::beside(Reason::WiderThanSubject, &self.compared(guard, needs)).about(&self)),
+            Err(_) => Err(Refusal::beside(Reason::WiderThanSubject, &self.compared(rules, needs)).about(&self)),
         }
     }
 
@@ -236,22 +228,27 @@ impl<'m> Covered<'m, '_> {
     fn no_surplus(self) -> Result<Exact<'m>, Refusal> {
         let Self {
             verified,
-            guard,
+            rules,
             needs,
             required,
         } = self;
-        let surplus = required.surplus(
-            &verified.authority,
-            verified.exception.as_ref(),
-            guard.rules().excess,
-            guard.types(),
-        );
+        let surplus = required.surplus(&verified.authority, verified.exception.as_ref(), rules.excess, rules.types());
         if surplus.is_empty() {
             Ok(Exact { verified })
         } else {
-            Err(Refusal::beside(Reason::OverbroadToken, &verified.compared(guard, needs)).about(&verified))
+            Err(Refusal::beside(Reason::OverbroadToken, &verified.compared(rules, needs)).about(&verified))
         }
     }
+}
+
+/// Whether `view` ends a token that says this, or anything that it hangs from.
+pub(crate) fn is_revoked(said: &AccessClaims, view: &View) -> bool {
+    let named = [
+        (MarkKind::Exception, said.exception.as_ref().map(|exception| exception.id.as_str())),
+        (MarkKind::Approval, said.approval.as_deref()),
+    ];
+    let is_dead = |(kind, id): &(MarkKind, Option<&str>)| id.is_some_and(|id| view.is_dead(*kind, &Key::of(id)));
+    view.kills(&said.line()).is_some() || named.iter().any(is_dead)
 }
 
 /// What `call` needs. Attributes of subjects are known to a boundary alone; a guard is not built with a route that reads them.

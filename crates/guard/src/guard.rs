@@ -11,7 +11,7 @@ use http::HeaderMap;
 use serde_json::Value;
 
 use crate::call::Call;
-use crate::check::{self, At, Refusal, Verdict};
+use crate::check::{self, At, Refusal, Shown, Verdict};
 use crate::route::{Route, Service, Table, TableError};
 use crate::surplus::{Compared, Excess, Fixed, FixedError};
 
@@ -65,6 +65,7 @@ pub struct Guard {
 #[derive(Debug)]
 pub(crate) struct Rules {
     table: Table,
+    pub(crate) issuer: String,
     pub(crate) audience: AudienceId,
     pub(crate) max_lifetime: Duration,
     pub(crate) max_chain: usize,
@@ -111,40 +112,14 @@ pub enum GuardError {
 impl Guard {
     /// Builds a guard that verifies with `keys`.
     pub fn build(settings: Settings, keys: Arc<KeySet>) -> Result<Self, GuardError> {
-        if settings.sender != Sender::None {
-            return Err(GuardError::Sender);
-        }
         if keys.issuer() != settings.issuer {
             return Err(GuardError::Issuer {
                 expected: settings.issuer,
                 found: keys.issuer().to_owned(),
             });
         }
-        let service = settings.service;
-        if let Some(found) = service.audience.as_ref().filter(|audience| **audience != settings.audience) {
-            return Err(GuardError::Audience {
-                found: found.to_string(),
-                expected: settings.audience.to_string(),
-                service: service.name,
-            });
-        }
-        if let Some(route) = service.routes.iter().find(|route| route.reading().reads_attributes()).map(Route::name) {
-            return Err(GuardError::Attribute(route.to_owned()));
-        }
-        let fixed = Fixed::of(&settings.fixed, &settings.types)?;
-        let rules = Rules {
-            table: Table::build(vec![service], settings.types)?,
-            audience: settings.audience,
-            max_lifetime: settings.max_lifetime,
-            max_chain: settings.max_chain,
-            max_age: settings.max_age,
-            excess: settings.excess,
-            fixed,
-        };
-        Ok(Self {
-            rules: Arc::new(rules),
-            keys,
-        })
+        let rules = Arc::new(Rules::build(settings)?);
+        Ok(Self { rules, keys })
     }
 
     /// The same guard with other keys of the same issuer, after a rotation.
@@ -170,16 +145,11 @@ impl Guard {
     ///
     /// A token that does not hold is not explained: nobody may rely on a word of it.
     pub fn explain(&self, call: &Call, headers: &HeaderMap, at: &At) -> Result<Option<Compared>, Refusal> {
-        let examined = check::examine(self, call, headers, at)?;
-        Ok(examined.map(|examined| examined.verified.compared(self, &examined.needs)))
-    }
-
-    pub(crate) fn table(&self) -> &Table {
-        &self.rules.table
-    }
-
-    pub(crate) fn types(&self) -> &DetailTypes {
-        self.rules.table.types()
+        let Some(shown) = Shown::of(&self.rules, call, headers)? else {
+            return Ok(None);
+        };
+        let examined = shown.examine(&shown.known(Some(&self.keys))?, at)?;
+        Ok(examined.map(|examined| examined.verified.compared(&self.rules, &examined.needs)))
     }
 
     pub(crate) fn rules(&self) -> &Rules {
@@ -188,5 +158,43 @@ impl Guard {
 
     pub(crate) fn keys(&self) -> &KeySet {
         &self.keys
+    }
+}
+
+impl Rules {
+    pub(crate) fn build(settings: Settings) -> Result<Self, GuardError> {
+        if settings.sender != Sender::None {
+            return Err(GuardError::Sender);
+        }
+        let service = settings.service;
+        if let Some(found) = service.audience.as_ref().filter(|audience| **audience != settings.audience) {
+            return Err(GuardError::Audience {
+                found: found.to_string(),
+                expected: settings.audience.to_string(),
+                service: service.name,
+            });
+        }
+        if let Some(route) = service.routes.iter().find(|route| route.reading().reads_attributes()).map(Route::name) {
+            return Err(GuardError::Attribute(route.to_owned()));
+        }
+        let fixed = Fixed::of(&settings.fixed, &settings.types)?;
+        Ok(Self {
+            table: Table::build(vec![service], settings.types)?,
+            issuer: settings.issuer,
+            audience: settings.audience,
+            max_lifetime: settings.max_lifetime,
+            max_chain: settings.max_chain,
+            max_age: settings.max_age,
+            excess: settings.excess,
+            fixed,
+        })
+    }
+
+    pub(crate) fn table(&self) -> &Table {
+        &self.table
+    }
+
+    pub(crate) fn types(&self) -> &DetailTypes {
+        self.table.types()
     }
 }

@@ -138,6 +138,11 @@ impl Route {
         &self.rule
     }
 
+    /// Whether its requests must show a token.
+    pub fn needs_token(&self) -> bool {
+        matches!(self.rule, Rule::Needs(_))
+    }
+
     /// Whether it says itself to observe or enforce.
     pub fn mode(&self) -> Option<Mode> {
         match &self.rule {

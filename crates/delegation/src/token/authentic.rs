@@ -157,7 +157,7 @@ impl<K: TokenKind> Unverified<K> {
 }
 
 impl<K: TokenKind> Authentic<K> {
-    /// One of our own that is kept; see [`KeptToken`](super::KeptToken), which is its only maker.
+    /// One of our own that is kept, here or where it was asked for; `kept.rs` is its only maker.
     pub(super) fn kept(issuer: &str, claims: Map<String, Value>, size: usize) -> Self {
         Self {
             vouched: Vouched::Store { claims, size },

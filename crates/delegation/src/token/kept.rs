@@ -1,7 +1,9 @@
 //! Opaque access tokens of our own: known by their digest, with what they stand for in the store.
 
+use serde_json::{Map, Value};
+
 use super::authentic::{Authentic, AuthenticateError};
-use super::kind::TokenKind;
+use super::kind::{AccessToken, TokenKind};
 use super::opaque_form::{OpaqueForm, OpaqueKind};
 use crate::json;
 use crate::time::Timestamp;
@@ -32,14 +34,41 @@ impl KeptToken {
         if !K::TYP.contains(&"at+jwt") {
             return Err(AuthenticateError::Bad("an access token is no token of this kind"));
         }
-        let claims = json::parse_object(self.claims.as_bytes(), DEPTH);
-        let claims = claims.map_err(|_| AuthenticateError::Bad("what is kept of it is no JSON object"))?;
-        if K::REQUIRED.iter().chain(&["jti"]).any(|claim| !claims.contains_key(*claim)) {
-            return Err(AuthenticateError::Bad("a required claim is missing"));
-        }
-        if claims.get("iss").is_none_or(|iss| iss != issuer) {
-            return Err(AuthenticateError::Bad("it was issued under another name of ours"));
-        }
+        let claims = own_claims::<K>(&self.claims, issuer)?;
         Ok(Authentic::kept(issuer, claims, self.claims.len()))
     }
+}
+
+impl Authentic<AccessToken> {
+    /// The proof that `issuer`, whose token `form` is, answered with `reply` to the question whether it is alive (RFC 7662 §2.2).
+    ///
+    /// It takes the place of a signature where the answer came from the issuer itself; whoever holds it knows for how long it is
+    /// believed.
+    pub fn answered(form: &OpaqueForm, issuer: &str, reply: &str) -> Result<Self, AuthenticateError> {
+        if form.kind() != OpaqueKind::Access {
+            return Err(AuthenticateError::Bad("an answer about another kind of token"));
+        }
+        let claims = own_claims::<AccessToken>(reply, issuer)?;
+        if claims.get("active") != Some(&Value::Bool(true)) {
+            return Err(AuthenticateError::Bad("its issuer does not say that it is active"));
+        }
+        let bearer = |kind: &str| kind.eq_ignore_ascii_case("bearer");
+        if !claims.get("token_type").and_then(Value::as_str).is_some_and(bearer) {
+            return Err(AuthenticateError::Bad("the answer is about another kind of token"));
+        }
+        Ok(Self::kept(issuer, claims, reply.len()))
+    }
+}
+
+/// The claims of a token of our own as `issuer`, which nobody signed.
+fn own_claims<K: TokenKind>(claims: &str, issuer: &str) -> Result<Map<String, Value>, AuthenticateError> {
+    let claims = json::parse_object(claims.as_bytes(), DEPTH);
+    let claims = claims.map_err(|_| AuthenticateError::Bad("what is kept of it is no JSON object"))?;
+    if K::REQUIRED.iter().chain(&["jti"]).any(|claim| !claims.contains_key(*claim)) {
+        return Err(AuthenticateError::Bad("a required claim is missing"));
+    }
+    if claims.get("iss").is_none_or(|iss| iss != issuer) {
+        return Err(AuthenticateError::Bad("it was issued under another name of ours"));
+    }
+    Ok(claims)
 }

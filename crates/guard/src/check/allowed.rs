@@ -1,6 +1,7 @@
 //! What a guard answers, and what a backend may rely on.
 
 use std::ops::Deref;
+use std::sync::Arc;
 
 use delegation::oauth::Reason;
 use delegation::token::AccessClaims;
@@ -66,7 +67,21 @@ pub struct Allowed<'m> {
 #[derive(Debug)]
 pub struct Unspent<'m> {
     allowed: Allowed<'m>,
-    presented: Presented,
+    presented: Arc<Presented>,
+}
+
+/// A request that goes on, with what its token says, for as long as it is served.
+///
+/// What was true when it was decided need not be true any more; only [`Allowed`] makes one.
+///
+/// ```compile_fail
+/// use narrows_guard::check::Admitted;
+/// let forged = Admitted { said: todo!(), needs: todo!() };
+/// ```
+#[derive(Clone, Debug)]
+pub struct Admitted {
+    said: Arc<AccessClaims>,
+    needs: Arc<Needs>,
 }
 
 /// What the broker answers to the use of a token (`POST /v1/uses`).
@@ -76,12 +91,14 @@ pub enum Use {
     Accepted,
     /// It was used before.
     Used,
+    /// It is not taken, for this reason.
+    Refused(Reason),
     /// It did not answer, or not in time: whether this is its use nobody knows.
     Unavailable,
 }
 
 impl<'m> Verdict<'m> {
-    pub(super) fn of(exact: Exact<'m>, presented: Presented, needs: Box<Needs>) -> Self {
+    pub(super) fn of(exact: Exact<'m>, presented: Arc<Presented>, needs: Box<Needs>) -> Self {
         let single_use = exact.verified.single_use;
         let allowed = Allowed {
             verified: exact.verified,
@@ -100,6 +117,29 @@ impl Allowed<'_> {
     pub fn needs(&self) -> &Needs {
         &self.needs
     }
+
+    /// The same without its moment: for the response, and not for another request.
+    pub fn admitted(self) -> Admitted {
+        Admitted {
+            said: self.verified.said,
+            needs: self.needs.into(),
+        }
+    }
+}
+
+impl Admitted {
+    /// What the request needed, and how it is served.
+    pub fn needs(&self) -> &Needs {
+        &self.needs
+    }
+}
+
+impl Deref for Admitted {
+    type Target = AccessClaims;
+
+    fn deref(&self) -> &AccessClaims {
+        &self.said
+    }
 }
 
 impl Deref for Allowed<'_> {
@@ -116,12 +156,23 @@ impl<'m> Unspent<'m> {
         self.presented.token()
     }
 
+    /// What the request needs, and how it is served.
+    pub fn needs(&self) -> &Needs {
+        self.allowed.needs()
+    }
+
+    /// What the token says.
+    pub fn claims(&self) -> &AccessClaims {
+        &self.allowed
+    }
+
     /// The request, if the broker has taken this for the use of its token.
     pub fn answered(self, answer: Use) -> Result<Allowed<'m>, Refusal> {
         let refuse = |reason: Reason| Refusal::from(reason).about(&self.allowed);
         match answer {
             Use::Accepted => Ok(self.allowed),
             Use::Used => Err(refuse(Reason::TokenUsed)),
+            Use::Refused(reason) => Err(refuse(reason)),
             Use::Unavailable => Err(refuse(Reason::StoreUnavailable)),
         }
     }

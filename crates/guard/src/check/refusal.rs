@@ -27,7 +27,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    pub(super) fn new(reason: Reason, why: &str) -> Self {
+    pub(crate) fn new(reason: Reason, why: &str) -> Self {
         Self {
             reason,
             claims: None,
@@ -58,8 +58,17 @@ impl Refusal {
         }
     }
 
+    /// The same, for want of keys.
     #[must_use]
-    pub(super) fn about(self, claims: &AccessClaims) -> Self {
+    pub(super) fn asking_for_keys(self) -> Self {
+        Self {
+            asks_for_keys: true,
+            ..self
+        }
+    }
+
+    #[must_use]
+    pub(crate) fn about(self, claims: &AccessClaims) -> Self {
         Self {
             claims: Some(Box::new(claims.clone())),
             ..self
@@ -70,8 +79,15 @@ impl Refusal {
     pub fn status(&self) -> StatusCode {
         match self.reason {
             Reason::MalformedRequest | Reason::MalformedDetails | Reason::UnreadInput => StatusCode::BAD_REQUEST,
-            Reason::WiderThanSubject | Reason::NoRoute => StatusCode::FORBIDDEN,
-            Reason::RevocationViewStale | Reason::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Reason::WiderThanSubject
+            | Reason::NoRoute
+            | Reason::PolicyDenied
+            | Reason::ScopeNotMapped
+            | Reason::ChainTooLong
+            | Reason::MayActMismatch => StatusCode::FORBIDDEN,
+            Reason::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            Reason::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Reason::RevocationViewStale | Reason::StoreUnavailable | Reason::IssuerUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::UNAUTHORIZED,
         }
     }

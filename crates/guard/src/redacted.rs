@@ -1,7 +1,7 @@
 //! A path as a record may hold it: without what has the form of a token, whoever put it there.
 
+use crate::hygiene::path::Path;
 use delegation::token::OpaqueKind;
-use narrows_guard::hygiene::path::Path;
 
 /// What stands for a segment that is not written down: no character that a path can hold.
 const HIDDEN: &str = "…";
@@ -9,7 +9,7 @@ const HIDDEN: &str = "…";
 const ENOUGH: usize = 16;
 
 /// `path` as it came, each segment that holds a token hidden whole. Segments are looked at decoded: `%65yJ` is `eyJ`.
-pub(crate) fn path(path: &Path) -> String {
+pub fn path(path: &Path) -> String {
     let raw = path.raw().strip_prefix('/').unwrap_or_default().split('/');
     let shown = raw.zip(path.segments()).map(|(raw, segment)| if holds_token(segment) { HIDDEN } else { raw });
     shown.fold(String::new(), |line, segment| line + "/" + segment)
@@ -36,7 +36,7 @@ fn is_ours(word: &str) -> bool {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
-    use narrows_guard::hygiene::path::Path;
+    use crate::hygiene::path::Path;
 
     fn shown(path: &str) -> String {
         super::path(&Path::parse(path).unwrap())

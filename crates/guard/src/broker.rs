@@ -1,0 +1,159 @@
+//! What a guard needs of its broker.
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use delegation::oauth::Reason;
+use delegation::revocation::View;
+use delegation::time::Timestamp;
+use delegation::token::{AccessClaims, KeySet};
+use serde_json::Value;
+
+pub use crate::check::Use;
+use crate::intent::Needs;
+use crate::surplus::Compared;
+
+/// The broker, in this process or another.
+///
+/// Contract. What is not known is said: no method answers in the broker's place, and what is [`Unavailable`](Use::Unavailable) is
+/// refused. [`consume`](Self::consume): of all calls with one token, at all guards, one at most is accepted, and that is durable before
+/// it is answered. [`view`](Self::view): everything is in it that the broker had acknowledged at the moment from which its age counts.
+/// [`refused`](Self::refused) and [`seen_twice`](Self::seen_twice) return at once and lose nothing without counting it. Calls may
+/// overlap.
+pub trait Broker: Send + Sync + 'static {
+    /// Its keys of now; none where they never could be had, or are too old to be believed.
+    fn keys(&self) -> Option<Arc<KeySet>>;
+
+    /// What was revoked, and how long ago the broker was last heard, by a clock that is never set.
+    fn view(&self) -> (Arc<View>, Duration);
+
+    /// Looks for keys again, since a token names one that is not there; done when that was looked for.
+    ///
+    /// It bounds itself: however many tokens name keys that nobody has, the broker is asked seldom.
+    fn look_for_keys(&self) -> impl Future<Output = ()> + Send;
+
+    /// Takes this for the one use of `token` (`POST /v1/uses`).
+    fn consume(&self, token: &str) -> impl Future<Output = Use> + Send;
+
+    /// What an opaque `token` says (RFC 7662).
+    fn introspect(&self, token: &str) -> impl Future<Output = Introspected> + Send;
+
+    /// Asks policy again whether the request may be made with `token` (`recheck = "each"`).
+    fn recheck(&self, token: &str, asked: &Asked<'_>) -> impl Future<Output = Rechecked> + Send;
+
+    /// Puts a refusal on record.
+    fn refused(&self, refused: Refused);
+
+    /// Hands over what was used since the last time. True if it is kept there, so that it may be forgotten here.
+    fn used(&self, used: &Used) -> impl Future<Output = bool> + Send;
+
+    /// Says that one token was shown from two places.
+    fn seen_twice(&self, sighting: SeenTwice);
+}
+
+/// What the broker answers about an opaque token.
+#[derive(Clone)]
+pub enum Introspected {
+    /// It is alive, and says this: the JSON object of the answer, as it came.
+    Active(String),
+    /// It is not alive, or not for us to see.
+    Inactive,
+    /// The broker did not answer, or not in time.
+    Unavailable,
+}
+
+/// Which request policy is asked about again.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'r> {
+    /// The request, if it could be read.
+    pub request: Option<&'r Line>,
+    /// Where it came from.
+    pub from: IpAddr,
+    /// What it needs.
+    pub needs: &'r Needs,
+}
+
+/// What comes of asking policy again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rechecked {
+    /// It still allows the request.
+    Allowed,
+    /// It does not.
+    Refused {
+        /// Why.
+        reason: Reason,
+        /// The record that the broker made of it.
+        decision_id: String,
+    },
+    /// The broker did not answer, or not in time.
+    Unavailable,
+}
+
+/// The line of a request, as a record holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// The method.
+    pub method: String,
+    /// The host, without its port.
+    pub host: String,
+    /// The path, without query, and without what has the form of a token.
+    pub path: String,
+}
+
+/// A refusal as it goes on record: without the token.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// The id that the caller was told. A refusal that is sent twice is on record once, by it.
+    pub decision_id: String,
+    /// When.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: Reason,
+    /// The request, if it could be read.
+    pub request: Option<Line>,
+    /// Where it came from.
+    pub from: IpAddr,
+    /// What the token said, once it was known to be the broker's own.
+    pub claims: Option<Box<AccessClaims>>,
+    /// What the token allows beside what was needed, if it came to that.
+    pub compared: Option<Box<Compared>>,
+    /// Whether the request went on all the same.
+    pub observed: bool,
+}
+
+/// What was used in a time, without a token.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Used {
+    /// From when on.
+    pub from: Timestamp,
+    /// Until when.
+    pub until: Timestamp,
+    /// The sums, as docs/usage.md has them.
+    pub sums: Value,
+}
+
+/// One token, shown from two places.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeenTwice {
+    /// The token.
+    pub jti: String,
+    /// When it ends.
+    pub exp: Timestamp,
+    /// Where it was shown first.
+    pub first: IpAddr,
+    /// Where it was shown then.
+    pub second: IpAddr,
+}
+
+/// Without what is said: whoever reads it may know whose token it is.
+impl std::fmt::Debug for Introspected {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(match self {
+            Self::Active(_) => "Active(..)",
+            Self::Inactive => "Inactive",
+            Self::Unavailable => "Unavailable",
+        })
+    }
+}

@@ -1,0 +1,352 @@
+//! A guard that is running: it knows the time, the keys of now and what was revoked, and asks the broker where that is not enough.
+//!
+//! Everything that is decided is decided by the pure checks; here is what they are handed, and what becomes of their answer.
+
+mod answers;
+mod modes;
+mod strangers;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use delegation::oauth::Reason;
+use delegation::token::{OpaqueForm, OpaqueKind};
+use http::HeaderMap;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::broker::{Asked, Broker, Line, Rechecked, Refused, Use};
+use crate::call::{Call, LARGEST_BODY};
+use crate::check::{Admitted, At, Known, Refusal, Shown, Verdict, is_revoked};
+use crate::clock::Clock;
+use crate::guard::{GuardError, Rules};
+use crate::redacted;
+use crate::remembered::{Digest, Memory};
+use answers::Answers;
+pub use modes::Modes;
+
+/// How often it is looked whether a token still holds.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// What a live guard is made of.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What it checks.
+    pub guard: crate::guard::Settings,
+    /// Whether policy is asked again for every request.
+    pub recheck: Recheck,
+    /// Whether decisions bind.
+    pub modes: Modes,
+    /// By which clock tokens begin and end.
+    pub clock: Clock,
+}
+
+/// When policy is asked again about a request whose token is right.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Recheck {
+    /// Never: the token was decided on when it was made.
+    #[default]
+    Never,
+    /// For every request.
+    Each,
+}
+
+/// A guard with its broker.
+#[derive(Debug)]
+pub struct Live<B> {
+    in_force: ArcSwap<InForce>,
+    broker: B,
+}
+
+/// What is swapped whole when the configuration changes; what is remembered was read by it.
+#[derive(Debug)]
+struct InForce {
+    rules: Rules,
+    recheck: Recheck,
+    modes: Modes,
+    clock: Clock,
+    remembered: Memory<Known>,
+    answers: Answers,
+}
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub enum Decision {
+    /// The route needs no token; no identity goes on.
+    Public,
+    /// It goes on as what its token says.
+    Allowed(Box<Admitted>),
+    /// It does not.
+    Refused(Box<Denied>),
+}
+
+/// A refusal on its way to the record.
+#[derive(Clone, Debug)]
+pub struct Denied {
+    /// Its id there, for the caller.
+    pub decision_id: String,
+    /// Why, and what is answered.
+    pub refusal: Refusal,
+}
+
+/// What is known of a request before it is looked into.
+struct Seen {
+    line: Option<Line>,
+    from: IpAddr,
+    effect: Effect,
+}
+
+/// Whether a decision binds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    Enforced,
+    Observed,
+}
+
+/// What is refused, and whether the broker put it on record already.
+struct Turned {
+    refusal: Refusal,
+    recorded: Option<String>,
+}
+
+impl From<Refusal> for Turned {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, recorded: None }
+    }
+}
+
+impl<B: Broker> Live<B> {
+    /// A guard with these `settings` that asks `broker`, which need not be there yet.
+    pub fn new(settings: Settings, broker: B) -> Result<Self, GuardError> {
+        Ok(Self {
+            in_force: ArcSwap::from_pointee(InForce::build(settings)?),
+            broker,
+        })
+    }
+
+    /// Decides by other settings from now on; what was remembered is forgotten.
+    pub fn swap(&self, settings: Settings) -> Result<(), GuardError> {
+        self.in_force.store(Arc::new(InForce::build(settings)?));
+        Ok(())
+    }
+
+    /// The broker that it asks.
+    pub fn broker(&self) -> &B {
+        &self.broker
+    }
+
+    /// The most bytes of its body that `call` must be shown with, if its route looks into it; without, it may be [`Hidden`](crate::Body).
+    pub fn reads(&self, call: &Call) -> Option<usize> {
+        let in_force = self.in_force.load();
+        let matched = in_force.rules.table().find(call)?;
+        let is_read = matched.route().reading().reads_body() || (call.is_form() && matched.route().needs_token());
+        is_read.then(|| matched.body_max().unwrap_or(LARGEST_BODY))
+    }
+
+    /// Whether `call` goes on as it came, whatever would be decided; then [`observe`](Self::observe) it, and let it not wait for that.
+    pub fn observes(&self, call: &Call) -> bool {
+        let in_force = self.in_force.load();
+        in_force.modes.observes(in_force.rules.table(), call, in_force.clock.now())
+    }
+
+    /// The same of a request that could not be read.
+    pub fn observes_unread(&self) -> bool {
+        let in_force = self.in_force.load();
+        in_force.modes.observes_all(in_force.rules.table(), in_force.clock.now())
+    }
+
+    /// Decides about `call`, with its `headers` as they came, from `from`.
+    ///
+    /// A refusal is on its way to the record when this is done. An allowed request may be served until [`ended`](Self::ended) is done.
+    pub async fn decide(&self, call: &Call, headers: &HeaderMap, from: IpAddr) -> Decision {
+        self.settled(call, headers, from, Effect::Enforced).await
+    }
+
+    /// Puts on record how `call`, which goes on as it came, would have been decided. Nothing is used up by it, and policy is not asked
+    /// again.
+    pub async fn observe(&self, call: &Call, headers: &HeaderMap, from: IpAddr) {
+        self.settled(call, headers, from, Effect::Observed).await;
+    }
+
+    /// Puts a refusal on record that somebody else decided on: of a request that is no [`Call`], or whose body is too large.
+    pub fn refuse(&self, call: Option<&Call>, from: IpAddr, reason: Reason) -> Box<Denied> {
+        let seen = Seen {
+            line: call.map(line),
+            from,
+            effect: Effect::Enforced,
+        };
+        self.denied(&seen, Refusal::from(reason).into())
+    }
+
+    /// Done when the response to what was `admitted` must end: its token has expired or was revoked, or the broker was not heard for so
+    /// long that nobody knows.
+    ///
+    /// Within half a second of when it is known here.
+    pub async fn ended(&self, admitted: &Admitted) {
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            look.tick().await;
+            let in_force = self.in_force.load();
+            let (view, age) = self.broker.view();
+            if in_force.clock.now() >= admitted.exp || age > in_force.rules.max_age || is_revoked(admitted, &view) {
+                return;
+            }
+        }
+    }
+
+    async fn settled(&self, call: &Call, headers: &HeaderMap, from: IpAddr, effect: Effect) -> Decision {
+        let seen = Seen {
+            line: Some(line(call)),
+            from,
+            effect,
+        };
+        match self.decided(call, headers, &seen).await {
+            Ok(None) => Decision::Public,
+            Ok(Some(admitted)) => Decision::Allowed(Box::new(admitted)),
+            Err(turned) => Decision::Refused(self.denied(&seen, turned)),
+        }
+    }
+
+    /// What goes on; `None` for a public route.
+    async fn decided(&self, call: &Call, headers: &HeaderMap, seen: &Seen) -> Result<Option<Admitted>, Turned> {
+        let in_force = self.in_force.load_full();
+        // 1. One credential at most, and a route.
+        let Some(shown) = Shown::of(&in_force.rules, call, headers)? else {
+            return Ok(None);
+        };
+        // 2. to 4. Who made the token: by its signature, by memory, or by the broker's word.
+        let known = self.known(&in_force, &shown, seen).await?;
+        // 5. to 14. By the time, the keys and the view of now.
+        let (at, later);
+        at = self.at(&in_force);
+        let mut verdict = shown.decide(&known, &at)?;
+        // Policy, again. That takes a while, so everything is looked at once more behind it.
+        if in_force.recheck == Recheck::Each && seen.effect == Effect::Enforced {
+            self.rechecked(&verdict, &shown, seen).await?;
+            later = self.at(&in_force);
+            verdict = shown.decide(&known, &later)?;
+        }
+        // 15. Its only use, last.
+        let allowed = match verdict {
+            Verdict::Public => return Ok(None),
+            Verdict::Refused(refusal) => return Err(refusal.into()),
+            Verdict::Allowed(allowed) => *allowed,
+            Verdict::Unspent(unspent) => {
+                let used = match seen.effect {
+                    Effect::Enforced => self.broker.consume(unspent.token()).await,
+                    // What goes on whatever is said uses nothing up.
+                    Effect::Observed => Use::Accepted,
+                };
+                unspent.answered(used)?
+            }
+        };
+        Ok(Some(allowed.admitted()))
+    }
+
+    /// The token that is shown, if the broker made it.
+    async fn known(&self, in_force: &InForce, shown: &Shown<'_>, seen: &Seen) -> Result<Arc<Known>, Refusal> {
+        if let Some(form) = opaque(shown.token()) {
+            return in_force.answers.known(&self.broker, &form, shown, seen.from).await;
+        }
+        let (digest, keys) = (Digest::of(shown.token()), self.broker.keys());
+        let remembered = in_force.remembered.find(&digest, in_force.clock.now());
+        if let (Some(remembered), Some(keys)) = (remembered, &keys)
+            && let Some(known) = remembered.under(keys)
+        {
+            return Ok(known);
+        }
+        let known = match shown.known(keys.as_deref()) {
+            Err(refusal) if refusal.asks_for_keys() => {
+                self.broker.look_for_keys().await;
+                shown.known(self.broker.keys().as_deref())
+            }
+            settled => settled,
+        };
+        let known = Arc::new(known?);
+        let exp = known.says().exp;
+        if in_force.clock.now() < exp {
+            in_force.remembered.keep(digest, &known, exp);
+        }
+        Ok(known)
+    }
+
+    /// Policy's word of now about a request that passed everything else.
+    async fn rechecked(&self, verdict: &Verdict<'_>, shown: &Shown<'_>, seen: &Seen) -> Result<(), Turned> {
+        let (needs, claims) = match verdict {
+            Verdict::Allowed(allowed) => (allowed.needs(), &***allowed),
+            Verdict::Unspent(unspent) => (unspent.needs(), unspent.claims()),
+            Verdict::Public | Verdict::Refused(_) => return Ok(()),
+        };
+        let asked = Asked {
+            request: seen.line.as_ref(),
+            from: seen.from,
+            needs,
+        };
+        match self.broker.recheck(shown.token(), &asked).await {
+            Rechecked::Allowed => Ok(()),
+            Rechecked::Refused { reason, decision_id } => Err(Turned {
+                refusal: Refusal::from(reason).about(claims),
+                recorded: Some(decision_id),
+            }),
+            Rechecked::Unavailable => Err(Refusal::new(Reason::StoreUnavailable, "policy could not be asked again").about(claims).into()),
+        }
+    }
+
+    /// Now, and what had been revoked by now.
+    fn at(&self, in_force: &InForce) -> At {
+        let (view, view_age) = self.broker.view();
+        At {
+            now: in_force.clock.now(),
+            view,
+            view_age,
+        }
+    }
+
+    /// Sends a refusal on its way to the record, unless the broker has put it there.
+    fn denied(&self, seen: &Seen, turned: Turned) -> Box<Denied> {
+        let Turned { refusal, recorded } = turned;
+        let decision_id = recorded.clone().unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
+        if recorded.is_none() {
+            self.broker.refused(Refused {
+                decision_id: decision_id.clone(),
+                at: self.in_force.load().clock.now(),
+                reason: refusal.reason,
+                request: seen.line.clone(),
+                from: seen.from,
+                claims: refusal.claims.clone(),
+                compared: refusal.compared.clone(),
+                observed: seen.effect == Effect::Observed,
+            });
+        }
+        Box::new(Denied { decision_id, refusal })
+    }
+}
+
+impl InForce {
+    fn build(settings: Settings) -> Result<Self, GuardError> {
+        Ok(Self {
+            rules: Rules::build(settings.guard)?,
+            recheck: settings.recheck,
+            modes: settings.modes,
+            clock: settings.clock,
+            remembered: Memory::default(),
+            answers: Answers::default(),
+        })
+    }
+}
+
+/// An opaque access token.
+fn opaque(token: &str) -> Option<OpaqueForm> {
+    OpaqueForm::parse(token).ok().filter(|form| form.kind() == OpaqueKind::Access)
+}
+
+/// What a record says of a request that could be read.
+fn line(call: &Call) -> Line {
+    Line {
+        method: call.method().to_string(),
+        host: call.host().name().to_owned(),
+        path: redacted::path(call.path()),
+    }
+}

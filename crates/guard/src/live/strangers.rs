@@ -1,0 +1,53 @@
+//! Whoever shows opaque tokens that are none, by address: nobody makes us ask the broker as often as they like.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// So many tokens that are none may come from one address in a second.
+const MOST: u32 = 16;
+/// So many addresses are counted at a time. If there are more, nobody else's unknown token is asked about.
+const ADDRESSES: usize = 4096;
+/// How long one is counted.
+const WINDOW: Duration = Duration::from_secs(1);
+
+/// How many tokens that are none came from where.
+#[derive(Debug, Default)]
+pub(super) struct Strangers {
+    counted: Mutex<HashMap<IpAddr, (Instant, u32)>>,
+}
+
+impl Strangers {
+    /// Whether one more question may be asked for `from`.
+    pub(super) fn may_ask(&self, from: IpAddr) -> bool {
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        if counted.len() >= ADDRESSES {
+            counted.retain(|_, (since, _)| since.elapsed() < WINDOW);
+        }
+        match counted.get(&network(from)) {
+            Some((since, count)) => since.elapsed() >= WINDOW || *count < MOST,
+            None => counted.len() < ADDRESSES,
+        }
+    }
+
+    /// Counts a question whose answer was that there is no such token.
+    pub(super) fn count(&self, from: IpAddr) {
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        let (since, count) = counted.entry(network(from)).or_insert_with(|| (Instant::now(), 0));
+        if since.elapsed() >= WINDOW {
+            (*since, *count) = (Instant::now(), 0);
+        }
+        *count = count.saturating_add(1);
+    }
+}
+
+/// What one party is given: an address, or the first half of one of IPv6.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+        address @ IpAddr::V4(_) => address,
+    }
+}
