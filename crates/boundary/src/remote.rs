@@ -1,31 +1,24 @@
 //! A broker in another process: asked over HTTP for every request, and believed only as far as its signature goes.
 
-mod ask;
 mod credential;
 mod reply;
-mod session;
 mod verified;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwap;
 use delegation::details::Detail;
 use delegation::identity::Attributes;
-use delegation::oauth::{ClientId, Reason, Scope};
+use delegation::oauth::{Reason, Scope};
 use delegation::registry::Snapshot;
 use delegation::time::Timestamp;
-use delegation::token::Algorithm;
-use fetch::{FetchError, Fetcher, IssuerEntry, IssuerKeys, KeySource};
 use narrows_guard::Needs;
+use narrows_guard::link::{Again, Link, Unanswered};
 use serde_json::{Value, json};
-use url::Url;
 
 use crate::exchanger::{Exchanger, Granted, Refused, Seen};
-use ask::{Again, Unanswered};
-use session::Session;
 use verified::Verified;
 
 /// How often it is asked whether the token of a response that goes on still holds.
@@ -33,97 +26,39 @@ const LOOK: Duration = Duration::from_millis(500);
 /// How long one such look may take.
 const LOOK_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Where the broker is, and who asks it.
-#[derive(Clone, Debug)]
-pub struct Place {
-    /// What stands in the place of the issuer in addresses, in the order in which they are tried.
-    pub urls: Vec<Url>,
-    /// The client that asks.
-    pub client: ClientId,
-    /// How long one ask may take, whatever it needs.
-    pub deadline: Duration,
-    /// A response does not go on when the broker was silent for longer.
-    pub max_age: Duration,
-}
-
-/// The way to the broker, which all boundaries of a process share. `S` signs an assertion for its client.
-pub struct Link<S> {
-    place: Place,
-    fetcher: Arc<Fetcher>,
+/// What replies are read by, which all boundaries of a process share.
+pub struct Replies<S> {
+    link: Arc<Link<S>>,
     snapshot: ArcSwap<Snapshot>,
-    keys: IssuerKeys,
-    session: Session<S>,
     verified: Verified,
-    /// Which address answered last.
-    first: AtomicUsize,
-    /// Whether anything was answered when it was last asked.
-    is_reached: AtomicBool,
-    /// When it last answered.
-    answered: ArcSwapOption<Instant>,
 }
 
-impl<S> fmt::Debug for Link<S> {
+impl<S> fmt::Debug for Replies<S> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Link").field("place", &self.place).finish_non_exhaustive()
+        out.debug_struct("Replies").field("link", &self.link).finish_non_exhaustive()
     }
 }
 
-impl<S: Fn() -> Option<String> + Send + Sync + 'static> Link<S> {
-    /// A way to the broker at `place`; nothing is asked yet. An address that may not be asked is refused here and now.
-    pub fn new(place: Place, snapshot: Arc<Snapshot>, fetcher: Arc<Fetcher>, assertion: S) -> Result<Self, FetchError> {
-        let mut entries = Vec::new();
-        for (at, url) in place.urls.iter().enumerate() {
-            fetcher.check(url)?;
-            entries.push(IssuerEntry {
-                name: at.to_string(),
-                issuer: snapshot.issuer.clone(),
-                source: KeySource::Uri(under(url, &["oauth2", "jwks"])),
-                algorithms: vec![Algorithm::Es256, Algorithm::EdDsa, Algorithm::Rs256, Algorithm::Ps256],
-            });
-        }
-        Ok(Self {
-            place,
-            keys: IssuerKeys::new(Arc::clone(&fetcher), entries),
-            fetcher,
+impl<S> Replies<S> {
+    /// Reads what comes over `link` by the configuration `snapshot`.
+    pub fn new(link: Arc<Link<S>>, snapshot: Arc<Snapshot>) -> Self {
+        Self {
+            link,
             snapshot: ArcSwap::new(snapshot),
-            session: Session::new(assertion),
             verified: Verified::default(),
-            first: AtomicUsize::new(0),
-            is_reached: AtomicBool::new(false),
-            answered: ArcSwapOption::empty(),
-        })
+        }
     }
 
     /// Reads replies by another configuration from now on.
     pub fn swap(&self, snapshot: Arc<Snapshot>) {
         self.snapshot.store(snapshot);
     }
-
-    /// Keeps what every ask needs: keys to verify with, and a token of our own. Called each second, so that no request waits for
-    /// either.
-    pub async fn tend(&self) {
-        if let Err(why) = self.renew_if_due().await {
-            tracing::warn!(%why, "no token for this data plane could be had");
-        }
-        if self.keys_at_hand().await.is_empty() {
-            tracing::warn!("the keys of the broker could not be had");
-        }
-    }
-
-    /// Whether the broker answered last time, and replies of it can be verified.
-    pub fn is_ready(&self) -> bool {
-        self.has_answered() && self.session.bearer().is_some() && self.held_keys().next().is_some()
-    }
-
-    /// How long ago the broker answered anything; nothing if it never did.
-    pub fn answer_age(&self) -> Option<Duration> {
-        self.answered.load().as_ref().map(|answered| answered.elapsed())
-    }
 }
 
 /// One boundary's way to the broker.
 pub struct Remote<S> {
     link: Arc<Link<S>>,
+    replies: Arc<Replies<S>>,
     /// The boundary's name.
     boundary: String,
 }
@@ -135,9 +70,13 @@ impl<S> fmt::Debug for Remote<S> {
 }
 
 impl<S: Fn() -> Option<String> + Send + Sync + 'static> Remote<S> {
-    /// The boundary of this name, over `link`.
-    pub fn new(link: Arc<Link<S>>, boundary: String) -> Self {
-        Self { link, boundary }
+    /// The boundary of this name, which reads `replies` as all of its process do.
+    pub fn new(replies: Arc<Replies<S>>, boundary: String) -> Self {
+        Self {
+            link: Arc::clone(&replies.link),
+            replies,
+            boundary,
+        }
     }
 
     async fn asked(&self, what: &str, body: &Value, again: Again) -> Result<Value, Unanswered> {
@@ -186,7 +125,7 @@ impl<S: Fn() -> Option<String> + Send + Sync + 'static> Remote<S> {
         let minted = reply.pointer("/granted/access_token").and_then(Value::as_str).unwrap_or_default();
         Ok(Ok(Granted {
             credential: shown,
-            ..self.link.granted(minted, token, needs, now()).await?
+            ..self.replies.granted(minted, token, needs, now()).await?
         }))
     }
 
@@ -275,7 +214,7 @@ impl<S: Fn() -> Option<String> + Send + Sync + 'static> Exchanger for Remote<S> 
                 // True of when it was asked, at the earliest.
                 Ok(Ok(Some(true))) => held = asked,
                 Ok(Ok(_)) => return,
-                Ok(Err(_)) | Err(_) if held.elapsed() > self.link.place.max_age => return,
+                Ok(Err(_)) | Err(_) if held.elapsed() > self.link.place().max_age => return,
                 Ok(Err(_)) | Err(_) => {}
             }
         }
@@ -294,15 +233,6 @@ fn said_of(seen: &Seen) -> serde_json::Map<String, Value> {
         said.insert("observed".to_owned(), Value::from(true));
     }
     said
-}
-
-/// An address under one that stands for the issuer's.
-fn under(url: &Url, path: &[&str]) -> Url {
-    let mut under = url.clone();
-    if let Ok(mut segments) = under.path_segments_mut() {
-        segments.pop_if_empty().extend(path);
-    }
-    under
 }
 
 /// By the machine's clock.

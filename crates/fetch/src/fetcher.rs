@@ -149,15 +149,7 @@ impl Fetcher {
         request: RequestBuilder,
         taken: impl FnOnce(StatusCode) -> bool,
     ) -> Result<(StatusCode, Vec<u8>), FetchError> {
-        let failed = |error: reqwest::Error| {
-            let (url, unreached) = (url.clone(), error.is_connect());
-            let cause = causes(&error.without_url());
-            if unreached {
-                FetchError::Unreached { url, cause }
-            } else {
-                FetchError::Failed { url, cause }
-            }
-        };
+        let failed = |error| failed(url, error);
         let mut response = request.header("accept", "application/json").send().await.map_err(failed)?;
         let status = response.status();
         if !taken(status) {
@@ -171,6 +163,10 @@ impl Fetcher {
             body.extend_from_slice(&chunk);
         }
         Ok((status, body))
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
     }
 
     /// Whether `url` may be asked at all: what can be said without connecting. Names are looked at when they are resolved.
@@ -195,6 +191,17 @@ impl Fetcher {
             return refuse("a private address; name its network in fetch.allow_private if it is meant");
         }
         Ok(())
+    }
+}
+
+/// What a request to `url` failed by.
+pub(crate) fn failed(url: &Url, error: reqwest::Error) -> FetchError {
+    let (url, unreached) = (url.clone(), error.is_connect());
+    let cause = causes(&error.without_url());
+    if unreached {
+        FetchError::Unreached { url, cause }
+    } else {
+        FetchError::Failed { url, cause }
     }
 }
 

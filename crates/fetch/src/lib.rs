@@ -8,7 +8,9 @@ mod fetcher;
 mod guard;
 mod introspection;
 mod issuer_keys;
+mod stream;
 
 pub use fetcher::{Answer, FetchError, FetchSettings, Fetcher};
 pub use introspection::Introspection;
 pub use issuer_keys::{IssuerEntry, IssuerKeys, IssuerStatus, IssuerUnavailable, KeySource};
+pub use stream::Stream;

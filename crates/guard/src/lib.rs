@@ -32,6 +32,7 @@ mod guard;
 pub mod hygiene;
 mod intent;
 pub mod learn;
+pub mod link;
 pub mod live;
 pub mod redacted;
 pub mod remembered;
@@ -44,4 +45,5 @@ pub use clock::Clock;
 pub use guard::{Guard, GuardError, Sender, Settings};
 pub use hygiene::Malformed;
 pub use intent::{Intent, Needs, Refused};
+
 pub use live::Live;

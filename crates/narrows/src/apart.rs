@@ -14,13 +14,14 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Json, Router};
 use boundary::Bodies;
-use boundary::remote::{Link, Place, Remote};
+use boundary::remote::{Remote, Replies};
 use broker::{Meter, Observing, Tls};
 use delegation::registry::TokenForm;
 use delegation::time::Timestamp;
 use fetch::Fetcher;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
+use narrows_guard::link::{Link, Place};
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -58,6 +59,7 @@ pub(crate) async fn start(paths: Vec<PathBuf>) -> Result<Running, Failed> {
     });
     let signs = Arc::clone(&signer);
     let place = Place {
+        issuer: loaded.snapshot.issuer.clone(),
         urls: remote.urls,
         client: remote.client,
         deadline: remote.deadline,
@@ -65,8 +67,8 @@ pub(crate) async fn start(paths: Vec<PathBuf>) -> Result<Running, Failed> {
     };
     let fetcher = Arc::new(Fetcher::new(loaded.fetch.clone())?);
     let assertion: Signs = Box::new(move || signs.assertion());
-    let link =
-        Arc::new(Link::new(place, Arc::clone(&loaded.snapshot), fetcher, assertion).map_err(|error| format!("broker.urls: {error}"))?);
+    let link = Arc::new(Link::new(place, fetcher, assertion).map_err(|error| format!("broker.urls: {error}"))?);
+    let replies = Arc::new(Replies::new(Arc::clone(&link), Arc::clone(&loaded.snapshot)));
     link.tend().await;
 
     let (stop, stopped) = watch::channel(false);
@@ -80,7 +82,7 @@ pub(crate) async fn start(paths: Vec<PathBuf>) -> Result<Running, Failed> {
     let tally = Tally::default();
     let doors = Doors::open(&mut house, &loaded.fronts, |front| {
         let name = &front.settings.name;
-        Counted::new(Remote::new(Arc::clone(&link), name.clone()), name.clone(), tally.clone())
+        Counted::new(Remote::new(Arc::clone(&replies), name.clone()), name.clone(), tally.clone())
     });
     let doors = doors.await?;
     let health = Arc::new(Health {
@@ -100,6 +102,7 @@ pub(crate) async fn start(paths: Vec<PathBuf>) -> Result<Running, Failed> {
     let mut tasks = house.tasks;
     let followed = Followed {
         link,
+        replies,
         signer,
         health,
         paths,
@@ -234,6 +237,7 @@ async fn metrics(State(health): State<Arc<Health>>) -> Response {
 /// What follows its files.
 struct Followed {
     link: Arc<Link<Signs>>,
+    replies: Arc<Replies<Signs>>,
     signer: Arc<Signer>,
     health: Arc<Health>,
     paths: Vec<PathBuf>,
@@ -295,7 +299,7 @@ impl Followed {
             return Err("broker: addresses and times cannot change while the process runs; restart it".to_owned());
         }
         self.signer.state.store(Arc::new((Arc::clone(&remote.key), loaded.snapshot.issuer.clone())));
-        self.link.swap(Arc::clone(&loaded.snapshot));
+        self.replies.swap(Arc::clone(&loaded.snapshot));
         self.doors.swap(&loaded.fronts);
         if let (Some(tls), Some(identity)) = (&self.tls, loaded.tls.clone()) {
             tls.present(identity);

@@ -11,9 +11,9 @@ use delegation::revocation::View;
 use delegation::time::Timestamp;
 use delegation::token::{Active, Authentic, Issued, SubjectToken, Unverified};
 use narrows_guard::Needs;
+use narrows_guard::link::Unanswered;
 use serde_json::Value;
 
-use super::ask::Unanswered;
 use crate::exchanger::Refused;
 
 /// So far the broker's clock may be ahead of ours.

@@ -1,15 +1,14 @@
 //! From the bytes of a reply to what goes on: the signature once, everything else each time.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use delegation::time::Timestamp;
 use delegation::token::{Authentic, AuthenticateError, Issued, KeySet, Unverified, sha256};
 use narrows_guard::Needs;
+use narrows_guard::link::Unanswered;
 
-use super::Link;
-use super::ask::Unanswered;
+use super::Replies;
 use super::reply::{Asked, check};
 use crate::exchanger::Granted;
 
@@ -47,18 +46,18 @@ impl Verified {
     }
 }
 
-impl<S> Link<S> {
+impl<S> Replies<S> {
     /// `token` as what may go on with the request that needs `needs` and whose caller has shown `shown`: the one place where that is made of a reply.
     pub(super) async fn granted(&self, token: &str, shown: &str, needs: &Needs, now: Timestamp) -> Result<Granted, Unanswered> {
         let digest = sha256(token.as_bytes());
         let known = self.verified.find(&digest);
-        let known = known.filter(|token| self.held_keys().any(|keys| token.holds_under(&keys)));
+        let known = known.filter(|token| self.link.held_keys().any(|keys| token.holds_under(&keys)));
         let authentic = match known {
             Some(known) => known,
             None => Arc::new(self.authenticated(token).await?),
         };
         let asked = Asked {
-            client: &self.place.client,
+            client: &self.link.place().client,
             shown,
             needs,
             snapshot: &self.snapshot.load(),
@@ -76,42 +75,12 @@ impl<S> Link<S> {
     /// The proof that the broker signed `token`, by the keys that it publishes.
     async fn authenticated(&self, token: &str) -> Result<Authentic<Issued>, Unanswered> {
         let unverified = Unverified::<Issued>::parse(token).map_err(|_| Unanswered::Unbelievable("it is no signed token"))?;
-        let at_hand = self.keys_at_hand().await;
+        let at_hand = self.link.keys_at_hand().await;
         let mut settled = by_any(&unverified, &at_hand);
         if matches!(settled, Err(AuthenticateError::UnknownKey)) {
-            let mut fresh = Vec::new();
-            for name in self.names().filter(|name| self.keys.held(name).is_ok()) {
-                fresh.extend(self.keys.refetch(&name).await);
-            }
-            settled = by_any(&unverified, &fresh);
+            settled = by_any(&unverified, &self.link.keys_again().await);
         }
         settled.map_err(|_| Unanswered::Unbelievable("the broker did not sign it"))
-    }
-
-    /// The keys that are here, which are refreshed beside this; if there are none, those of the first address that gives any. All
-    /// have the same, and an ask does not wait for one that is away.
-    pub(super) async fn keys_at_hand(&self) -> Vec<Arc<KeySet>> {
-        let mut found = Vec::new();
-        for name in self.names().filter(|name| self.keys.held(name).is_ok()) {
-            found.extend(self.keys.keys(&name).await);
-        }
-        let (count, first) = (self.place.urls.len(), self.first.load(Ordering::Relaxed));
-        for name in self.names().cycle().skip(first % count.max(1)).take(count) {
-            if !found.is_empty() {
-                break;
-            }
-            found.extend(self.keys.keys(&name).await);
-        }
-        found
-    }
-
-    /// The keys that are here, without any wait.
-    pub(super) fn held_keys(&self) -> impl Iterator<Item = Arc<KeySet>> {
-        self.names().filter_map(|name| self.keys.held(&name).ok())
-    }
-
-    fn names(&self) -> impl Iterator<Item = String> + Clone + use<S> {
-        (0..self.place.urls.len()).map(|at| at.to_string())
     }
 }
 

@@ -12,11 +12,12 @@ use axum::http::{HeaderMap, Response, StatusCode};
 use axum::routing::{get, post};
 use axum::serve::ListenerExt as _;
 use boundary::Seen;
-use boundary::remote::{Link, Place, Remote};
+use boundary::remote::{Remote, Replies};
 use delegation::details::{Detail, Standing};
 use delegation::oauth::{AudienceId, ClientId};
 use fetch::{FetchSettings, Fetcher};
 use narrows_guard::Needs;
+use narrows_guard::link::{Link, Place};
 use serde_json::{Value, json};
 use testkit::{BROKER, CORP, FakeIssuer};
 use tokio::net::TcpListener;
@@ -208,9 +209,15 @@ fn reply(status: u16, said: &Value) -> Response<Body> {
     response
 }
 
+/// The way to the brokers at these addresses, and how what comes of it is read.
+pub(crate) fn replies(addresses: &[SocketAddr], deadline: Duration, max_age: Duration) -> Arc<Replies<Signs>> {
+    Arc::new(Replies::new(link(addresses, deadline, max_age), Arc::new(testkit::snapshot())))
+}
+
 /// The way to the brokers at these addresses.
 pub(crate) fn link(addresses: &[SocketAddr], deadline: Duration, max_age: Duration) -> Arc<Link<Signs>> {
     let place = Place {
+        issuer: BROKER.to_owned(),
         urls: addresses.iter().map(|address| format!("http://{address}/").parse().unwrap()).collect(),
         client: ClientId::parse("edge").unwrap(),
         deadline,
@@ -218,13 +225,13 @@ pub(crate) fn link(addresses: &[SocketAddr], deadline: Duration, max_age: Durati
     };
     let fetcher = Arc::new(Fetcher::new(FetchSettings::default()).unwrap());
     let signs: Signs = || Some("signed".to_owned());
-    Arc::new(Link::new(place, Arc::new(testkit::snapshot()), fetcher, signs).unwrap())
+    Arc::new(Link::new(place, fetcher, signs).unwrap())
 }
 
 /// The boundary `front`, with patience for a machine that is busy.
 pub(crate) fn front(addresses: &[SocketAddr]) -> Remote<Signs> {
     Remote::new(
-        link(addresses, Duration::from_secs(30), Duration::from_secs(30)),
+        replies(addresses, Duration::from_secs(30), Duration::from_secs(30)),
         "front".to_owned(),
     )
 }

@@ -1,11 +1,13 @@
 //! A broker in another process: what it is asked, what of its replies is believed, and what becomes of silence.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use boundary::remote::Remote;
+use boundary::remote::{Remote, Replies};
 use boundary::{Exchanger as _, Granted, Refused, Seen};
 use delegation::oauth::Reason;
+use narrows_guard::link::Link;
 use serde_json::{Value, json};
 use testkit::{BROKER, CORP, FakeIssuer};
 use tokio::io::AsyncReadExt as _;
@@ -27,6 +29,11 @@ async fn ask(remote: &Remote<Signs>) -> Result<Granted, Refused> {
 /// The reason of a refusal that nobody put on record.
 fn unavailable(asked: Result<Granted, Refused>) -> bool {
     asked.is_err_and(|refused| refused.reason == Reason::StoreUnavailable && !refused.decision_id.is_empty())
+}
+
+/// The boundary `front` over `link`.
+fn over(link: Arc<Link<Signs>>) -> Remote<Signs> {
+    Remote::new(Arc::new(Replies::new(link, Arc::new(testkit::snapshot()))), "front".to_owned())
 }
 
 /// An address at which nobody listens.
@@ -283,7 +290,7 @@ async fn one_connection_serves_every_ask() {
     let link = link(&[broker.address], BOUND, BOUND);
     link.tend().await;
     assert!(link.is_ready());
-    let remote = Remote::new(link, "front".to_owned());
+    let remote = over(link);
     broker.says(granted(&broker.token()));
     for _ in 0..50 {
         assert!(ask(&remote).await.is_ok());
@@ -303,7 +310,7 @@ async fn a_broker_that_says_nothing_is_not_waited_for_past_the_deadline() {
             assert!(link.is_ready());
         }
         broker.says(Says::Nothing);
-        let remote = Remote::new(link.clone(), "front".to_owned());
+        let remote = over(link.clone());
         assert!(unavailable(ask(&remote).await));
         assert_eq!(
             within(remote.refuse(&seen(), Reason::NoToken)).await.reason,
@@ -319,7 +326,7 @@ async fn an_address_that_says_nothing_is_not_asked_first_for_ever() {
     let broker = FakeBroker::start().await;
     broker.says(granted(&broker.token()));
     let link = link(&[silent.local_addr().unwrap(), broker.address], Duration::from_millis(500), BOUND);
-    let remote = Remote::new(link, "front".to_owned());
+    let remote = over(link);
     assert!(unavailable(ask(&remote).await));
     within(async { while ask(&remote).await.is_err() {} }).await;
 }
@@ -408,7 +415,7 @@ async fn a_response_goes_on_while_its_token_is_alive_and_ends_with_it() {
 async fn a_response_does_not_go_on_when_nobody_can_say_whether_it_may() {
     let broker = FakeBroker::start().await;
     let link = link(&[broker.address], BOUND, Duration::from_millis(600));
-    let remote = Remote::new(link, "front".to_owned());
+    let remote = over(link);
     broker.says(granted(&broker.token()));
     let granted = ask(&remote).await.unwrap();
     for silence in [

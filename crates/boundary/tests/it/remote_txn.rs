@@ -10,7 +10,7 @@ use delegation::registry::TokenForm;
 use serde_json::{Value, json};
 use testkit::{BROKER, CORP, FakeIssuer};
 
-use crate::fake_broker::{FakeBroker, Signs, TICKETS, claims, detail, granted, link, needs, now, seen};
+use crate::fake_broker::{FakeBroker, Signs, TICKETS, claims, detail, granted, needs, now, replies, seen};
 
 const BOUND: Duration = Duration::from_secs(60);
 
@@ -18,9 +18,9 @@ const BOUND: Duration = Duration::from_secs(60);
 fn front(broker: &FakeBroker, form: TokenForm) -> Remote<Signs> {
     let mut snapshot = testkit::snapshot();
     snapshot.audiences.get_mut(&AudienceId::parse(TICKETS).unwrap()).unwrap().form = form;
-    let link = link(&[broker.address], BOUND, BOUND);
-    link.swap(Arc::new(snapshot));
-    Remote::new(link, "front".to_owned())
+    let replies = replies(&[broker.address], BOUND, BOUND);
+    replies.swap(Arc::new(snapshot));
+    Remote::new(replies, "front".to_owned())
 }
 
 async fn ask(remote: &Remote<Signs>) -> Result<Granted, Refused> {

@@ -4,15 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use fetch::{Answer, FetchError};
+use fetch::{Answer, FetchError, Stream};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::{Link, under};
 
+/// The media type of a form.
+pub(super) const FORM: &str = "application/x-www-form-urlencoded";
+
 /// What counts as no answer, so that another address is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Again {
+pub enum Again {
     /// Only that nothing was sent: what was sent may have been done.
     Unsent,
     /// Everything that is no answer: asking twice is as good as once.
@@ -21,7 +24,7 @@ pub(super) enum Again {
 
 /// Why there is no answer that could be used. The texts are for operators; they hold no token.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unanswered {
+pub enum Unanswered {
     /// It took too long.
     #[error("the broker did not answer within {0:?}")]
     Late(Duration),
@@ -33,7 +36,7 @@ pub(super) enum Unanswered {
     NoToken(String),
     /// It refuses to be asked.
     #[error(
-        "the broker answered {status} ({reason}); see `[broker] client` and `[[boundaries]]` here, and `client` and routes of the boundary there"
+        "the broker answered {status} ({reason}); see `[broker] client`, `[[boundaries]]` and `[[guards]]` here, and `client`, routes and guards there"
     )]
     Refused {
         /// Its status.
@@ -48,7 +51,7 @@ pub(super) enum Unanswered {
 
 impl<S: Fn() -> Option<String> + Send + Sync + 'static> Link<S> {
     /// What comes of `asking`, if it comes within the deadline.
-    pub(super) async fn in_time<T>(&self, asking: impl Future<Output = Result<T, Unanswered>>) -> Result<T, Unanswered> {
+    pub async fn in_time<T>(&self, asking: impl Future<Output = Result<T, Unanswered>>) -> Result<T, Unanswered> {
         let deadline = self.place.deadline;
         let Ok(asked) = tokio::time::timeout(deadline, asking).await else {
             // The next one begins elsewhere.
@@ -60,13 +63,17 @@ impl<S: Fn() -> Option<String> + Send + Sync + 'static> Link<S> {
     }
 
     /// POSTs `body` to `path`, and gives what comes with status 200.
-    pub(super) async fn ask(&self, path: &[&str], body: &Value, again: Again) -> Result<Value, Unanswered> {
-        let body = body.to_string();
+    pub async fn ask(&self, path: &[&str], body: &Value, again: Again) -> Result<Value, Unanswered> {
+        self.asked(path, "application/json", &body.to_string(), again).await
+    }
+
+    /// POSTs `body`, of this media type, with a token of our own to `path`, and gives what comes with status 200.
+    pub async fn asked(&self, path: &[&str], media: &str, body: &str, again: Again) -> Result<Value, Unanswered> {
         let mut shown = self.bearer().await?;
         let mut renewed = false;
         loop {
             let bearer = format!("Bearer {shown}");
-            let answer = self.post(path, Some(&bearer), "application/json", &body, again).await?;
+            let answer = self.post(path, Some(&bearer), media, body, again).await?;
             match answer.status.as_u16() {
                 // It may hold an upstream credential.
                 200 => return serde_json::from_slice(&Zeroizing::new(answer.body)).map_err(|_| Unanswered::Unbelievable("it is no JSON")),
@@ -80,8 +87,45 @@ impl<S: Fn() -> Option<String> + Send + Sync + 'static> Link<S> {
         }
     }
 
+    /// POSTs `form` to `path` as our client, by an assertion and not by a token, and gives what comes with status 200.
+    ///
+    /// An assertion is good for once, so what was sent is not sent again.
+    pub async fn ask_as_client(&self, path: &[&str], form: &[(&str, &str)]) -> Result<Zeroizing<Vec<u8>>, Unanswered> {
+        let form = self.session.signed(form)?;
+        let answer = self.post(path, None, FORM, &form, Again::Unsent).await?;
+        match answer.status.as_u16() {
+            200 => Ok(Zeroizing::new(answer.body)),
+            status => Err(refused(status, &answer.body)),
+        }
+    }
+
+    /// Opens `path` of the address that answered last, with a token of our own; what comes is read as it comes.
+    ///
+    /// The next time it is another address's turn if this one gives none.
+    pub async fn stream(&self, path: &[&str], headers: &[(&'static str, &str)]) -> Result<Stream, Unanswered> {
+        let shown = self.bearer().await?;
+        let (urls, first) = (&self.place.urls, self.first.load(Ordering::Relaxed));
+        let url = urls.get(first % urls.len().max(1));
+        let url = url.ok_or_else(|| Unanswered::Unreached("no address is configured".to_owned()))?;
+        match self.fetcher.stream(&under(url, path), &format!("Bearer {shown}"), headers).await {
+            Ok(stream) => Ok(stream),
+            Err(FetchError::Status { status, .. }) => {
+                if status.as_u16() == 401 {
+                    self.another_bearer(&shown).await?;
+                }
+                let reason = String::new();
+                let status = status.as_u16();
+                Err(Unanswered::Refused { status, reason })
+            }
+            Err(error) => {
+                self.first.store(first.wrapping_add(1), Ordering::Relaxed);
+                Err(Unanswered::Unreached(error.to_string()))
+            }
+        }
+    }
+
     /// The answer of the first address that gives one, beginning with the one that did last.
-    pub(super) async fn post(
+    pub async fn post(
         &self,
         path: &[&str],
         authorization: Option<&str>,

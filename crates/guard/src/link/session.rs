@@ -1,15 +1,16 @@
 //! A token of our own, by which the broker knows who asks: had by an assertion (RFC 7523 §2.2), and renewed before its end.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use delegation::oauth::GrantType;
 use serde_json::Value;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use super::Link;
-use super::ask::{Again, Unanswered, refused};
+use super::ask::{Again, FORM, Unanswered, refused};
 
 /// The scope that a data plane needs.
 const SCOPE: &str = "narrows.data_plane";
@@ -51,6 +52,18 @@ impl<S> Session<S> {
     }
 }
 
+impl<S: Fn() -> Option<String>> Session<S> {
+    /// `form` with an assertion of our client.
+    pub(super) fn signed(&self, form: &[(&str, &str)]) -> Result<String, Unanswered> {
+        let assertion = (self.assertion)().ok_or_else(|| Unanswered::NoToken("`[broker] key` does not sign".to_owned()))?;
+        Ok(url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(form)
+            .append_pair("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
+            .append_pair("client_assertion", &assertion)
+            .finish())
+    }
+}
+
 impl<S: Fn() -> Option<String> + Send + Sync + 'static> Link<S> {
     /// A token to ask with.
     pub(super) async fn bearer(&self) -> Result<String, Unanswered> {
@@ -82,18 +95,13 @@ impl<S: Fn() -> Option<String> + Send + Sync + 'static> Link<S> {
             return Ok(token);
         }
         let began = Instant::now();
-        let issuer = self.snapshot.load().issuer.clone();
-        let assertion = (self.session.assertion)().ok_or_else(|| Unanswered::NoToken("`[broker] key` does not sign".to_owned()))?;
-        let form = url::form_urlencoded::Serializer::new(String::new())
-            .append_pair("grant_type", GrantType::ClientCredentials.as_str())
-            .append_pair("audience", &issuer)
-            .append_pair("scope", SCOPE)
-            .append_pair("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
-            .append_pair("client_assertion", &assertion)
-            .finish();
+        let form = self.session.signed(&[
+            ("grant_type", GrantType::ClientCredentials.as_str()),
+            ("audience", &self.place.issuer),
+            ("scope", SCOPE),
+        ])?;
         // An assertion is good for once, but one that was not sent is good.
-        let media = "application/x-www-form-urlencoded";
-        let answer = self.post(&["oauth2", "token"], None, media, &form, Again::Unsent).await?;
+        let answer = self.post(&["oauth2", "token"], None, FORM, &form, Again::Unsent).await?;
         let reply: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
         let token = reply.get("access_token").and_then(Value::as_str).filter(|_| answer.status.is_success());
         let life = reply.get("expires_in").and_then(Value::as_u64).map(Duration::from_secs);
