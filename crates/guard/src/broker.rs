@@ -9,7 +9,7 @@ use delegation::oauth::Reason;
 use delegation::revocation::View;
 use delegation::time::Timestamp;
 use delegation::token::{AccessClaims, KeySet};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 pub use crate::check::Use;
 use crate::intent::Needs;
@@ -126,12 +126,29 @@ pub struct Refused {
 /// What was used in a time, without a token.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Used {
+    /// A name that no other batch has: one that is handed over twice counts once, by it.
+    pub batch: String,
     /// From when on.
     pub from: Timestamp,
     /// Until when.
     pub until: Timestamp,
-    /// The sums, as docs/usage.md has them.
-    pub sums: Value,
+    /// The sums, as docs/usage.md has them: an object with `sums`, and `others` where something found no room.
+    pub sums: Map<String, Value>,
+}
+
+impl Used {
+    /// The body of `POST /v1/usage` for the guard of `service`.
+    pub fn to_json(&self, service: &str) -> Value {
+        let mut body = self.sums.clone();
+        let members = [
+            ("batch", Value::from(self.batch.as_str())),
+            ("service", Value::from(service)),
+            ("from", Value::from(self.from.millis())),
+            ("until", Value::from(self.until.millis())),
+        ];
+        body.extend(members.map(|(name, value)| (name.to_owned(), value)));
+        Value::Object(body)
+    }
 }
 
 /// One token, shown from two places.

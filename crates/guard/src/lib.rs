@@ -36,6 +36,7 @@ pub mod link;
 pub mod live;
 pub mod redacted;
 pub mod remembered;
+pub mod remote;
 pub mod route;
 pub mod shape;
 pub mod surplus;
@@ -45,5 +46,4 @@ pub use clock::Clock;
 pub use guard::{Guard, GuardError, Sender, Settings};
 pub use hygiene::Malformed;
 pub use intent::{Intent, Needs, Refused};
-
 pub use live::Live;

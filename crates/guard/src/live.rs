@@ -179,19 +179,40 @@ impl<B: Broker> Live<B> {
         self.denied(&seen, Refusal::from(reason).into())
     }
 
+    /// The same of a request that was admitted, and whose token ended for `reason` before it was answered.
+    pub fn refuse_admitted(&self, call: &Call, from: IpAddr, admitted: &Admitted, reason: Reason) -> Box<Denied> {
+        let seen = Seen {
+            line: Some(line(call)),
+            from,
+            effect: Effect::Enforced,
+        };
+        self.denied(&seen, Refusal::from(reason).about(admitted).into())
+    }
+
     /// Done when the response to what was `admitted` must end: its token has expired or was revoked, or the broker was not heard for so
     /// long that nobody knows.
     ///
     /// Within half a second of when it is known here.
     pub async fn ended(&self, admitted: &Admitted) {
+        self.why_ended(admitted).await;
+    }
+
+    /// The same, with why.
+    pub async fn why_ended(&self, admitted: &Admitted) -> Reason {
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             look.tick().await;
             let in_force = self.in_force.load();
             let (view, age) = self.broker.view();
-            if in_force.clock.now() >= admitted.exp || age > in_force.rules.max_age || is_revoked(admitted, &view) {
-                return;
+            if in_force.clock.now() >= admitted.exp {
+                return Reason::SubjectTokenExpired;
+            }
+            if age > in_force.rules.max_age {
+                return Reason::RevocationViewStale;
+            }
+            if is_revoked(admitted, &view) {
+                return Reason::SubjectTokenRevoked;
             }
         }
     }

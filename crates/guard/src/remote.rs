@@ -1,0 +1,257 @@
+//! A broker in another process, as a guard asks it.
+//!
+//! What was revoked comes by itself ([`feed`](self)); refusals go out by themselves. Both are done by tasks that end with the last
+//! holder of the [`Remote`].
+
+mod event;
+mod feed;
+mod post;
+mod spool;
+mod view;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use delegation::oauth::Reason;
+use delegation::revocation::View;
+use delegation::token::KeySet;
+use serde_json::{Map, Value, json};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::broker::{Asked, Broker, Introspected, Line, Rechecked, Refused, SeenTwice, Use, Used};
+use crate::link::{Again, Link, Unanswered};
+use spool::Spool;
+use view::Followed;
+
+/// The longest id of a decision.
+const LONGEST_ID: usize = 64;
+
+/// One guard's way to a broker in another process.
+pub struct Remote<S> {
+    shared: Arc<Shared<S>>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// What the tasks need too.
+struct Shared<S> {
+    link: Arc<Link<S>>,
+    /// The service whose backend the guard stands before.
+    service: String,
+    followed: Arc<Followed>,
+    spool: Spool,
+}
+
+impl<S> fmt::Debug for Remote<S> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Remote").field("service", &self.shared.service).finish_non_exhaustive()
+    }
+}
+
+impl<S> Drop for Remote<S> {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+impl<S: Fn() -> Option<String> + Send + Sync + 'static> Remote<S> {
+    /// The guard of `service`, over `link`, which somebody [tends](Link::tend); what was revoked is followed from here on.
+    ///
+    /// It must be called within a runtime.
+    pub fn start(link: Arc<Link<S>>, service: String) -> Self {
+        let shared = Arc::new(Shared {
+            followed: Arc::new(Followed::default()),
+            spool: Spool::default(),
+            link,
+            service,
+        });
+        let feed = feed::follow(Arc::clone(&shared.link), Arc::clone(&shared.followed));
+        let tasks = vec![tokio::spawn(feed), tokio::spawn(post::deliver(Arc::clone(&shared)))];
+        Self { shared, tasks }
+    }
+
+    /// Whether requests can be decided: the broker answers, there are keys, and everything that was revoked is known.
+    pub fn is_ready(&self) -> bool {
+        let (_, age) = self.shared.followed.view();
+        self.shared.link.is_ready() && age <= self.shared.link.place().max_age
+    }
+
+    /// How many refusals are not on record at the broker: in line, and lost for want of room.
+    pub fn waiting(&self) -> (usize, u64) {
+        self.shared.spool.waiting()
+    }
+
+    /// Sends what is in line, for as long as that may take: before a process ends.
+    pub async fn flush(&self, patience: Duration) {
+        let _ = timeout(patience, post::empty(&self.shared)).await;
+    }
+}
+
+impl<S: Fn() -> Option<String> + Send + Sync + 'static> Shared<S> {
+    async fn asked(&self, path: &[&str], body: &Value, again: Again) -> Result<Value, Unanswered> {
+        self.link.in_time(self.link.ask(path, body, again)).await
+    }
+
+    async fn about_guard(&self, what: &str, body: &Value, again: Again) -> Result<Value, Unanswered> {
+        self.asked(&["v1", "guards", &self.service, what], body, again).await
+    }
+}
+
+impl<S: Fn() -> Option<String> + Send + Sync + 'static> Broker for Remote<S> {
+    fn keys(&self) -> Option<Arc<KeySet>> {
+        self.shared.link.newest_keys()
+    }
+
+    fn view(&self) -> (Arc<View>, Duration) {
+        self.shared.followed.view()
+    }
+
+    async fn look_for_keys(&self) {
+        let link = &self.shared.link;
+        let looked = async {
+            if link.keys_again().await.is_empty() {
+                link.keys_at_hand().await;
+            }
+        };
+        // The look goes on beside the request.
+        let _ = timeout(link.place().deadline, looked).await;
+    }
+
+    async fn consume(&self, token: &str) -> Use {
+        // One that was sent may have been counted; asked twice, the second would be told that it was used.
+        let asked = self.shared.asked(&["v1", "uses"], &json!({ "token": token }), Again::Unsent).await;
+        match asked {
+            Ok(reply) if reply.get("accepted") == Some(&Value::Bool(true)) => Use::Accepted,
+            Ok(_) => self.unavailable(&Unanswered::Unbelievable("it does not say whether the use is accepted")).into(),
+            Err(Unanswered::Refused { status: 409, .. }) => Use::Used,
+            Err(Unanswered::Refused { status, reason }) if (400..500).contains(&status) && is_about_token(&reason) => {
+                Reason::parse(&reason).map_or(Use::Unavailable, Use::Refused)
+            }
+            Err(why) => self.unavailable(&why).into(),
+        }
+    }
+
+    async fn introspect(&self, token: &str) -> Introspected {
+        let form = [("token", token), ("token_type_hint", "access_token")];
+        let link = &self.shared.link;
+        let reply = link.in_time(link.ask_as_client(&["oauth2", "introspect"], &form)).await;
+        let reply = reply.and_then(|reply| {
+            let said: Map<String, Value> = serde_json::from_slice(&reply).map_err(|_| Unanswered::Unbelievable("it is no JSON object"))?;
+            match said.get("active") {
+                Some(Value::Bool(false)) => Ok(Introspected::Inactive),
+                Some(Value::Bool(true)) => {
+                    let said = std::str::from_utf8(&reply).map_err(|_| Unanswered::Unbelievable("it is no text"))?;
+                    Ok(Introspected::Active(said.to_owned()))
+                }
+                _ => Err(Unanswered::Unbelievable("it does not say whether the token is active")),
+            }
+        });
+        reply.unwrap_or_else(|why| self.unavailable(&why).into())
+    }
+
+    async fn recheck(&self, token: &str, asked: &Asked<'_>) -> Rechecked {
+        let mut body = Map::new();
+        let needs = asked.needs;
+        let scopes: Vec<_> = needs.scopes.iter().map(delegation::oauth::Scope::as_str).collect();
+        let details = Value::from_iter(needs.details.iter().map(delegation::details::Detail::to_json));
+        let members = [
+            ("token", Some(Value::from(token))),
+            ("request", asked.request.map(said_of)),
+            ("client_ip", Some(Value::from(asked.from.to_string()))),
+            ("authorization_details", (!needs.details.is_empty()).then_some(details)),
+            ("scope", (!scopes.is_empty()).then(|| Value::from(scopes.join(" ")))),
+        ];
+        for (name, value) in members {
+            if let Some(value) = value {
+                body.insert(name.to_owned(), value);
+            }
+        }
+        // Nothing says whether one that was sent and not answered is on record.
+        let reply = self.shared.about_guard("recheck", &Value::Object(body), Again::Unsent).await;
+        match reply.and_then(|reply| rechecked(&reply).map_err(Unanswered::Unbelievable)) {
+            Ok(rechecked) => rechecked,
+            Err(why) => self.unavailable(&why).into(),
+        }
+    }
+
+    fn refused(&self, refused: Refused) {
+        self.shared.spool.put(&refused);
+    }
+
+    async fn used(&self, used: &Used) -> bool {
+        let body = used.to_json(&self.shared.service);
+        match self.shared.asked(&["v1", "usage"], &body, Again::Always).await {
+            Ok(_) => true,
+            Err(why) => {
+                tracing::warn!(service = self.shared.service, %why, "what was used is not handed over");
+                false
+            }
+        }
+    }
+
+    fn seen_twice(&self, sighting: SeenTwice) {
+        self.shared.spool.put_sighting(&sighting);
+    }
+}
+
+/// That the broker said nothing which could be relied on; the log has it.
+struct Unavailable;
+
+impl<S> Remote<S> {
+    fn unavailable(&self, why: &Unanswered) -> Unavailable {
+        match why {
+            Unanswered::Unbelievable(_) => tracing::error!(service = self.shared.service, %why, "a request is refused"),
+            _ => tracing::warn!(service = self.shared.service, %why, "a request is refused"),
+        }
+        Unavailable
+    }
+}
+
+impl From<Unavailable> for Use {
+    fn from(_: Unavailable) -> Self {
+        Self::Unavailable
+    }
+}
+
+impl From<Unavailable> for Introspected {
+    fn from(_: Unavailable) -> Self {
+        Self::Unavailable
+    }
+}
+
+impl From<Unavailable> for Rechecked {
+    fn from(_: Unavailable) -> Self {
+        Self::Unavailable
+    }
+}
+
+/// Whether a refusal to count a use is about the token, and not about us.
+fn is_about_token(reason: &str) -> bool {
+    reason.starts_with("subject_") || reason.starts_with("task_")
+}
+
+/// What a reply to a second question of policy says.
+fn rechecked(reply: &Value) -> Result<Rechecked, &'static str> {
+    let (allowed, refused) = (reply.get("allowed"), reply.get("refused"));
+    if refused.is_none() && allowed == Some(&Value::Bool(true)) {
+        return Ok(Rechecked::Allowed);
+    }
+    let text = |name: &str| refused?.get(name)?.as_str();
+    // It is shown to people, so it is nothing but an id.
+    let is_id = |id: &&str| (1..=LONGEST_ID).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    match (text("reason").and_then(Reason::parse), text("decision_id").filter(is_id)) {
+        (Some(reason), Some(id)) => Ok(Rechecked::Refused {
+            reason,
+            decision_id: id.to_owned(),
+        }),
+        _ => Err("it says neither that policy allows nor that it refuses"),
+    }
+}
+
+/// The line of a request, as it is sent.
+fn said_of(line: &Line) -> Value {
+    json!({ "method": line.method, "host": line.host, "path": line.path })
+}

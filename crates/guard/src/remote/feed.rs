@@ -1,0 +1,129 @@
+//! Follows `GET /v1/revocations/stream`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use delegation::revocation::{Key, MarkKind, Revocation, Revoked};
+use delegation::time::Timestamp;
+use serde_json::Value;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::event::{Event, Events};
+use super::view::Followed;
+use crate::link::{Link, Unanswered};
+
+/// A feed says something each second. One that is silent for longer is left, and what was on its way is not believed any more.
+const QUIET: Duration = Duration::from_secs(3);
+/// How long we wait before the feed is opened again, at first and at most.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+/// Where we are in the feed.
+#[derive(Debug, Default)]
+struct Reader {
+    revoked: Arc<Revoked>,
+    /// The place of the last event that was taken.
+    last: Option<String>,
+}
+
+/// Why a feed was left.
+#[derive(Debug, thiserror::Error)]
+enum Left {
+    #[error("{0}")]
+    Unanswered(#[from] Unanswered),
+    #[error("{0}")]
+    Broken(#[from] fetch::FetchError),
+    #[error("it said nothing for {QUIET:?}")]
+    Silent,
+    #[error("it ended")]
+    Ended,
+    #[error("what it says is no feed of revocations")]
+    Unreadable,
+}
+
+/// Follows the feed for ever, and says in `followed` what is known.
+pub(super) async fn follow<S: Fn() -> Option<String> + Send + Sync + 'static>(link: Arc<Link<S>>, followed: Arc<Followed>) {
+    let mut reader = Reader::default();
+    let (first, longest) = PAUSES;
+    let mut pause = first;
+    loop {
+        let opened = Instant::now();
+        let Err(why) = reader.follow(&link, &followed).await;
+        if matches!(why, Left::Unanswered(Unanswered::Refused { status: 410, .. })) {
+            tracing::warn!("the broker cannot tell what was revoked since we were there last; all of it is read anew");
+            // The view that was there stays in force, and grows old, until the new one is complete.
+            reader = Reader::default();
+        } else {
+            tracing::warn!(%why, "the feed of revocations is opened again");
+        }
+        pause = if opened.elapsed() > QUIET {
+            first
+        } else {
+            (pause * 2).min(longest)
+        };
+        sleep(pause).await;
+    }
+}
+
+impl Reader {
+    async fn follow<S: Fn() -> Option<String> + Send + Sync + 'static>(
+        &mut self,
+        link: &Link<S>,
+        followed: &Followed,
+    ) -> Result<std::convert::Infallible, Left> {
+        let last = self.last.clone();
+        let headers: Vec<_> = last.iter().map(|last| ("last-event-id", last.as_str())).collect();
+        let mut heard = Instant::now();
+        let mut stream = link.stream(&["v1", "revocations", "stream"], &headers).await?;
+        let mut events = Events::default();
+        loop {
+            let next = timeout(QUIET, stream.next()).await.map_err(|_| Left::Silent)??;
+            let bytes = next.ok_or(Left::Ended)?;
+            // If we were not there to hear it, what lies here may be old.
+            if heard.elapsed() > QUIET {
+                return Err(Left::Silent);
+            }
+            heard = Instant::now();
+            for event in events.read(bytes.as_ref()).map_err(|_| Left::Unreadable)? {
+                self.take(&event, followed, heard)?;
+            }
+        }
+    }
+
+    fn take(&mut self, event: &Event, followed: &Followed, then: Instant) -> Result<(), Left> {
+        let said: Value = serde_json::from_str(&event.data).map_err(|_| Left::Unreadable)?;
+        match event.name.as_str() {
+            "revoked" => {
+                self.revoked.add(&revocation(&said).ok_or(Left::Unreadable)?);
+                // Behind what it stands for: whoever begins again here has it.
+                self.last = Some(event.id.clone().ok_or(Left::Unreadable)?);
+            }
+            "heartbeat" => {
+                // By this clock alone can anything be forgotten; the broker keeps it for as long.
+                self.revoked.forget(crate::Clock::machine().now());
+                followed.is_complete(&self.revoked, then);
+            }
+            // A later broker may say more.
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// What was revoked. A kind that is not known here could end anything, so then the feed is not one that we can follow.
+fn revocation(said: &Value) -> Option<Revocation> {
+    let kind = MarkKind::parse(said.get("kind")?.as_str()?)?;
+    let key = bytes(said.get("key")?.as_str()?)?;
+    let at = Timestamp::from_seconds(said.get("at")?.as_i64()?);
+    Some(Revocation::new(kind, Key::from_bytes(key), at, Duration::ZERO))
+}
+
+/// 64 hexadecimal digits.
+fn bytes(text: &str) -> Option<[u8; 32]> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let pairs = text.as_bytes().chunks(2).map(|pair| match pair {
+        [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
+        _ => None,
+    });
+    let bytes: Vec<u8> = pairs.collect::<Option<_>>()?;
+    bytes.try_into().ok()
+}

@@ -1,0 +1,58 @@
+//! Sends what waits, soon after it came, and again for as long as the broker is away.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::Shared;
+use super::spool::MANY;
+use crate::link::{Again, Unanswered};
+
+/// How long refusals are gathered before they are sent: they are on record within two seconds.
+const GATHER: Duration = Duration::from_millis(200);
+/// How long we wait after a failure, at first and at most.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
+
+/// Sends for ever.
+pub(super) async fn deliver<S: Fn() -> Option<String> + Send + Sync + 'static>(shared: Arc<Shared<S>>) {
+    let (first, longest) = PAUSES;
+    let mut pause = first;
+    loop {
+        shared.spool.news.notified().await;
+        sleep(GATHER).await;
+        while let Err(why) = empty(&shared).await {
+            tracing::warn!(service = shared.service, %why, "refusals are not on record yet");
+            sleep(pause).await;
+            pause = (pause * 2).min(longest);
+        }
+        pause = first;
+    }
+}
+
+/// Sends all that waits.
+pub(super) async fn empty<S: Fn() -> Option<String> + Send + Sync + 'static>(shared: &Shared<S>) -> Result<(), Unanswered> {
+    let _turn = shared.spool.turn.lock().await;
+    let mut most = MANY;
+    while let Some(batch) = shared.spool.batch(most) {
+        let path = ["v1", "guards", &shared.service, "refusals"];
+        // The broker knows by its id what it has on record already.
+        let sent = shared.link.asked(&path, "application/json", &batch.body, Again::Always).await;
+        match sent {
+            Ok(_) => shared.spool.sent(&batch),
+            // It will not be taken the next time either, and others wait behind it: the one that is wrong is found, and counted.
+            Err(Unanswered::Refused { status: 400 | 413, .. }) if batch.count > 1 => most = 1,
+            Err(why @ Unanswered::Refused { status: 400 | 413, .. }) if batch.count == 1 => {
+                tracing::error!(service = shared.service, %why, "a refusal is lost");
+                shared.spool.give_up();
+            }
+            Err(why) => return Err(why),
+        }
+    }
+    while let Some(sighting) = shared.spool.sighting() {
+        if let Err(why) = shared.about_guard("sightings", &sighting, Again::Always).await {
+            tracing::warn!(service = shared.service, %why, "a token that was seen twice is not on record");
+        }
+    }
+    Ok(())
+}

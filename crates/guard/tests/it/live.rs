@@ -1,0 +1,306 @@
+//! Claims about a guard that is running: what it remembers, what it asks, and in which order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use delegation::oauth::Reason;
+use delegation::token::{Algorithm, KeySet};
+use narrows_guard::broker::{Rechecked, Use};
+use narrows_guard::live::{Decision, Modes, Recheck};
+use narrows_guard::surplus::Excess;
+use narrows_guard::{Live, Settings};
+use serde_json::{Value, json};
+use testkit::{BROKER, FakeIssuer, now};
+
+use crate::guarded::{AUDIENCE, ISSUER, bearer, call, claims, settings, token, with};
+use crate::service::{asked, demand};
+use crate::told::{Beside, Told, broker, caller, denies, ended, live, shown};
+
+fn usual() -> Settings {
+    settings(demand("GET /r/{id}", "ticket:read/{id}"), Excess::SameResource, &json!({}))
+}
+
+fn guard(recheck: Recheck, broker: &Beside) -> Live<Beside> {
+    live(usual(), recheck, Modes::default(), broker)
+}
+
+fn keys_of(issuer: &FakeIssuer) -> Option<Arc<KeySet>> {
+    Some(Arc::new(issuer.key_set()))
+}
+
+#[tokio::test]
+async fn a_right_token_is_admitted_with_what_it_says_and_nothing_is_asked() {
+    let broker = broker();
+    let live = guard(Recheck::Never, &broker);
+    for _ in 0..2 {
+        let Decision::Allowed(admitted) = live.decide(&call(), &bearer(&token(&claims())), caller()).await else {
+            panic!("refused");
+        };
+        assert_eq!((admitted.sub.as_str(), admitted.needs().route.as_str()), ("alice", "GET /r/{id}"));
+    }
+    let told = &broker.0;
+    let asked = [&told.looks, &told.uses, &told.questions, &told.rechecks].map(|of| told.count(of));
+    assert_eq!((asked, told.refusals().len()), ([0; 4], 0));
+    let health = asked_health();
+    assert!(matches!(
+        live.decide(&health, &Default::default(), caller()).await,
+        Decision::Public
+    ));
+}
+
+fn asked_health() -> narrows_guard::Call {
+    asked("GET", "/healthz")
+}
+
+#[tokio::test]
+async fn only_the_signature_of_a_token_is_remembered() {
+    let broker = broker();
+    let live = guard(Recheck::Never, &broker);
+    let shown_again = async || shown(&live, &token_once()).await;
+    assert_eq!(shown_again().await, "allowed");
+    // The route, the view and its age are looked at again.
+    let elsewhere = asked("GET", "/r/8");
+    let decision = live.decide(&elsewhere, &bearer(&token_once()), caller()).await;
+    assert_eq!(crate::told::word(&decision), "wider_than_subject");
+    *broker.0.age.lock().unwrap() = Duration::from_secs(6);
+    assert_eq!(shown_again().await, "revocation_view_stale");
+    *broker.0.age.lock().unwrap() = Duration::ZERO;
+    assert_eq!(shown_again().await, "allowed");
+    broker.0.revoke("t-2");
+    assert_eq!(shown_again().await, "subject_token_revoked");
+}
+
+/// One token, the same bytes each time.
+fn token_once() -> String {
+    static ONCE: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| token(&claims()));
+    ONCE.clone()
+}
+
+#[tokio::test]
+async fn what_is_remembered_ends_with_its_life_and_its_key() {
+    let broker = broker();
+    let time = Arc::new(std::sync::atomic::AtomicI64::new(now().millis()));
+    let clock = Arc::clone(&time);
+    let settings = narrows_guard::live::Settings {
+        guard: usual(),
+        recheck: Recheck::Never,
+        modes: Modes::default(),
+        clock: narrows_guard::Clock::showing(move || {
+            delegation::time::Timestamp::from_millis(clock.load(std::sync::atomic::Ordering::SeqCst))
+        }),
+    };
+    let live = Live::new(settings, broker.clone()).unwrap();
+    assert_eq!(shown(&live, &token_once()).await, "allowed");
+    time.fetch_add(60_000, std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(shown(&live, &token_once()).await, "subject_token_expired");
+    time.fetch_sub(60_000, std::sync::atomic::Ordering::SeqCst);
+    // The key was rotated out: whoever holds a token of it has nothing any more.
+    *broker.0.keys.lock().unwrap() = keys_of(&FakeIssuer::new(BROKER, "other", Algorithm::Es256));
+    assert_eq!(shown(&live, &token_once()).await, "subject_token_invalid");
+}
+
+#[tokio::test]
+async fn another_configuration_forgets_what_was_read_by_the_old_one() {
+    let broker = broker();
+    let live = guard(Recheck::Never, &broker);
+    assert_eq!(shown(&live, &token_once()).await, "allowed");
+    let changed = narrows_guard::live::Settings {
+        guard: settings(demand("GET /r/{id}", "ticket:update/{id}"), Excess::SameResource, &json!({})),
+        recheck: Recheck::Never,
+        modes: Modes::default(),
+        clock: narrows_guard::Clock::showing(now),
+    };
+    live.swap(changed).unwrap();
+    assert_eq!(shown(&live, &token_once()).await, "wider_than_subject");
+}
+
+#[tokio::test]
+async fn a_key_that_is_not_there_is_looked_for_once_and_no_keys_are_no_answer() {
+    let broker = broker();
+    let live = guard(Recheck::Never, &broker);
+    let rotated = FakeIssuer::new(BROKER, "next", Algorithm::Es256);
+    let signed = rotated.sign("at+jwt", &claims());
+    assert_eq!(shown(&live, &signed).await, "subject_token_invalid");
+    assert_eq!(broker.0.count(&broker.0.looks), 1);
+    *broker.0.fresh.lock().unwrap() = keys_of(&rotated);
+    assert_eq!(shown(&live, &signed).await, "allowed");
+    assert_eq!(shown(&live, &signed).await, "allowed");
+    assert_eq!(broker.0.count(&broker.0.looks), 2);
+
+    // Keys of somebody else are none.
+    for keys in [None, Some(Arc::new(FakeIssuer::es256("https://other.example").key_set()))] {
+        *broker.0.keys.lock().unwrap() = keys;
+        *broker.0.fresh.lock().unwrap() = None;
+        let decision = live.decide(&call(), &bearer(&signed), caller()).await;
+        let Decision::Refused(denied) = decision else {
+            panic!("let through")
+        };
+        assert_eq!(
+            (denied.refusal.reason, denied.refusal.status().as_u16()),
+            (Reason::IssuerUnavailable, 503)
+        );
+        let others = FakeIssuer::es256("https://other.example").sign("at+jwt", &with(json!({ "iss": "https://other.example" })));
+        assert_eq!(shown(&live, &others).await, "issuer_unavailable");
+    }
+    // Whoever shows nothing is told so all the same.
+    let decision = live.decide(&call(), &Default::default(), caller()).await;
+    assert_eq!(crate::told::word(&decision), "no_token");
+}
+
+#[tokio::test]
+async fn a_use_is_counted_last_and_only_of_what_is_right() {
+    let broker = broker();
+    let live = guard(Recheck::Each, &broker);
+    let once = with(json!({ "single_use": true }));
+    let uses = || broker.0.count(&broker.0.uses);
+    assert_eq!(shown(&live, &token(&once)).await, "allowed");
+    assert_eq!((uses(), broker.0.count(&broker.0.rechecks)), (1, 1));
+    let mut broad = once.clone();
+    broad["scope"] = json!("profile");
+    assert_eq!(shown(&live, &token(&broad)).await, "overbroad_token");
+    assert_eq!((uses(), broker.0.count(&broker.0.rechecks)), (1, 1), "nobody was asked");
+    *broker.0.policy.lock().unwrap() = denies();
+    assert_eq!(shown(&live, &token(&once)).await, "policy_denied");
+    assert_eq!(uses(), 1, "policy was asked before");
+    *broker.0.policy.lock().unwrap() = Rechecked::Allowed;
+    *broker.0.revoked_meanwhile.lock().unwrap() = Some(ended("t-2"));
+    assert_eq!(
+        shown(&live, &token(&once)).await,
+        "subject_token_revoked",
+        "revoked while policy was asked"
+    );
+    assert_eq!(uses(), 1);
+}
+
+#[tokio::test]
+async fn every_refusal_is_told_once_with_what_is_known_and_without_the_token() {
+    let broker = broker();
+    let live = guard(Recheck::Each, &broker);
+    let broad = token(&with(json!({ "scope": "profile" })));
+    let Decision::Refused(denied) = live.decide(&call(), &bearer(&broad), caller()).await else {
+        panic!("let through");
+    };
+    let told = broker.0.refusals();
+    let [refused] = told.as_slice() else { panic!("{told:?}") };
+    assert_eq!(
+        (refused.decision_id.as_str(), refused.reason, refused.from, refused.observed),
+        (denied.decision_id.as_str(), Reason::OverbroadToken, caller(), false)
+    );
+    let line = refused.request.as_ref().unwrap();
+    assert_eq!(
+        (line.method.as_str(), line.host.as_str(), line.path.as_str()),
+        ("GET", "tickets.internal", "/r/7")
+    );
+    assert_eq!(refused.claims.as_ref().unwrap().jti, "t-2");
+    assert_eq!(refused.compared.as_ref().unwrap().surplus.len(), 1);
+    let signature = broad.rsplit('.').next().unwrap();
+    assert!(!format!("{refused:?} {denied:?} {live:?}").contains(signature));
+
+    // What the broker refused itself is on record there, under its own id.
+    *broker.0.policy.lock().unwrap() = denies();
+    let Decision::Refused(denied) = live.decide(&call(), &bearer(&token(&claims())), caller()).await else {
+        panic!("let through");
+    };
+    assert_eq!(
+        (denied.decision_id.as_str(), denied.refusal.status().as_u16()),
+        ("of-the-broker", 403)
+    );
+    assert_eq!(broker.0.refusals().len(), 1);
+
+    // A token in a path is no line of a record, and neither is what could not be read.
+    let decision = live.decide(&asked("GET", &format!("/none/{broad}")), &Default::default(), caller()).await;
+    assert_eq!(crate::told::word(&decision), "no_route");
+    live.refuse(None, caller(), Reason::MalformedRequest);
+    let told = broker.0.refusals();
+    assert_eq!(told[1].request.as_ref().unwrap().path, "/none/…");
+    assert!(told[2].request.is_none() && told[2].claims.is_none());
+    assert!(!format!("{told:?}").contains(signature));
+}
+
+#[tokio::test]
+async fn nobody_but_the_broker_makes_a_yes_of_silence() {
+    // Every way in which the broker may fail to say yes, for every kind of token that needs its word.
+    let once = with(json!({ "single_use": true }));
+    let rows: [(&str, Value, Recheck, fn(&Told), &str); 5] = [
+        (
+            "used",
+            once.clone(),
+            Recheck::Never,
+            |told| *told.used.lock().unwrap() = Use::Used,
+            "token_used",
+        ),
+        (
+            "silent",
+            once.clone(),
+            Recheck::Never,
+            |told| *told.used.lock().unwrap() = Use::Unavailable,
+            "store_unavailable",
+        ),
+        (
+            "refused",
+            once,
+            Recheck::Never,
+            |told| *told.used.lock().unwrap() = Use::Refused(Reason::TaskCancelled),
+            "task_cancelled",
+        ),
+        (
+            "policy",
+            claims(),
+            Recheck::Each,
+            |told| *told.policy.lock().unwrap() = denies(),
+            "policy_denied",
+        ),
+        (
+            "policy silent",
+            claims(),
+            Recheck::Each,
+            |told| *told.policy.lock().unwrap() = Rechecked::Unavailable,
+            "store_unavailable",
+        ),
+    ];
+    for (name, claims, recheck, set, expected) in rows {
+        let broker = broker();
+        let live = guard(recheck, &broker);
+        assert_eq!(shown(&live, &token(&claims)).await, "allowed", "{name}");
+        set(&broker.0);
+        assert_eq!(shown(&live, &token(&claims)).await, expected, "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_ends_with_its_token_and_when_nobody_knows() {
+    type Ends = fn(&Told);
+    let rows: [(Ends, Reason); 2] = [
+        (|told| told.revoke("t-2"), Reason::SubjectTokenRevoked),
+        (
+            |told| *told.age.lock().unwrap() = Duration::from_secs(6),
+            Reason::RevocationViewStale,
+        ),
+    ];
+    for (end, expected) in rows {
+        let broker = broker();
+        let live = guard(Recheck::Never, &broker);
+        let Decision::Allowed(admitted) = live.decide(&call(), &bearer(&token(&claims())), caller()).await else {
+            panic!("refused");
+        };
+        let goes_on = tokio::time::timeout(Duration::from_secs(30), live.why_ended(&admitted)).await;
+        assert!(goes_on.is_err(), "it holds");
+        end(&broker.0);
+        let ended = tokio::time::timeout(Duration::from_secs(2), live.why_ended(&admitted)).await;
+        assert_eq!(ended.unwrap(), expected);
+    }
+    let live = guard(Recheck::Never, &broker());
+    let last = with(json!({ "exp": now().seconds() + 1, "aud": AUDIENCE }));
+    let Decision::Allowed(admitted) = live.decide(&call(), &bearer(&ISSUER.sign("at+jwt", &last)), caller()).await else {
+        panic!("refused");
+    };
+    let later = narrows_guard::live::Settings {
+        guard: usual(),
+        recheck: Recheck::Never,
+        modes: Modes::default(),
+        clock: narrows_guard::Clock::showing(|| now().plus(Duration::from_secs(1))),
+    };
+    live.swap(later).unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(2), live.why_ended(&admitted)).await;
+    assert_eq!(ended.unwrap(), Reason::SubjectTokenExpired);
+}
