@@ -14,6 +14,7 @@ mod far_broker;
 mod guarded;
 mod headers;
 mod hosts;
+mod layer;
 mod live;
 mod live_observe;
 mod live_opaque;

@@ -1,0 +1,366 @@
+//! Claims about the layer: what a service behind it sees, and what its callers see.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response};
+use axum::routing::{get, post};
+use bytes::Bytes;
+use delegation::time::Timestamp;
+use http::{HeaderMap, header};
+use http_body_util::BodyExt as _;
+use narrows_guard::live::{Modes, Recheck};
+use narrows_guard::route::Mode;
+use narrows_guard::surplus::Excess;
+use narrows_guard::{GuardLayer, Identity, Live};
+use serde_json::{Value, json};
+use testkit::now;
+use tokio::sync::{Mutex, mpsc};
+use tower::ServiceExt as _;
+
+use crate::far_broker::{Frames, until};
+use crate::guarded::{bearer, claims, settings, token, with};
+use crate::service::route;
+use crate::told::{Beside, broker, caller, live};
+
+/// What the service behind the layer saw, and what it streams.
+#[derive(Default)]
+struct Backend {
+    calls: AtomicUsize,
+    heads: std::sync::Mutex<Vec<HeaderMap>>,
+    bodies: std::sync::Mutex<Vec<Bytes>>,
+    stream: Mutex<Option<mpsc::UnboundedReceiver<Bytes>>>,
+}
+
+impl Backend {
+    fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
+    }
+}
+
+fn guard(modes: Modes, broker: &Beside) -> Arc<Live<Beside>> {
+    let demand = crate::service::demand("GET /r/{id}", "ticket:read/{id}");
+    let mut settings = settings(demand, Excess::SameResource, &json!({}));
+    settings.service.routes.extend([
+        route("POST /r", "ticket:update/{body.id}"),
+        route("GET /slow/{id}", "ticket:read/{id}"),
+        route("GET /stream/{id}", "ticket:read/{id}"),
+    ]);
+    Arc::new(live(settings, Recheck::Never, modes, broker))
+}
+
+fn service(modes: Modes, broker: &Beside, backend: &Arc<Backend>) -> Router {
+    let seen = |backend: &Arc<Backend>| {
+        let backend = Arc::clone(backend);
+        async move |identity: Option<Identity>, request: Request<Body>| {
+            backend.calls.fetch_add(1, Ordering::SeqCst);
+            let (head, body) = request.into_parts();
+            backend.heads.lock().unwrap().push(head.headers);
+            let body = body.collect().await.unwrap().to_bytes();
+            backend.bodies.lock().unwrap().push(body);
+            identity.map_or("nobody".to_owned(), |who| {
+                let details: Vec<_> = who.details().iter().map(ToString::to_string).collect();
+                let actors: Vec<_> = who.actors().collect();
+                format!(
+                    "{} by {} in {} for {}",
+                    who.subject(),
+                    actors.join(","),
+                    who.task().unwrap(),
+                    details.join(",")
+                )
+            })
+        }
+    };
+    let (slow, streamed) = (Arc::clone(backend), Arc::clone(backend));
+    Router::new()
+        .route("/r/{id}", get(seen(backend)))
+        .route("/r", post(seen(backend)))
+        .route("/healthz", get(seen(backend)))
+        .route("/asks", get(async |_: Identity| "never"))
+        .route(
+            "/slow/{id}",
+            get(async move || {
+                slow.calls.fetch_add(1, Ordering::SeqCst);
+                std::future::pending::<&str>().await
+            }),
+        )
+        .route(
+            "/stream/{id}",
+            get(async move || {
+                let frames = streamed.stream.lock().await.take().unwrap();
+                Response::new(Body::new(Frames(frames)))
+            }),
+        )
+        .layer(GuardLayer::new(guard(modes, broker), |_| Some(caller())))
+}
+
+fn request(method: &str, path: &str, headers: HeaderMap, body: &'static str) -> Request<Body> {
+    let mut request = Request::builder().method(method).uri(path).body(Body::from(body)).unwrap();
+    *request.headers_mut() = headers;
+    request.headers_mut().insert(header::HOST, "tickets.internal".parse().unwrap());
+    request
+}
+
+async fn answered(service: &Router, request: Request<Body>) -> Response<Body> {
+    let answered = tokio::time::timeout(Duration::from_secs(60), service.clone().oneshot(request)).await;
+    answered.unwrap().unwrap()
+}
+
+async fn text(response: Response<Body>) -> String {
+    let bytes = tokio::time::timeout(Duration::from_secs(60), response.into_body().collect()).await;
+    String::from_utf8(bytes.unwrap().unwrap().to_bytes().to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn a_handler_learns_who_it_serves_and_from_nobody_else() {
+    let (broker, backend) = (broker(), Arc::default());
+    let service = service(Modes::default(), &broker, &backend);
+    let mut headers = bearer(&token(&claims()));
+    for name in [
+        "narrows-subject",
+        "narrows_subject",
+        "x-forwarded-for",
+        "txn-token",
+        "x-http-method-override",
+    ] {
+        headers.insert(http::HeaderName::try_from(name).unwrap(), "mallory".parse().unwrap());
+    }
+    headers.insert("x-mine", "stays".parse().unwrap());
+    let response = answered(&service, request("GET", "/r/7", headers.clone(), "")).await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(text(response).await, "alice by agent in k-1 for ticket:read/7");
+    let said: Vec<_> = backend.heads.lock().unwrap()[0].keys().map(ToString::to_string).collect();
+    assert!(said.contains(&"x-mine".to_owned()) && !said.iter().any(|name| name.contains("narrows") || name.contains("forwarded")));
+    assert_eq!(said.len(), 3, "{said:?}");
+    // A public route has nobody, whatever came with the request.
+    let mut public = request("GET", "/healthz", headers, "");
+    public.headers_mut().remove(header::AUTHORIZATION);
+    assert_eq!(text(answered(&service, public).await).await, "nobody");
+}
+
+#[tokio::test]
+async fn an_identity_comes_from_the_layer_alone_and_a_handler_without_one_fails() {
+    // An identity of another request in the extensions of this one.
+    let (broker, backend) = (broker(), Arc::new(Backend::default()));
+    let taken = Arc::new(std::sync::Mutex::new(None));
+    let kept = Arc::clone(&taken);
+    let takes = Router::new()
+        .route(
+            "/r/{id}",
+            get(async move |identity: Identity| {
+                *kept.lock().unwrap() = Some(identity);
+            }),
+        )
+        .layer(GuardLayer::new(guard(Modes::default(), &broker), |_| Some(caller())));
+    assert_eq!(
+        answered(&takes, request("GET", "/r/7", bearer(&token(&claims())), "")).await.status(),
+        200
+    );
+    let mut public = request("GET", "/healthz", HeaderMap::new(), "");
+    public.extensions_mut().insert(taken.lock().unwrap().take().unwrap());
+    let service = service(Modes::default(), &broker, &backend);
+    assert_eq!(text(answered(&service, public).await).await, "nobody");
+
+    let bare = Router::new().route("/asks", get(async |_: Identity| "served"));
+    let response = answered(&bare, request("GET", "/asks", HeaderMap::new(), "")).await;
+    assert_eq!(response.status(), 500);
+}
+
+#[tokio::test]
+async fn what_is_refused_never_reaches_the_service_and_its_caller_learns_why() {
+    let (broker, backend) = (broker(), Arc::default());
+    let service = service(Modes::default(), &broker, &backend);
+    let broad = token(&with(json!({ "scope": "profile" })));
+    let rows = [
+        (request("GET", "/r/7", HeaderMap::new(), ""), 401, "no_token", Some("Bearer")),
+        (
+            request("GET", "/r/7", bearer(&broad), ""),
+            401,
+            "overbroad_token",
+            Some("Bearer error=\"invalid_token\""),
+        ),
+        (
+            request("GET", "/r/8", bearer(&token(&claims())), ""),
+            403,
+            "wider_than_subject",
+            Some("Bearer error=\"insufficient_scope\""),
+        ),
+        (request("GET", "/nothing", bearer(&token(&claims())), ""), 403, "no_route", None),
+        (
+            request("GET", "//r/7", bearer(&token(&claims())), ""),
+            400,
+            "malformed_request",
+            None,
+        ),
+        (
+            request("GET", &format!("/r/7?access_token={broad}"), HeaderMap::new(), ""),
+            400,
+            "malformed_request",
+            None,
+        ),
+    ];
+    for (request, status, reason, challenge) in rows {
+        let response = answered(&service, request).await;
+        assert_eq!(response.status(), status, "{reason}");
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
+        assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store");
+        let said = response.headers().get(header::WWW_AUTHENTICATE).map(|line| line.to_str().unwrap().to_owned());
+        assert_eq!(said.is_some(), challenge.is_some(), "{said:?}");
+        assert!(said.unwrap_or_default().starts_with(challenge.unwrap_or_default()), "{reason}");
+        let body = text(response).await;
+        let problem: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!((&problem["reason"], &problem["status"]), (&json!(reason), &json!(status)));
+        let told = broker.0.refusals().pop().unwrap();
+        assert_eq!(
+            (problem["decision_id"].as_str().unwrap(), told.reason.as_str()),
+            (told.decision_id.as_str(), reason)
+        );
+        assert!(!body.contains(broad.rsplit('.').next().unwrap()));
+    }
+    *broker.0.age.lock().unwrap() = Duration::from_secs(6);
+    let response = answered(&service, request("GET", "/r/7", bearer(&token(&claims())), "")).await;
+    assert_eq!(
+        (
+            response.status().as_u16(),
+            response.headers()[header::RETRY_AFTER].to_str().unwrap()
+        ),
+        (503, "1")
+    );
+    assert_eq!(backend.calls(), 0);
+}
+
+#[tokio::test]
+async fn a_request_from_nowhere_and_one_to_two_hosts_are_refused() {
+    let (broker, backend) = (broker(), Arc::new(Backend::default()));
+    let nowhere = Router::new().layer(GuardLayer::new(guard(Modes::default(), &broker), |_| None));
+    let response = answered(&nowhere, request("GET", "/healthz", HeaderMap::new(), "")).await;
+    assert_eq!(response.status(), 400);
+    let service = service(Modes::default(), &broker, &backend);
+    let mut two = request("GET", "http://other.internal/healthz", HeaderMap::new(), "");
+    assert_eq!(answered(&service, two).await.status(), 400);
+    two = request("GET", "http://tickets.internal/healthz", HeaderMap::new(), "");
+    assert_eq!(answered(&service, two).await.status(), 200);
+    two = request("GET", "/healthz", HeaderMap::new(), "");
+    two.headers_mut().append(header::HOST, "other.internal".parse().unwrap());
+    assert_eq!(answered(&service, two).await.status(), 400);
+    assert_eq!(backend.calls(), 1);
+}
+
+/// A token for changing ticket 7, and JSON to show.
+fn update() -> HeaderMap {
+    let mut headers = bearer(&token(&with(json!({
+        "authorization_details": [{ "type": "ticket", "actions": ["update"], "identifier": "7" }]
+    }))));
+    headers.insert(header::CONTENT_TYPE, "application/json".parse().unwrap());
+    headers
+}
+
+#[tokio::test]
+async fn a_body_that_is_decided_on_goes_on_byte_for_byte_and_is_bounded() {
+    let (broker, backend) = (broker(), Arc::default());
+    let service = service(Modes::default(), &broker, &backend);
+    let body = "{ \"id\" :\"7\" }";
+    let response = answered(&service, request("POST", "/r", update(), body)).await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(backend.bodies.lock().unwrap().pop().unwrap(), body);
+    assert_eq!(
+        answered(&service, request("POST", "/r", update(), "{\"id\":\"8\"}")).await.status(),
+        403
+    );
+
+    // Larger than may be, said before and not said before; nobody's is read who shows no token.
+    let (sender, frames) = mpsc::unbounded_channel();
+    for _ in 0..20 {
+        sender.send(Bytes::from(vec![b' '; 64 * 1024])).unwrap();
+    }
+    let mut large = request("POST", "/r", update(), "");
+    *large.body_mut() = Body::new(Frames(frames));
+    assert_eq!(answered(&service, large).await.status(), 413);
+    let mut large = request("POST", "/r", update(), "");
+    *large.body_mut() = Body::from(vec![b' '; 1024 * 1024 + 1]);
+    assert_eq!(answered(&service, large).await.status(), 413);
+    let (_sender, never) = mpsc::unbounded_channel();
+    let mut silent = request("POST", "/r", HeaderMap::new(), "");
+    *silent.body_mut() = Body::new(Frames(never));
+    assert_eq!(answered(&service, silent).await.status(), 401);
+    assert_eq!(backend.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_arrive_is_not_waited_for() {
+    let (broker, backend) = (broker(), Arc::default());
+    let service = service(Modes::default(), &broker, &backend);
+    let (_sender, never) = mpsc::unbounded_channel();
+    let mut silent = request("POST", "/r", update(), "");
+    *silent.body_mut() = Body::new(Frames(never));
+    let response = tokio::time::timeout(Duration::from_secs(11), service.oneshot(silent)).await.unwrap();
+    assert_eq!((response.unwrap().status().as_u16(), backend.calls()), (400, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_breaks_off_when_its_token_ends() {
+    let (broker, backend) = (broker(), Arc::new(Backend::default()));
+    let service = service(Modes::default(), &broker, &backend);
+    let (sender, frames) = mpsc::unbounded_channel();
+    *backend.stream.lock().await = Some(frames);
+    let mut body = answered(&service, request("GET", "/stream/7", bearer(&token(&claims())), "")).await.into_body();
+    sender.send(Bytes::from_static(b"one")).unwrap();
+    assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "one");
+    broker.0.revoke("t-2");
+    let end = tokio::time::timeout(Duration::from_secs(2), body.frame()).await.unwrap();
+    assert!(end.unwrap().is_err(), "it is not taken for whole");
+    sender.send(Bytes::from_static(b"two")).unwrap();
+    assert!(body.frame().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_whose_token_ends_before_it_is_answered_is_refused() {
+    let (broker, backend) = (broker(), Arc::new(Backend::default()));
+    let service = service(Modes::default(), &broker, &backend);
+    let answering = tokio::spawn(service.oneshot(request("GET", "/slow/7", bearer(&token(&claims())), "")));
+    until(|| backend.calls() == 1).await;
+    broker.0.revoke("t-2");
+    let response = tokio::time::timeout(Duration::from_secs(2), answering).await.unwrap().unwrap().unwrap();
+    assert_eq!(response.status(), 401);
+    let told = broker.0.refusals();
+    assert_eq!((told[0].reason.as_str(), told[0].claims.is_some()), ("subject_token_revoked", true));
+}
+
+#[tokio::test]
+async fn what_is_observed_goes_on_as_it_came_and_is_on_record() {
+    let modes = Modes {
+        mode: Some(Mode::Observe),
+        until: Some(Timestamp::from_seconds(now().seconds() + 60)),
+    };
+    let (broker, backend) = (broker(), Arc::default());
+    let service = service(modes, &broker, &backend);
+    let mut headers = update();
+    headers.insert("narrows-subject", "as it came".parse().unwrap());
+    let response = answered(&service, request("POST", "/r", headers, "{\"id\":\"8\"}")).await;
+    assert_eq!(text(response).await, "nobody");
+    assert_eq!(backend.heads.lock().unwrap()[0]["narrows-subject"], "as it came");
+    assert_eq!(backend.bodies.lock().unwrap()[0], "{\"id\":\"8\"}");
+    until(|| !broker.0.refusals().is_empty()).await;
+    let told = broker.0.refusals();
+    assert_eq!((told[0].reason.as_str(), told[0].observed), ("wider_than_subject", true));
+
+    // A body that is too large to be looked into goes on whole, and so does what could not be read.
+    let large = "x".repeat(1024 * 1024 + 7);
+    let mut whole = request("POST", "/r", update(), "");
+    let (sender, frames) = mpsc::unbounded_channel();
+    for part in large.as_bytes().chunks(100_000) {
+        sender.send(Bytes::copy_from_slice(part)).unwrap();
+    }
+    drop(sender);
+    *whole.body_mut() = Body::new(Frames(frames));
+    assert_eq!(answered(&service, whole).await.status(), 200);
+    assert_eq!(backend.bodies.lock().unwrap()[1].len(), large.len());
+    assert_eq!(
+        answered(&service, request("GET", "//r/7", HeaderMap::new(), "")).await.status(),
+        404,
+        "the service's own answer"
+    );
+}
