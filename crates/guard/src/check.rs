@@ -191,6 +191,7 @@ impl<'m> Verified<'m> {
             Err(elsewhere) => (Some(elsewhere.clone()), Vec::new()),
         };
         Compared {
+            route: needs.route.clone(),
             required: required.map_or_else(|_| needs.authority(), |required| required.authority),
             presented: held.clone(),
             exception: exception.map(|exception| exception.id.clone()),

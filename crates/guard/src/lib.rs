@@ -41,6 +41,7 @@ pub mod remote;
 pub mod route;
 pub mod shape;
 pub mod surplus;
+pub mod usage;
 
 pub use call::{Body, Call, LARGEST_BODY};
 pub use clock::Clock;

@@ -10,6 +10,8 @@ use super::{Differs, Surplus};
 /// A token beside the request that it was shown with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compared {
+    /// The route of the request.
+    pub route: String,
     /// What the request needs, with what is fixed.
     pub required: Authority,
     /// What the token allows.

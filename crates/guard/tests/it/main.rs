@@ -29,3 +29,4 @@ mod service;
 mod surplus;
 mod templates;
 mod told;
+mod usage;

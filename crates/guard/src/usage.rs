@@ -1,0 +1,122 @@
+//! Usage: what tokens granted beside what their requests used, added up.
+//!
+//! A token that grants more than anybody uses is found here before it is stolen. Sums name clients, audiences, routes, types,
+//! actions, scopes and constraints, all of which are words of the configuration: never a token, an identifier or a value.
+//!
+//! Everything is bounded, and what finds no room is counted: [`MOST_SUMS`] sums, [`MOST_ROWS`] rows of a kind in each, and as many
+//! tokens as [`Shown`] remembers.
+
+mod shown;
+mod sum;
+
+use std::collections::HashMap;
+
+use delegation::authority::Authority;
+use delegation::time::Timestamp;
+use delegation::token::AccessClaims;
+use serde_json::{Value, json};
+
+use crate::check::{Allowed, Refusal};
+pub use shown::MOST_TOKENS;
+use shown::Shown;
+pub use sum::MOST_ROWS;
+use sum::Sum;
+
+/// So many sums are kept between two looks.
+pub const MOST_SUMS: usize = 2_000;
+/// About so many bytes of them are handed out at a time: what a broker takes in one request is twice as much.
+const AT_ONCE: usize = 256 * 1024;
+
+/// Whose tokens, for whom, at which route.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Of {
+    client: String,
+    audience: String,
+    route: String,
+}
+
+/// What a guard adds up.
+///
+/// ```
+/// # use narrows_guard::usage::Usage;
+/// let mut usage = Usage::default();
+/// assert!(usage.take().is_none());
+/// ```
+#[derive(Debug, Default)]
+pub struct Usage {
+    sums: HashMap<Of, Sum>,
+    shown: Shown,
+    /// Requests that found no room in a sum.
+    others: u64,
+}
+
+impl Usage {
+    /// Adds a request that was let through at `now`.
+    pub fn allowed(&mut self, request: &Allowed<'_>, now: Timestamp) {
+        let claims: &AccessClaims = request;
+        let needs = request.needs();
+        self.shown.forget(now);
+        self.add(claims, &needs.route, |sum| {
+            sum.held(&claims.authority, &needs.details, &needs.scopes);
+            sum.lived(claims.exp.since(claims.iat), now.since(claims.iat));
+        });
+    }
+
+    /// Adds a request that was refused because its token allowed more than it may. What the request needed was used by whoever sent
+    /// it, so that a client all of whose tokens are too wide is not taken for one that needs nothing. Other refusals say nothing
+    /// about use.
+    pub fn refused(&mut self, refusal: &Refusal) {
+        let (Some(claims), Some(compared)) = (&refusal.claims, &refusal.compared) else {
+            return;
+        };
+        if compared.missing.is_some() || compared.surplus.is_empty() {
+            return;
+        }
+        let Authority { details, scopes } = &compared.required;
+        self.add(claims, &compared.route, |sum| {
+            sum.held(&compared.presented, details, scopes);
+            sum.refused(&compared.surplus);
+        });
+    }
+
+    /// Gives out what was added up, and forgets it: an object with `sums`, and `others` where something found no room. Whoever sends
+    /// it to `POST /v1/usage` adds `batch`, a name that no other has, `service`, `from` and `until`, and sends just that again until
+    /// it is kept. `None` if there is nothing (any more): of many sums a part is given at a time.
+    pub fn take(&mut self) -> Option<Value> {
+        if self.sums.is_empty() && self.others == 0 {
+            return None;
+        }
+        let mut kept = std::mem::take(&mut self.sums).into_iter();
+        let (mut sums, mut size) = (Vec::new(), 0);
+        for (of, sum) in kept.by_ref() {
+            let told = sum.told(&of.client, &of.audience, &of.route);
+            size += told.to_string().len();
+            sums.push(told);
+            if size >= AT_ONCE {
+                break;
+            }
+        }
+        self.sums = kept.collect();
+        let others = std::mem::take(&mut self.others);
+        Some(if others == 0 {
+            json!({ "sums": sums })
+        } else {
+            json!({ "sums": sums, "others": others })
+        })
+    }
+
+    fn add(&mut self, claims: &AccessClaims, route: &str, change: impl FnOnce(&mut Sum)) {
+        let of = Of {
+            client: claims.client.as_str().to_owned(),
+            audience: claims.audiences.first().cloned().unwrap_or_default(),
+            route: route.to_owned(),
+        };
+        if self.sums.len() >= MOST_SUMS && !self.sums.contains_key(&of) {
+            self.others += 1;
+            return;
+        }
+        let sum = self.sums.entry(of).or_default();
+        sum.shown(self.shown.see(&claims.jti, claims.exp));
+        change(sum);
+    }
+}
