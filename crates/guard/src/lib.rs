@@ -45,6 +45,8 @@ pub mod usage;
 
 pub use call::{Body, Call, LARGEST_BODY};
 pub use clock::Clock;
+/// The words of OAuth, details and tokens that a guard's settings are written in.
+pub use delegation;
 pub use guard::{Guard, GuardError, Sender, Settings};
 pub use hygiene::Malformed;
 pub use intent::{Intent, Needs, Refused};

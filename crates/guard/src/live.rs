@@ -5,6 +5,7 @@
 mod answers;
 mod modes;
 mod strangers;
+mod tally;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -25,9 +26,12 @@ use crate::redacted;
 use crate::remembered::{Digest, Memory};
 use answers::Answers;
 pub use modes::Modes;
+use tally::Tally;
 
 /// How often it is looked whether a token still holds.
 const LOOK: Duration = Duration::from_millis(250);
+/// How often what was used is handed over.
+const HAND_OVER: Duration = Duration::from_secs(60);
 
 /// What a live guard is made of.
 #[derive(Clone, Debug)]
@@ -57,6 +61,7 @@ pub enum Recheck {
 pub struct Live<B> {
     in_force: ArcSwap<InForce>,
     broker: B,
+    tally: Tally,
 }
 
 /// What is swapped whole when the configuration changes; what is remembered was read by it.
@@ -120,6 +125,7 @@ impl<B: Broker> Live<B> {
     /// A guard with these `settings` that asks `broker`, which need not be there yet.
     pub fn new(settings: Settings, broker: B) -> Result<Self, GuardError> {
         Ok(Self {
+            tally: Tally::since(settings.clock.now()),
             in_force: ArcSwap::from_pointee(InForce::build(settings)?),
             broker,
         })
@@ -129,6 +135,22 @@ impl<B: Broker> Live<B> {
     pub fn swap(&self, settings: Settings) -> Result<(), GuardError> {
         self.in_force.store(Arc::new(InForce::build(settings)?));
         Ok(())
+    }
+
+    /// Hands over what was used, each minute and for ever. Somebody has to run it beside the requests.
+    pub async fn run(&self) {
+        let mut tick = interval(HAND_OVER);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            self.hand_over().await;
+        }
+    }
+
+    /// Hands over what was used until now: before a process ends.
+    pub async fn hand_over(&self) {
+        let now = self.in_force.load().clock.now();
+        self.tally.hand_over(&self.broker, now).await;
     }
 
     /// The broker that it asks.
@@ -263,6 +285,7 @@ impl<B: Broker> Live<B> {
                 unspent.answered(used)?
             }
         };
+        self.tally.allowed(&allowed, at.now);
         Ok(Some(allowed.admitted()))
     }
 
@@ -328,6 +351,7 @@ impl<B: Broker> Live<B> {
     /// Sends a refusal on its way to the record, unless the broker has put it there.
     fn denied(&self, seen: &Seen, turned: Turned) -> Box<Denied> {
         let Turned { refusal, recorded } = turned;
+        self.tally.refused(&refusal);
         let decision_id = recorded.clone().unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
         if recorded.is_none() {
             self.broker.refused(Refused {

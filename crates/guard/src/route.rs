@@ -6,6 +6,7 @@ pub mod reading;
 pub mod table;
 pub mod template;
 pub mod values;
+mod written;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use pattern::Pattern;
 use reading::Reading;
 pub use table::{Matched, Table, TableError};
 use template::Template;
+pub use written::RouteError;
 
 /// A service, as a boundary or guard serves it.
 #[derive(Clone, Debug)]

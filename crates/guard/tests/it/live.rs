@@ -304,3 +304,30 @@ async fn a_response_ends_with_its_token_and_when_nobody_knows() {
     let ended = tokio::time::timeout(Duration::from_secs(2), live.why_ended(&admitted)).await;
     assert_eq!(ended.unwrap(), Reason::SubjectTokenExpired);
 }
+
+#[tokio::test]
+async fn what_was_used_is_handed_over_until_it_is_kept_and_then_forgotten() {
+    let broker = broker();
+    let live = guard(Recheck::Never, &broker);
+    let batches = || broker.0.batches.lock().unwrap().clone();
+    live.hand_over().await;
+    assert!(batches().is_empty(), "nothing was used");
+    shown(&live, &token(&claims())).await;
+    shown(&live, &token(&with(json!({ "scope": "profile" })))).await;
+    broker.0.keeps.store(false, std::sync::atomic::Ordering::SeqCst);
+    live.hand_over().await;
+    shown(&live, &token(&claims())).await;
+    live.hand_over().await;
+    broker.0.keeps.store(true, std::sync::atomic::Ordering::SeqCst);
+    live.hand_over().await;
+    live.hand_over().await;
+    let all = batches();
+    assert_eq!(all.len(), 4);
+    assert!(all[0] == all[1] && all[1] == all[2], "what was not kept goes again as it was");
+    assert_ne!(all[3].batch, all[2].batch);
+    let text = format!("{all:?}");
+    assert!(
+        text.contains("ticket") && !text.contains("t-2") && !text.contains("alice"),
+        "{text}"
+    );
+}

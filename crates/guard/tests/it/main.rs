@@ -10,6 +10,7 @@
 mod bodies;
 mod checks;
 mod credentials;
+mod example;
 mod far_broker;
 mod guarded;
 mod headers;

@@ -1,7 +1,7 @@
 //! A broker beside the guard that says what a test lets it say, and remembers what it was asked and told.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -38,6 +38,9 @@ pub(crate) struct Told {
     pub(crate) questions: AtomicUsize,
     pub(crate) rechecks: AtomicUsize,
     pub(crate) refusals: Mutex<Vec<Refused>>,
+    /// What was handed over as used, and whether it is kept.
+    pub(crate) batches: Mutex<Vec<Used>>,
+    pub(crate) keeps: AtomicBool,
 }
 
 impl Default for Told {
@@ -57,6 +60,8 @@ impl Default for Told {
             questions: AtomicUsize::new(0),
             rechecks: AtomicUsize::new(0),
             refusals: Mutex::default(),
+            batches: Mutex::default(),
+            keeps: AtomicBool::new(true),
         }
     }
 }
@@ -121,8 +126,9 @@ impl Broker for Beside {
         self.0.refusals.lock().unwrap().push(refused);
     }
 
-    async fn used(&self, _: &Used) -> bool {
-        true
+    async fn used(&self, used: &Used) -> bool {
+        self.0.batches.lock().unwrap().push(used.clone());
+        self.0.keeps.load(Ordering::SeqCst)
     }
 
     fn seen_twice(&self, _: SeenTwice) {}

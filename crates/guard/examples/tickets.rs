@@ -1,0 +1,113 @@
+//! A ticket service that checks for itself: `tickets LISTEN BROKER ASSERTION_FILE`.
+#![expect(clippy::disallowed_methods, reason = "a program reads files")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{ConnectInfo, Path};
+use axum::routing::get;
+use fetch::{FetchSettings, Fetcher};
+use narrows_guard::delegation::details::{ActionRule, DetailType, DetailTypes, IdentifierRule};
+use narrows_guard::delegation::oauth::{AudienceId, ClientId};
+use narrows_guard::link::{Link, Place};
+use narrows_guard::live::{self, Live, Modes, Recheck};
+use narrows_guard::remote::Remote;
+use narrows_guard::route::hosts::HostPattern;
+use narrows_guard::route::{Route, Service};
+use narrows_guard::surplus::Excess;
+use narrows_guard::{Clock, GuardLayer, Identity, Sender, Settings};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let [listen, broker, assertion] = arguments.as_slice() else {
+        return Err("usage: tickets LISTEN BROKER ASSERTION_FILE".into());
+    };
+
+    // 1. The way to the broker. Whatever signs for our client writes the file anew before its assertion ends.
+    let place = Place {
+        issuer: broker.trim_end_matches('/').to_owned(),
+        urls: vec![broker.parse()?],
+        client: ClientId::parse("tickets")?,
+        deadline: Duration::from_millis(500),
+        max_age: Duration::from_secs(5),
+    };
+    let fetcher = Arc::new(Fetcher::new(FetchSettings::default())?);
+    let file = assertion.clone();
+    let link = Arc::new(Link::new(place, fetcher, move || std::fs::read_to_string(&file).ok())?);
+    let tended = Arc::clone(&link);
+    tokio::spawn(async move {
+        loop {
+            tended.tend().await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    });
+
+    // 2. What the guard checks.
+    let types = types();
+    let settings = Settings {
+        service: Service {
+            name: "tickets".to_owned(),
+            hosts: vec![HostPattern::parse("tickets.internal")?],
+            audience: Some(AudienceId::parse("https://tickets.internal")?),
+            routes: vec![
+                Route::written("GET /healthz", "public", &types)?,
+                Route::written("GET /tickets/{id}", "ticket:read/{id}", &types)?,
+            ],
+        },
+        types,
+        issuer: link.place().issuer.clone(),
+        audience: AudienceId::parse("https://tickets.internal")?,
+        max_lifetime: Duration::from_secs(300),
+        max_chain: 8,
+        max_age: Duration::from_secs(5),
+        sender: Sender::None,
+        excess: Excess::SameResource,
+        fixed: BTreeMap::new(),
+    };
+    let settings = live::Settings {
+        guard: settings,
+        recheck: Recheck::Never,
+        modes: Modes::default(),
+        clock: Clock::machine(),
+    };
+    let guard = Arc::new(Live::new(settings, Remote::start(link, "tickets".to_owned()))?);
+    let running = Arc::clone(&guard);
+    tokio::spawn(async move { running.run().await });
+
+    // 3. The service, which never sees a request that is not allowed.
+    let service = Router::new()
+        .route("/healthz", get(async || "ok"))
+        .route("/tickets/{id}", get(ticket))
+        .layer(GuardLayer::new(guard, |parts| {
+            parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip())
+        }));
+    let listener = tokio::net::TcpListener::bind(listen).await?;
+    println!("listening on {}", listener.local_addr()?);
+    axum::serve(listener, service.into_make_service_with_connect_info::<SocketAddr>()).await?;
+    Ok(())
+}
+
+async fn ticket(Path(id): Path<String>, who: Identity) -> String {
+    let actors: Vec<_> = who.actors().collect();
+    format!("ticket {id} for {}, asked by {}", who.subject(), actors.join(", "))
+}
+
+/// Tickets can be read, each by its number.
+fn types() -> DetailTypes {
+    let read = ActionRule {
+        identifier: IdentifierRule::Required,
+        constraints: BTreeSet::new(),
+    };
+    let ticket = DetailType {
+        name: "ticket".to_owned(),
+        entity: "Ticket".to_owned(),
+        actions: BTreeMap::from([("read".to_owned(), read)]),
+        constraints: BTreeMap::new(),
+    };
+    [ticket].into_iter().collect()
+}
