@@ -360,3 +360,34 @@ async fn a_server_that_never_answers_is_given_up() {
     assert!(fetcher().get(&url).await.is_err(), "SSRF-010");
     drop(listener);
 }
+
+#[tokio::test]
+async fn a_stream_is_read_as_it_comes_from_where_it_may_be_and_an_answer_that_is_no_stream_is_none() {
+    let site = Site::start().await;
+    let fetcher = Fetcher::new(FetchSettings::default()).unwrap();
+    let opened = async |url: &str| {
+        let headers = [("last-event-id", "7")];
+        let opened = fetcher.stream(&url.parse().unwrap(), "Bearer own", &headers).await;
+        let mut stream = opened?;
+        let mut read = Vec::new();
+        while let Some(part) = stream.next().await? {
+            read.extend_from_slice(part.as_ref());
+        }
+        Ok::<_, FetchError>(read)
+    };
+    // Larger than any document may be.
+    site.says("/feed", 200, &"x".repeat(300 * 1024));
+    assert_eq!(opened(&format!("{}/feed", site.url)).await.unwrap().len(), 300 * 1024);
+    site.says("/feed", 410, "{}");
+    let gone = opened(&format!("{}/feed", site.url)).await;
+    assert!(matches!(
+        gone,
+        Err(FetchError::Status {
+            status: StatusCode::GONE,
+            ..
+        })
+    ));
+    for refused in ["http://example.com/feed", "https://10.0.0.1/feed"] {
+        assert!(matches!(opened(refused).await, Err(FetchError::Refused { .. })), "{refused}");
+    }
+}

@@ -51,3 +51,44 @@ fn network(address: IpAddr) -> IpAddr {
         address @ IpAddr::V4(_) => address,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use tokio::time::advance;
+
+    use super::{ADDRESSES, MOST, Strangers, WINDOW};
+
+    fn from(at: usize) -> IpAddr {
+        let at = u32::try_from(at).unwrap_or_default();
+        (0xC000_0000 + at).to_be_bytes().into()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn as_many_addresses_are_counted_as_there_is_room_for() {
+        let strangers = Strangers::default();
+        for at in 0..ADDRESSES {
+            assert!(strangers.may_ask(from(at)));
+            strangers.count(from(at));
+        }
+        assert!(!strangers.may_ask(from(ADDRESSES)), "nobody knows how often it asked");
+        assert!(strangers.may_ask(from(0)), "known, and not often");
+        advance(WINDOW).await;
+        assert!(strangers.may_ask(from(ADDRESSES)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_second_is_a_second_of_its_own() {
+        let strangers = Strangers::default();
+        for _ in 0..MOST {
+            assert!(strangers.may_ask(from(1)));
+            strangers.count(from(1));
+        }
+        assert!(!strangers.may_ask(from(1)));
+        advance(WINDOW).await;
+        assert!(strangers.may_ask(from(1)));
+        strangers.count(from(1));
+        assert!(strangers.may_ask(from(1)), "what was before is forgotten");
+    }
+}

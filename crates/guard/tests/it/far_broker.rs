@@ -46,6 +46,8 @@ struct Told {
     opened: Mutex<Vec<Option<String>>>,
     /// Whether the feed cannot tell what follows a place.
     gap: AtomicBool,
+    /// Whether whoever asks for keys waits for ever.
+    no_keys: AtomicBool,
     bearers: AtomicUsize,
 }
 
@@ -62,15 +64,13 @@ impl FarBroker {
             readers: Mutex::default(),
             opened: Mutex::default(),
             gap: AtomicBool::new(false),
+            no_keys: AtomicBool::new(false),
             bearers: AtomicUsize::new(0),
         });
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let routes = Router::new()
-            .route(
-                "/oauth2/jwks",
-                get(async |State(told): State<Arc<Told>>| told.keys.lock().unwrap().to_string()),
-            )
+            .route("/oauth2/jwks", get(jwks))
             .route("/oauth2/token", post(token))
             .route("/oauth2/introspect", post(introspect))
             .route("/v1/revocations/stream", get(stream))
@@ -92,6 +92,11 @@ impl FarBroker {
     /// Publishes other keys.
     pub(crate) fn publishes(&self, keys: &FakeIssuer) {
         *self.state.keys.lock().unwrap() = keys.jwks();
+    }
+
+    /// Answers nobody who asks for keys.
+    pub(crate) fn stalls_keys(&self) {
+        self.state.no_keys.store(true, Ordering::SeqCst);
     }
 
     /// Answers what is asked at `path`.
@@ -179,6 +184,13 @@ pub(crate) async fn remote(broker: &FarBroker) -> Remote<Signs> {
     let link = link(&[broker.address], Duration::from_secs(10));
     tokio::time::timeout(BOUND, link.tend()).await.unwrap();
     Remote::start(link, "tickets".to_owned())
+}
+
+async fn jwks(State(told): State<Arc<Told>>) -> String {
+    if told.no_keys.load(Ordering::SeqCst) {
+        std::future::pending::<()>().await;
+    }
+    told.keys.lock().unwrap().to_string()
 }
 
 async fn token(State(told): State<Arc<Told>>, form: String) -> String {

@@ -1,6 +1,7 @@
 //! Claims about opaque tokens at a guard: the broker's word takes the place of a signature, for a second, and of nothing else.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use narrows_guard::Live;
@@ -173,4 +174,41 @@ async fn a_broker_that_is_away_takes_no_yes_back_and_gives_none() {
     assert_eq!(shown(&live, &opaque(1)).await, "store_unavailable");
     says(&broker, active(&claims()));
     assert_eq!(shown(&live, &opaque(1)).await, "allowed", "silence is not remembered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn questions_under_way_are_few_and_so_are_the_tokens_that_are_known_about() {
+    let broker = broker();
+    let live = Arc::new(guard(&broker));
+    let from = |at: u32| IpAddr::from((0xC000_0000 + at).to_be_bytes());
+    broker.0.stalls.store(true, std::sync::atomic::Ordering::SeqCst);
+    let waiting: Vec<_> = (0..64)
+        .map(|at| {
+            let live = Arc::clone(&live);
+            tokio::spawn(async move { word(&live.decide(&call(), &bearer(&opaque(at)), from(at)).await) })
+        })
+        .collect();
+    while questions(&broker) < 64 {
+        tokio::task::yield_now().await;
+    }
+    let (asked, headers) = (call(), bearer(&opaque(64)));
+    let one_more = tokio::time::timeout(Duration::from_secs(1), live.decide(&asked, &headers, from(64)));
+    assert_eq!(word(&one_more.await.unwrap()), "rate_limited");
+    for each in &waiting {
+        each.abort();
+    }
+    for each in waiting {
+        assert!(each.await.is_err());
+    }
+    broker.0.stalls.store(false, std::sync::atomic::Ordering::SeqCst);
+    // Within a second so many are known about, and then there is room again.
+    says(&broker, active(&claims()));
+    let mut words = Vec::new();
+    for at in 0..4200 {
+        words.push(word(&live.decide(&call(), &bearer(&opaque(at)), from(at)).await));
+    }
+    assert_eq!(words.iter().filter(|word| **word == "allowed").count(), 4096);
+    assert!(words[4096..].iter().all(|word| *word == "rate_limited"));
+    advance(Duration::from_secs(1)).await;
+    assert_eq!(shown(&live, &opaque(5000)).await, "allowed");
 }

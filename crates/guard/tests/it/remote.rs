@@ -436,3 +436,21 @@ async fn keys_are_the_newest_that_any_address_gave() {
     let forged = FakeIssuer::new(BROKER, "other", Algorithm::Es256).sign("at+jwt", &claims());
     assert_eq!(shown(&live, &forged).await, "subject_token_invalid");
 }
+
+#[tokio::test]
+async fn a_feed_that_says_nothing_is_left() {
+    let broker = FarBroker::start(&ISSUER).await;
+    let _remote = remote(&broker).await;
+    until(|| broker.opened().len() == 2).await;
+}
+
+#[tokio::test]
+async fn a_look_for_keys_does_not_hold_a_request_up() {
+    let broker = FarBroker::start(&ISSUER).await;
+    let link = link(&[broker.address], Duration::from_millis(200));
+    within(link.tend()).await;
+    let remote = Remote::start(link, "tickets".to_owned());
+    broker.stalls_keys();
+    within(remote.look_for_keys()).await;
+    assert!(remote.keys().is_some(), "those that were there stay");
+}

@@ -41,6 +41,8 @@ pub(crate) struct Told {
     /// What was handed over as used, and whether it is kept.
     pub(crate) batches: Mutex<Vec<Used>>,
     pub(crate) keeps: AtomicBool,
+    /// Whether a question about an opaque token is never answered.
+    pub(crate) stalls: AtomicBool,
 }
 
 impl Default for Told {
@@ -62,6 +64,7 @@ impl Default for Told {
             refusals: Mutex::default(),
             batches: Mutex::default(),
             keeps: AtomicBool::new(true),
+            stalls: AtomicBool::new(false),
         }
     }
 }
@@ -111,6 +114,9 @@ impl Broker for Beside {
         self.0.questions.fetch_add(1, Ordering::SeqCst);
         // Others come meanwhile.
         tokio::task::yield_now().await;
+        if self.0.stalls.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
         self.0.said.lock().unwrap().clone()
     }
 
