@@ -125,11 +125,17 @@ fn named(body: &Map<String, Value>, snapshot: &Snapshot, now: Timestamp) -> Resu
         Some(_) if !kind.is_epoch() => return Err(Problem::Malformed("`at` is for `subject`, `client` and `issuer`")),
         Some(at) => {
             // A second that has not come would end tokens that nobody has asked for yet.
-            let at = at.as_i64().filter(|at| (0..=now.seconds()).contains(at));
+            let at = whole(at).filter(|at| (0..=now.seconds()).contains(at));
             Timestamp::from_seconds(at.ok_or(Problem::Malformed("`at` must be a second that has come, as in `iat`"))?)
         }
     };
     Ok((Revocation::new(kind, key, at, snapshot.lifetimes.max), value.clone()))
+}
+
+/// A whole number, which may be written as `1.0` too: both are an integer to JSON Schema.
+fn whole(value: &Value) -> Option<i64> {
+    let number = value.as_number()?.to_string();
+    number.strip_suffix(".0").unwrap_or(&number).parse().ok()
 }
 
 /// An object of exactly `iss` and one more name.

@@ -138,6 +138,9 @@ async fn exactly_one_thing_is_named_by_a_name_that_can_have_an_effect() {
     // A client that is gone from the files may have left tokens behind.
     let gone = narrows.ask("POST", PATH, &admin, Some(&json!({ "client": "gone", "at": seconds() - 60 }))).await;
     assert_eq!(gone.status, 201);
+    // JSON Schema calls this an integer too.
+    let whole = json!({ "client": "gone", "at": 1.0 });
+    assert_eq!(narrows.ask("POST", PATH, &admin, Some(&whole)).await.status, 201);
     narrows.stop().await;
 }
 
