@@ -8,14 +8,14 @@ use std::net::IpAddr;
 use delegation::details::DetailTypes;
 use delegation::identity::{OUR_NAME, SubjectKind};
 use delegation::oauth::{AskedPart, ClientId, GrantType, Reason, Scope};
-use delegation::registry::{Client, Moment, Snapshot};
+use delegation::registry::{Audience, Client, Moment, Snapshot};
 use delegation::revocation::Line;
 use delegation::token::StatedSubject;
 use serde_json::{Map, Value};
 
 use crate::audit::{Entry, Record};
 use crate::exchange::{asked, lifetime, questions, under};
-use crate::policy::{ClientFacts, Inquiry, Proposal, SubjectFacts};
+use crate::policy::{ClientFacts, Inquiry, Proposal, Question, SubjectFacts};
 
 /// The identifier that stands for none.
 const EVERY: &str = "*";
@@ -108,73 +108,80 @@ pub struct Evaluation {
     inquiry: Inquiry,
 }
 
+/// Why a question does not come to policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotAsked {
+    /// Why, for the record and for operators.
+    pub reason: Reason,
+    /// What a client is told. Whether there is a subject that it is not itself, and whether that is disabled or revoked, is not its to
+    /// know: what stands against such a one looks like a refusal of policy.
+    pub told: Reason,
+    /// What policy would have been asked, where it looks as if it had refused; otherwise nothing.
+    pub questions: Vec<Question>,
+}
+
+impl NotAsked {
+    /// `reason` stands against a subject that the client is not itself; the rest of its question was `understood` so far.
+    fn about_another<T>(reason: Reason, understood: &Result<(T, Vec<Question>), Reason>) -> Self {
+        let (told, questions) = match understood {
+            Ok((_, questions)) => (Reason::PolicyDenied, questions.clone()),
+            Err(reason) => (*reason, Vec::new()),
+        };
+        Self { reason, told, questions }
+    }
+}
+
+impl From<Reason> for NotAsked {
+    fn from(reason: Reason) -> Self {
+        Self {
+            reason,
+            told: reason,
+            questions: Vec::new(),
+        }
+    }
+}
+
 impl Evaluation {
-    /// Proposes what `stated` says for a decision about `client`, by the steps and for the reasons of an exchange.
+    /// Proposes what `stated` says for a decision about `client`, by the steps and for the reasons of an exchange, of which a client is
+    /// not told each.
     ///
     /// What becomes known goes into `record`, so that a refusal at any step says as much as was known. Nothing is allowed yet;
     /// see [`decide`](crate::policy::decide).
-    pub fn propose(moment: &Moment, client: &ClientId, stated: &Statement, record: &mut Record) -> Result<Self, Reason> {
+    pub fn propose(moment: &Moment, client: &ClientId, stated: &Statement, record: &mut Record) -> Result<Self, NotAsked> {
         let (snapshot, circumstances) = (&*moment.snapshot, &stated.circumstances);
         // 1. Client: in good standing, and with a grant for such a subject.
         let client = in_standing(moment, client)?;
         let party = &stated.subject;
         let subject = SubjectKind::parse(&party.kind)
             .and_then(|kind| StatedSubject::read(snapshot, kind, &party.id, party.issuer.as_deref(), &party.properties).ok());
-        let is_client = |subject: &StatedSubject| subject.subject.issuer_name == OUR_NAME && subject.subject.sub == client.id.as_str();
-        let is_itself = subject.as_ref().is_some_and(is_client) && circumstances.chain.is_empty();
+        let is_own = |subject: &StatedSubject| subject.subject.issuer_name == OUR_NAME && subject.subject.sub == client.id.as_str();
+        let is_own = subject.as_ref().is_some_and(is_own);
+        let is_itself = is_own && circumstances.chain.is_empty();
         let grants: &[_] = if is_itself {
             &[GrantType::ClientCredentials]
         } else {
             &[GrantType::TokenExchange, GrantType::JwtBearer]
         };
         if !grants.iter().any(|grant| client.grants.contains(grant)) {
-            return Err(Reason::UnauthorizedClient);
-        }
-        let subject = subject.ok_or(Reason::SubjectTokenInvalid)?;
-
-        // 2. Subject: a token that was issued for it now would be alive.
-        record.subject = Some(subject.subject.clone());
-        if moment.revocations.is_subject_disabled(&subject.subject) {
-            return Err(Reason::SubjectDisabled);
-        }
-        let line = Line {
-            chain: &[],
-            txn: None,
-            task: None,
-            subject: &subject.subject,
-            client: Some(client.id.as_str()),
-            act: None,
-            iat: moment.now,
-        };
-        if moment.revocations.kills(&line).is_some() {
-            return Err(Reason::SubjectTokenRevoked);
+            return Err(Reason::UnauthorizedClient.into());
         }
 
-        // 3. Target and details.
-        let asked = match &stated.about {
-            About::Action(action) => AskedPart {
-                targets: vec![audience(snapshot, client, action)?],
-                scopes: BTreeSet::new(),
-                details: Some(detail(&snapshot.types, action)?.to_string()),
-                onward: None,
-                requested: None,
-                expires_in: circumstances.expires_in,
-            },
-            About::Request(request) => AskedPart {
-                targets: vec![request.audience.clone()],
-                scopes: request.scopes.clone(),
-                details: request.details.clone(),
-                onward: request.onward.clone(),
-                requested: None,
-                expires_in: circumstances.expires_in,
-            },
-        };
-        let (audience, authority, onward) = asked::understand(moment, &client.id, &asked, record)?;
+        // 2. Subject: there is one, and a token that was issued for it now would be alive.
+        record.subject = subject.as_ref().map(|subject| subject.subject.clone());
+        let subject = subject.ok_or(Reason::SubjectTokenInvalid).and_then(|subject| alive(moment, client, subject));
 
-        // 4. Lifetime and chain: the client would come last, unless it asks for itself.
-        if !is_itself && circumstances.chain.len() >= snapshot.max_chain {
-            return Err(Reason::ChainTooLong);
-        }
+        // 3. Target, details and chain, whoever the subject is: what is wrong there is said alike of one that there is and of none.
+        let understood = understand(moment, client, stated, is_itself, record);
+        let subject = subject.map_err(|reason| {
+            if is_own {
+                reason.into()
+            } else {
+                NotAsked::about_another(reason, &understood)
+            }
+        })?;
+        let (audience, questions) = understood?;
+
+        // 4. Lifetime.
         let expires_at = lifetime::expiry(moment, audience, circumstances.expires_in, None, false);
 
         // 5. What policy will be told.
@@ -197,7 +204,7 @@ impl Evaluation {
             auth_age_seconds: circumstances.auth_age_seconds,
             acr: circumstances.acr.clone(),
             task: None,
-            questions: questions(&authority, &onward)?,
+            questions,
         };
         record.expires_in = Some(inquiry.expires_in);
         record.inputs = under(None, std::slice::from_ref(&inquiry));
@@ -227,6 +234,60 @@ fn in_standing<'m>(moment: &'m Moment, client: &ClientId) -> Result<&'m Client, 
         !has_ended && !moment.revocations.is_client_disabled(client)
     });
     known.ok_or(Reason::ClientAuthenticationFailed)
+}
+
+/// The subject, if a token that was issued for it now would be alive.
+fn alive(moment: &Moment, client: &Client, stated: StatedSubject) -> Result<StatedSubject, Reason> {
+    if moment.revocations.is_subject_disabled(&stated.subject) {
+        return Err(Reason::SubjectDisabled);
+    }
+    let line = Line {
+        chain: &[],
+        txn: None,
+        task: None,
+        subject: &stated.subject,
+        client: Some(client.id.as_str()),
+        act: None,
+        iat: moment.now,
+    };
+    if moment.revocations.kills(&line).is_some() {
+        return Err(Reason::SubjectTokenRevoked);
+    }
+    Ok(stated)
+}
+
+/// What is asked for, and what policy would be asked of it. The client would come last in the chain, unless it asks for itself.
+fn understand<'m>(
+    moment: &'m Moment,
+    client: &Client,
+    stated: &Statement,
+    is_itself: bool,
+    record: &mut Record,
+) -> Result<(&'m Audience, Vec<Question>), Reason> {
+    let (snapshot, circumstances) = (&*moment.snapshot, &stated.circumstances);
+    let asked = match &stated.about {
+        About::Action(action) => AskedPart {
+            targets: vec![audience(snapshot, client, action)?],
+            scopes: BTreeSet::new(),
+            details: Some(detail(&snapshot.types, action)?.to_string()),
+            onward: None,
+            requested: None,
+            expires_in: circumstances.expires_in,
+        },
+        About::Request(request) => AskedPart {
+            targets: vec![request.audience.clone()],
+            scopes: request.scopes.clone(),
+            details: request.details.clone(),
+            onward: request.onward.clone(),
+            requested: None,
+            expires_in: circumstances.expires_in,
+        },
+    };
+    let (audience, authority, onward) = asked::understand(moment, &client.id, &asked, record)?;
+    if !is_itself && circumstances.chain.len() >= snapshot.max_chain {
+        return Err(Reason::ChainTooLong);
+    }
+    Ok((audience, questions(&authority, &onward)?))
 }
 
 /// The audience that is stated, or the only one that it can be.

@@ -49,6 +49,18 @@ pub struct QuestionExplanation {
     pub near_misses: Vec<NearMiss>,
 }
 
+impl QuestionExplanation {
+    /// A refusal without a rule, of a question that policy was not asked.
+    pub fn refused(question: &Question) -> Self {
+        Self {
+            asked: name(question),
+            allowed: false,
+            decided_by: Vec::new(),
+            near_misses: Vec::new(),
+        }
+    }
+}
+
 /// Every question of an inquiry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Explanation {
@@ -65,12 +77,7 @@ impl CedarPolicy {
         let explain = |question: &Question| match circumstances.as_ref().map(|circumstances| self.put(circumstances, question)) {
             Ok(Ok(asked)) => self.explain_one(question, &asked),
             // It could not be put to policy, which is a refusal without a rule.
-            _ => QuestionExplanation {
-                asked: name(question),
-                allowed: false,
-                decided_by: Vec::new(),
-                near_misses: Vec::new(),
-            },
+            _ => QuestionExplanation::refused(question),
         };
         Explanation {
             questions: inquiry.questions.iter().map(explain).collect(),

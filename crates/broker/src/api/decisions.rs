@@ -14,12 +14,15 @@ use serde_json::{Map, Value};
 use super::call::{Call, reply};
 use super::caller::Caller;
 use super::problem::Problem;
+use super::question;
 use crate::broker::Broker;
 use crate::operator::Role;
 use crate::overload::Overloaded;
 
 /// What a client is not told of its own decision: what policy knew of the subject, and which rules there are.
 const NOT_FOR_CLIENTS: [&str; 2] = ["inputs", "rules"];
+/// Nor of the answer to a question: by these, one who is known is told from one who is not.
+const NOT_OF_QUESTIONS: [&str; 2] = ["subject", "expires_in"];
 
 /// Tells one decision. A client gets 404 alike for another's and for one that never was.
 pub(crate) async fn show(
@@ -54,6 +57,13 @@ fn to_client(mut record: Map<String, Value>, client: &str) -> Option<Map<String,
     if record.get("client").and_then(Value::as_str) != Some(client) {
         return None;
     }
-    record.retain(|name, _| !NOT_FOR_CLIENTS.contains(&name.as_str()));
+    let said = |name: &str| record.get("inputs").and_then(|inputs| inputs.get(name)).and_then(Value::as_str);
+    let is_question = said("asked").is_some_and(question::is_door);
+    let told = said(question::TOLD).map(str::to_owned);
+    let is_hidden = |name: &str| NOT_FOR_CLIENTS.contains(&name) || (is_question && NOT_OF_QUESTIONS.contains(&name));
+    record.retain(|name, _| !is_hidden(name));
+    if let Some(told) = told {
+        record.insert("reason".to_owned(), Value::from(told));
+    }
     Some(record)
 }

@@ -72,10 +72,12 @@ async fn answer(call: &mut Call) -> Result<Response, Problem> {
     }
     let mut not_kept = Record::new(String::new(), moment.now, Kind::Exchange);
     let proposed = Evaluation::propose(&moment, &question.client, &question.statement, &mut not_kept);
-    let explanation = proposed.map(|proposed| in_force.policy.explain(proposed.inquiry()));
+    let questions = match proposed {
+        Ok(proposed) => in_force.policy.explain(proposed.inquiry()).questions,
+        Err(not_asked) => asker.looks_refused(&not_asked).iter().map(QuestionExplanation::refused).collect(),
+    };
     let (decided, record) = asker.decide(&in_force, &moment, Ok(question));
     let told = decided.recorded(&broker, record).await?;
-    let questions = explanation.map(|explanation| explanation.questions).unwrap_or_default();
     let shown: Vec<_> = questions.iter().map(|question| show(question, &asker.caller)).collect();
     let mut answer = json!({ "allowed": told.against.is_none(), "decision_id": told.decision_id, "questions": shown });
     if let (Some(reason), Some(members)) = (told.reason(), answer.as_object_mut()) {

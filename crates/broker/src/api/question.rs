@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use delegation::oauth::{ClientId, Reason};
 use delegation::registry::Moment;
 use issuance::audit::{self, Decision, Entry, Journal, Kind, Record, commit_denial};
-use issuance::evaluation::{Evaluation, StatedCircumstances, Statement};
+use issuance::evaluation::{Evaluation, NotAsked, StatedCircumstances, Statement};
 use issuance::policy::{self, Permit, Policy};
 use serde_json::{Map, Value};
 
@@ -13,6 +13,14 @@ use super::caller::Caller;
 use super::problem::Problem;
 use crate::broker::{Broker, InForce};
 use crate::ids;
+
+/// Where a record says what its client was told in place of the reason.
+pub(super) const TOLD: &str = "told";
+
+/// Whether a record's `asked` names a door where one only asks.
+pub(super) fn is_door(asked: &str) -> bool {
+    asked.starts_with("POST /access/v1/") || asked == "POST /v1/explain"
+}
 
 /// Who asks, and where.
 pub(super) struct Asker {
@@ -31,7 +39,11 @@ pub(super) struct Question {
 /// What was decided about one question, before anybody knows.
 pub(super) enum Decided {
     Permitted(Box<Permit<Evaluation>>),
-    Denied(Reason),
+    Denied {
+        reason: Reason,
+        /// What the asker is told.
+        told: Reason,
+    },
     /// It is no question.
     Malformed(Problem),
 }
@@ -83,9 +95,10 @@ impl Asker {
             Err(problem) => Decided::Malformed(problem),
             Ok(question) => {
                 let proposed = Evaluation::propose(moment, &question.client, &question.statement, &mut record);
-                match proposed.and_then(|proposed| policy::decide(&in_force.policy, proposed, &mut record)) {
+                let decided = proposed.and_then(|proposed| Ok(policy::decide(&in_force.policy, proposed, &mut record)?));
+                match decided {
                     Ok(permit) => Decided::Permitted(Box::new(permit)),
-                    Err(reason) => Decided::Denied(reason),
+                    Err(not_asked) => self.denied(&not_asked, &mut record),
                 }
             }
         };
@@ -97,6 +110,27 @@ impl Asker {
         }
         (decided, record)
     }
+
+    /// An operator is told what the record says. What a client is told in place of that is noted beside it.
+    fn denied(&self, not_asked: &NotAsked, record: &mut Record) -> Decided {
+        let reason = not_asked.reason;
+        let told = match self.caller {
+            Caller::Operator(_) => reason,
+            Caller::Client { .. } => not_asked.told,
+        };
+        if told != reason {
+            note(record, TOLD, told.as_str());
+        }
+        Decided::Denied { reason, told }
+    }
+
+    /// The questions that a client is shown as refused, though policy was not asked.
+    pub(super) fn looks_refused<'n>(&self, not_asked: &'n NotAsked) -> &'n [policy::Question] {
+        match self.caller {
+            Caller::Operator(_) => &[],
+            Caller::Client { .. } => &not_asked.questions,
+        }
+    }
 }
 
 impl Decided {
@@ -105,10 +139,10 @@ impl Decided {
         let decision_id = record.id.clone();
         let (committed, against) = match self {
             Self::Permitted(permit) => (audit::commit(broker.journal(), *permit, record).await.map(drop), None),
-            Self::Denied(reason) => {
+            Self::Denied { reason, told } => {
                 broker.telemetry().refused(reason.as_str());
                 let committed = commit_denial(broker.journal(), reason, record, Vec::new()).await.map(drop);
-                (committed, Some(Against::Reason(reason)))
+                (committed, Some(Against::Reason(told)))
             }
             Self::Malformed(problem) => {
                 record.decision = Decision::Deny;

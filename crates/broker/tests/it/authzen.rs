@@ -234,16 +234,19 @@ async fn standing_and_revocations_are_those_of_an_exchange() {
     about["context"] = json!({ "client": "edge" });
     let does = async |path: &str, body: &Value| narrows.ask("POST", path, &admin, Some(body)).await.status;
     let now = async || by_edge(&narrows, ONE, &question("read", "1")).await;
+    let to_auditor = async || ask(&narrows, ONE, &auditor, &about).await;
 
     assert_eq!(does("/v1/subjects/corp/alice/disable", &json!({})).await, 200);
-    assert_eq!(decision(&now().await), (200, Some(false), "subject_disabled"));
+    assert_eq!(decision(&to_auditor().await), (200, Some(false), "subject_disabled"));
+    assert_eq!(decision(&now().await), (200, Some(false), "policy_denied"));
     assert_eq!(does("/v1/subjects/corp/alice/enable", &json!({})).await, 200);
     assert_eq!(decision(&now().await), (200, Some(true), ""));
     assert_eq!(
         does("/v1/revocations", &json!({ "subject": { "iss": testkit::CORP, "sub": "alice" } })).await,
         201
     );
-    assert_eq!(decision(&now().await), (200, Some(false), "subject_token_revoked"));
+    assert_eq!(decision(&to_auditor().await), (200, Some(false), "subject_token_revoked"));
+    assert_eq!(decision(&now().await), (200, Some(false), "policy_denied"));
     narrows.clock.set(Timestamp::from_seconds(narrows.clock.now().seconds() + 1));
     assert_eq!(decision(&now().await), (200, Some(true), ""), "a token of now would be a new one");
 
@@ -254,8 +257,7 @@ async fn standing_and_revocations_are_those_of_an_exchange() {
     store.set_standing(&broker::store::Party::Client(edge), standing, record).await.unwrap();
     narrows.broker.tend().await;
     assert_eq!(now().await.status, 401, "who is disabled asks nothing");
-    let told = ask(&narrows, ONE, &auditor, &about).await;
-    assert_eq!(decision(&told), (200, Some(false), "client_authentication_failed"));
+    assert_eq!(decision(&to_auditor().await), (200, Some(false), "client_authentication_failed"));
     narrows.stop().await;
 }
 

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use testkit::CORP;
 
 use crate::api::operator;
-use crate::authzen::{ONE, ask, basic, plan};
+use crate::authzen::{ONE, ask, plan};
 use crate::installation::{Installation, Plan};
 
 /// Rules that read whatever can be stated.
@@ -149,7 +149,8 @@ fn everything(snapshot: &mut Snapshot) {
     tickets.clients = Some([client("edge"), client("orders")].into());
 }
 
-async fn by_authzen(narrows: &Installation, asked: &Asked) -> (bool, String) {
+/// An auditor is told the reason itself.
+async fn by_authzen(narrows: &Installation, auditor: &str, asked: &Asked) -> (bool, String) {
     let mut resource = json!(asked.constraints);
     resource["audience"] = json!(asked.audience);
     let mut question = json!({
@@ -157,11 +158,11 @@ async fn by_authzen(narrows: &Installation, asked: &Asked) -> (bool, String) {
         "action": { "name": asked.action },
         "resource": { "type": asked.kind, "id": asked.identifier, "properties": resource },
     });
+    question["context"] = json!({ "client": asked.client, "client_ip": "127.0.0.1" });
     if let Some(seconds) = asked.expires_in {
-        question["context"] = json!({ "expires_in": seconds });
+        question["context"]["expires_in"] = json!(seconds);
     }
-    let secret = basic(asked.client, &format!("{}-secret", asked.client));
-    let reply = ask(narrows, ONE, &secret, &question).await;
+    let reply = ask(narrows, ONE, auditor, &question).await;
     assert_eq!(reply.status, 200, "{question} {:?}", reply.body);
     let reason = reply.body["context"]["reason"].as_str().unwrap_or_default();
     (reply.body["decision"].as_bool().unwrap(), reason.to_owned())
@@ -228,11 +229,12 @@ async fn what_one_door_permits_the_other_permits_and_what_it_refuses_is_refused_
     ] {
         assert_eq!(narrows.ask("POST", path, &admin, Some(&body)).await.status, 200);
     }
+    let auditor = format!("Bearer {}", operator(&narrows, "bob", &[Role::Auditor]).await);
     let mut runner = TestRunner::deterministic();
     let mut seen: BTreeMap<String, u32> = BTreeMap::new();
     for _ in 0..400 {
         let asked = questions().new_tree(&mut runner).unwrap().current();
-        let (here, there) = (by_authzen(&narrows, &asked).await, by_exchange(&narrows, &asked).await);
+        let (here, there) = (by_authzen(&narrows, &auditor, &asked).await, by_exchange(&narrows, &asked).await);
         assert_eq!(here, there, "{asked:?}");
         *seen.entry(if here.0 { "permitted".to_owned() } else { here.1 }).or_default() += 1;
     }

@@ -156,3 +156,104 @@ async fn with_a_stale_view_nothing_is_explained() {
     assert_eq!(said(&ask(&narrows, &auditor, &of_edge()).await), (503, "revocation_view_stale"));
     narrows.stop().await;
 }
+
+/// Without what differs from one answer to the next.
+fn without_id(mut told: Value) -> String {
+    for members in ["", "/context"] {
+        if let Some(id) = told.pointer_mut(&format!("{members}/decision_id")) {
+            *id = Value::Null;
+        }
+    }
+    told.to_string()
+}
+
+#[tokio::test]
+async fn a_client_learns_of_nobody_but_itself_whether_they_exist_or_are_disabled() {
+    let narrows = Installation::of(plan()).await;
+    let auditor = operator(&narrows, "ann", &[Role::Auditor]).await;
+    let admin = operator(&narrows, "bob", &[Role::Admin]).await;
+    let edge = own_token(&narrows, "edge", "profile").await;
+    let basic = crate::authzen::basic("edge", "edge-secret");
+    let explained = |kind: &str, who: &str, audience: &str| {
+        json!({
+            "subject": { "type": kind, "id": who }, "audience": audience,
+            "authorization_details": [{ "type": "ticket", "actions": ["read"], "identifier": "13" }],
+        })
+    };
+    let evaluated = |kind: &str, who: &str, audience: &str| {
+        json!({
+            "subject": { "type": kind, "id": who }, "action": { "name": "read" },
+            "resource": { "type": "ticket", "id": "13", "properties": { "audience": audience } },
+        })
+    };
+    let disable = async |issuer: &str, who: &str, what: &str| {
+        let path = format!("/v1/subjects/{issuer}/{who}/{what}");
+        assert_eq!(narrows.ask("POST", &path, &admin, Some(&json!({}))).await.status, 200);
+    };
+    let here = "https://tickets.internal";
+    // Each with what an auditor is told of it, and what a client is.
+    for (kind, who, disabled, audience, reason, told) in [
+        ("workload", "orders", false, here, "policy_denied", "policy_denied"),
+        ("workload", "orders", true, here, "subject_disabled", "policy_denied"),
+        ("workload", "nobody", false, here, "subject_token_invalid", "policy_denied"),
+        ("workload", "orders", false, "https://x", "unknown_audience", "unknown_audience"),
+        ("workload", "orders", true, "https://x", "subject_disabled", "unknown_audience"),
+        (
+            "workload",
+            "nobody",
+            false,
+            "https://x",
+            "subject_token_invalid",
+            "unknown_audience",
+        ),
+        ("user", "alice", false, here, "policy_denied", "policy_denied"),
+        ("user", "alice", true, here, "subject_disabled", "policy_denied"),
+        ("user", "orders", false, here, "subject_token_invalid", "policy_denied"),
+    ] {
+        let issuer = if kind == "user" { "corp" } else { "narrows" };
+        if disabled {
+            disable(issuer, who, "disable").await;
+        }
+        let because = format!("{kind} {who} {disabled} {audience}");
+        let by_client = ask(&narrows, &edge, &explained(kind, who, audience)).await;
+        let shown = if told == "policy_denied" {
+            json!([{ "asked": "ticket:read/13", "allowed": false }])
+        } else {
+            json!([])
+        };
+        let expected = json!({ "allowed": false, "decision_id": null, "questions": shown, "reason": told });
+        assert_eq!(without_id(by_client.body.clone()), expected.to_string(), "{because}");
+        let by_secret = crate::authzen::ask(&narrows, crate::authzen::ONE, &basic, &evaluated(kind, who, audience)).await;
+        let expected = json!({ "decision": false, "context": { "decision_id": null, "reason": told } });
+        assert_eq!(without_id(by_secret.body.clone()), expected.to_string(), "{because}");
+
+        // The record knows better, and auditors read it; the client reads in it what it was told.
+        for id in [
+            by_client.text("decision_id"),
+            by_secret.body["context"]["decision_id"].as_str().unwrap(),
+        ] {
+            let path = format!("/v1/decisions/{id}");
+            let whole = narrows.ask("GET", &path, &auditor, None).await.body;
+            assert_eq!(whole["reason"], reason, "{because}");
+            let own = narrows.ask("GET", &path, &edge, None).await;
+            assert_eq!((own.status, own.text("reason")), (200, told), "{because}");
+            for hidden in ["subject", "expires_in", "inputs", "rules"] {
+                assert!(own.body.get(hidden).is_none(), "{because}: {:?}", own.body);
+            }
+        }
+        let mut of_edge = explained(kind, who, audience);
+        of_edge["client"] = json!("edge");
+        assert_eq!(said(&ask(&narrows, &auditor, &of_edge).await), (200, reason), "{because}");
+        if disabled {
+            disable(issuer, who, "enable").await;
+        }
+    }
+    disable("narrows", "edge", "disable").await;
+    let itself = crate::authzen::ask(&narrows, crate::authzen::ONE, &basic, &evaluated("workload", "edge", here)).await;
+    assert_eq!(
+        (itself.status, &itself.body["context"]["reason"]),
+        (200, &json!("subject_disabled")),
+        "what stands against it itself it is told"
+    );
+    narrows.stop().await;
+}

@@ -62,7 +62,8 @@ fn members(value: Value) -> Map<String, Value> {
 
 fn ask(moment: &Moment, client: &str, statement: &Statement) -> Result<Inquiry, Reason> {
     let mut record = Record::new("d-1".to_owned(), moment.now, Kind::Exchange);
-    Evaluation::propose(moment, &id(client), statement, &mut record).map(|asked| asked.inquiry().clone())
+    let proposed = Evaluation::propose(moment, &id(client), statement, &mut record);
+    proposed.map(|asked| asked.inquiry().clone()).map_err(|not_asked| not_asked.reason)
 }
 
 fn outcome(statement: &Statement) -> Result<i64, Reason> {
