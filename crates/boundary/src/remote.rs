@@ -210,10 +210,14 @@ impl<S: Fn() -> Option<String> + Send + Sync + 'static> Exchanger for Remote<S> 
             look.tick().await;
             let asked = Instant::now();
             let looked = tokio::time::timeout(LOOK_PATIENCE, self.asked("alive", &body, Again::Always)).await;
-            match looked.map(|reply| reply.map(|reply| reply.get("alive").and_then(Value::as_bool))) {
+            match looked {
                 // True of when it was asked, at the earliest.
-                Ok(Ok(Some(true))) => held = asked,
+                Ok(Ok(reply)) if reply.get("alive").and_then(Value::as_bool) == Some(true) => held = asked,
                 Ok(Ok(_)) => return,
+                // Whoever may ask for no other request keeps no open one; of a broker that is away nothing is known.
+                Ok(Err(why)) if why.refuses_us() => return,
+                // Too many looks of ours are not listened to, and one is enough.
+                Ok(Err(_)) | Err(_) if self.link.is_disowned() => return,
                 Ok(Err(_)) | Err(_) if held.elapsed() > self.link.place().max_age => return,
                 Ok(Err(_)) | Err(_) => {}
             }

@@ -106,6 +106,11 @@ impl<S: Fn() -> Option<String> + Send + Sync + 'static> Link<S> {
     pub fn answer_age(&self) -> Option<Duration> {
         self.answered.load().as_ref().map(|answered| answered.elapsed())
     }
+
+    /// Whether the broker did not take our client when it was last asked for a token of our own.
+    pub fn is_disowned(&self) -> bool {
+        self.session.is_disowned()
+    }
 }
 
 /// An address under one that stands for the issuer's.

@@ -34,6 +34,14 @@ pub enum Unanswered {
     /// We are not who may ask, or have nothing to show.
     #[error("no token of this data plane: {0}")]
     NoToken(String),
+    /// It does not know our client any more, or not by this key.
+    #[error("the broker answered {status} ({reason}) to the client of this data plane: is it disabled there, or is its key another one?")]
+    Disowned {
+        /// Its status.
+        status: u16,
+        /// Its reason.
+        reason: String,
+    },
     /// It refuses to be asked.
     #[error(
         "the broker answered {status} ({reason}); see `[broker] client`, `[[boundaries]]` and `[[guards]]` here, and `client`, routes and guards there"
@@ -47,6 +55,14 @@ pub enum Unanswered {
     /// What it says cannot be.
     #[error("the broker's reply is not believed: {0}")]
     Unbelievable(&'static str),
+}
+
+impl Unanswered {
+    /// Whether it was said, by a broker that is there, that we may not ask. A 401 comes here only if a new token was had, and did not
+    /// cure it.
+    pub fn refuses_us(&self) -> bool {
+        matches!(self, Self::Disowned { .. } | Self::Refused { status: 401 | 403, .. })
+    }
 }
 
 impl<S: Fn() -> Option<String> + Send + Sync + 'static> Link<S> {
@@ -76,7 +92,10 @@ impl<S: Fn() -> Option<String> + Send + Sync + 'static> Link<S> {
             let answer = self.post(path, Some(&bearer), media, body, again).await?;
             match answer.status.as_u16() {
                 // It may hold an upstream credential.
-                200 => return serde_json::from_slice(&Zeroizing::new(answer.body)).map_err(|_| Unanswered::Unbelievable("it is no JSON")),
+                200 => {
+                    self.session.is_known();
+                    return serde_json::from_slice(&Zeroizing::new(answer.body)).map_err(|_| Unanswered::Unbelievable("it is no JSON"));
+                }
                 // It was ended, or the broker has other keys by now. Whoever is not known was not listened to.
                 401 if !renewed => {
                     renewed = true;
@@ -165,8 +184,13 @@ impl<S: Fn() -> Option<String> + Send + Sync + 'static> Link<S> {
 }
 
 /// Why it refuses to be asked, in its own word.
-pub(super) fn refused(status: u16, body: &[u8]) -> Unanswered {
-    let problem: Value = serde_json::from_slice(body).unwrap_or_default();
-    let reason = problem.get("reason").and_then(Value::as_str).unwrap_or("no reason").to_owned();
+fn refused(status: u16, body: &[u8]) -> Unanswered {
+    let reason = reason(body);
     Unanswered::Refused { status, reason }
+}
+
+/// The reason in the body of a refusal.
+pub(super) fn reason(body: &[u8]) -> String {
+    let problem: Value = serde_json::from_slice(body).unwrap_or_default();
+    problem.get("reason").and_then(Value::as_str).unwrap_or("no reason").to_owned()
 }

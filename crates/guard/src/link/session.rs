@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::Link;
-use super::ask::{Again, FORM, Unanswered, refused};
+use super::ask::{Again, FORM, Unanswered, reason};
 
 /// The scope that a data plane needs.
 const SCOPE: &str = "narrows.data_plane";
@@ -23,6 +23,21 @@ pub(super) struct Session<S> {
     held: ArcSwapOption<Held>,
     /// Held while a token is asked for: one asks, and the others wait for what comes of it.
     renewing: Mutex<()>,
+    /// That the broker did not take our client when it was last asked.
+    disowned: ArcSwapOption<Disowned>,
+}
+
+struct Disowned {
+    at: Instant,
+    status: u16,
+    reason: String,
+}
+
+impl Disowned {
+    fn said(&self) -> Unanswered {
+        let (status, reason) = (self.status, self.reason.clone());
+        Unanswered::Disowned { status, reason }
+    }
 }
 
 struct Held {
@@ -38,6 +53,7 @@ impl<S> Session<S> {
             assertion,
             held: ArcSwapOption::empty(),
             renewing: Mutex::new(()),
+            disowned: ArcSwapOption::empty(),
         }
     }
 
@@ -45,6 +61,18 @@ impl<S> Session<S> {
     pub(super) fn bearer(&self) -> Option<String> {
         let held = self.held.load_full().filter(|held| Instant::now() + MARGIN < held.end)?;
         Some(held.token.clone())
+    }
+
+    /// Whether the broker did not take our client when it was last asked.
+    pub(super) fn is_disowned(&self) -> bool {
+        self.disowned.load().is_some()
+    }
+
+    /// It does.
+    pub(super) fn is_known(&self) {
+        if self.is_disowned() {
+            self.disowned.store(None);
+        }
     }
 
     fn is_due(&self) -> bool {
@@ -90,9 +118,13 @@ impl<S: Fn() -> Option<String> + Send + Sync + 'static> Link<S> {
 
     /// What `good` finds when it is our turn, or else a new token.
     async fn renewed(&self, good: impl Fn(&Session<S>) -> Option<String>) -> Result<String, Unanswered> {
+        let came = Instant::now();
         let _turn = self.session.renewing.lock().await;
         if let Some(token) = good(&self.session) {
             return Ok(token);
+        }
+        if let Some(disowned) = self.session.disowned.load_full().filter(|disowned| disowned.at >= came) {
+            return Err(disowned.said());
         }
         let began = Instant::now();
         let form = self.session.signed(&[
@@ -106,8 +138,16 @@ impl<S: Fn() -> Option<String> + Send + Sync + 'static> Link<S> {
         let token = reply.get("access_token").and_then(Value::as_str).filter(|_| answer.status.is_success());
         let life = reply.get("expires_in").and_then(Value::as_u64).map(Duration::from_secs);
         let (Some(token), Some(life)) = (token, life) else {
-            return Err(Unanswered::NoToken(refused(answer.status.as_u16(), &answer.body).to_string()));
+            let (status, reason) = (answer.status.as_u16(), reason(&answer.body));
+            if !matches!(status, 401 | 403) {
+                return Err(Unanswered::NoToken(format!("the token endpoint answered {status} ({reason})")));
+            }
+            let at = Instant::now();
+            let disowned = Arc::new(Disowned { at, status, reason });
+            self.session.disowned.store(Some(Arc::clone(&disowned)));
+            return Err(disowned.said());
         };
+        self.session.is_known();
         self.session.held.store(Some(Arc::new(Held {
             token: token.to_owned(),
             due: began + life / 3 * 2,

@@ -16,7 +16,7 @@ use testkit::FakeIssuer;
 use crate::boundary::{body, claims, header, problem, status};
 use crate::run::narrows;
 use crate::served::{Served, door_of};
-use crate::{corp, echo};
+use crate::{connections, corp, echo};
 
 /// What a change may take on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -482,6 +482,55 @@ fn what_goes_on_ends_when_its_token_is_revoked_at_the_broker() {
             "{what} goes on: {ended:?}"
         );
     }
+}
+
+/// A broker that refuses the client of the boundary is there, and is not waited for like one that is away.
+#[test]
+fn what_goes_on_ends_when_the_client_of_its_boundary_is_disabled() {
+    let backend = echo::start();
+    let patient = "\n[revocation]\nmax_age = \"10m\"\n";
+    let both = Both::of(|text| text + &fronts(backend) + patient, |address| address, "30s");
+    let good = format!("authorization: Bearer {}\r\n", both.token("tickets.full", "support", 600));
+    let open = |target: &str, headers: &str| {
+        let request = format!("GET {target} HTTP/1.1\r\nhost: tickets.internal\r\n{headers}{good}\r\n");
+        echo::open(both.apart.door("proxy"), &request)
+    };
+    let mut stream = open("/stream", "");
+    echo::until(&mut stream, "first");
+    let mut socket = open("/socket", "connection: upgrade\r\nupgrade: websocket\r\n");
+    echo::until(&mut socket, "101 Switching Protocols");
+
+    // Its own token is ended, and the next look gets another: that is no refusal.
+    let own = |both: &Both| {
+        let own = connections::records(both.served.path())
+            .into_iter()
+            .filter(|record| record["scope"] == "narrows.data_plane");
+        own.filter_map(|record| record["jti"].as_str().map(str::to_owned)).collect::<Vec<_>>()
+    };
+    let held = own(&both);
+    for jti in &held {
+        let revoked = narrows(both.served.path(), &["revoke", "--jti", jti], "");
+        assert_eq!(revoked.code, 0, "{revoked:?}");
+    }
+    both.apart.until("another token is had", || own(&both).len() > held.len());
+    std::io::Write::write_all(&mut socket, b"still here").unwrap();
+    echo::until(&mut socket, "still here");
+
+    let disabled = narrows(both.served.path(), &["client", "disable", "edge"], "");
+    assert_eq!(disabled.code, 0, "{disabled:?}");
+    for (what, stream) in [("stream", &mut stream), ("socket", &mut socket)] {
+        let mut rest = Vec::new();
+        let ended = std::io::Read::read_to_end(stream, &mut rest);
+        assert!(
+            !matches!(&ended, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock),
+            "{what} goes on: {ended:?}"
+        );
+    }
+    // Nothing else of the boundary waits for a token that would not come.
+    assert_eq!(
+        through_the_proxy(both.apart.door("proxy"), "GET /tickets/42", &good, ""),
+        came(503, &json!({ "reason": "store_unavailable" }), None)
+    );
 }
 
 #[test]
