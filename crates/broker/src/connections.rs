@@ -117,6 +117,15 @@ impl Holder {
         }
     }
 
+    /// As the command line says it, behind the connection's name.
+    fn arguments(&self) -> String {
+        match self {
+            Self::All => String::new(),
+            Self::Client(id) => format!(" --client {}", in_a_shell(id.as_str())),
+            Self::User { iss, sub } => format!(" --user {} {}", in_a_shell(iss), in_a_shell(sub)),
+        }
+    }
+
     /// As JSON says it: members of a request, of a list, and of a record.
     pub fn members(&self) -> Vec<(&'static str, Value)> {
         match self {
@@ -204,12 +213,11 @@ impl<'a> Wanted<'a> {
     /// come to the upstream as nobody's, or with what its client says.
     pub(crate) async fn find(&self, broker: &Broker, in_force: &InForce, record: &mut Record) -> Result<(), Reason> {
         note(record, "connection", self.name);
-        let found = match in_force.connections.get(self.name) {
-            None => Err(Absent::Unknown),
-            Some(connection) => match connection.per.holder(record) {
-                None => Err(Absent::Nobody),
-                Some(holder) => broker.connections().find(connection, &holder).await,
-            },
+        let connection = in_force.connections.get(self.name).ok_or(Absent::Unknown);
+        let holder = connection.and_then(|connection| connection.per.holder(record).ok_or(Absent::Nobody));
+        let found = match (&connection, &holder) {
+            (Ok(connection), Ok(holder)) => broker.connections().find(connection, holder).await,
+            (Err(absent), _) | (_, Err(absent)) => Err(*absent),
         };
         match found {
             Ok(credential) => {
@@ -218,12 +226,22 @@ impl<'a> Wanted<'a> {
                 Ok(())
             }
             Err(absent) => {
-                note(record, "credential", absent.as_str());
-                tracing::warn!(connection = self.name, "a request is refused: {}", absent.as_str());
+                let told = absent.told(self.name, holder.as_ref().ok());
+                note(record, "credential", &told);
+                tracing::warn!(connection = self.name, "a request is refused: {told}");
                 Err(Reason::StoreUnavailable)
             }
         }
     }
+}
+
+/// `text` as one word of a shell: whoever pastes a command runs nothing that a name in it says.
+fn in_a_shell(text: &str) -> String {
+    let is_plain = |each: char| each.is_ascii_alphanumeric() || "-._~:/@%+=,".contains(each);
+    if !text.is_empty() && !text.starts_with('-') && text.chars().all(is_plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 fn note(record: &mut Record, name: &str, text: &str) {
@@ -252,15 +270,19 @@ pub(crate) enum Absent {
 }
 
 impl Absent {
-    fn as_str(self) -> &'static str {
+    /// What is wrong with the credential of `holder` for the connection `name`, and the command that mends it.
+    fn told(self, name: &str, holder: Option<&Holder>) -> String {
+        let whose = holder.map_or_else(String::new, |holder| format!(" for {holder}"));
+        let arguments = holder.map_or_else(String::new, Holder::arguments);
+        let by = |verb: &str| format!("`narrows connection {verb} {}{arguments}`", in_a_shell(name));
         match self {
-            Self::Unknown => "the configuration has no such connection",
-            Self::Nobody => "it is not known whose credential this would be",
-            Self::Missing => "no credential is kept; add one with `narrows connection add`",
-            Self::Elsewhere => "it was added for another origin or header; add it anew with `narrows connection rotate`",
-            Self::Sealed => "none of the key files opens it; add it anew with `narrows connection rotate`",
-            Self::Malformed => "it makes no header together with `send.as`",
-            Self::Unavailable => "the store is not available",
+            Self::Unknown => "the configuration has no such connection".to_owned(),
+            Self::Nobody => "it is not known whose credential this would be".to_owned(),
+            Self::Missing => format!("no credential is kept{whose}; add one with {}", by("add")),
+            Self::Elsewhere => format!("it was added for another origin or header; add it anew with {}", by("rotate")),
+            Self::Sealed => format!("none of the key files opens it; add it anew with {}", by("rotate")),
+            Self::Malformed => "it makes no header together with `send.as`".to_owned(),
+            Self::Unavailable => "the store is not available".to_owned(),
         }
     }
 }
@@ -268,7 +290,38 @@ impl Absent {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
-    use super::Secret;
+    use delegation::oauth::ClientId;
+
+    use super::{Absent, Holder, Secret};
+
+    #[test]
+    fn what_is_missing_is_told_with_the_command_that_adds_it() {
+        let client = Holder::Client(ClientId::parse("edge").unwrap());
+        let user = |sub: &str| Holder::User {
+            iss: "https://login.corp.example".to_owned(),
+            sub: sub.to_owned(),
+        };
+        for (holder, whose, arguments) in [
+            (Holder::All, "everybody", ""),
+            (client, "client edge", " --client edge"),
+            (
+                user("alice"),
+                "alice of https://login.corp.example",
+                " --user https://login.corp.example alice",
+            ),
+            (
+                user("'; `id` $(id) \\"),
+                "'; `id` $(id) \\ of https://login.corp.example",
+                r" --user https://login.corp.example ''\''; `id` $(id) \'",
+            ),
+        ] {
+            let told = Absent::Missing.told("tickets-key", Some(&holder));
+            assert_eq!(
+                told,
+                format!("no credential is kept for {whose}; add one with `narrows connection add tickets-key{arguments}`")
+            );
+        }
+    }
 
     #[test]
     fn a_secret_is_visible_ascii_and_shows_itself_to_nobody() {

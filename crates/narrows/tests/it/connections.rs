@@ -266,14 +266,17 @@ fn without_a_kept_key_nothing_goes_on_and_the_record_says_why() {
         (&json!("deny"), &json!("tickets-key"))
     );
     assert!(
-        record["inputs"]["credential"].as_str().unwrap().contains("narrows connection add"),
+        record["inputs"]["credential"].as_str().unwrap().contains("`narrows connection add tickets-key`"),
         "{record}"
     );
     let why = edge.run(&["why", record["id"].as_str().unwrap()], "");
     assert!(
-        why.out.contains("no credential is kept") && why.out.contains("tickets-key"),
+        why.out
+            .contains("no credential is kept for everybody; add one with `narrows connection add tickets-key`"),
         "{why:?}"
     );
+    let log = edge.served.log();
+    assert!(log.contains("a request is refused: no credential is kept for everybody"), "{log}");
     assert!(
         why.out.contains("mend         see `not sent on`") && !why.out.contains("write a permit"),
         "{why:?}"
@@ -329,6 +332,10 @@ fn each_person_and_each_client_has_a_key_of_their_own() {
     edge.add(&["--user", "corp", "bob"], "sk-bobs-0123456789");
     let reply = edge.get("plain");
     assert_eq!((status(&reply), edge.upstream.seen().len()), (503, 0), "alice has none: {reply}");
+    let why = edge.run(&["why", edge.records().pop().unwrap()["id"].as_str().unwrap()], "");
+    let mend = "no credential is kept for alice of https://login.corp.example; add one with \
+                `narrows connection add tickets-key --user https://login.corp.example alice`";
+    assert!(why.out.contains(mend), "{why:?}");
     edge.add(&["--user", "https://login.corp.example", "alice"], KEY);
     assert_eq!(status(&edge.get("plain")), 200);
     assert_eq!(edge.upstream.last("x-api-key"), [KEY]);
