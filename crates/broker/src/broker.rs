@@ -27,6 +27,7 @@ use crate::keys::VerificationKeys;
 use crate::limits::{Limits, Rates};
 use crate::observing::Observing;
 use crate::overload::Gate;
+use crate::questions::Questions;
 use crate::refusals::Refusals;
 use crate::remembered::Remembered;
 use crate::reuse::Reuse;
@@ -110,6 +111,8 @@ pub struct Broker {
     reuse: Reuse,
     limits: Limits,
     gate: Gate,
+    gate_of_observed: Gate,
+    questions: Questions,
     refusals: Refusals,
     /// The same of what boundaries only observe: neither takes the other's room.
     observed: Refusals,
@@ -161,6 +164,8 @@ impl Broker {
             reuse: Reuse::default(),
             limits: Limits::default(),
             gate: Gate::default(),
+            gate_of_observed: Gate::of_observed(),
+            questions: Questions::default(),
             refusals: Refusals::default(),
             observed: Refusals::default(),
             observing: ArcSwap::default(),
@@ -432,6 +437,14 @@ impl Broker {
 
     pub(crate) fn gate(&self) -> &Gate {
         &self.gate
+    }
+
+    pub(crate) fn gate_of_observed(&self) -> &Gate {
+        &self.gate_of_observed
+    }
+
+    pub(crate) fn questions(&self) -> &Questions {
+        &self.questions
     }
 
     pub(crate) fn store(&self) -> &Store {

@@ -96,6 +96,11 @@ impl Denied {
         }
     }
 
+    /// Whether there was no room to decide at all.
+    pub(crate) fn is_for_want_of_room(&self) -> bool {
+        self.reason == Reason::RateLimited
+    }
+
     /// Counts a stranger; past the limit that is the reason.
     pub(crate) fn counted(mut self, broker: &Broker, from: IpAddr) -> Self {
         let rates = broker.in_force().rates;

@@ -15,7 +15,15 @@ use issuance::task::KeptTask;
 
 use crate::broker::{Broker, InForce};
 use crate::keys::OURS;
+use crate::overload::{Overloaded, Turn};
+use crate::questions::{TooMany, Whose};
 use crate::remembered::{Digest, Memory};
+
+/// By whom a request makes us ask an issuer, and the turn that it has no need of meanwhile.
+pub(crate) struct Asking<'t, 'g> {
+    pub(crate) whose: Whose,
+    pub(crate) turn: &'t mut Turn<'g>,
+}
 
 /// The subject token: signed by its issuer, or opaque and vouched for by the one issuer that is asked about such.
 pub(crate) async fn subject<'m>(
@@ -23,11 +31,19 @@ pub(crate) async fn subject<'m>(
     in_force: &InForce,
     moment: &'m Moment,
     shown: &SubjectPart,
+    asking: Asking<'_, '_>,
 ) -> Result<Verified<'m, SubjectToken>, Reason> {
     let (token, declared) = (shown.token.as_str(), shown.declared);
     let verified = match (&in_force.introspection, OpaqueToken::parse(token)) {
         (Some(issuer), Some(opaque)) if declared == TokenType::AccessToken => {
-            let reply = issuer.ask(broker.fetcher(), &opaque).await.map_err(|_| Reason::IssuerUnavailable)?;
+            let place = broker.questions().place(&issuer.name, asking.whose).map_err(|TooMany| Reason::RateLimited)?;
+            let answered = async {
+                let reply = issuer.ask(broker.fetcher(), &opaque).await;
+                drop(place);
+                reply
+            };
+            let reply = asking.turn.without(answered).await.map_err(|Overloaded| Reason::RateLimited)?;
+            let reply = reply.map_err(|_| Reason::IssuerUnavailable)?;
             Introspected::read(&issuer.issuer, opaque, &reply).and_then(|reply| reply.at(moment, declared))
         }
         _ if declared == TokenType::TxnToken => {

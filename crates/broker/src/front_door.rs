@@ -16,11 +16,13 @@ use crate::broker::Broker;
 use crate::connections::{Credential, Wanted};
 use crate::denied::Denied;
 use crate::endpoint;
-use crate::evidence;
+use crate::evidence::{self, Asking};
 use crate::ids;
-use crate::limits::{Claim, OverLimit, Proof};
-use crate::overload::Overloaded;
+use crate::limits::{Claim, Network, OverLimit, Proof};
+use crate::overload::{Gate, Overloaded, Turn};
+use crate::questions::Whose;
 use crate::reuse::Door;
+use crate::telemetry::Outcome;
 use crate::token_endpoint::{Answer, decide};
 
 /// How often it is looked whether a token still holds.
@@ -93,6 +95,20 @@ impl Seen<'_> {
             proof: Proof::Signature,
         };
         broker.limits().before_check(self.from, &claim, &broker.in_force().rates, Instant::now())
+    }
+
+    /// Where it takes its turn: what is only observed takes none of a request that waits for its answer.
+    fn gate<'b>(&self, broker: &'b Broker) -> &'b Gate {
+        if self.observed { broker.gate_of_observed() } else { broker.gate() }
+    }
+
+    /// By whom it makes us ask an issuer.
+    fn whose(&self) -> Whose {
+        match (self.observed, self.is_callers_own) {
+            (true, _) => Whose::Observed,
+            (false, true) => Whose::Network(Network::of(self.from)),
+            (false, false) => Whose::Boundary(self.boundary.to_owned()),
+        }
     }
 
     fn record(&self, broker: &Broker) -> Record {
@@ -185,14 +201,15 @@ async fn decided(
         acting: seen.acting,
         step_up: &seen.step_up,
         wanted,
+        whose: &seen.whose(),
         observes: seen.observed,
     };
-    let answered = match (seen.may_be_looked_at(broker), broker.gate().enter().await) {
-        (Ok(()), Ok(_turn)) => decide(broker, door, form, authorization, &mut record).await,
+    let answered = match (seen.may_be_looked_at(broker), seen.gate(broker).enter().await) {
+        (Ok(()), Ok(mut turn)) => decide(broker, door, form, authorization, &mut turn, &mut record).await,
         (Err(OverLimit), _) | (_, Err(Overloaded)) => Err(Denied::uncounted(Reason::RateLimited)),
     };
     if seen.observed {
-        broker.telemetry().observed(seen.boundary, answered.is_ok());
+        broker.telemetry().observed(seen.boundary, Outcome::of(&answered));
     }
     match answered {
         Ok(answer) => Ok((answer, record.id)),
@@ -206,12 +223,12 @@ async fn decided(
 /// with. Of a token that does not hold nothing is read. That is a refusal, on record, and nothing else is asked.
 pub async fn attributes(broker: &Broker, seen: &Seen<'_>, token: &str) -> Result<Attributes, Refused> {
     let mut record = seen.record(broker);
-    let read = match (seen.may_be_looked_at(broker), broker.gate().enter().await) {
-        (Ok(()), Ok(_turn)) => attributes_of(broker, seen, token, &mut record).await,
+    let read = match (seen.may_be_looked_at(broker), seen.gate(broker).enter().await) {
+        (Ok(()), Ok(mut turn)) => attributes_of(broker, seen, token, &mut turn, &mut record).await,
         (Err(OverLimit), _) | (_, Err(Overloaded)) => Err(Denied::uncounted(Reason::RateLimited)),
     };
     if seen.observed && read.is_err() {
-        broker.telemetry().observed(seen.boundary, false);
+        broker.telemetry().observed(seen.boundary, Outcome::of(&read));
     }
     match read {
         Ok(attributes) => Ok(attributes),
@@ -219,7 +236,13 @@ pub async fn attributes(broker: &Broker, seen: &Seen<'_>, token: &str) -> Result
     }
 }
 
-async fn attributes_of(broker: &Broker, seen: &Seen<'_>, token: &str, record: &mut Record) -> Result<Attributes, Denied> {
+async fn attributes_of(
+    broker: &Broker,
+    seen: &Seen<'_>,
+    token: &str,
+    turn: &mut Turn<'_>,
+    record: &mut Record,
+) -> Result<Attributes, Denied> {
     // 1. Who asks, as in the exchange that follows.
     let in_force = broker.in_force();
     let moment = broker.moment(&in_force);
@@ -227,12 +250,17 @@ async fn attributes_of(broker: &Broker, seen: &Seen<'_>, token: &str, record: &m
     endpoint::boundary(broker, &in_force, &moment, acting, record)?;
 
     // 2. The token, which holds or says nothing; then what is known of whom it is about.
-    let denied = |reason| Denied::of_client(reason, Vec::new());
+    let denied = |reason| match reason {
+        Reason::RateLimited => Denied::uncounted(reason),
+        reason => Denied::of_client(reason, Vec::new()),
+    };
     let shown = SubjectPart {
         token: token.to_owned(),
         declared: TokenType::AccessToken,
     };
-    let subject = evidence::subject(broker, &in_force, &moment, &shown).await.map_err(denied)?;
+    let whose = seen.whose();
+    let subject = evidence::subject(broker, &in_force, &moment, &shown, Asking { whose, turn }).await;
+    let subject = subject.map_err(denied)?;
     if let Some(facts) = &subject.facts {
         return Ok(facts.attributes.clone());
     }
@@ -249,7 +277,7 @@ pub async fn refuse(broker: &Broker, seen: &Seen<'_>, reason: Reason) -> Refused
     record.config_version.clone_from(&in_force.snapshot.config_version);
     record.policy_version = in_force.policy.version().to_owned();
     if seen.observed {
-        broker.telemetry().observed(seen.boundary, false);
+        broker.telemetry().observed(seen.boundary, Outcome::Deny);
     }
     denied_at(broker, seen, Denied::uncounted(reason), record).await
 }
@@ -322,8 +350,15 @@ pub(crate) async fn is_alive(broker: &Broker, token: &str, client: &ClientId) ->
 }
 
 async fn denied_at(broker: &Broker, seen: &Seen<'_>, denied: Denied, mut record: Record) -> Refused {
+    if seen.observed && denied.is_for_want_of_room() {
+        // It went on, and nobody waits for what would be decided: it is counted, and takes no place of a record.
+        return Refused {
+            reason: denied.reason,
+            decision_id: record.id,
+        };
+    }
     // Nobody has shown who they are: a flood of such requests must not be a flood of records, nor of signatures to verify.
-    let is_strangers = seen.acting.is_some() && denied.reason == Reason::SubjectTokenInvalid;
+    let is_strangers = seen.acting.is_some() && matches!(denied.reason, Reason::SubjectTokenInvalid | Reason::IssuerUnavailable);
     let denied = Denied {
         is_stranger: is_strangers && seen.is_callers_own && !seen.observed,
         ..denied

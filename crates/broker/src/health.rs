@@ -67,6 +67,9 @@ pub(crate) async fn metrics(State(broker): State<Arc<Broker>>, Extension(peer): 
 /// `GET /metrics` on a listener of its own, whose address is the protection.
 pub(crate) async fn metrics_for_anyone(State(broker): State<Arc<Broker>>) -> Response {
     broker.telemetry().observing(&broker.observing());
+    for (room, gate) in [("waited_for", broker.gate()), ("observed", broker.gate_of_observed())] {
+        broker.telemetry().at_work(room, gate.at_work());
+    }
     match broker.telemetry().text() {
         Ok(text) => {
             let mut response = Response::new(Body::from(text));

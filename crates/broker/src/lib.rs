@@ -23,6 +23,7 @@ mod metadata;
 mod observing;
 mod operator;
 mod overload;
+mod questions;
 mod refusals;
 mod remembered;
 mod reply;

@@ -109,10 +109,10 @@ impl Limits {
 
 /// Where a stranger is: an IPv4 address, or a /56.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Network(IpAddr);
+pub(crate) struct Network(IpAddr);
 
 impl Network {
-    fn of(address: IpAddr) -> Self {
+    pub(crate) fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V6(address) => Self(IpAddr::V6((u128::from(address) >> 72 << 72).into())),
             v4 @ IpAddr::V4(_) => Self(v4),

@@ -13,6 +13,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 const IN_WORK: usize = 512;
 /// Requests that wait for their turn.
 const WAITING: usize = 2048;
+/// Requests whose decision binds nobody that are worked on at a time, in a room of their own.
+const OBSERVED: usize = 64;
 /// How long one waits: a client that waited longer would rather ask another node.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Places of the journal's queue that requests for tokens leave free.
@@ -22,9 +24,10 @@ pub(crate) const RESERVED: usize = 512;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Overloaded;
 
-/// Bounds what is worked on and what waits.
+/// Bounds what is worked on and what waits. A turn is given back while its request waits for an issuer; see [`Turn::without`].
 #[derive(Debug)]
 pub(crate) struct Gate {
+    turns: usize,
     in_work: Semaphore,
     waiting: Semaphore,
 }
@@ -35,16 +38,51 @@ impl Default for Gate {
     }
 }
 
+/// A turn at a gate.
+#[derive(Debug)]
+pub(crate) struct Turn<'g> {
+    gate: &'g Gate,
+    /// None while the request waits for somebody else.
+    place: Option<SemaphorePermit<'g>>,
+}
+
+impl Turn<'_> {
+    /// What comes of `waiting`, for which no turn is needed: somebody else works on it meanwhile, for as long as they like. Then the
+    /// request waits for its turn again, and may find none.
+    pub(crate) async fn without<T>(&mut self, waiting: impl Future<Output = T>) -> Result<T, Overloaded> {
+        self.place = None;
+        let waited = waiting.await;
+        self.place = Some(self.gate.place().await?);
+        Ok(waited)
+    }
+}
+
 impl Gate {
+    /// The gate of what is only observed: it takes no turn of a request that somebody waits for.
+    pub(crate) fn of_observed() -> Self {
+        Self::new(OBSERVED, WAITING)
+    }
+
     fn new(in_work: usize, waiting: usize) -> Self {
         Self {
+            turns: in_work,
             in_work: Semaphore::new(in_work),
             waiting: Semaphore::new(waiting),
         }
     }
 
+    /// How many have their turn now.
+    pub(crate) fn at_work(&self) -> usize {
+        self.turns.saturating_sub(self.in_work.available_permits())
+    }
+
     /// A turn, held for as long as the request is worked on.
-    pub(crate) async fn enter(&self) -> Result<SemaphorePermit<'_>, Overloaded> {
+    pub(crate) async fn enter(&self) -> Result<Turn<'_>, Overloaded> {
+        let place = Some(self.place().await?);
+        Ok(Turn { gate: self, place })
+    }
+
+    async fn place(&self) -> Result<SemaphorePermit<'_>, Overloaded> {
         if let Ok(turn) = self.in_work.try_acquire() {
             return Ok(turn);
         }
@@ -92,5 +130,18 @@ mod tests {
         drop(turn);
         assert!(waits.await.unwrap(), "the one that waited");
         assert!(gate.enter().await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_somebody_else_has_no_turn_meanwhile_and_needs_one_after() {
+        let gate = Gate::new(1, 0);
+        let mut turn = gate.enter().await.unwrap();
+        let other = turn.without(gate.enter()).await;
+        assert_eq!(other.err(), Some(Overloaded), "the other has the only one");
+        assert!(turn.place.is_none());
+        drop(turn);
+        let mut turn = gate.enter().await.unwrap();
+        assert!(turn.without(async { drop(gate.enter().await) }).await.is_ok());
+        assert_eq!(gate.enter().await.err(), Some(Overloaded), "it has its turn again");
     }
 }

@@ -17,6 +17,7 @@ use issuance::reuse::Reusable;
 use crate::broker::Broker;
 use crate::connections::Wanted;
 use crate::front_door::StepUp;
+use crate::questions::Whose;
 
 /// The most bytes of tokens that are kept.
 const MOST_BYTES: usize = 32 * 1024 * 1024;
@@ -56,9 +57,22 @@ pub(crate) enum Door<'a> {
         step_up: &'a StepUp,
         /// The upstream credential that its route asks for.
         wanted: Option<&'a Wanted<'a>>,
+        /// By whom it makes us ask an issuer.
+        whose: &'a Whose,
         /// Whether the decision is put on record and binds nobody.
         observes: bool,
     },
+}
+
+impl Door<'_> {
+    /// By whom a request of `client` makes us ask an issuer: by the client itself where it has shown who it is, and by the caller of a
+    /// boundary.
+    pub(crate) fn whose(&self, client: &ClientId) -> Whose {
+        match self {
+            Self::TokenEndpoint => Whose::Client(client.clone()),
+            Self::Boundary { whose, .. } => (*whose).clone(),
+        }
+    }
 }
 
 /// A request that may be answered as it was before: the same boundary, client, tokens, target and authority asked, under

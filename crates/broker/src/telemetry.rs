@@ -11,6 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use crate::denied::Denied;
 use crate::observing::Observing;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -65,6 +66,38 @@ struct Observed {
     decision: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Room {
+    room: &'static str,
+}
+
+/// How a request would have been decided that went on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Allow,
+    Deny,
+    /// Nobody knows, and there is no record: there was no room.
+    Unrecorded,
+}
+
+impl Outcome {
+    pub(crate) fn of<T>(decided: &Result<T, Denied>) -> Self {
+        match decided {
+            Ok(_) => Self::Allow,
+            Err(denied) if denied.is_for_want_of_room() => Self::Unrecorded,
+            Err(_) => Self::Deny,
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+            Self::Unrecorded => "unrecorded",
+        }
+    }
+}
+
 /// The counters of one broker.
 pub(crate) struct Telemetry {
     registry: Registry,
@@ -78,6 +111,7 @@ pub(crate) struct Telemetry {
     observing: Family<Boundary, Gauge>,
     observed: Family<Observed, Counter>,
     streams: Gauge,
+    at_work: Family<Room, Gauge>,
 }
 
 impl Telemetry {
@@ -94,6 +128,7 @@ impl Telemetry {
             observing: Family::default(),
             observed: Family::default(),
             streams: Gauge::default(),
+            at_work: Family::default(),
         };
         let registry = &mut telemetry.registry;
         registry.register(
@@ -121,8 +156,13 @@ impl Telemetry {
         );
         registry.register(
             "observed",
-            "Requests that went on whatever was decided, by boundary and decision",
+            "Requests that went on whatever was decided, by boundary and decision; `unrecorded` for want of room",
             telemetry.observed.clone(),
+        );
+        registry.register(
+            "at_work",
+            "Requests that have their turn, by room; those that wait for an issuer have none",
+            telemetry.at_work.clone(),
         );
         registry.register("streams", "Readers of the feed of revocations", telemetry.streams.clone());
         telemetry.connections.register(registry);
@@ -150,10 +190,10 @@ impl Telemetry {
         self.change_refused.set(i64::from(refused));
     }
 
-    pub(crate) fn observed(&self, boundary: &str, allowed: bool) {
+    pub(crate) fn observed(&self, boundary: &str, outcome: Outcome) {
         let observed = Observed {
             boundary: boundary.to_owned(),
-            decision: if allowed { "allow" } else { "deny" },
+            decision: outcome.as_str(),
         };
         self.observed.get_or_create(&observed).inc();
     }
@@ -170,6 +210,11 @@ impl Telemetry {
 
     pub(crate) fn connections(&self) -> &Meter {
         &self.connections
+    }
+
+    /// How many requests have their turn now in a room.
+    pub(crate) fn at_work(&self, room: &'static str, count: usize) {
+        self.at_work.get_or_create(&Room { room }).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn streams(&self) -> &Gauge {

@@ -15,7 +15,7 @@ use delegation::token::{ActorToken, IdJag, SubjectToken, Verified};
 use http::Request;
 use http::header::AUTHORIZATION;
 use issuance::audit::{self, CommitError, Kind, Record};
-use issuance::exchange::{self, Exchange, Fresh};
+use issuance::exchange::{self, Exchange};
 use issuance::mint::{self, MintError, Minted};
 use issuance::policy;
 use issuance::task::{OpenTask, Opened, Opening, mint_task};
@@ -23,7 +23,8 @@ use issuance::task::{OpenTask, Opened, Opening, mint_task};
 use crate::broker::{Broker, InForce};
 use crate::denied::{Denied, Shown};
 use crate::endpoint::{self, Received, Urgency};
-use crate::overload::Overloaded;
+use crate::evidence::Asking;
+use crate::overload::{Overloaded, Turn};
 use crate::reuse::{self, Door, NotAgain};
 use crate::{evidence, id_jag, ids, reply};
 
@@ -37,7 +38,17 @@ pub(crate) async fn token(State(broker): State<Arc<Broker>>, Extension(peer): Ex
     record.client_ip = Some(peer.ip());
     let answered = match endpoint::receive(&broker, &headers, request).await {
         Ok(Received { form, authorization }) => match broker.gate().enter().await {
-            Ok(_turn) => decide(&broker, Door::TokenEndpoint, &form, authorization.as_deref(), &mut record).await,
+            Ok(mut turn) => {
+                decide(
+                    &broker,
+                    Door::TokenEndpoint,
+                    &form,
+                    authorization.as_deref(),
+                    &mut turn,
+                    &mut record,
+                )
+                .await
+            }
             Err(Overloaded) => Err(Denied::uncounted(Reason::RateLimited)),
         },
         Err(reason) => Err(Denied::stranger(reason)),
@@ -64,6 +75,7 @@ pub(crate) async fn decide(
     door: Door<'_>,
     form: &Form,
     authorization: Option<&str>,
+    turn: &mut Turn<'_>,
     record: &mut Record,
 ) -> Result<Answer, Denied> {
     // 2. Moment, once; client.
@@ -84,7 +96,6 @@ pub(crate) async fn decide(
     if !client.client().grants.contains(&grant) {
         return Err(shown.denied(Reason::UnauthorizedClient));
     }
-    let fresh = ids::fresh();
     // 4. Tokens; 5. proposal.
     let proposed = match grant {
         GrantType::TokenExchange => {
@@ -92,8 +103,14 @@ pub(crate) async fn decide(
             if request.opens.is_some() && matches!(door, Door::Boundary { .. }) {
                 return Err(shown.denied(Reason::UnsupportedTokenType));
             }
-            let proposed = propose(broker, &in_force, &moment, &client, &request, fresh, record).await;
-            proposed.map_err(|reason| shown.denied(reason))?
+            let whose = door.whose(client.id());
+            let asking = Asking { whose, turn };
+            let proposed = propose(broker, &in_force, &moment, &client, &request, asking, record).await;
+            proposed.map_err(|reason| match reason {
+                // Nothing was looked at, and nothing is used up: the same may come again when there is room.
+                Reason::RateLimited => Denied::uncounted(reason),
+                reason => shown.denied(reason),
+            })?
         }
         GrantType::JwtBearer => {
             let request = JwtBearerRequest::parse(form).map_err(|reason| shown.denied(reason))?;
@@ -101,7 +118,7 @@ pub(crate) async fn decide(
             let id_jag = id_jag.map_err(|reason| shown.denied(reason))?;
             // From here on a refusal uses the grant up too.
             shown.uses = exchange::uses_by_grant(&client, &id_jag);
-            let proposed = Exchange::propose_by_grant(&moment, &client, &id_jag, &request.asked, fresh, record);
+            let proposed = Exchange::propose_by_grant(&moment, &client, &id_jag, &request.asked, ids::fresh(), record);
             Proposed::Token(
                 Some(Held::Grant(id_jag)),
                 Box::new(proposed.map_err(|reason| shown.denied(reason))?),
@@ -109,7 +126,7 @@ pub(crate) async fn decide(
         }
         GrantType::ClientCredentials => {
             let request = ClientCredentialsRequest::parse(form).map_err(|reason| shown.denied(reason))?;
-            let proposed = Exchange::propose_for_itself(&moment, &client, &request.asked, fresh, record);
+            let proposed = Exchange::propose_for_itself(&moment, &client, &request.asked, ids::fresh(), record);
             Proposed::Token(None, Box::new(proposed.map_err(|reason| shown.denied(reason))?))
         }
     };
@@ -299,10 +316,10 @@ async fn propose<'m>(
     moment: &'m Moment,
     client: &AuthenticatedClient<'m>,
     request: &TokenExchangeRequest,
-    fresh: Fresh,
+    asking: Asking<'_, '_>,
     record: &mut Record,
 ) -> Result<Proposed<'m>, Reason> {
-    let (asked, subject) = (&request.asked, &request.subject);
+    let (asked, subject, fresh) = (&request.asked, &request.subject, ids::fresh());
 
     // A task is redeemed: everything is decided again.
     if subject.declared == TokenType::Task {
@@ -315,7 +332,7 @@ async fn propose<'m>(
         return Ok(Proposed::Token(Some(Held::Task(task, actor)), Box::new(exchange)));
     }
 
-    let subject = evidence::subject(broker, in_force, moment, subject).await?;
+    let subject = evidence::subject(broker, in_force, moment, subject, asking).await?;
     let actor = evidence::actor(broker, moment, request.actor.as_ref()).await?;
     let kept = evidence::kept(broker, &subject).await?;
     match &request.opens {

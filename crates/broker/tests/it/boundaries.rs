@@ -20,14 +20,17 @@ const ALIVE: &str = "/v1/boundaries/front/alive";
 
 /// A broker at which the edge runs a data plane too.
 pub(crate) async fn started(rates: Rates) -> (Installation, String) {
-    let usual = plan();
+    started_as(Plan { rates, ..plan() }).await
+}
+
+/// The same, as planned otherwise.
+pub(crate) async fn started_as(planned: Plan) -> (Installation, String) {
     let narrows = Installation::of(Plan {
-        rates,
         change: Box::new(move |snapshot: &mut Snapshot| {
-            (usual.change)(snapshot);
+            (planned.change)(snapshot);
             snapshot.clients.get_mut(&edge()).unwrap().data_plane = true;
         }),
-        ..plan()
+        ..planned
     })
     .await;
     let token = own_token(&narrows, "edge", "narrows.data_plane").await;

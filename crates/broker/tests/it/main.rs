@@ -48,6 +48,7 @@ mod rotation;
 mod same_kid;
 mod second_look;
 mod signals;
+mod slow_issuer;
 mod store;
 mod subjects;
 mod task_changes;
