@@ -1,5 +1,8 @@
 //! The bodies that are being read, of all requests of a process together.
 
+mod shares;
+
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +15,13 @@ use narrows_guard::Body;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use crate::settings::Caller;
+use shares::{Share, Shares};
+
 /// How many bytes are held at a time where nobody says.
 const ROOM: usize = 64 * 1024 * 1024;
+/// One caller gets a fourth of that: four that send slowly keep nobody else out yet.
+const CALLERS: usize = 4;
 /// So much of a question takes no room.
 const SMALL: usize = 16 * 1024;
 /// How long a body may take to arrive.
@@ -26,6 +34,8 @@ const WAITS: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub struct Bodies {
     all: Arc<Semaphore>,
+    /// What one caller may have of that.
+    shares: Arc<Shares>,
     /// What is only observed has a share of its own, and takes nothing of the other.
     observed: Arc<Semaphore>,
 }
@@ -42,6 +52,9 @@ impl Default for Bodies {
 pub(crate) struct Held {
     bytes: Vec<u8>,
     room: Option<OwnedSemaphorePermit>,
+    of_share: Option<OwnedSemaphorePermit>,
+    /// Whose body it is, if that is known; for as long as something of it is held.
+    share: Option<Arc<Share>>,
 }
 
 impl Held {
@@ -55,12 +68,17 @@ impl Held {
 
     /// Copied: a frame of one byte may be part of a buffer of many, which would stay as long as the byte does.
     fn keep(&mut self, data: &[u8], room: Option<OwnedSemaphorePermit>) {
-        match (&mut self.room, room) {
-            (Some(held), Some(room)) => held.merge(room),
-            (none, Some(room)) => *none = Some(room),
-            (_, None) => {}
-        }
+        add(&mut self.room, room);
         self.bytes.extend_from_slice(data);
+    }
+}
+
+/// Adds what was taken to what is held.
+fn add(held: &mut Option<OwnedSemaphorePermit>, taken: Option<OwnedSemaphorePermit>) {
+    match (held.as_mut(), taken) {
+        (Some(held), Some(taken)) => held.merge(taken),
+        (None, Some(taken)) => *held = Some(taken),
+        (_, None) => {}
     }
 }
 
@@ -71,11 +89,12 @@ impl AsRef<[u8]> for Held {
 }
 
 impl Bodies {
-    /// Room for so many bytes, and for a fourth of that besides of what is only observed.
+    /// Room for so many bytes, a fourth of them for one caller, and for a fourth of that besides of what is only observed.
     pub fn of(bytes: usize) -> Self {
         let room = |bytes: usize| Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS)));
         Self {
             all: room(bytes),
+            shares: Shares::of(bytes / CALLERS),
             observed: room(bytes / 4),
         }
     }
@@ -85,36 +104,49 @@ impl Bodies {
         (self.all.available_permits(), self.observed.available_permits())
     }
 
-    /// The whole of `body`: `too_large` if it has more than `most` bytes, `rate_limited` if there is no room for it within a second,
+    /// The whole of the body that `from` sends: `too_large` if it has more than `most` bytes, `rate_limited` if there is no room for it
+    /// within a second, or none for this caller, where the address is the caller's own,
     /// `malformed_request` if it breaks off or does not arrive within ten.
     ///
     /// Room is taken for what has come, and not for what was announced: whoever sends nothing takes none.
-    pub(crate) async fn read(&self, body: HttpBody, most: usize) -> Result<Bytes, Reason> {
-        timeout(ARRIVES, self.collect(body, most, 0)).await.unwrap_or(Err(Reason::MalformedRequest))
+    pub(crate) async fn read(&self, body: HttpBody, from: Caller, most: usize) -> Result<Bytes, Reason> {
+        let of = from.is_own.then_some(from.address);
+        timeout(ARRIVES, self.collect(body, of, most, 0)).await.unwrap_or(Err(Reason::MalformedRequest))
     }
 
     /// The same of a question that a proxy asks, whose first 16 KiB need no room: one that is small is answered whoever sends what.
     pub(crate) async fn read_question(&self, body: HttpBody, most: usize) -> Result<Bytes, Reason> {
-        timeout(ARRIVES, self.collect(body, most, SMALL)).await.unwrap_or(Err(Reason::MalformedRequest))
+        timeout(ARRIVES, self.collect(body, None, most, SMALL))
+            .await
+            .unwrap_or(Err(Reason::MalformedRequest))
     }
 
-    async fn collect(&self, mut body: HttpBody, most: usize, free: usize) -> Result<Bytes, Reason> {
+    async fn collect(&self, mut body: HttpBody, of: Option<IpAddr>, most: usize, free: usize) -> Result<Bytes, Reason> {
         if body.size_hint().lower() > u64::try_from(most).unwrap_or(u64::MAX) {
             return Err(Reason::TooLarge);
         }
-        let mut held = Held::default();
+        let mut held = Held {
+            share: of.map(|address| self.shares.share(address)),
+            ..Held::default()
+        };
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|_| Reason::MalformedRequest)?;
             let Ok(data) = frame.into_data() else { continue };
             if data.len() > most.saturating_sub(held.len()) {
                 return Err(Reason::TooLarge);
             }
-            let taken = held.len().saturating_sub(free);
-            let room = match (held.len() + data.len()).saturating_sub(free) - taken {
+            let before = held.len().saturating_sub(free);
+            let taken = match (held.len() + data.len()).saturating_sub(free) - before {
                 0 => None,
-                bytes => Some(self.room(bytes).await?),
+                bytes => {
+                    if let Some(share) = &held.share {
+                        let of_share = room(share.room(), bytes).await?;
+                        add(&mut held.of_share, Some(of_share));
+                    }
+                    Some(room(&self.all, bytes).await?)
+                }
             };
-            held.keep(&data, room);
+            held.keep(&data, taken);
         }
         Ok(held.into_bytes())
     }
@@ -134,13 +166,14 @@ impl Bodies {
         self.copy(&mut held, &bytes)?;
         Ok(Body::Whole(held.into_bytes()))
     }
+}
 
-    async fn room(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Reason> {
-        let bytes = u32::try_from(bytes).map_err(|_| Reason::TooLarge)?;
-        match timeout(WAITS, Arc::clone(&self.all).acquire_many_owned(bytes)).await {
-            Ok(Ok(room)) => Ok(room),
-            _ => Err(Reason::RateLimited),
-        }
+/// Room for so many bytes among `all`, which is waited for.
+async fn room(all: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit, Reason> {
+    let bytes = u32::try_from(bytes).map_err(|_| Reason::TooLarge)?;
+    match timeout(WAITS, Arc::clone(all).acquire_many_owned(bytes)).await {
+        Ok(Ok(room)) => Ok(room),
+        _ => Err(Reason::RateLimited),
     }
 }
 
@@ -152,9 +185,38 @@ mod tests {
     use narrows_guard::Body;
 
     use super::Bodies;
+    use crate::parts::Parts;
+    use crate::settings::Caller;
+
+    fn caller(address: [u8; 4], is_own: bool) -> Caller {
+        Caller {
+            address: address.into(),
+            is_own,
+        }
+    }
 
     async fn read(bodies: &Bodies, body: &'static str, most: usize) -> Result<Bytes, Reason> {
-        bodies.read(HttpBody::from(body), most).await
+        bodies.read(HttpBody::from(body), caller([192, 0, 2, 1], false), most).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_caller_has_a_fourth_of_the_room_and_gets_it_back_and_a_proxy_has_all() {
+        let bodies = Bodies::of(40);
+        let read = |from, length: usize| bodies.read(HttpBody::from(vec![b'x'; length]), from, 100);
+        let (one, other, proxy) = (
+            caller([192, 0, 2, 1], true),
+            caller([192, 0, 2, 2], true),
+            caller([192, 0, 2, 3], false),
+        );
+        let first = bodies.read(HttpBody::new(Parts::of(&["12", "3456"])), one, 100).await;
+        assert!(first.is_ok());
+        assert_eq!(read(one, 5).await, Err(Reason::RateLimited));
+        let second = read(one, 4).await;
+        assert!(second.is_ok() && read(other, 10).await.is_ok());
+        assert_eq!(read(other, 11).await, Err(Reason::RateLimited), "it never fits");
+        drop(first);
+        assert_eq!(read(one, 7).await, Err(Reason::RateLimited), "the second is held yet");
+        assert!(read(one, 6).await.is_ok() && read(proxy, 36).await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]

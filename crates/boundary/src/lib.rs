@@ -13,6 +13,8 @@ pub mod ext_authz;
 pub mod forward_auth;
 pub mod metadata;
 mod observe;
+#[cfg(test)]
+mod parts;
 pub mod proxy;
 mod question;
 mod refusal;

@@ -34,7 +34,7 @@ use crate::boundary::{Boundary, Incoming, Onward, Unfit, Verdict};
 use crate::exchanger::{Exchanger, Granted, Seen};
 use crate::metadata;
 use crate::observe;
-use crate::settings::Origin;
+use crate::settings::{Caller, Origin};
 pub(crate) use arrived::call;
 use arrived::host;
 use echo::Shown;
@@ -117,7 +117,7 @@ async fn serve<E: Exchanger>(
     };
     let mut body = Some(body);
     let unread = &mut body;
-    let read = |most| whole(boundary.bodies(), unread.take(), most);
+    let read = |most| whole(boundary.bodies(), unread.take(), from, most);
 
     // 2. The decision.
     let onward = match boundary.decide(&settings, incoming, read).await {
@@ -180,9 +180,9 @@ fn shown<E: Exchanger>(boundary: &Arc<Boundary<E>>, granted: &Granted, seen: See
 }
 
 /// The whole body, if it has at most `most` bytes.
-async fn whole(bodies: &Bodies, body: Option<HttpBody>, most: usize) -> Result<Body, Reason> {
+async fn whole(bodies: &Bodies, body: Option<HttpBody>, from: Caller, most: usize) -> Result<Body, Reason> {
     let Some(body) = body else { return Ok(Body::Absent) };
-    let bytes = bodies.read(body, most).await?;
+    let bytes = bodies.read(body, from, most).await?;
     Ok(if bytes.is_empty() { Body::Absent } else { Body::Whole(bytes) })
 }
 

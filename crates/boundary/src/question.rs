@@ -48,12 +48,13 @@ impl Question {
         call: impl FnOnce(&Parts, Body) -> Result<Call, Unfit> + Send,
     ) -> (Parts, Option<Verdict>) {
         let Self { peer, parts, body } = self;
-        let read = boundary.bodies().read(body, LARGEST_BODY).await;
+        let from = settings.trusted_proxies.caller_behind(peer, None, &parts.headers);
+        let read = boundary.bodies().read(body, from, LARGEST_BODY).await;
         let shown = read.map(|bytes| shown(&parts, bytes));
         let incoming = Incoming {
             call: call(&parts, shown.clone().unwrap_or(Body::Hidden)),
             headers: &parts.headers,
-            from: settings.trusted_proxies.caller_behind(peer, None, &parts.headers),
+            from,
             route: None,
             sends_on: false,
             host: None,

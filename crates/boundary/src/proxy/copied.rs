@@ -144,31 +144,15 @@ where
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
-    use std::collections::VecDeque;
-    use std::convert::Infallible;
-    use std::pin::Pin;
-    use std::task::{Context, Poll};
 
     use bytes::Bytes;
     use delegation::oauth::Reason;
     use http_body_util::BodyExt as _;
-    use hyper::body::{Body, Frame};
     use narrows_guard::Body as Shown;
 
     use super::Copied;
     use crate::bodies::{ARRIVES, Bodies, Held};
-
-    /// A body that comes in parts.
-    struct Parts(VecDeque<&'static str>);
-
-    impl Body for Parts {
-        type Data = Bytes;
-        type Error = Infallible;
-
-        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-            Poll::Ready(self.0.pop_front().map(|part| Ok(Frame::data(Bytes::from_static(part.as_bytes())))))
-        }
-    }
+    use crate::parts::Parts;
 
     #[tokio::test]
     async fn all_of_a_body_goes_by_and_no_more_of_it_is_kept_than_may_be() {
@@ -178,7 +162,7 @@ mod tests {
             (5, vec!["abc", "def", "g"], Err(Reason::TooLarge)),
             (4, vec!["abc", "de"], Err(Reason::RateLimited)),
         ] {
-            let (mut copied, copy) = Copied::new(Parts(parts.clone().into()), 5, Bodies::of(4 * room));
+            let (mut copied, copy) = Copied::new(Parts::of(&parts), 5, Bodies::of(4 * room));
             let mut gone = Vec::new();
             while let Some(frame) = copied.frame().await {
                 gone.extend_from_slice(&frame.unwrap().into_data().unwrap());
@@ -194,7 +178,7 @@ mod tests {
         for gives_up in [true, false] {
             let bodies = Bodies::of(20);
             let mut held = Held::default();
-            let (mut copied, copy) = Copied::new(Parts(["abc", "de"].into()), 5, bodies.clone());
+            let (mut copied, copy) = Copied::new(Parts::of(&["abc", "de"]), 5, bodies.clone());
             assert!(copied.frame().await.is_some());
             assert!(bodies.copy(&mut held, b"12345").is_err(), "it is taken");
             if gives_up {
