@@ -1,25 +1,29 @@
 //! One decision on one request.
 
+mod incoming;
+mod length;
+mod observing;
+mod unfit;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
 use delegation::identity::Attributes;
 use delegation::oauth::Reason;
 use http::HeaderMap;
-use narrows_guard::hygiene::Malformed;
 use narrows_guard::hygiene::credential::{Credential, CredentialError, Scheme};
-use narrows_guard::hygiene::host::Host;
 use narrows_guard::route::{Matched, Rule, Upgrade};
 use narrows_guard::{Body, Call, Intent, Refused as Unmet};
 use tokio::sync::Semaphore;
 
 use crate::bodies::Bodies;
 use crate::exchanger::{Exchanger, Granted, Seen};
-use crate::observe;
 use crate::refusal::Refusal;
-use crate::settings::{Caller, Settings};
+use crate::settings::Settings;
+pub(crate) use incoming::Incoming;
+use length::fits;
+pub(crate) use unfit::Unfit;
 
 /// The most of a body, in bytes, that is read where its route does not say.
 pub const LARGEST_BODY: usize = 1024 * 1024;
@@ -59,27 +63,9 @@ pub struct Onward {
     pub service: String,
     /// The protocol that the connection may change to.
     pub upgrade: Option<Upgrade>,
+    /// The most bytes that its body may have, where there is a bound and nobody has read it.
+    pub body_max: Option<usize>,
 }
-
-/// A request as a door hands it in.
-#[derive(Debug)]
-pub(crate) struct Incoming<'r> {
-    pub(crate) call: Result<Call, Unfit>,
-    pub(crate) headers: &'r HeaderMap,
-    pub(crate) from: Caller,
-    /// The route that the proxy's configuration says it is: where there is one, no other will do.
-    pub(crate) route: Option<&'r str>,
-    /// Whether the door sends the request on itself: no other proxy gets an upstream credential.
-    pub(crate) sends_on: bool,
-    /// The host, where it can be read though the call cannot.
-    pub(crate) host: Option<Host>,
-    /// Whether it holds headers that do not go on past what enforces, such as one that says another method.
-    pub(crate) strange: bool,
-}
-
-/// Why a request is refused before a broker is asked, with what in particular is wrong.
-#[derive(Debug)]
-pub(crate) struct Unfit(Reason, String);
 
 impl<E: Exchanger> Boundary<E> {
     /// A boundary with `settings`, for which `exchanger` decides, with room for bodies of its own.
@@ -117,104 +103,20 @@ impl<E: Exchanger> Boundary<E> {
         &self.bodies
     }
 
-    /// Decides on a request of whose body its door was `shown` so much; nothing, where it goes on as it came.
-    pub(crate) async fn decide_shown(
-        self: &Arc<Self>,
-        settings: &Arc<Settings>,
-        mut incoming: Incoming<'_>,
-        shown: Result<Body, Reason>,
-    ) -> Option<Verdict> {
-        if Self::observes(settings, &incoming) {
-            // What is observed takes no room from what enforces.
-            let shown = shown.and_then(|body| self.bodies.set_aside(body));
-            let held = shown.clone().unwrap_or(Body::Hidden);
-            incoming.call = incoming.call.map(|call| call.with_body(held));
-            self.observe(settings, incoming, |_| std::future::ready(shown));
-            return None;
-        }
-        if let Err(reason) = &shown {
-            incoming.call = Err((*reason).into());
-        }
-        Some(self.decide(settings, incoming, |_| std::future::ready(shown)).await)
-    }
-
-    /// Whether this request goes on whatever is decided. One that does is handed to [`observe`](Self::observe), and any other to
-    /// [`decide`](Self::decide).
-    pub(crate) fn observes(settings: &Settings, incoming: &Incoming<'_>) -> bool {
-        let now = observe::at(SystemTime::now());
-        let (modes, table) = (&settings.modes, &settings.table);
-        match incoming.call.as_ref().ok().zip(incoming.matched(settings)) {
-            // Whoever follows what they say makes another request of it.
-            Some((call, _)) if incoming.strange || observe::names_method(call) => Self::observes_host(settings, incoming),
-            Some((call, matched)) => modes.observes(&matched, now) && !modes.resembles_enforced(table, call, now),
-            None => Self::observes_host(settings, incoming),
-        }
-    }
-
-    /// Whether everything observes that the request could be for, whatever it turns out to be.
-    pub(crate) fn observes_host(settings: &Settings, incoming: &Incoming<'_>) -> bool {
-        let host = incoming.call.as_ref().ok().map(Call::host).or(incoming.host.as_ref());
-        settings.modes.observes_unmatched(&settings.table, host, observe::at(SystemTime::now()))
-    }
-
-    /// Decides about a request that goes on meanwhile, and puts on record how it would have ended: whoever asked waits for nothing
-    /// here, neither for a broker that is slow or away, nor for room.
-    pub(crate) fn observe<B>(
-        self: &Arc<Self>,
-        settings: &Arc<Settings>,
-        incoming: Incoming<'_>,
-        body: impl FnOnce(usize) -> B + Send + 'static,
-    ) where
-        B: Future<Output = Result<Body, Reason>> + Send,
-    {
-        let Ok(room) = Arc::clone(&self.observed).try_acquire_owned() else {
-            self.missed.fetch_add(1, Ordering::Relaxed);
-            return;
-        };
-        match self.missed.swap(0, Ordering::Relaxed) {
-            0 => {}
-            missed => tracing::warn!(
-                boundary = settings.name,
-                missed,
-                "requests went on without a record of what would be decided"
-            ),
-        }
-        let (boundary, settings) = (Arc::clone(self), Arc::clone(settings));
-        let Incoming {
-            call,
-            headers,
-            from,
-            route,
-            sends_on,
-            host,
-            strange,
-        } = incoming;
-        let (headers, route) = (headers.clone(), route.map(str::to_owned));
-        tokio::spawn(async move {
-            let incoming = Incoming {
-                call,
-                headers: &headers,
-                from,
-                route: route.as_deref(),
-                sends_on,
-                host,
-                strange,
-            };
-            let mut seen = incoming.seen(true);
-            // What came of it is on record, and there is nobody to tell.
-            let _ = boundary.examine(&settings, incoming, &mut seen, body).await;
-            drop(room);
-        });
-    }
-
     /// Decides, by `settings` and nothing newer. `body` is asked for only where it must be looked into, with the most bytes that
     /// it may have.
-    pub(crate) async fn decide<B>(&self, settings: &Settings, incoming: Incoming<'_>, body: impl FnOnce(usize) -> B + Send) -> Verdict
+    pub(crate) async fn decide<B>(
+        &self,
+        settings: &Settings,
+        incoming: Incoming,
+        headers: &HeaderMap,
+        body: impl FnOnce(usize) -> B + Send,
+    ) -> Verdict
     where
         B: Future<Output = Result<Body, Reason>> + Send,
     {
         let mut seen = incoming.seen(false);
-        match self.examine(settings, incoming, &mut seen, body).await {
+        match self.examine(settings, incoming, headers, &mut seen, body).await {
             Ok(onward) => Verdict::Goes(Box::new(onward)),
             Err(refusal) => Verdict::Refused(refusal),
         }
@@ -223,14 +125,14 @@ impl<E: Exchanger> Boundary<E> {
     async fn examine<B>(
         &self,
         settings: &Settings,
-        incoming: Incoming<'_>,
+        incoming: Incoming,
+        headers: &HeaderMap,
         seen: &mut Seen,
         body: impl FnOnce(usize) -> B + Send,
     ) -> Result<Onward, Refusal>
     where
         B: Future<Output = Result<Body, Reason>> + Send,
     {
-        let headers = incoming.headers;
         // 1. The request, as every reader reads it.
         let call = match incoming.call {
             Ok(call) => call,
@@ -249,7 +151,7 @@ impl<E: Exchanger> Boundary<E> {
 
         // 2. Its route.
         let served = |matched: &Matched<'_>| incoming.sends_on || !shows_credential(matched.route().rule());
-        let Some(matched) = matched(settings, &call, incoming.route).filter(served) else {
+        let Some(matched) = matched(settings, &call, incoming.route.as_deref()).filter(served) else {
             return Err(self.refused(settings, seen, Reason::NoRoute.into()).await);
         };
 
@@ -258,6 +160,7 @@ impl<E: Exchanger> Boundary<E> {
         if matches!(credential, Ok(None)) && matches!(matched.route().rule(), Rule::Needs(_)) {
             return Err(self.refused(settings, seen, Reason::NoToken.into()).await);
         }
+        let mut body_max = None;
         let call = if let Some(most) = looked_into(&matched, &call) {
             match body(most).await {
                 // One that nobody was shown may hold another token, or what the route reads.
@@ -269,6 +172,10 @@ impl<E: Exchanger> Boundary<E> {
                 Err(reason) => return Err(self.refused(settings, seen, reason.into()).await),
             }
         } else {
+            body_max = matched.body_max();
+            if let Some(Err(unfit)) = body_max.map(|most| fits(&call, headers, most)) {
+                return Err(self.refused(settings, seen, unfit).await);
+            }
             call
         };
 
@@ -294,14 +201,16 @@ impl<E: Exchanger> Boundary<E> {
             Err(unmet) => return Err(self.refused(settings, seen, unmet.into()).await),
         };
         let service = matched.service().name.clone();
+        let onward = |granted, upgrade| Onward {
+            call,
+            granted,
+            service,
+            upgrade,
+            body_max,
+        };
         let Intent::Needs(needs) = intent else {
             // Whatever token came stays here.
-            return Ok(Onward {
-                call,
-                granted: None,
-                service,
-                upgrade: None,
-            });
+            return Ok(onward(None, None));
         };
         let credential = match bearer(credential.as_ref()) {
             Ok(credential) => credential,
@@ -312,12 +221,7 @@ impl<E: Exchanger> Boundary<E> {
         if seen.observed {
             let observed = self.exchanger.observe(seen, credential.token(), &needs).await;
             return match observed {
-                Ok(()) => Ok(Onward {
-                    call,
-                    granted: None,
-                    service,
-                    upgrade: needs.upgrade,
-                }),
+                Ok(()) => Ok(onward(None, needs.upgrade)),
                 Err(refused) => Err(Refusal::new(refused, String::new(), settings, Some(&needs))),
             };
         }
@@ -326,46 +230,20 @@ impl<E: Exchanger> Boundary<E> {
             Ok(granted) if granted.credential.is_some() != needs.connection.is_some() => {
                 Err(self.refused(settings, seen, Reason::StoreUnavailable.into()).await)
             }
-            Ok(granted) => Ok(Onward {
-                call,
-                granted: Some(granted),
-                service,
-                upgrade: needs.upgrade,
-            }),
+            Ok(granted) => Ok(onward(Some(granted), needs.upgrade)),
             Err(refused) => Err(Refusal::new(refused, String::new(), settings, Some(&needs))),
         }
     }
 
     /// Refuses for a reason of the boundary's own, once it is on record.
-    async fn refused(&self, settings: &Settings, seen: &Seen, Unfit(reason, detail): Unfit) -> Refusal {
+    pub(crate) async fn refused(&self, settings: &Settings, seen: &Seen, Unfit(reason, detail): Unfit) -> Refusal {
         Refusal::new(self.exchanger.refuse(seen, reason).await, detail, settings, None)
     }
 }
 
-/// Said to whoever sends a body through a proxy that does not show it.
-const HIDDEN: &str = "the body has to be read here, and the proxy in front did not show it whole";
-/// Said to whoever shows a token under the scheme `DPoP`.
-const NO_DPOP: &str = "DPoP is not served; send a token that is bound to no key as Authorization: Bearer";
-
 /// Whether requests of a route with this rule go on with an upstream credential.
 fn shows_credential(rule: &Rule) -> bool {
     matches!(rule, Rule::Needs(demand) if demand.connection.is_some())
-}
-
-impl Incoming<'_> {
-    fn seen(&self, observed: bool) -> Seen {
-        Seen {
-            line: None,
-            from: self.from.address,
-            is_callers_own: self.from.is_own,
-            observed,
-        }
-    }
-
-    /// Its route, if it can be read and has one.
-    pub(crate) fn matched<'s>(&self, settings: &'s Settings) -> Option<Matched<'s>> {
-        matched(settings, self.call.as_ref().ok()?, self.route)
-    }
 }
 
 /// The route of `call`; where the proxy says which it is, no other will do.
@@ -401,38 +279,5 @@ fn bearer(shown: Option<&Credential>) -> Result<&Credential, Reason> {
         Some(credential) if credential.scheme() == Scheme::Dpop => Err(Reason::InvalidDpopProof),
         Some(credential) => Ok(credential),
         None => Err(Reason::NoToken),
-    }
-}
-
-impl From<Reason> for Unfit {
-    fn from(reason: Reason) -> Self {
-        let detail = if reason == Reason::InvalidDpopProof { NO_DPOP } else { "" };
-        Self(reason, detail.to_owned())
-    }
-}
-
-impl From<Malformed> for Unfit {
-    fn from(malformed: Malformed) -> Self {
-        Self(Reason::MalformedRequest, malformed.to_string())
-    }
-}
-
-impl From<CredentialError> for Unfit {
-    fn from(error: CredentialError) -> Self {
-        Self(Reason::MalformedRequest, error.to_string())
-    }
-}
-
-impl From<Unmet> for Unfit {
-    fn from(unmet: Unmet) -> Self {
-        // Some of these say what was sent; the caller is told the reason alone.
-        match unmet {
-            Unmet::NoRoute => Reason::NoRoute.into(),
-            Unmet::Malformed(malformed) => malformed.into(),
-            Unmet::Unread(_) => Reason::UnreadInput.into(),
-            Unmet::Hidden => Self(Reason::UnreadInput, HIDDEN.to_owned()),
-            Unmet::Details(_) => Reason::MalformedDetails.into(),
-            Unmet::Attribute(_) => Reason::WiderThanSubject.into(),
-        }
     }
 }

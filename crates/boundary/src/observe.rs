@@ -2,17 +2,20 @@
 //!
 //! The most specific word holds: a route's, else its service's, else the boundary's. No word without a day observes.
 
-use std::collections::BTreeMap;
+mod form;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use delegation::time::Timestamp;
 use http::{HeaderMap, HeaderName};
-use narrows_guard::Call;
 use narrows_guard::hygiene::headers::{ProxyHeaders, removed};
 use narrows_guard::hygiene::host::Host;
 use narrows_guard::route::{Matched, Mode, Rule, Service, Table};
+use narrows_guard::{Body, Call};
 
 use crate::ext_authz::PARTIAL;
+pub(crate) use form::Form;
 
 /// The moment `time`. A clock that is before 1970 is wrong, and nobody knows what day it is: that is the last of all days, on
 /// which everything enforces.
@@ -42,7 +45,13 @@ pub(crate) fn is_strange(headers: &HeaderMap, proxy_headers: ProxyHeaders, belie
 /// Whether the query of `call` says another method, as some programs take it from there.
 pub(crate) fn names_method(call: &Call) -> bool {
     let mut parts = call.query().unwrap_or_default().split(['&', ';']);
-    parts.any(|part| url::form_urlencoded::parse(part.as_bytes()).any(|(name, _)| name.trim().eq_ignore_ascii_case("_method")))
+    parts.any(|part| url::form_urlencoded::parse(part.as_bytes()).any(|(name, _)| is_method(&name)))
+}
+
+/// Whether a program may take the field `name` for `_method`: some write `_` for a character that their names cannot have.
+fn is_method(name: &str) -> bool {
+    let mut rest = name.trim().chars();
+    rest.next().is_some_and(|first| !first.is_alphanumeric()) && rest.as_str().eq_ignore_ascii_case("method")
 }
 
 /// What a boundary or a service says about whether decisions bind there.
@@ -87,7 +96,20 @@ impl Modes {
         table.resembling(call).iter().any(enforces)
     }
 
-    /// The same of a request without a route, to `host` as far as that is known.
+    /// Whether a route that enforces may be meant by `call` under another method than its own, whose route observes.
+    pub(crate) fn enforces_other_method(&self, table: &Table, call: &Call, now: Timestamp) -> bool {
+        let host = call.host().to_string();
+        let routes = table.services_at(call.host()).flat_map(|service| &service.routes);
+        let methods: BTreeSet<_> = routes.map(|route| route.pattern().method()).collect();
+        let enforces = |matched: Matched<'_>| !matches!(matched.route().rule(), Rule::Public) && !self.observes(&matched, now);
+        methods.into_iter().filter(|method| *method != call.method().as_str()).any(|method| {
+            let other = Call::parse(method, host.as_bytes(), call.target().as_bytes(), &HeaderMap::new(), Body::Absent);
+            // The rest of it could be read.
+            other.is_ok_and(|other| table.find(&other).is_some_and(enforces) || self.resembles_enforced(table, &other, now))
+        })
+    }
+
+    /// Whether a request without a route goes on whatever is decided, to `host` as far as that is known.
     ///
     /// What is not understood could be a request for anything there, written so that we do not know it again: it goes on only where
     /// no route enforces that it might be meant for.

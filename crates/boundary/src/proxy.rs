@@ -15,6 +15,7 @@ mod trace;
 mod trailers;
 mod upgrade;
 mod upstreams;
+mod watched;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use axum::body::Body as HttpBody;
 use axum::extract::State;
 use axum::{Extension, Router};
 use delegation::oauth::Reason;
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use narrows_guard::hygiene::headers::ProxyHeaders;
 use narrows_guard::hygiene::host::Host;
@@ -33,8 +35,8 @@ use crate::bodies::Bodies;
 use crate::boundary::{Boundary, Incoming, Onward, Unfit, Verdict};
 use crate::exchanger::{Exchanger, Granted, Seen};
 use crate::metadata;
-use crate::observe;
-use crate::settings::{Caller, Origin};
+use crate::observe::{self, Form};
+use crate::settings::{Caller, Origin, Settings};
 pub(crate) use arrived::call;
 use arrived::host;
 use echo::Shown;
@@ -42,6 +44,7 @@ use ends::Until;
 use failed::upstream_failed;
 use onward::{Leaving, send};
 pub use upstreams::{NoTls, Upstreams};
+use watched::{Bound, at_most};
 
 struct Door<E> {
     boundary: Arc<Boundary<E>>,
@@ -74,12 +77,12 @@ async fn serve<E: Exchanger>(
     let from = settings.trusted_proxies.caller(peer.ip(), &parts.headers);
     let incoming = Incoming {
         call: call(&parts, Body::Absent).map_err(Unfit::from),
-        headers: &parts.headers,
         from,
         route: None,
         sends_on: true,
         host: host(&parts).ok().and_then(|host| Host::parse(host).ok()),
         strange: observe::is_strange(&parts.headers, ProxyHeaders::Removed, settings.trusted_proxies.contain(peer.ip())),
+        form: Form::of(&parts.headers),
     };
     // What a boundary that enforces says of itself, no service may say for it.
     if !Boundary::<E>::observes_host(&settings, &incoming)
@@ -88,39 +91,18 @@ async fn serve<E: Exchanger>(
         return reply;
     }
     if let Some(upstream) = as_it_came::upstream::<E>(&settings, &incoming, &parts) {
-        let Incoming { call, host, strange, .. } = incoming;
-        let headers = parts.headers.clone();
-        let incoming = Incoming {
-            call,
-            headers: &headers,
-            from,
-            route: None,
-            sends_on: true,
-            host,
-            strange,
-        };
         return as_it_came::send(boundary, &settings, &upstreams, upstream, incoming, (parts, body)).await;
     }
     if let Some(reply) = metadata::reply(&settings, &parts) {
         return reply;
     }
-    let Incoming { call, host, strange, .. } = incoming;
     hop::join_cookies(&mut parts.headers);
-    let incoming = Incoming {
-        call,
-        headers: &parts.headers,
-        from,
-        route: None,
-        sends_on: true,
-        host,
-        strange,
-    };
     let mut body = Some(body);
     let unread = &mut body;
     let read = |most| whole(boundary.bodies(), unread.take(), from, most);
 
     // 2. The decision.
-    let onward = match boundary.decide(&settings, incoming, read).await {
+    let onward = match boundary.decide(&settings, incoming, &parts.headers, read).await {
         Verdict::Refused(refusal) => return refusal.reply(&parts.headers),
         Verdict::Goes(onward) => *onward,
     };
@@ -129,6 +111,7 @@ async fn serve<E: Exchanger>(
         granted,
         service,
         upgrade,
+        body_max,
     } = onward;
     let Some(carried) = answer::carried(granted.as_ref()) else {
         return upstream_failed(StatusCode::BAD_GATEWAY);
@@ -150,6 +133,7 @@ async fn serve<E: Exchanger>(
     };
     let leaving = Leaving {
         service,
+        bound: body_max.map(|most| bound(&boundary, &settings, seen.clone(), &parts, most)),
         head: parts,
         call,
         unread: body,
@@ -160,6 +144,13 @@ async fn serve<E: Exchanger>(
         until: granted.map_or_else(Until::it_ends, |granted| until_ended(&boundary, granted)),
     };
     send(&upstreams, upstream, leaving).await
+}
+
+/// What of a body may go on that nobody reads: `most` bytes.
+fn bound<E: Exchanger>(boundary: &Arc<Boundary<E>>, settings: &Arc<Settings>, seen: Seen, asked: &Parts, most: usize) -> Bound {
+    let (boundary, settings, asked) = (Arc::clone(boundary), Arc::clone(settings), asked.headers.clone());
+    let refuse = async move { boundary.refused(&settings, &seen, Reason::TooLarge.into()).await.reply(&asked) };
+    Bound::new(at_most(most), refuse)
 }
 
 /// Until what was granted holds no more.

@@ -12,7 +12,7 @@ use narrows_guard::{Body, Call};
 
 use crate::boundary::{Boundary, Incoming, Unfit, Verdict};
 use crate::exchanger::Exchanger;
-use crate::observe;
+use crate::observe::{self, Form};
 use crate::settings::Settings;
 
 /// The largest body that a proxy may send along, and with it the largest that a route behind it can read.
@@ -53,14 +53,14 @@ impl Question {
         let shown = read.map(|bytes| shown(&parts, bytes));
         let incoming = Incoming {
             call: call(&parts, shown.clone().unwrap_or(Body::Hidden)),
-            headers: &parts.headers,
             from,
             route: None,
             sends_on: false,
             host: None,
             strange: observe::is_strange(&parts.headers, proxy_headers, false),
+            form: Form::of(&parts.headers),
         };
-        let verdict = boundary.decide_shown(settings, incoming, shown).await;
+        let verdict = boundary.decide_shown(settings, incoming, &parts.headers, shown).await;
         (parts, verdict)
     }
 }

@@ -18,7 +18,7 @@ use super::{check_response, unwanted};
 use crate::answer;
 use crate::boundary::{Boundary, Incoming, Unfit, Verdict};
 use crate::exchanger::Exchanger;
-use crate::observe;
+use crate::observe::{self, Form};
 use crate::question::LARGEST_BODY;
 use narrows_guard::Body;
 use narrows_guard::hygiene::headers::ProxyHeaders;
@@ -95,14 +95,14 @@ impl<E: Exchanger> Authorization for Door<E> {
         // 2. The decision, in Envoy's words. An error of gRPC is none of them: some let pass what they cannot ask about.
         let incoming = Incoming {
             call: call.map_err(Unfit::from),
-            headers: &headers,
             from: settings.trusted_proxies.caller_behind(peer, from, &headers),
-            route: route.as_deref(),
+            route,
             sends_on: false,
             host: None,
             strange: observe::is_strange(&headers, ProxyHeaders::KeptOfEnvoy, false),
+            form: Form::of(&headers),
         };
-        let Some(verdict) = self.boundary.decide_shown(&settings, incoming, Ok(shown)).await else {
+        let Some(verdict) = self.boundary.decide_shown(&settings, incoming, &headers, Ok(shown)).await else {
             return Ok(Response::new(check_response::allow(None, &[])));
         };
         let reply = match verdict {

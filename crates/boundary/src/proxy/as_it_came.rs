@@ -1,6 +1,7 @@
 //! A request that goes on as it came, since it is only observed: with all its headers and its own token, streamed, for as long as
 //! it takes. What is for one connection alone stays behind, as at every proxy.
 
+use std::future::ready;
 use std::sync::Arc;
 
 use axum::body::Body as HttpBody;
@@ -15,14 +16,16 @@ use super::arrived::framed;
 use super::copied::Copied;
 use super::ends::Until;
 use super::failed::{is_of_the_body, malformed_body, upstream_failed};
+use super::watched::{Answer, Bound, Watched, at_most};
 use super::{Upstreams, hop, upgrade};
-use crate::boundary::{Boundary, Incoming, looked_into};
+use crate::boundary::{Boundary, Incoming, Unfit, looked_into};
 use crate::exchanger::Exchanger;
+use crate::observe::Form;
 use crate::settings::{Settings, Upstream};
 
 /// Where the request goes; nothing if it is not observed, or cannot go on as it came: nobody could say whose it is, or where its body
 /// ends.
-pub(super) fn upstream<'s, E: Exchanger>(settings: &'s Settings, incoming: &Incoming<'_>, parts: &Parts) -> Option<&'s Upstream> {
+pub(super) fn upstream<'s, E: Exchanger>(settings: &'s Settings, incoming: &Incoming, parts: &Parts) -> Option<&'s Upstream> {
     if framed(parts).is_err() || parts.uri.path_and_query().is_none() || !Boundary::<E>::observes(settings, incoming) {
         return None;
     }
@@ -42,29 +45,42 @@ pub(super) async fn send<E: Exchanger>(
     settings: &Arc<Settings>,
     upstreams: &Upstreams,
     upstream: &Upstream,
-    incoming: Incoming<'_>,
+    incoming: Incoming,
     (mut parts, body): (Parts, HttpBody),
 ) -> Response<HttpBody> {
-    // 1. The decision, which nothing waits for. What it looks at of the body, it sees when it has gone by.
-    let looked_into = incoming
-        .matched(settings)
-        .zip(incoming.call.as_ref().ok())
-        .and_then(|(matched, call)| looked_into(&matched, call));
-    let (body, copy) = match looked_into {
-        Some(most) => {
-            let (body, copy) = Copied::new(body, most, boundary.bodies().clone());
-            (HttpBody::new(body), Some(copy))
+    // 1. A form that makes another request of it, at a host where anything enforces, goes no further than to the name of the method.
+    let answer = Answer::default();
+    let body = match incoming.form {
+        Some(form) if !Boundary::<E>::observes_host(settings, &incoming) => {
+            let bound = no_method(&boundary, settings, &incoming, form, &parts.headers);
+            HttpBody::new(Watched::cut(body, bound, answer.clone()))
         }
-        None => (body, None),
+        _ => body,
     };
-    boundary.observe(settings, incoming, |_| async {
-        match copy {
-            Some(copy) => copy.whole().await,
-            None => Ok(Body::Absent),
-        }
-    });
 
-    // 2. The request.
+    // 2. The decision, which nothing waits for. What it looks at of the body, it sees when it has gone by.
+    let known = incoming.matched(settings).zip(incoming.call.as_ref().ok());
+    let looked_into = known.and_then(|(matched, call)| looked_into(&matched, call));
+    let body_max = known.and_then(|(matched, _)| matched.body_max());
+    let headers = parts.headers.clone();
+    let body = match (looked_into, body_max) {
+        (Some(most), _) => {
+            let (body, copy) = Copied::new(body, most, boundary.bodies().clone());
+            boundary.observe(settings, incoming, &headers, |_| copy.whole(), ready(false));
+            HttpBody::new(body)
+        }
+        (None, Some(most)) => {
+            let (body, outgrows) = Watched::told(body, at_most(most));
+            boundary.observe(settings, incoming, &headers, |_| ready(Ok(Body::Absent)), outgrows);
+            HttpBody::new(body)
+        }
+        (None, None) => {
+            boundary.observe(settings, incoming, &headers, |_| ready(Ok(Body::Absent)), ready(false));
+            body
+        }
+    };
+
+    // 3. The request.
     let uri = parts.uri.path_and_query().cloned().and_then(|target| address(upstream, target));
     let Some(uri) = uri else {
         return upstream_failed(StatusCode::BAD_GATEWAY);
@@ -89,10 +105,10 @@ pub(super) async fn send<E: Exchanger>(
     *onward.headers_mut() = parts.headers;
     let caller = upgrades.then(|| parts.extensions.remove::<hyper::upgrade::OnUpgrade>()).flatten();
 
-    // 3. The response, which takes as long as it took before.
+    // 4. The response, which takes as long as it took before.
     let mut response = match upstreams.request(onward).await {
         Ok(response) => response,
-        Err(error) if is_of_the_body(&error) => return malformed_body(),
+        Err(error) if is_of_the_body(&error) => return answer.take().unwrap_or_else(malformed_body),
         Err(error) => {
             tracing::warn!(%error, "the upstream of an observed request did not answer");
             return upstream_failed(StatusCode::BAD_GATEWAY);
@@ -106,6 +122,21 @@ pub(super) async fn send<E: Exchanger>(
     }
     *response.headers_mut() = without_hops(response.headers());
     response.map(HttpBody::new)
+}
+
+/// Of a form, all up to where it names a method.
+fn no_method<E: Exchanger>(
+    boundary: &Arc<Boundary<E>>,
+    settings: &Arc<Settings>,
+    incoming: &Incoming,
+    form: Form,
+    headers: &HeaderMap,
+) -> Bound {
+    let (seen, asked) = (incoming.on_record(headers), headers.clone());
+    let (boundary, settings) = (Arc::clone(boundary), Arc::clone(settings));
+    let mut look = form.look();
+    let refuse = async move { boundary.refused(&settings, &seen, Unfit::another_method()).await.reply(&asked) };
+    Bound::new(move |data| !look.names_method(data), refuse)
 }
 
 /// What is not for one connection alone, in the order in which it came, and with the names of the trailers that will follow.

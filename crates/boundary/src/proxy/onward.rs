@@ -18,6 +18,7 @@ use super::ends::{Ends, Until};
 use super::failed::{is_of_the_body, malformed_body, upstream_failed};
 use super::patience::{Noted, Taken, answered};
 use super::upstreams::Upstreams;
+use super::watched::{Answer, Bound, Watched};
 use super::{hop, trace, upgrade};
 use crate::settings::Upstream;
 
@@ -34,6 +35,8 @@ pub(crate) struct Leaving {
     pub(crate) call: Call,
     /// The body, if nobody has read it.
     pub(crate) unread: Option<HttpBody>,
+    /// What of that may go on, where there is a bound.
+    pub(crate) bound: Option<Bound>,
     /// What the upstream is told, such as the token: in place of all that the client sent under these names.
     pub(crate) told: HeaderMap,
     /// Whether a token among that is none of the caller's: what the upstream says about it is not for the caller then.
@@ -53,6 +56,7 @@ pub(crate) async fn send(upstreams: &Upstreams, upstream: &Upstream, leaving: Le
         mut head,
         call,
         unread,
+        bound,
         told,
         is_minted,
         shown,
@@ -92,8 +96,12 @@ pub(crate) async fn send(upstreams: &Upstreams, upstream: &Upstream, leaving: Le
 
     // 2. Its body: what was read goes on as it was read, and what was not as it comes, until it may no more.
     let taken = Taken::now();
+    let answer = Answer::default();
     let body = match (unread, call.body()) {
-        (Some(unread), _) => unread,
+        (Some(unread), _) => match bound {
+            Some(bound) => HttpBody::new(Watched::cut(unread, bound, answer.clone())),
+            None => unread,
+        },
         (None, Body::Whole(bytes)) => HttpBody::from(bytes.clone()),
         (None, Body::Absent | Body::Hidden) => HttpBody::empty(),
     };
@@ -121,7 +129,7 @@ pub(crate) async fn send(upstreams: &Upstreams, upstream: &Upstream, leaving: Le
     match answered(upstreams.request(onward), &taken, HEAD).await {
         Some(Ok(response)) => back(response, asked).await,
         // What came of the body was cut off or could not be read: that is the caller's, and nothing is said of the upstream.
-        Some(Err(error)) if is_of_the_body(&error) => malformed_body(),
+        Some(Err(error)) if is_of_the_body(&error) => answer.take().unwrap_or_else(malformed_body),
         Some(Err(error)) => {
             tracing::warn!(service, %error, "the upstream did not answer");
             upstream_failed(StatusCode::BAD_GATEWAY)

@@ -24,6 +24,8 @@ pub(crate) struct FakeExchanger {
     decided: Arc<Mutex<Vec<String>>>,
     /// Where requests came from.
     from: Arc<Mutex<Vec<String>>>,
+    /// What their records say of the path.
+    paths: Arc<Mutex<Vec<Option<String>>>>,
 }
 
 impl FakeExchanger {
@@ -37,10 +39,16 @@ impl FakeExchanger {
         self.from.lock().unwrap().last().cloned().unwrap_or_default()
     }
 
+    /// What the last record says of the path.
+    pub(crate) fn path(&self) -> Option<String> {
+        self.paths.lock().unwrap().last().cloned().flatten()
+    }
+
     fn note(&self, seen: &Seen, what: &str) -> String {
         let mut decided = self.decided.lock().unwrap();
         decided.push(what.to_owned());
         self.from.lock().unwrap().push(seen.from.to_string());
+        self.paths.lock().unwrap().push(seen.line.as_ref().map(|(_, _, path)| path.clone()));
         format!("decision-{}", decided.len())
     }
 }

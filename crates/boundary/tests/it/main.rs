@@ -15,3 +15,4 @@ mod remote_attributes;
 mod remote_credential;
 mod remote_properties;
 mod remote_txn;
+mod uploads;

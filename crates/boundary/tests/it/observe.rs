@@ -183,7 +183,12 @@ async fn beside_a_route_that_enforces_nothing_goes_on_that_is_not_understood() {
 /// What enforces `GET /tickets/{id}`, `GET /mine` and `POST /tickets`, and observes the rest.
 fn rest_observes() -> Settings {
     let mut routes = routes(|_| Some(Mode::Enforce));
-    for key in ["GET /{path:rest}", "HEAD /{path:rest}", "GET /tickets/{id}/label"] {
+    for key in [
+        "GET /{path:rest}",
+        "HEAD /{path:rest}",
+        "POST /{path:rest}",
+        "GET /tickets/{id}/label",
+    ] {
         let demand = Demand {
             scope: Some(Scope::parse("pages").unwrap()),
             mode: Some(Mode::Observe),
@@ -267,6 +272,40 @@ async fn beside_a_route_that_enforces_what_would_be_taken_off_is_not_observed() 
                 let (status, _) = asked(settings, FakeExchanger::default(), target, &[header]).await;
                 assert_eq!(status == 200, goes, "{target} {header:?}");
             }
+        }
+    }
+}
+
+/// GWY-016: a form that names a method goes on only where all observes that it could mean, and one that is not shown where nothing
+/// at its address enforces.
+#[tokio::test]
+async fn beside_a_route_that_enforces_a_form_that_names_a_method_is_not_observed() {
+    let peer: SocketAddr = "127.0.0.1:40000".parse().unwrap();
+    let (fields, parts) = ("application/x-www-form-urlencoded", "multipart/form-data; boundary=x");
+    for (target, kind, coding, shown, refused) in [
+        ("/pages", fields, "", "a=b", 200),
+        ("/pages", fields, "", "a=b&_method=DELETE", 400),
+        ("/pages", fields, "", "", 200),
+        ("/pages", fields, "gzip", "a=b", 200),
+        ("/tickets/42", fields, "", "a=b", 200),
+        ("/tickets/42", fields, "", "_method=GET", 400),
+        ("/tickets/42", fields, "", "", 401),
+        ("/tickets/42", fields, "gzip", "a=b", 400),
+        ("/tickets/42", parts, "", "", 401),
+        ("/Tickets/42/", parts, "", "", 401),
+        ("/tickets/42", "application/json", "", "", 200),
+    ] {
+        for (settings, expected) in [(rest_observes(), refused), (observing(), 200)] {
+            let exchanger = FakeExchanger::default();
+            let doors = Arc::new(Boundary::new(settings, exchanger));
+            let routes: Router = ext_authz::http::routes(doors).layer(Extension(peer));
+            let mut request = Request::post(target).header("host", "tickets.internal").header("content-type", kind);
+            if !coding.is_empty() {
+                request = request.header("content-encoding", coding);
+            }
+            let request = request.header("x-envoy-auth-partial-body", "false").body(Body::from(shown)).unwrap();
+            let reply = tokio::time::timeout(Duration::from_secs(20), routes.oneshot(request)).await.unwrap().unwrap();
+            assert_eq!(reply.status(), expected, "{target} {kind} {coding} {shown:?}");
         }
     }
 }

@@ -1,0 +1,58 @@
+//! Why a request is refused before a broker is asked.
+
+use delegation::oauth::Reason;
+use narrows_guard::Refused as Unmet;
+use narrows_guard::hygiene::Malformed;
+use narrows_guard::hygiene::credential::CredentialError;
+
+/// Said to whoever sends a body through a proxy that does not show it.
+const HIDDEN: &str = "the body has to be read here, and the proxy in front did not show it whole";
+/// Said to whoever shows a token under the scheme `DPoP`.
+const NO_DPOP: &str = "DPoP is not served; send a token that is bound to no key as Authorization: Bearer";
+
+/// Said to whoever sends a form with `_method` to what observes, beside what enforces.
+const METHOD: &str = "the form names another method than its request";
+
+/// Why a request is refused before a broker is asked, with what in particular is wrong.
+#[derive(Debug)]
+pub(crate) struct Unfit(pub(super) Reason, pub(super) String);
+
+impl Unfit {
+    /// The body says that the request is another than its line does, and cannot go on without that.
+    pub(crate) fn another_method() -> Self {
+        Self(Reason::MalformedRequest, METHOD.to_owned())
+    }
+}
+
+impl From<Reason> for Unfit {
+    fn from(reason: Reason) -> Self {
+        let detail = if reason == Reason::InvalidDpopProof { NO_DPOP } else { "" };
+        Self(reason, detail.to_owned())
+    }
+}
+
+impl From<Malformed> for Unfit {
+    fn from(malformed: Malformed) -> Self {
+        Self(Reason::MalformedRequest, malformed.to_string())
+    }
+}
+
+impl From<CredentialError> for Unfit {
+    fn from(error: CredentialError) -> Self {
+        Self(Reason::MalformedRequest, error.to_string())
+    }
+}
+
+impl From<Unmet> for Unfit {
+    fn from(unmet: Unmet) -> Self {
+        // Some of these say what was sent; the caller is told the reason alone.
+        match unmet {
+            Unmet::NoRoute => Reason::NoRoute.into(),
+            Unmet::Malformed(malformed) => malformed.into(),
+            Unmet::Unread(_) => Reason::UnreadInput.into(),
+            Unmet::Hidden => Self(Reason::UnreadInput, HIDDEN.to_owned()),
+            Unmet::Details(_) => Reason::MalformedDetails.into(),
+            Unmet::Attribute(_) => Reason::WiderThanSubject.into(),
+        }
+    }
+}
