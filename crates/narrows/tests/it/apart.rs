@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use testkit::FakeIssuer;
 
 use crate::boundary::{body, claims, header, problem, status};
+use crate::front::Front;
 use crate::run::narrows;
 use crate::served::{Served, door_of};
 use crate::{connections, corp, echo};
@@ -32,32 +33,13 @@ details = []
 "#;
 
 fn fronts(backend: SocketAddr) -> String {
-    format!(
-        r#"
-[[services]]
-name     = "tickets"
-hosts    = ["tickets.internal"]
-upstream = "http://{backend}"
-audience = "https://tickets.internal"
-[services.routes]
-"GET /healthz"        = "public"
-"GET /tickets/{{id}}"   = "ticket:read/{{id}}"
-"PATCH /tickets/{{id}}" = {{ detail = "ticket:update/{{id}}?fields={{body:keys}}" }}
-"GET /fresh/{{id}}"     = {{ detail = "ticket:read/{{id}}", max_auth_age = "5m" }}
-"GET /stream"         = {{ detail = "ticket:list", stream = true }}
-"GET /socket"         = {{ detail = "ticket:list", upgrade = "websocket" }}
-
-[[boundaries]]
-name           = "front"
-client         = "edge"
-services       = "*"
-origin         = "https://edge.example"
-proxy          = "127.0.0.1:0"
-forward_auth   = "127.0.0.1:0"
-ext_authz_grpc = "127.0.0.1:0"
-login          = ["corp"]
-"#
-    )
+    let routes = r#"
+"PATCH /tickets/{id}" = { detail = "ticket:update/{id}?fields={body:keys}" }
+"GET /fresh/{id}"     = { detail = "ticket:read/{id}", max_auth_age = "5m" }
+"GET /stream"         = { detail = "ticket:list", stream = true }
+"GET /socket"         = { detail = "ticket:list", upgrade = "websocket" }
+"#;
+    Front::before(&format!("http://{backend}")).routes(routes).text()
 }
 
 /// Boundaries alone; they end with this value.

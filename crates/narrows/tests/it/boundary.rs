@@ -8,6 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use testkit::FakeIssuer;
 
+use crate::front::Front;
 use crate::served::Served;
 use crate::{corp, echo};
 
@@ -40,32 +41,7 @@ impl Edge {
     pub(crate) fn before(upstream: &str, issuer: &FakeIssuer, routes: &str, keys: &str) -> Self {
         let served = Served::start(|folder| {
             corp::trust(folder, issuer);
-            let config = folder.join("narrows.toml");
-            let text = std::fs::read_to_string(&config).unwrap();
-            let fronts = format!(
-                r#"
-[[services]]
-name     = "tickets"
-hosts    = ["tickets.internal"]
-upstream = "{upstream}"
-audience = "https://tickets.internal"
-[services.routes]
-"GET /healthz"      = "public"
-"GET /tickets/{{id}}" = "ticket:read/{{id}}"
-{routes}
-
-[[boundaries]]
-name         = "front"
-client       = "edge"
-services     = "*"
-origin       = "https://edge.example"
-proxy        = "127.0.0.1:0"
-forward_auth = "127.0.0.1:0"
-login        = ["corp"]
-{keys}
-"#
-            );
-            std::fs::write(&config, text + &fronts).unwrap();
+            Front::before(upstream).routes(routes).boundary(keys).add(folder);
             let updates = r#"@id("edge-updates") permit (principal == Workload::"edge", action == Action::"ticket:update", resource is Detail::Ticket);"#;
             std::fs::write(folder.join("policies/second.cedar"), updates).unwrap();
         });
@@ -85,6 +61,11 @@ login        = ["corp"]
 
     pub(crate) fn bearer(&self) -> String {
         format!("authorization: Bearer {}\r\n", self.token)
+    }
+
+    /// What is told of a record.
+    pub(crate) fn why(&self, id: &str) -> String {
+        crate::run::narrows(self.served.path(), &["why", id], "").out
     }
 
     fn asked(&self, headers: &str) -> String {
@@ -204,7 +185,7 @@ fn why_tells_the_request_and_the_mend_of_what_a_boundary_refuses() {
         let reply = edge.get(path, &headers);
         let problem = problem(&reply);
         assert_eq!(problem["reason"], reason, "{reply}");
-        let story = crate::run::narrows(edge.served.path(), &["why", problem["decision_id"].as_str().unwrap()], "").out;
+        let story = edge.why(problem["decision_id"].as_str().unwrap());
         let asked = format!("boundary     front\nrequest      GET tickets.internal{path}\n");
         assert!(story.contains(&asked) && story.contains(mend), "{reason}\n{story}");
         assert!(!story.contains("write a permit"), "policy is not to be changed\n{story}");

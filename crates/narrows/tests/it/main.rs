@@ -16,6 +16,7 @@ mod echo;
 mod every_key;
 mod explain;
 mod ext_authz;
+mod front;
 mod id_jag;
 mod inspect;
 mod inspected;

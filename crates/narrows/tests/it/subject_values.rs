@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use testkit::FakeIssuer;
 
 use crate::boundary::claims;
+use crate::front::Front;
 use crate::run::narrows;
 use crate::served::Served;
 use crate::{corp, echo};
@@ -18,34 +19,18 @@ impl Edge {
         let (issuer, backend) = (corp::issuer(), echo::start());
         let served = Served::start(|folder| {
             corp::trust(folder, &issuer);
-            let config = folder.join("narrows.toml");
-            let text = std::fs::read_to_string(&config).unwrap();
+            let routes = r#"
+"GET /site"       = "ticket:read/{subject.site}"
+"GET /sites/{id}" = "ticket:read/{subject.site}%3A{id}"
+"GET /grade"      = "ticket:read/{subject.grade}"
+"GET /groups"     = "ticket:read/{subject.groups}"
+"GET /plain"      = "ticket:read/42"
+"#;
             let mapped = "attributes = { groups = \"set\" }";
-            assert!(text.contains(mapped));
-            let text = text.replace(mapped, "attributes = { groups = \"set\", site = \"string?\", grade = \"long?\" }");
-            let front = format!(
-                r#"
-[[services]]
-name     = "tickets"
-hosts    = ["tickets.internal"]
-upstream = "http://{backend}"
-audience = "https://tickets.internal"
-[services.routes]
-"GET /site"      = "ticket:read/{{subject.site}}"
-"GET /sites/{{id}}" = "ticket:read/{{subject.site}}%3A{{id}}"
-"GET /grade"     = "ticket:read/{{subject.grade}}"
-"GET /groups"    = "ticket:read/{{subject.groups}}"
-"GET /plain"     = "ticket:read/42"
-
-[[boundaries]]
-name     = "front"
-client   = "edge"
-services = "*"
-origin   = "https://edge.example"
-proxy    = "127.0.0.1:0"
-"#
-            );
-            std::fs::write(&config, text + &front).unwrap();
+            Front::before(&format!("http://{backend}")).routes(routes).add_changed(folder, |text| {
+                assert!(text.contains(mapped));
+                text.replace(mapped, "attributes = { groups = \"set\", site = \"string?\", grade = \"long?\" }")
+            });
         });
         Self { served, issuer }
     }

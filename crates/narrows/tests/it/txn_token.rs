@@ -7,6 +7,7 @@ use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
 use serde_json::json;
 
 use crate::boundary::claims;
+use crate::front::Front;
 use crate::run::narrows;
 use crate::served::Served;
 use crate::{corp, echo, ext_authz};
@@ -26,34 +27,11 @@ impl Edge {
         let (issuer, backend) = (corp::issuer(), echo::start());
         let served = Served::start(|folder| {
             corp::trust(folder, &issuer);
-            let config = folder.join("narrows.toml");
-            let text = std::fs::read_to_string(&config).unwrap();
             let life = "max_lifetime = \"2m\"";
-            assert!(text.contains(life));
-            let front = format!(
-                r#"
-[[services]]
-name     = "tickets"
-hosts    = ["tickets.internal"]
-upstream = "http://{backend}"
-audience = "https://tickets.internal"
-[services.routes]
-"GET /healthz"        = "public"
-"GET /tickets/{{id}}" = "ticket:read/{{id}}"
-
-[[boundaries]]
-name           = "front"
-client         = "edge"
-services       = "*"
-origin         = "https://edge.example"
-proxy          = "127.0.0.1:0"
-forward_auth   = "127.0.0.1:0"
-ext_authz_grpc = "127.0.0.1:0"
-ext_authz_http = "127.0.0.1:0"
-"#
-            );
-            let text = text.replace(life, &format!("{life}\ntoken = \"txn\""));
-            std::fs::write(&config, text + &front).unwrap();
+            Front::before(&format!("http://{backend}")).add_changed(folder, |text| {
+                assert!(text.contains(life));
+                text.replace(life, &format!("{life}\ntoken = \"txn\""))
+            });
         });
         Self {
             token: corp::token(&issuer, "tickets.full", "support", 600),

@@ -73,6 +73,41 @@ fn an_upload_breaks_off_when_its_token_is_revoked() {
     assert_eq!(status(&told), 400, "{told}");
 }
 
+/// Of a body that nobody reads, what is more than its route takes goes nowhere, and the caller learns of the record.
+#[test]
+fn an_upload_that_outgrows_its_route_is_cut_off_and_on_record() {
+    let (listener, address) = upstream();
+    let routes = "\"PUT /notes\" = { detail = \"ticket:read/1\", body_max = \"10\" }";
+    let edge = Edge::before(&address, &corp::issuer(), routes, "");
+    let head = format!("PUT /notes HTTP/1.1\r\nhost: tickets.internal\r\n{}", edge.bearer());
+    let told = echo::ask(
+        edge.proxy,
+        &format!("{head}connection: close\r\ncontent-length: 11\r\n\r\n12345678901"),
+    );
+    assert_eq!(
+        (status(&told), problem(&told)["reason"].as_str()),
+        (413, Some("too_large")),
+        "{told}"
+    );
+
+    let mut caller = echo::open(edge.proxy, &format!("{head}transfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n"));
+    let mut upstream = next(&listener);
+    echo::until(&mut upstream, "first");
+    caller.write_all(b"6\r\nexcess\r\n").unwrap();
+    let mut rest = Vec::new();
+    assert!(has_ended(upstream.read_to_end(&mut rest)), "while the caller still sends");
+    let rest = String::from_utf8_lossy(&rest);
+    assert!(
+        !rest.contains("excess") && !rest.contains("0\r\n\r\n"),
+        "it was cut, and does not look whole: {rest}"
+    );
+    let told = echo::until(&mut caller, "}");
+    assert_eq!(status(&told), 413, "{told}");
+    let id = problem(&told)["decision_id"].as_str().unwrap().to_owned();
+    let why = edge.why(&id);
+    assert!(why.contains("too_large") && why.contains("PUT tickets.internal/notes"), "{why}");
+}
+
 /// What of cookies is looked into is what goes on: one line.
 #[test]
 fn cookies_go_on_in_one_line() {
