@@ -189,7 +189,8 @@ fn place(after: &str) -> Option<Place> {
     let place: Place = serde_json::from_str(after).ok()?;
     let (name, kind, iss, id) = &place;
     let is_plain = [name, kind, iss, id].into_iter().all(|part| page::is_plain(part));
-    (is_plain && json!(place).to_string() == after).then_some(place)
+    let written = json!(place).to_string();
+    (is_plain && written == after).then_some(place)
 }
 
 #[cfg(test)]
