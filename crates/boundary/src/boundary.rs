@@ -6,7 +6,6 @@ mod observing;
 mod unfit;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
 use delegation::identity::Attributes;
@@ -15,8 +14,8 @@ use http::HeaderMap;
 use narrows_guard::hygiene::credential::{Credential, CredentialError, Scheme};
 use narrows_guard::route::{Matched, Rule, Upgrade};
 use narrows_guard::{Body, Call, Intent, Refused as Unmet};
-use tokio::sync::Semaphore;
 
+use crate::backlog::Backlog;
 use crate::bodies::Bodies;
 use crate::exchanger::{Exchanger, Granted, Seen};
 use crate::refusal::Refusal;
@@ -29,8 +28,6 @@ pub(crate) use unfit::Unfit;
 pub const LARGEST_BODY: usize = 1024 * 1024;
 /// The most of a form that no route reads, and that is looked into for a token.
 const LARGEST_FORM: usize = 64 * 1024;
-/// So many requests that went on already may be waiting for their decision; the next go on without one.
-const OBSERVED: usize = 1024;
 
 /// A boundary: its routes, and the broker that decides for it.
 #[derive(Debug)]
@@ -38,9 +35,7 @@ pub struct Boundary<E> {
     settings: ArcSwap<Settings>,
     exchanger: E,
     bodies: Bodies,
-    observed: Arc<Semaphore>,
-    /// How many went on without a decision since the last that had one.
-    missed: AtomicU64,
+    observed: Backlog,
 }
 
 /// What became of a request.
@@ -74,8 +69,7 @@ impl<E: Exchanger> Boundary<E> {
             settings: ArcSwap::from_pointee(settings),
             exchanger,
             bodies: Bodies::default(),
-            observed: Arc::new(Semaphore::new(OBSERVED)),
-            missed: AtomicU64::new(0),
+            observed: Backlog::default(),
         }
     }
 

@@ -4,6 +4,7 @@
 //! [`Verdict`]. A new front door is one new file.
 
 mod answer;
+mod backlog;
 mod bodies;
 mod boundary;
 mod challenge;
@@ -11,6 +12,7 @@ mod credential;
 mod exchanger;
 pub mod ext_authz;
 pub mod forward_auth;
+pub mod guarding;
 pub mod metadata;
 mod observe;
 #[cfg(test)]

@@ -1,21 +1,22 @@
 //! The own reverse proxy: the request goes on as it was decided on, with another token, and the response comes back as it is.
 
-mod arrived;
-mod as_it_came;
+pub(crate) mod arrived;
+pub(crate) mod as_it_came;
 mod back;
 mod copied;
 mod cut;
 mod echo;
-mod ends;
+pub(crate) mod ends;
 mod failed;
-mod hop;
-mod onward;
+pub(crate) mod hop;
+pub(crate) mod onward;
 mod patience;
+pub(crate) mod sockets;
 mod trace;
 mod trailers;
 mod upgrade;
 mod upstreams;
-mod watched;
+pub(crate) mod watched;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -36,7 +37,7 @@ use crate::boundary::{Boundary, Incoming, Onward, Unfit, Verdict};
 use crate::exchanger::{Exchanger, Granted, Seen};
 use crate::metadata;
 use crate::observe::{self, Form};
-use crate::settings::{Caller, Origin, Settings};
+use crate::settings::{Caller, Settings};
 pub(crate) use arrived::call;
 use arrived::host;
 use echo::Shown;
@@ -123,7 +124,7 @@ async fn serve<E: Exchanger>(
     // 3. What it goes on with.
     let mut told: HeaderMap = carried.into_iter().collect();
     if settings.rebuilds_forwarded {
-        say_forwarded(&mut told, &settings.origin, &call, from.address);
+        say_forwarded(&mut told, settings.origin.scheme(), &call, from.address);
     }
     let seen = Seen {
         line: Some(Seen::line(&call)),
@@ -171,18 +172,18 @@ fn shown<E: Exchanger>(boundary: &Arc<Boundary<E>>, granted: &Granted, seen: See
 }
 
 /// The whole body, if it has at most `most` bytes.
-async fn whole(bodies: &Bodies, body: Option<HttpBody>, from: Caller, most: usize) -> Result<Body, Reason> {
+pub(crate) async fn whole(bodies: &Bodies, body: Option<HttpBody>, from: Caller, most: usize) -> Result<Body, Reason> {
     let Some(body) = body else { return Ok(Body::Absent) };
     let bytes = bodies.read(body, from, most).await?;
     Ok(if bytes.is_empty() { Body::Absent } else { Body::Whole(bytes) })
 }
 
 /// Says anew what a proxy says, from what was verified here.
-fn say_forwarded(headers: &mut HeaderMap, origin: &Origin, call: &Call, from: IpAddr) {
+pub(crate) fn say_forwarded(headers: &mut HeaderMap, scheme: &str, call: &Call, from: IpAddr) {
     let said = [
         ("x-forwarded-for", from.to_string()),
         ("x-forwarded-host", call.host().to_string()),
-        ("x-forwarded-proto", origin.scheme().to_owned()),
+        ("x-forwarded-proto", scheme.to_owned()),
     ];
     for (name, value) in said {
         if let Ok(value) = HeaderValue::try_from(value) {

@@ -5,6 +5,7 @@ use delegation::oauth::Reason;
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use narrows_guard::Needs;
+use narrows_guard::live::Denied;
 use serde_json::json;
 
 use crate::challenge;
@@ -48,9 +49,29 @@ impl Refusal {
             reason,
             decision_id,
             challenge: challenge::of(reason, &detail, status, settings, needs),
-            retry: matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) && !needs_credential,
+            retry: may_pass_later(status) && !needs_credential,
             detail,
         }
+    }
+
+    /// What a guard refused, which says itself what that means.
+    pub(crate) fn of_guard(denied: Denied) -> Self {
+        let Denied { decision_id, refusal } = denied;
+        let status = refusal.status();
+        Self {
+            status,
+            reason: refusal.reason,
+            decision_id,
+            challenge: refusal.challenge(),
+            retry: may_pass_later(status),
+            detail: String::new(),
+        }
+    }
+
+    /// The same, with what in particular is wrong, of which no word was sent.
+    #[must_use]
+    pub(crate) fn saying(self, detail: String) -> Self {
+        Self { detail, ..self }
     }
 
     /// The headers beside the body.
@@ -94,6 +115,11 @@ impl Refusal {
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media));
         response
     }
+}
+
+/// Whether the same request may pass in a moment.
+fn may_pass_later(status: StatusCode) -> bool {
+    matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
 }
 
 /// The status for a reason, as the contract's table has it.

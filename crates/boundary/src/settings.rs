@@ -11,6 +11,7 @@ use narrows_guard::route::Table;
 use url::Url;
 
 use crate::observe::Modes;
+use crate::proxy::sockets;
 
 /// What the configuration says about one boundary: a value, swapped whole.
 #[derive(Clone, Debug)]
@@ -94,6 +95,17 @@ impl Upstream {
         Ok(Self {
             scheme: scheme.parse().map_err(|_| OriginError)?,
             authority: authority.to_owned(),
+        })
+    }
+
+    /// The socket of this machine at `path`, which begins with `/`: nobody reaches it who may not open that.
+    pub fn socket(path: &str) -> Result<Self, OriginError> {
+        if !path.starts_with('/') || path.contains('\0') {
+            return Err(OriginError);
+        }
+        Ok(Self {
+            scheme: Scheme::HTTP,
+            authority: sockets::authority(path),
         })
     }
 }

@@ -10,14 +10,15 @@ use axum::extract::State;
 use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use delegation::oauth::{Manner, Reason, TokenType};
+use delegation::oauth::{ClientId, Manner, Reason, TokenType};
 use delegation::registry::{AuthenticatedClient, Moment};
 use delegation::token::{Active, Issued};
 use http::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Request};
-use issuance::audit::{Decision, Entry, Kind, Record};
+use issuance::audit::{Decision, Entry, Journal, Kind, Record};
 use issuance::exchange;
 use issuance::mint::Signer;
+use issuance::policy::Policy;
 use issuance::task::KeptTask;
 use serde_json::{Map, Value, json};
 
@@ -91,20 +92,10 @@ async fn answer(broker: &Broker, received: &Received, record: &mut Record) -> Re
     let denied = |reason| Denied::of_client(reason, uses.clone());
     let token = received.form.get("token").ok_or(Reason::MalformedRequest).map_err(denied)?;
 
-    // 2. The token: alive, and the caller's to see.
-    let said = match evidence::task(broker, token).await {
-        Ok(task) => said_of_task(&task, &client, &moment, record),
-        Err(Reason::StoreUnavailable) => return Err(denied(Reason::StoreUnavailable)),
-        Err(_) => {
-            let authentic = evidence::ours::<Issued>(broker, &moment.snapshot.issuer, token).await.map_err(denied)?;
-            let active = authentic.as_ref().and_then(|token| token.active_at(&moment));
-            active.filter(|active| is_callers(active, &client)).map(|active| said_of(&active, record))
-        }
-    };
+    // 2. The token.
+    let said = seen_by(broker, &moment, &client, token, record).await.map_err(denied)?;
 
     // 3. The record, before the answer.
-    record.decision = if said.is_some() { Decision::Allow } else { Decision::Deny };
-    record.reason = if said.is_some() { "active" } else { "inactive" }.to_owned();
     let said = said.unwrap_or_else(|| json!({ "active": false }));
     let entry = Entry {
         uses,
@@ -112,6 +103,44 @@ async fn answer(broker: &Broker, received: &Received, record: &mut Record) -> Re
     };
     endpoint::commit(broker, entry, record).await?;
     Ok((client.id().to_string(), said))
+}
+
+/// What `token` says to a client of this process, which needs no credential, once that is on record; `None` as at the endpoint.
+pub(crate) async fn within(broker: &Broker, client: &ClientId, token: &str) -> Result<Option<Value>, Reason> {
+    let in_force = broker.in_force();
+    let moment = broker.moment(&in_force);
+    let mut record = Record::new(ids::decision(), broker.now(), Kind::Introspection);
+    record.client = Some(client.clone());
+    record.config_version.clone_from(&in_force.snapshot.config_version);
+    record.policy_version = in_force.policy.version().to_owned();
+    let _turn = broker.gate().enter().await.map_err(|Overloaded| Reason::RateLimited)?;
+    let client = AuthenticatedClient::in_process(&moment, client).map_err(|_| Reason::ClientAuthenticationFailed)?;
+    let said = seen_by(broker, &moment, &client, token, &mut record).await?;
+    let committed = broker.journal().commit(Entry::of(record)).await;
+    committed.map_err(|_| Reason::StoreUnavailable)?;
+    Ok(said)
+}
+
+/// What is said of the token, if it is alive, and the caller's to see.
+async fn seen_by(
+    broker: &Broker,
+    moment: &Moment,
+    client: &AuthenticatedClient<'_>,
+    token: &str,
+    record: &mut Record,
+) -> Result<Option<Value>, Reason> {
+    let said = match evidence::task(broker, token).await {
+        Ok(task) => said_of_task(&task, client, moment, record),
+        Err(Reason::StoreUnavailable) => return Err(Reason::StoreUnavailable),
+        Err(_) => {
+            let authentic = evidence::ours::<Issued>(broker, &moment.snapshot.issuer, token).await?;
+            let active = authentic.as_ref().and_then(|token| token.active_at(moment));
+            active.filter(|active| is_callers(active, client)).map(|active| said_of(&active, record))
+        }
+    };
+    record.decision = if said.is_some() { Decision::Allow } else { Decision::Deny };
+    record.reason = if said.is_some() { "active" } else { "inactive" }.to_owned();
+    Ok(said)
 }
 
 /// Whether the caller may see the token: it is addressed to the caller, or was issued to it.

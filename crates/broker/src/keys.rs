@@ -44,6 +44,11 @@ impl VerificationKeys {
         self.ours.store(Arc::new(ours.map(Arc::new)));
     }
 
+    /// Our own.
+    pub(crate) fn ours(&self) -> Option<Arc<KeySet>> {
+        self.ours.load().as_ref().clone()
+    }
+
     /// The issuers' keys.
     pub(crate) fn outside(&self) -> Arc<IssuerKeys> {
         self.outside.load_full()

@@ -4,6 +4,7 @@
 
 mod api;
 mod asking;
+mod at_hand;
 mod broker;
 mod client_auth;
 mod clock;

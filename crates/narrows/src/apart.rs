@@ -72,12 +72,7 @@ pub(crate) async fn start(paths: Vec<PathBuf>) -> Result<Running, Failed> {
     link.tend().await;
 
     let (stop, stopped) = watch::channel(false);
-    let mut house = House {
-        meter: Meter::default(),
-        connections: loaded.settings.connections,
-        stopped: stopped.clone(),
-        tasks: Vec::new(),
-    };
+    let mut house = House::of(&loaded, Meter::default(), stopped.clone())?;
     let tls = loaded.tls.clone().map(Tls::new);
     let tally = Tally::default();
     let doors = Doors::open(&mut house, &loaded.fronts, |front| {
@@ -92,7 +87,7 @@ pub(crate) async fn start(paths: Vec<PathBuf>) -> Result<Running, Failed> {
         bodies: doors.bodies().clone(),
         config_version: ArcSwap::from_pointee(loaded.snapshot.config_version.clone()),
         refused_change: ArcSwap::from_pointee(None),
-        observing: ArcSwap::from_pointee(config::observing(&loaded.fronts)),
+        observing: ArcSwap::from_pointee(config::observing(&loaded)),
     });
     if let Some(metrics) = loaded.metrics_listen {
         let listener = House::bind("metrics_listen", metrics).await?;
@@ -306,7 +301,7 @@ impl Followed {
         }
         self.health.config_version.store(Arc::new(loaded.snapshot.config_version.clone()));
         self.health.refused_change.store(Arc::new(None));
-        self.health.observing.store(Arc::new(config::observing(&loaded.fronts)));
+        self.health.observing.store(Arc::new(config::observing(&loaded)));
         tracing::info!(config = loaded.snapshot.config_version, "in force");
         Ok(loaded)
     }

@@ -12,6 +12,7 @@ mod either;
 mod file;
 #[cfg(test)]
 mod fuzzed;
+mod guards;
 mod introspection;
 mod issuers;
 mod layer;
@@ -47,6 +48,7 @@ use policy_cedar::PolicyFile;
 
 pub(crate) use boundaries::Front;
 pub(crate) use file::File;
+pub(crate) use guards::Post;
 pub(crate) use modes::observing;
 pub(crate) use problem::{Problem, Problems};
 pub(crate) use remote::RemoteBroker;
@@ -80,6 +82,8 @@ pub(crate) struct Loaded {
     pub(crate) files: Vec<PathBuf>,
     /// The boundaries.
     pub(crate) fronts: Vec<Front>,
+    /// The guards.
+    pub(crate) posts: Vec<Post>,
     /// The upstream credentials that routes may ask for.
     pub(crate) connections: broker::connections::ByName,
     /// The broker, where it is another process.
@@ -164,6 +168,7 @@ fn understood(process: Process, source: Source) -> Result<Loaded, Problems> {
     let connections = connections::build(&file, &mut problems);
     warnings.extend(connections::elsewhere(&file, &problems));
     let fronts = boundaries::build(&file, &types, &mut problems);
+    let posts = guards::build(&file, &types, &mut problems);
     let remote = remote::build(&file, &mut problems);
     warnings.extend(modes::over(&file, &problems));
     warnings.extend(modes::beside(&file, &problems));
@@ -313,7 +318,9 @@ fn understood(process: Process, source: Source) -> Result<Loaded, Problems> {
         _ => None,
     }));
     let mut bytes = problems.source().bytes();
-    for files in tls_files.iter().chain(fronts.iter().filter_map(|front| front.tls_files.as_ref())) {
+    let of_fronts = fronts.iter().filter_map(|front| front.tls_files.as_ref());
+    let of_posts = posts.iter().filter_map(|post| post.tls_files.as_ref());
+    for files in tls_files.iter().chain(of_fronts).chain(of_posts) {
         // A private key takes no part in a version that is shown; its certificate changes with it.
         let shown = [Some(&files.cert_file), files.client_ca_file.as_ref()];
         for path in shown.into_iter().flatten() {
@@ -369,6 +376,7 @@ fn understood(process: Process, source: Source) -> Result<Loaded, Problems> {
         warnings,
         files: source.files(),
         fronts,
+        posts,
         connections,
         remote,
         source,

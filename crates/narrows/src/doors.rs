@@ -4,19 +4,23 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use boundary::proxy::Upstreams;
+use boundary::proxy::{NoTls, Upstreams};
 use boundary::{Bodies, Boundary, Exchanger};
 use broker::{Listener, Meter, Tls};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::config::{Front, Loaded};
+use crate::config::{Front, Loaded, Post};
 
 pub(crate) type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 /// What all listeners of a process share.
 pub(crate) struct House {
+    /// Connections to what is behind them.
+    pub(crate) upstreams: Upstreams,
+    /// Room for bodies that are read before they go on.
+    pub(crate) bodies: Bodies,
     /// What their connections are counted with.
     pub(crate) meter: Meter,
     /// The most connections of each.
@@ -28,6 +32,18 @@ pub(crate) struct House {
 }
 
 impl House {
+    /// Of a process with these settings, which stops when `stopped` says so.
+    pub(crate) fn of(loaded: &Loaded, meter: Meter, stopped: watch::Receiver<bool>) -> Result<Self, NoTls> {
+        Ok(Self {
+            upstreams: Upstreams::new()?,
+            bodies: Bodies::default(),
+            meter,
+            connections: loaded.settings.connections,
+            stopped,
+            tasks: Vec::new(),
+        })
+    }
+
     /// Serves `routes` on `listener` until the process is to stop.
     pub(crate) fn serve(&mut self, listener: TcpListener, tls: Option<Tls>, routes: axum::Router) {
         let mut listener = Listener::new(listener, tls, self.connections);
@@ -59,17 +75,15 @@ impl<E: Exchanger> Doors<E> {
     /// Opens the doors of every boundary, for each of which `exchanger` makes the way to the broker.
     pub(crate) async fn open(house: &mut House, fronts: &[Front], exchanger: impl Fn(&Front) -> E) -> Result<Self, Failed> {
         let mut doors = BTreeMap::new();
-        let upstreams = Upstreams::new()?;
-        let bodies = Bodies::default();
         for front in fronts {
             let name = front.settings.name.clone();
-            let boundary = Arc::new(Boundary::new(front.settings.clone(), exchanger(front)).sharing(bodies.clone()));
+            let boundary = Arc::new(Boundary::new(front.settings.clone(), exchanger(front)).sharing(house.bodies.clone()));
             let tls = front.tls.clone().map(Tls::new);
             let listeners = [
                 (
                     "proxy",
                     front.proxy,
-                    boundary::proxy::routes(Arc::clone(&boundary), upstreams.clone()),
+                    boundary::proxy::routes(Arc::clone(&boundary), house.upstreams.clone()),
                 ),
                 (
                     "ext_authz_grpc",
@@ -127,8 +141,18 @@ pub(crate) fn stay(before: &Loaded, after: &Loaded) -> Result<(), String> {
     if doors(before) != doors(after) {
         return Err("boundaries: name, client and addresses cannot change while the process runs; restart it".to_owned());
     }
+    let posts = |loaded: &Loaded| -> Vec<_> {
+        let post = |post: &Post| (post.settings.service.clone(), post.client.clone(), post.listen);
+        loaded.posts.iter().map(post).collect()
+    };
+    if posts(before) != posts(after) {
+        return Err("guards: service, client and address cannot change while the process runs; restart it".to_owned());
+    }
     // A line lost while editing must not turn a listener that is in use into plain HTTP.
-    let secured = |loaded: &Loaded| -> Vec<_> { loaded.fronts.iter().map(|front| front.tls.is_some()).collect() };
+    let secured = |loaded: &Loaded| -> Vec<_> {
+        let posts = loaded.posts.iter().map(|post| post.tls.is_some());
+        loaded.fronts.iter().map(|front| front.tls.is_some()).chain(posts).collect()
+    };
     if before.tls.is_some() != after.tls.is_some() || secured(before) != secured(after) {
         return Err("tls: cannot be added or taken away while the process runs; restart it".to_owned());
     }

@@ -7,6 +7,8 @@ mod config;
 mod demo;
 mod doors;
 mod in_process;
+mod in_process_guard;
+mod posts;
 mod serving;
 mod stamps;
 #[cfg(test)]

@@ -13,9 +13,11 @@ use policy_cedar::CedarPolicy;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::config::{self, Front, Loaded};
+use crate::config::{self, Front, Loaded, Post};
 use crate::doors::{self, Doors, Failed, House};
 use crate::in_process::InProcess;
+use crate::in_process_guard::{InProcessGuard, clock_of};
+use crate::posts::Posts;
 use crate::stamps::Stamps;
 
 /// How often files are looked at.
@@ -63,17 +65,12 @@ pub(crate) async fn start(paths: Vec<PathBuf>) -> Result<Running, Failed> {
     let broker = Broker::start(loaded.settings.clone(), in_force(&loaded)?, loaded.keys.clone(), fetcher).await?;
     let tls = loaded.tls.clone().map(Tls::new);
     let (stop, stopped) = watch::channel(false);
-    let mut house = House {
-        meter: broker.meter(),
-        connections: loaded.settings.connections,
-        stopped: stopped.clone(),
-        tasks: Vec::new(),
-    };
+    let mut house = House::of(&loaded, broker.meter(), stopped.clone())?;
     if let Some(metrics) = loaded.metrics_listen {
         let listener = House::bind("metrics_listen", metrics).await?;
         house.serve(listener, tls.clone(), broker::metrics_routes(&broker));
     }
-    broker.set_observing(config::observing(&loaded.fronts));
+    broker.set_observing(config::observing(&loaded));
     let doors = Doors::open(&mut house, &loaded.fronts, |front| InProcess {
         broker: Arc::clone(&broker),
         boundary: front.settings.name.clone(),
@@ -81,6 +78,12 @@ pub(crate) async fn start(paths: Vec<PathBuf>) -> Result<Running, Failed> {
     });
     let doors = doors.await?;
     broker.set_routes(routes(&loaded.fronts));
+    let at_hand = |post: &Post| InProcessGuard {
+        broker: Arc::clone(&broker),
+        service: post.settings.service.clone(),
+        client: post.client.clone(),
+    };
+    let posts = Posts::open(&mut house, &loaded, &clock_of(&broker), at_hand).await?;
     house.serve(listener, tls.clone(), broker::routes(&broker, loaded.metrics_listen.is_none()));
     let mut tasks = house.tasks;
     let followed = Followed {
@@ -89,6 +92,7 @@ pub(crate) async fn start(paths: Vec<PathBuf>) -> Result<Running, Failed> {
         loaded,
         tls,
         doors,
+        posts,
         seen,
     };
     tasks.push(tokio::spawn(followed.follow(stopped)));
@@ -131,6 +135,7 @@ struct Followed {
     loaded: Loaded,
     tls: Option<Tls>,
     doors: Doors<InProcess>,
+    posts: Posts<InProcessGuard>,
     seen: Stamps,
 }
 
@@ -188,10 +193,13 @@ impl Followed {
         }
         doors::stay(&self.loaded, &loaded)?;
         let in_force = in_force(&loaded).map_err(|error| error.to_string())?;
-        let doors = || self.doors.swap(&loaded.fronts);
+        let doors = || {
+            self.doors.swap(&loaded.fronts);
+            self.posts.swap(&loaded, &clock_of(&self.broker));
+        };
         let swapped = self.broker.swap_with(loaded.settings.clone(), in_force, loaded.keys.clone(), doors).await;
         swapped.map_err(|error| error.to_string())?;
-        self.broker.set_observing(config::observing(&loaded.fronts));
+        self.broker.set_observing(config::observing(&loaded));
         if let (Some(tls), Some(identity)) = (&self.tls, loaded.tls.clone()) {
             tls.present(identity);
         }

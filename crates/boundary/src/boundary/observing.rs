@@ -2,13 +2,11 @@
 
 use std::future::ready;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use delegation::oauth::Reason;
 use http::HeaderMap;
 use narrows_guard::{Body, Call};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Boundary, Incoming, Unfit, Verdict};
 use crate::exchanger::Exchanger;
@@ -76,7 +74,7 @@ impl<E: Exchanger> Boundary<E> {
     ) where
         B: Future<Output = Result<Body, Reason>> + Send,
     {
-        let Some(room) = self.room_to_observe(settings) else { return };
+        let Some(room) = self.observed.enter(&settings.name) else { return };
         let (boundary, settings, headers) = (Arc::clone(self), Arc::clone(settings), headers.clone());
         tokio::spawn(async move {
             let mut seen = incoming.seen(true);
@@ -87,21 +85,5 @@ impl<E: Exchanger> Boundary<E> {
                 boundary.refused(&settings, &seen, Unfit::from(Reason::TooLarge)).await;
             }
         });
-    }
-
-    fn room_to_observe(&self, settings: &Settings) -> Option<OwnedSemaphorePermit> {
-        let Ok(room) = Arc::clone(&self.observed).try_acquire_owned() else {
-            self.missed.fetch_add(1, Ordering::Relaxed);
-            return None;
-        };
-        match self.missed.swap(0, Ordering::Relaxed) {
-            0 => {}
-            missed => tracing::warn!(
-                boundary = settings.name,
-                missed,
-                "requests went on without a record of what would be decided"
-            ),
-        }
-        Some(room)
     }
 }

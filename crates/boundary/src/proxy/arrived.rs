@@ -29,7 +29,7 @@ pub(super) fn host(parts: &Parts) -> Result<&[u8], Malformed> {
 }
 
 /// Everybody agrees on where its body ends.
-pub(super) fn framed(parts: &Parts) -> Result<(), Malformed> {
+pub(crate) fn framed(parts: &Parts) -> Result<(), Malformed> {
     // The library takes the last coding for the one that counts; another reader might not.
     let mut codings = parts.headers.get_all(TRANSFER_ENCODING).iter();
     let chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");

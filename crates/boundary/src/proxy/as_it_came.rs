@@ -1,10 +1,10 @@
 //! A request that goes on as it came, since it is only observed: with all its headers and its own token, streamed, for as long as
 //! it takes. What is for one connection alone stays behind, as at every proxy.
 
-use std::future::ready;
 use std::sync::Arc;
 
 use axum::body::Body as HttpBody;
+use delegation::oauth::Reason;
 use http::header::{HOST, TRAILER};
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -18,6 +18,7 @@ use super::ends::Until;
 use super::failed::{is_of_the_body, malformed_body, upstream_failed};
 use super::watched::{Answer, Bound, Watched, at_most};
 use super::{Upstreams, hop, upgrade};
+use crate::bodies::Bodies;
 use crate::boundary::{Boundary, Incoming, Unfit, looked_into};
 use crate::exchanger::Exchanger;
 use crate::observe::Form;
@@ -46,7 +47,7 @@ pub(super) async fn send<E: Exchanger>(
     upstreams: &Upstreams,
     upstream: &Upstream,
     incoming: Incoming,
-    (mut parts, body): (Parts, HttpBody),
+    (parts, body): (Parts, HttpBody),
 ) -> Response<HttpBody> {
     // 1. A form that makes another request of it, at a host where anything enforces, goes no further than to the name of the method.
     let answer = Answer::default();
@@ -62,25 +63,54 @@ pub(super) async fn send<E: Exchanger>(
     let known = incoming.matched(settings).zip(incoming.call.as_ref().ok());
     let looked_into = known.and_then(|(matched, call)| looked_into(&matched, call));
     let body_max = known.and_then(|(matched, _)| matched.body_max());
-    let headers = parts.headers.clone();
-    let body = match (looked_into, body_max) {
-        (Some(most), _) => {
-            let (body, copy) = Copied::new(body, most, boundary.bodies().clone());
-            boundary.observe(settings, incoming, &headers, |_| copy.whole(), ready(false));
-            HttpBody::new(body)
-        }
+    let (body, outgrows) = match (looked_into, body_max) {
         (None, Some(most)) => {
             let (body, outgrows) = Watched::told(body, at_most(most));
-            boundary.observe(settings, incoming, &headers, |_| ready(Ok(Body::Absent)), outgrows);
-            HttpBody::new(body)
+            (HttpBody::new(body), Some(outgrows))
         }
-        (None, None) => {
-            boundary.observe(settings, incoming, &headers, |_| ready(Ok(Body::Absent)), ready(false));
-            body
+        _ => (body, None),
+    };
+    let (body, copy) = copied(body, looked_into, boundary.bodies());
+    let outgrows = async {
+        match outgrows {
+            Some(outgrows) => outgrows.await,
+            None => false,
         }
     };
+    boundary.observe(settings, incoming, &parts.headers, |_| copy, outgrows);
+    pass(upstreams, upstream, (parts, body), &answer).await
+}
 
-    // 3. The request.
+/// `body` as it goes by, and what it was, for whoever decides: if that is looked into, and then at most so many bytes.
+pub(crate) fn copied(
+    body: HttpBody,
+    looked_into: Option<usize>,
+    bodies: &Bodies,
+) -> (HttpBody, impl Future<Output = Result<Body, Reason>> + Send + use<>) {
+    let (body, copy) = match looked_into {
+        Some(most) => {
+            let (body, copy) = Copied::new(body, most, bodies.clone());
+            (HttpBody::new(body), Some(copy))
+        }
+        None => (body, None),
+    };
+    let shown = async {
+        match copy {
+            Some(copy) => copy.whole().await,
+            None => Ok(Body::Absent),
+        }
+    };
+    (body, shown)
+}
+
+/// Sends a request on to `upstream` as it came, and its response back; if its body was cut off, the `answer` that came of that.
+pub(crate) async fn pass(
+    upstreams: &Upstreams,
+    upstream: &Upstream,
+    (mut parts, body): (Parts, HttpBody),
+    answer: &Answer,
+) -> Response<HttpBody> {
+    // 1. The request.
     let uri = parts.uri.path_and_query().cloned().and_then(|target| address(upstream, target));
     let Some(uri) = uri else {
         return upstream_failed(StatusCode::BAD_GATEWAY);
@@ -105,7 +135,7 @@ pub(super) async fn send<E: Exchanger>(
     *onward.headers_mut() = parts.headers;
     let caller = upgrades.then(|| parts.extensions.remove::<hyper::upgrade::OnUpgrade>()).flatten();
 
-    // 4. The response, which takes as long as it took before.
+    // 2. The response, which takes as long as it took before.
     let mut response = match upstreams.request(onward).await {
         Ok(response) => response,
         Err(error) if is_of_the_body(&error) => return answer.take().unwrap_or_else(malformed_body),

@@ -22,7 +22,7 @@ pub(super) fn is_of_one_connection(name: &HeaderName) -> bool {
 
 /// Puts the cookies of a request on one line. HTTP/2 may send each by itself, and no other version knows that (RFC 9113 §8.2.3): what
 /// is looked into is what goes on, and an upstream that reads one line reads all of them.
-pub(super) fn join_cookies(headers: &mut HeaderMap) {
+pub(crate) fn join_cookies(headers: &mut HeaderMap) {
     let lines: Vec<_> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
     if lines.len() > 1
         && let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..]))

@@ -8,6 +8,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, ResponseFuture};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
+use super::sockets::Connector;
+
 /// How long a connection to an upstream may take.
 const CONNECT: Duration = Duration::from_secs(5);
 /// Unused connections to one upstream that are kept.
@@ -15,7 +17,7 @@ const IDLE: usize = 32;
 
 /// Connections to upstreams, for all boundaries of a process.
 #[derive(Clone, Debug)]
-pub struct Upstreams(Client<HttpsConnector<HttpConnector>, HttpBody>);
+pub struct Upstreams(Client<HttpsConnector<Connector>, HttpBody>);
 
 /// No TLS to upstreams can be had.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +44,10 @@ impl Upstreams {
             .https_or_http()
             // One version: the head that is sent is the head that was decided on, and no trailers go on behind it.
             .enable_http1()
-            .wrap_connector(connector);
+            .wrap_connector(Connector {
+                tcp: connector,
+                patience: CONNECT,
+            });
         let client = Client::builder(TokioExecutor::new())
             .pool_max_idle_per_host(IDLE)
             .pool_timer(TokioTimer::new())

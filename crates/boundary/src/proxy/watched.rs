@@ -47,7 +47,7 @@ pub(crate) fn at_most(most: usize) -> impl FnMut(&[u8]) -> bool + Send + 'static
 
 /// What is answered to whoever sent more than may go by; filled in when that is on record.
 #[derive(Clone, Default)]
-pub(super) struct Answer(Arc<Mutex<Option<Response<HttpBody>>>>);
+pub(crate) struct Answer(Arc<Mutex<Option<Response<HttpBody>>>>);
 
 impl Answer {
     pub(super) fn take(&self) -> Option<Response<HttpBody>> {

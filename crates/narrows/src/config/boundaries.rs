@@ -91,7 +91,7 @@ fn front(file: &File, boundary: &Boundary, types: &DetailTypes, path: &str, prob
             None => {}
         }
     }
-    let modes = modes::of(boundary, &served);
+    let modes = modes::of_one(boundary.mode.as_ref(), boundary.observe_until.as_ref(), &served);
     let services: Vec<_> = served.iter().map(|each| service(each, types)).collect();
     let audiences: BTreeSet<_> = served.iter().filter_map(|service| service.audience.as_ref()).collect();
     let audiences: Vec<_> = file.audiences.iter().filter(|audience| audiences.contains(&audience.id)).collect();
@@ -141,7 +141,7 @@ fn distinct<'t>(texts: impl Iterator<Item = &'t String>) -> Vec<String> {
     texts.collect::<BTreeSet<_>>().into_iter().cloned().collect()
 }
 
-fn service(service: &super::file::Service, types: &DetailTypes) -> Service {
+pub(super) fn service(service: &super::file::Service, types: &DetailTypes) -> Service {
     let hosts = service.hosts.iter().flatten();
     Service {
         name: service.name.clone(),

@@ -1,15 +1,13 @@
-//! `[[boundaries]]`, `[[guards]]` and `[[operators]]`: their names must mean something, their words must be known.
+//! `[[boundaries]]` and `[[operators]]`: their names must mean something, their words must be known.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use delegation::details::ConstraintOrder;
 use ipnet::IpNet;
 
 use super::either::OneOrMany;
-use super::file::{Boundary, File, Guard};
-use super::issuers::is_loopback;
-use super::modes::{mode, of_boundary};
+use super::file::{Boundary, File};
+use super::modes::of_boundary;
 use super::problem::Problems;
 
 /// Finds what is wrong with them.
@@ -17,9 +15,6 @@ pub(super) fn check(file: &File, problems: &mut Problems) {
     distinct("boundaries", file.boundaries.iter().map(|each| each.name.as_str()), problems);
     for (at, each) in file.boundaries.iter().enumerate() {
         boundary(file, each, &format!("boundaries[{at}]"), problems);
-    }
-    for (at, each) in file.guards.iter().enumerate() {
-        guard(file, each, &format!("guards[{at}]"), problems);
     }
     for (at, each) in file.operators.iter().enumerate() {
         let path = format!("operators[{at}]");
@@ -94,62 +89,7 @@ fn boundary(file: &File, boundary: &Boundary, path: &str, problems: &mut Problem
     of_boundary(file, boundary, path, problems);
 }
 
-fn guard(file: &File, guard: &Guard, path: &str, problems: &mut Problems) {
-    client(file, guard.client.as_deref(), path, problems);
-    if guard.listen.is_none() {
-        problems.add(&format!("{path}.listen"), "is required".to_owned());
-    }
-    listens(guard.listen.as_deref(), &format!("{path}.listen"), problems);
-    let words: [(&str, _, &[&str]); 3] = [
-        ("excess", &guard.excess, &["none", "same_resource", "any"]),
-        ("forward", &guard.forward, &["token", "identity", "nothing"]),
-        ("recheck", &guard.recheck, &["never", "each"]),
-    ];
-    for (key, value, known) in words {
-        word(value.as_ref(), known, &format!("{path}.{key}"), problems);
-    }
-    if guard.tls.is_some() {
-        problems.add(&format!("{path}.tls"), "is not served yet; remove it".to_owned());
-    }
-    mode(guard.mode.as_ref(), guard.observe_until.as_ref(), path, problems);
-    let Some(service) = file.services.iter().find(|service| service.name == guard.service) else {
-        problems.add(&format!("{path}.service"), format!("there is no service `{}`", guard.service));
-        return;
-    };
-    let named = file.clients.iter().find(|client| Some(&client.id) == guard.client.as_ref());
-    if let (Some(named), Some(audience)) = (named, &service.audience)
-        && !named.receives.iter().any(|receives| receives.audience() == audience)
-    {
-        problems.add(
-            &format!("{path}.client"),
-            format!("`{}` does not receive `{audience}`; add that to its `receives`", named.id),
-        );
-    }
-    for (name, value) in guard.fixed.iter().flatten() {
-        let fits = |order: &String| order == "equal" && ConstraintOrder::Equal.value(value).is_some();
-        let declared = file.detail_types.iter().filter_map(|declared| declared.constraints.get(name));
-        if !declared.into_iter().any(fits) {
-            problems.add(
-                &format!("{path}.fixed.{name}"),
-                "expected a value of a constraint that is declared as `equal`".to_owned(),
-            );
-        }
-    }
-    // The headers that carry the identity are believed by whoever reads them, so nobody else may be able to send them.
-    let near = service
-        .upstream
-        .as_ref()
-        .and_then(|upstream| url::Url::parse(upstream).ok())
-        .is_some_and(|url| is_loopback(&url));
-    if guard.forward.as_deref() == Some("identity") && !near && guard.trust_network != Some(true) {
-        problems.add(
-            &format!("{path}.forward"),
-            "identity headers leave this machine; forward the token, or say `trust_network = true`".to_owned(),
-        );
-    }
-}
-
-fn client(file: &File, id: Option<&str>, path: &str, problems: &mut Problems) {
+pub(super) fn client(file: &File, id: Option<&str>, path: &str, problems: &mut Problems) {
     match id {
         None => problems.add(&format!("{path}.client"), "is required".to_owned()),
         Some(id) if file.clients.iter().any(|client| client.id == id) => {}
@@ -163,13 +103,13 @@ fn issuer(file: &File, name: &str, path: &str, problems: &mut Problems) {
     }
 }
 
-fn listens(address: Option<&str>, path: &str, problems: &mut Problems) {
+pub(super) fn listens(address: Option<&str>, path: &str, problems: &mut Problems) {
     for address in address.iter().filter(|address| address.parse::<SocketAddr>().is_err()) {
         problems.add(path, format!("expected ADDRESS:PORT such as `127.0.0.1:8430`, found `{address}`"));
     }
 }
 
-fn word(value: Option<&String>, known: &[&str], path: &str, problems: &mut Problems) {
+pub(super) fn word(value: Option<&String>, known: &[&str], path: &str, problems: &mut Problems) {
     if let Some(value) = value.filter(|value| !known.contains(&value.as_str())) {
         problems.add(path, format!("expected one of {}, found `{value}`", known.join(", ")));
     }

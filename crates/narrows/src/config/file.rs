@@ -375,15 +375,23 @@ pub(crate) struct Mcp {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Guard {
+    /// The service whose backend it stands before.
     pub(crate) service: String,
+    /// Its own identity at the broker, which receives the service's audience.
     pub(crate) client: Option<String>,
+    /// Where requests come in.
     pub(crate) listen: Option<String>,
+    /// What a token may hold beyond its request: `none`, `same_resource` or `any`; same_resource.
     pub(crate) excess: Option<String>,
+    /// What the backend gets to know of the caller: `token`, `identity` or `nothing`; identity.
     pub(crate) forward: Option<String>,
+    /// Values of `equal` constraints that the request cannot name.
     pub(crate) fixed: Option<BTreeMap<String, Value>>,
+    /// `each` asks policy again for every request; never.
     pub(crate) recheck: Option<String>,
     pub(crate) mode: Option<String>,
     pub(crate) observe_until: Option<String>,
+    /// Whether nobody but the guard can reach the backend, though it is not on this machine.
     pub(crate) trust_network: Option<bool>,
     pub(crate) tls: Option<Tls>,
 }

@@ -7,19 +7,20 @@ use broker::Observing;
 use delegation::time::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use narrows_guard::route::Mode;
+use narrows_guard::live;
 use narrows_guard::route::pattern::Pattern;
+use narrows_guard::route::{Mode, Service as Routes};
 
-use super::boundaries::Front;
+use super::Loaded;
 use super::either::{OneOrMany, Rule};
-use super::file::{Boundary, File, Service};
+use super::file::{Boundary, File, Guard, Service};
 use super::problem::{Problem, Problems};
 
 /// The longest that a part may only observe.
 const MOST_DAYS: i32 = 90;
 
 /// Enforce, or observe until a day that is not far.
-pub(super) fn mode(mode: Option<&String>, until: Option<&String>, path: &str, problems: &mut Problems) {
+fn mode(mode: Option<&String>, until: Option<&String>, path: &str, problems: &mut Problems) {
     match (mode.map(String::as_str), until) {
         (None | Some("enforce"), None) => {}
         (Some("observe"), Some(text)) => day(text, path, problems),
@@ -37,13 +38,26 @@ pub(super) fn mode(mode: Option<&String>, until: Option<&String>, path: &str, pr
 
 /// The same of a boundary, whose day is also that of routes behind it that observe and whose service has none.
 pub(super) fn of_boundary(file: &File, boundary: &Boundary, path: &str, problems: &mut Problems) {
-    let observes = |service: &Service| word(service.mode.as_deref()) == Some(Mode::Observe) || observing_routes(service).next().is_some();
-    match (boundary.mode.as_deref(), &boundary.observe_until) {
-        (None | Some("enforce"), Some(text)) if file.services.iter().any(|each| serves(boundary, each) && observes(each)) => {
-            day(text, path, problems);
-        }
-        _ => mode(boundary.mode.as_ref(), boundary.observe_until.as_ref(), path, problems),
+    let observes = file.services.iter().any(|each| serves(boundary, each) && observes(each));
+    in_front(observes, boundary.mode.as_ref(), boundary.observe_until.as_ref(), path, problems);
+}
+
+/// The same of a guard.
+pub(super) fn of_guard(file: &File, guard: &Guard, path: &str, problems: &mut Problems) {
+    let observes = file.services.iter().any(|each| each.name == guard.service && observes(each));
+    in_front(observes, guard.mode.as_ref(), guard.observe_until.as_ref(), path, problems);
+}
+
+/// `observes`: whether anything behind it says so.
+fn in_front(observes: bool, said: Option<&String>, until: Option<&String>, path: &str, problems: &mut Problems) {
+    match (said.map(String::as_str), until) {
+        (None | Some("enforce"), Some(text)) if observes => day(text, path, problems),
+        _ => mode(said, until, path, problems),
     }
+}
+
+fn observes(service: &Service) -> bool {
+    word(service.mode.as_deref()) == Some(Mode::Observe) || observing_routes(service).next().is_some()
 }
 
 /// The same of a service, whose day is also that of those of its routes that observe.
@@ -54,12 +68,14 @@ pub(super) fn of_service(file: &File, service: &Service, path: &str, problems: &
         _ => mode(service.mode.as_ref(), service.observe_until.as_ref(), path, problems),
     }
     // Without a day it would enforce, which is not what is written.
-    let mut boundaries = file.boundaries.iter().filter(|boundary| serves(boundary, service));
-    let has_day = service.observe_until.is_some() || boundaries.all(|each| each.observe_until.is_some());
+    let boundaries = file.boundaries.iter().filter(|boundary| serves(boundary, service));
+    let guards = file.guards.iter().filter(|guard| guard.service == service.name);
+    let mut days = boundaries.map(|each| &each.observe_until).chain(guards.map(|each| &each.observe_until));
+    let has_day = service.observe_until.is_some() || days.all(Option::is_some);
     for key in observing.iter().filter(|_| !has_day) {
         problems.add(
             &format!("{path}.routes.{key}.mode"),
-            "observes until the `observe_until` of its service, or of its boundary: write one".to_owned(),
+            "observes until the `observe_until` of its service, or of its boundary or guard: write one".to_owned(),
         );
     }
 }
@@ -96,6 +112,7 @@ pub(super) fn over(file: &File, problems: &Problems) -> Vec<Problem> {
         .iter()
         .enumerate()
         .map(|(at, each)| (format!("boundaries[{at}]"), &each.observe_until));
+    let of_guards = file.guards.iter().enumerate().map(|(at, each)| (format!("guards[{at}]"), &each.observe_until));
     let of_services = file.services.iter().enumerate().map(|(at, each)| (format!("services[{at}]"), &each.observe_until));
     let is_over = |(path, until): (String, &Option<String>)| {
         let text = until.as_ref()?;
@@ -103,18 +120,20 @@ pub(super) fn over(file: &File, problems: &Problems) -> Vec<Problem> {
         let message = format!("`{text}` has come, so it enforces; remove `mode` and `observe_until`");
         is_over.then(|| problems.at(&format!("{path}.observe_until"), message))
     };
-    of_boundaries.chain(of_services).filter_map(is_over).collect()
+    of_boundaries.chain(of_guards).chain(of_services).filter_map(is_over).collect()
 }
 
 /// Routes that observe beside one that enforces, and that a request may be written for which is meant for that one.
 pub(super) fn beside(file: &File, problems: &Problems) -> Vec<Problem> {
     let mut found = Vec::new();
     for (at, service) in file.services.iter().enumerate() {
-        // What a route does not say itself, its service says, or else the boundary.
+        // What a route does not say itself, its service says, or else the boundary or guard.
         let own = word(service.mode.as_deref());
+        let guards = file.guards.iter().filter(|guard| guard.service == service.name);
+        let in_front: Vec<_> = file.boundaries.iter().map(|each| &each.mode).chain(guards.map(|each| &each.mode)).collect();
         let enforces = |rule: &Rule| match said(rule).or(own) {
             Some(mode) => mode == Mode::Enforce,
-            None => !file.boundaries.iter().any(|each| word(each.mode.as_deref()) == Some(Mode::Observe)),
+            None => !in_front.iter().any(|said| word(said.as_deref()) == Some(Mode::Observe)),
         };
         let patterns = |key: &str| Pattern::parse(key).ok();
         for (key, rule) in service.routes.iter().filter(|(_, rule)| !enforces(rule)) {
@@ -159,8 +178,8 @@ pub(super) fn word(mode: Option<&str>) -> Option<Mode> {
     mode.map(|mode| if mode == "observe" { Mode::Observe } else { Mode::Enforce })
 }
 
-/// What a boundary and the services behind it say.
-pub(super) fn of(boundary: &Boundary, services: &[&Service]) -> Modes {
+/// What is said by a boundary or guard of this mode, and by the services behind it.
+pub(super) fn of_one(own: Option<&String>, until: Option<&String>, services: &[&Service]) -> Modes {
     let said = |mode: Option<&String>, until: Option<&String>| Said {
         mode: word(mode.map(String::as_str)),
         until: until.and_then(|text| begins(text)),
@@ -170,8 +189,18 @@ pub(super) fn of(boundary: &Boundary, services: &[&Service]) -> Modes {
         (service.name.clone(), said)
     };
     Modes {
-        boundary: said(boundary.mode.as_ref(), boundary.observe_until.as_ref()),
+        boundary: said(own, until),
         services: services.iter().map(of_service).collect::<BTreeMap<_, _>>(),
+    }
+}
+
+/// What binds at a guard of `service`, where both say something: of two days the first, so that nothing observes for longer than either
+/// says.
+pub(super) fn at_guard(said: &Modes, service: &str) -> live::Modes {
+    let (guard, of) = (said.boundary, said.services.get(service).copied().unwrap_or_default());
+    live::Modes {
+        mode: of.mode.or(guard.mode),
+        until: guard.until.into_iter().chain(of.until).min(),
     }
 }
 
@@ -181,27 +210,38 @@ fn begins(day: &str) -> Option<Timestamp> {
     Some(Timestamp::from_seconds(begins.timestamp().as_second()))
 }
 
-/// All that only observes, boundary by boundary, as those who look after the broker are told.
-pub(crate) fn observing(fronts: &[Front]) -> Vec<Observing> {
+/// All that only observes, boundary by boundary and guard by guard, as those who look after the broker are told.
+pub(crate) fn observing(loaded: &Loaded) -> Vec<Observing> {
     let mut parts = Vec::new();
-    for front in fronts {
-        let (name, modes) = (&front.settings.name, &front.settings.modes);
-        let mut add = |part: String, until: Option<Timestamp>| {
-            let boundary = name.clone();
-            parts.extend(until.map(|until| Observing { boundary, part, until }));
-        };
-        let said = modes.boundary;
-        add("boundary".to_owned(), said.until.filter(|_| said.mode == Some(Mode::Observe)));
-        for service in front.settings.table.services() {
-            let said = modes.services.get(&service.name).copied().unwrap_or_default();
-            add(
-                format!("service {}", service.name),
-                said.until.filter(|_| said.mode == Some(Mode::Observe)),
-            );
-            for route in service.routes.iter().filter(|route| route.mode() == Some(Mode::Observe)) {
-                let until = modes.observes_until(route.mode(), &service.name);
-                add(format!("route {} of {}", route.name(), service.name), until);
-            }
+    for front in &loaded.fronts {
+        let settings = &front.settings;
+        parts.extend(parts_of(&settings.name, "boundary", &settings.modes, settings.table.services()));
+    }
+    for post in &loaded.posts {
+        let name = format!("guard {}", post.routes.name);
+        parts.extend(parts_of(&name, "guard", &post.modes, std::slice::from_ref(&post.routes)));
+    }
+    parts
+}
+
+/// What observes of the boundary or guard `name`, which is a `kind`.
+fn parts_of(name: &str, kind: &str, modes: &Modes, services: &[Routes]) -> Vec<Observing> {
+    let mut parts = Vec::new();
+    let mut add = |part: String, until: Option<Timestamp>| {
+        let boundary = name.to_owned();
+        parts.extend(until.map(|until| Observing { boundary, part, until }));
+    };
+    let said = modes.boundary;
+    add(kind.to_owned(), said.until.filter(|_| said.mode == Some(Mode::Observe)));
+    for service in services {
+        let said = modes.services.get(&service.name).copied().unwrap_or_default();
+        add(
+            format!("service {}", service.name),
+            said.until.filter(|_| said.mode == Some(Mode::Observe)),
+        );
+        for route in service.routes.iter().filter(|route| route.mode() == Some(Mode::Observe)) {
+            let until = modes.observes_until(route.mode(), &service.name);
+            add(format!("route {} of {}", route.name(), service.name), until);
         }
     }
     parts

@@ -98,9 +98,15 @@ pub(super) fn required(path: &str, keys: &[(&str, bool)], problems: &mut Problem
     }
 }
 
+/// The path of the socket of this machine that an `upstream` is, if it is one: only a guard sends there.
+pub(super) fn socket(upstream: &str) -> Option<&str> {
+    upstream.strip_prefix("unix:").filter(|path| path.starts_with('/'))
+}
+
 fn upstream(url: Option<&str>, path: &str, problems: &mut Problems) {
     let good = |url: &url::Url| matches!(url.scheme(), "http" | "https") && url.host().is_some();
     if let Some(text) = url
+        && socket(text).is_none()
         && !url::Url::parse(text).ok().as_ref().is_some_and(good)
     {
         problems.add(
@@ -111,7 +117,7 @@ fn upstream(url: Option<&str>, path: &str, problems: &mut Problems) {
 }
 
 /// The attributes of the subject that a template reads.
-fn subjects(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn subjects(text: &str) -> impl Iterator<Item = &str> {
     let each = text.split("{subject.").skip(1);
     each.filter_map(|rest| rest.split_once('}')).map(|(name, _)| name)
 }

@@ -4,7 +4,7 @@ use delegation::details::DetailTypes;
 
 use super::file::File;
 use super::problem::{Problem, Problems};
-use super::{data_plane, services};
+use super::{data_plane, guards, services};
 
 /// Refuses what would promise protection that is not there; gives warnings for the rest.
 pub(super) fn check(file: &File, types: &DetailTypes, problems: &mut Problems) -> Vec<Problem> {
@@ -23,6 +23,7 @@ pub(super) fn check(file: &File, types: &DetailTypes, problems: &mut Problems) -
     }
     data_plane::check(file, problems);
     services::check(file, types, problems);
+    guards::check(file, types, problems);
 
     let inert = [
         ("guards", !file.guards.is_empty()),

@@ -69,6 +69,7 @@ fn a_configuration_with_every_key_is_right() {
     };
     for key in [
         "boundaries[0].observe_until",
+        "guards[0].observe_until",
         "guards",
         "mcp",
         "exceptions",

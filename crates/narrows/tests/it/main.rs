@@ -17,6 +17,7 @@ mod every_key;
 mod explain;
 mod ext_authz;
 mod front;
+mod guard;
 mod id_jag;
 mod inspect;
 mod inspected;

@@ -470,7 +470,7 @@ fn every_mistake_has_its_key_and_its_mend() {
             "guards[0].client: `front` does not receive `https://parcels.internal`",
         ),
         (
-            "service       = \"parcels\"",
+            "service       = \"depots\"",
             "service = \"letters\"",
             "guards[0].service: there is no service `letters`",
         ),
@@ -485,14 +485,74 @@ fn every_mistake_has_its_key_and_its_mend() {
             "guards[0].fixed.shelf: expected a value of a constraint that is declared as `equal`",
         ),
         (
-            "http://127.0.0.1:9100\"\naudience",
-            "http://10.0.0.9:9100\"\naudience",
-            "guards[0].forward: identity headers leave this machine",
+            "http://127.0.0.1:9102\"",
+            "https://10.0.0.9:9102\"",
+            "guards[0].forward: identity headers leave this machine for `https://10.0.0.9:9102`",
         ),
         (
-            "trust_network = false",
+            "http://127.0.0.1:9102\"",
+            "http://127.0.0.1:9102/api\"",
+            "guards[0].service: `upstream` of `depots` must be scheme, host and port",
+        ),
+        (
+            "http://127.0.0.1:9102\"",
+            "unix:run/app.sock\"",
+            "services[1].upstream: expected an http or https URL, found `unix:run/app.sock`",
+        ),
+        (
+            "http://127.0.0.1:9102\"",
+            "unix:/run/app.sock\"",
+            "boundaries[0].services: `upstream` of `depots` must be scheme, host and port",
+        ),
+        (
+            "tls           = { cert_file = \"tls.crt\", key_file = \"tls.key\" }",
             "tls = { cert_file = \"x\", key_file = \"y\" }",
-            "guards[0].tls: is not served yet",
+            "guards[0].tls.cert_file: `./x`: no certificates",
+        ),
+        (
+            "fixed         = { depot = \"north\" }",
+            "fixed = { depot = \"\" }",
+            "guards[0].fixed.depot: expected a string that is not empty",
+        ),
+        (
+            "mode          = \"observe\"\nobserve_until = \"2020-01-01\"",
+            "mode = \"observe\"",
+            "guards[0].observe_until: is required to observe",
+        ),
+        (
+            "mode          = \"observe\"\nobserve_until = \"2020-01-01\"",
+            "observe_until = \"2020-01-01\"",
+            "guards[0].observe_until: says nothing without `mode = \"observe\"`",
+        ),
+        (
+            "mode          = \"observe\"\nobserve_until = \"2020-01-01\"",
+            "mode = \"observe\"\nobserve_until = \"2999-01-01\"",
+            "guards[0].observe_until: expected a day at most 90 days ahead",
+        ),
+        (
+            "service       = \"depots\"",
+            "service = \"parcels\"",
+            "guards[0].service: `GET /shelves/{path:rest}` of `parcels` reads `{subject.site}`, which only a boundary knows",
+        ),
+        (
+            "\"http://127.0.0.1:9102\"\naudience      = \"https://parcels.internal\"",
+            "\"http://127.0.0.1:9102\"",
+            "guards[0].service: `depots` names no `audience`",
+        ),
+        (
+            "token        = \"jwt\"",
+            "token = \"txn\"",
+            "guards[0].service: tokens for `https://parcels.internal` are transaction tokens",
+        ),
+        (
+            "sender       = \"none\"",
+            "sender = \"dpop\"",
+            "guards[0].service: tokens for `https://parcels.internal` are bound to a key (`sender`)",
+        ),
+        (
+            "[[guards]]",
+            "[[guards]]\nservice = \"depots\"\nclient = \"parcel-guard\"\nlisten = \"127.0.0.1:8440\"\n[[guards]]",
+            "guards[1].listen: `127.0.0.1:8440` is there twice",
         ),
         (
             "roles  = [\"approver\", \"auditor\"]",

@@ -98,9 +98,12 @@ impl Drop for Served {
 
 /// Where this door listens, by the log of the program that opened it.
 pub(crate) fn door_of(log: &str, door: &str) -> Option<SocketAddr> {
-    let told = log
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .find(|line| line["fields"]["door"] == door)?;
-    told["fields"]["address"].as_str()?.parse().ok()
+    doors_of(log, door).into_iter().next()
+}
+
+/// Where all doors of this kind listen, in the order in which they were opened.
+pub(crate) fn doors_of(log: &str, door: &str) -> Vec<SocketAddr> {
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let told = lines.filter(|line| line["fields"]["door"] == door);
+    told.filter_map(|line| line["fields"]["address"].as_str()?.parse().ok()).collect()
 }

@@ -1,0 +1,226 @@
+//! A guard as a proxy: a request goes on to the backend if the guard lets it, with what the backend is to know of the caller.
+
+mod identity;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use axum::body::Body as HttpBody;
+use axum::extract::State;
+use axum::{Extension, Router};
+use delegation::oauth::Reason;
+use http::header::AUTHORIZATION;
+use http::request::Parts;
+use http::{HeaderMap, Request, Response};
+use narrows_guard::broker::Broker;
+use narrows_guard::check::Admitted;
+use narrows_guard::hygiene::headers::ProxyHeaders;
+use narrows_guard::live::{Decision, Denied, Live};
+use narrows_guard::{Body, Call};
+
+use crate::backlog::Backlog;
+use crate::bodies::Bodies;
+use crate::observe;
+use crate::proxy::ends::Until;
+use crate::proxy::onward::{Leaving, send};
+use crate::proxy::watched::Answer;
+use crate::proxy::{Upstreams, arrived, as_it_came, hop, say_forwarded, whole};
+use crate::refusal::Refusal;
+use crate::settings::{Caller, Upstream};
+
+/// What the configuration says about what a guard lets through: a value, swapped whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The service that it stands before.
+    pub service: String,
+    /// Where the backend is.
+    pub upstream: Upstream,
+    /// What the backend gets to know of the caller.
+    pub forward: Forward,
+    /// How callers reach the guard: `http` or `https`.
+    pub scheme: &'static str,
+}
+
+/// What a backend gets to know of the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forward {
+    /// The token, as it came.
+    Token,
+    /// Who it is, in headers that no client can set.
+    Identity,
+    /// Nothing.
+    Nothing,
+}
+
+/// A guard in front of a backend.
+#[derive(Debug)]
+pub struct Guarding<B> {
+    settings: ArcSwap<Settings>,
+    live: Live<B>,
+    bodies: Bodies,
+    observed: Backlog,
+}
+
+impl<B: Broker> Guarding<B> {
+    /// What `live` lets through goes where `settings` say. Bodies that are read take room of `bodies`.
+    pub fn new(settings: Settings, live: Live<B>, bodies: Bodies) -> Self {
+        Self {
+            settings: ArcSwap::from_pointee(settings),
+            live,
+            bodies,
+            observed: Backlog::default(),
+        }
+    }
+
+    /// Puts other settings in force, whole.
+    pub fn swap(&self, settings: Settings) {
+        self.settings.store(Arc::new(settings));
+    }
+
+    /// The guard.
+    pub fn live(&self) -> &Live<B> {
+        &self.live
+    }
+
+    /// Whether a request goes on as it came. One that says another method, or that cannot be read, may be meant for anything here.
+    fn observes(&self, parts: &Parts, call: Option<&Call>) -> bool {
+        let Some(call) = call else { return self.live.observes_unread() };
+        if observe::is_strange(&parts.headers, ProxyHeaders::Removed, false) || observe::names_method(call) {
+            return self.live.observes_unread();
+        }
+        self.live.observes(call)
+    }
+}
+
+struct Door<B> {
+    guarding: Arc<Guarding<B>>,
+    upstreams: Upstreams,
+}
+
+impl<B> Clone for Door<B> {
+    fn clone(&self) -> Self {
+        Self {
+            guarding: Arc::clone(&self.guarding),
+            upstreams: self.upstreams.clone(),
+        }
+    }
+}
+
+/// Serves every path: what the guard lets through goes to its backend.
+pub fn routes<B: Broker>(guarding: Arc<Guarding<B>>, upstreams: Upstreams) -> Router {
+    Router::new().fallback(serve::<B>).with_state(Door { guarding, upstreams })
+}
+
+async fn serve<B: Broker>(
+    State(Door { guarding, upstreams }): State<Door<B>>,
+    Extension(peer): Extension<SocketAddr>,
+    request: Request<HttpBody>,
+) -> Response<HttpBody> {
+    let (settings, from) = (guarding.settings.load_full(), peer.ip().to_canonical());
+    let (mut parts, body) = request.into_parts();
+
+    // 1. The request, and whether what is decided about it binds.
+    let call = arrived::call(&parts, Body::Hidden);
+    let goes_on = arrived::framed(&parts).is_ok() && parts.uri.path_and_query().is_some();
+    if goes_on && guarding.observes(&parts, call.as_ref().ok()) {
+        let body = observed(&guarding, &settings, call.ok(), &parts, (body, peer));
+        return as_it_came::pass(&upstreams, &settings.upstream, (parts, body), &Answer::default()).await;
+    }
+    hop::join_cookies(&mut parts.headers);
+    let refused = |denied: Box<Denied>| Refusal::of_guard(*denied).reply(&parts.headers);
+    let mut call = match call {
+        Ok(call) => call,
+        Err(why) => {
+            let denied = guarding.live.refuse(None, from, Reason::MalformedRequest);
+            return Refusal::of_guard(*denied).saying(why.to_string()).reply(&parts.headers);
+        }
+    };
+
+    // 2. Its body, where that is looked into. Nobody's is waited for who shows no token.
+    let mut body = Some(body);
+    if let Some(most) = guarding.live.reads(&call).filter(|_| parts.headers.contains_key(AUTHORIZATION)) {
+        call = match whole(&guarding.bodies, body.take(), many(from), most).await {
+            Ok(read) => call.with_body(read),
+            Err(reason) => return refused(guarding.live.refuse(Some(&call), from, reason)),
+        };
+    }
+
+    // 3. The decision.
+    let admitted = match guarding.live.decide(&call, &parts.headers, from).await {
+        Decision::Refused(denied) => return refused(denied),
+        Decision::Public => None,
+        Decision::Allowed(admitted) => Some(*admitted),
+    };
+
+    // 4. What the backend gets to know, for as long as the token holds.
+    let mut told = match &admitted {
+        Some(admitted) => told(settings.forward, admitted, &parts.headers),
+        None => HeaderMap::new(),
+    };
+    say_forwarded(&mut told, settings.scheme, &call, from);
+    let leaving = Leaving {
+        service: settings.service.clone(),
+        head: parts,
+        call,
+        unread: body,
+        bound: None,
+        told,
+        is_minted: false,
+        shown: None,
+        upgrade: admitted.as_ref().and_then(|admitted| admitted.needs().upgrade),
+        until: admitted.map_or_else(Until::it_ends, |admitted| until_ended(&guarding, admitted)),
+    };
+    send(&upstreams, &settings.upstream, leaving).await
+}
+
+/// Whose bodies come from `address`: many callers' behind a boundary or mesh, which none of them may fill for the others.
+fn many(address: IpAddr) -> Caller {
+    Caller { address, is_own: false }
+}
+
+/// What goes on in the place of all that the caller sent under these names.
+fn told(forward: Forward, admitted: &Admitted, headers: &HeaderMap) -> HeaderMap {
+    match forward {
+        Forward::Token => {
+            let mut shown: HeaderMap = headers.get(AUTHORIZATION).map(|value| (AUTHORIZATION, value.clone())).into_iter().collect();
+            shown.values_mut().for_each(|value| value.set_sensitive(true));
+            shown
+        }
+        Forward::Identity => identity::headers(admitted),
+        Forward::Nothing => HeaderMap::new(),
+    }
+}
+
+/// Decides about a request that goes on meanwhile, and that waits for nothing here; its body as it goes by.
+fn observed<B: Broker>(
+    guarding: &Arc<Guarding<B>>,
+    settings: &Settings,
+    call: Option<Call>,
+    parts: &Parts,
+    (body, peer): (HttpBody, SocketAddr),
+) -> HttpBody {
+    let Some(room) = guarding.observed.enter(&settings.service) else {
+        return body;
+    };
+    let most = call.as_ref().and_then(|call| guarding.live.reads(call));
+    let (body, shown) = as_it_came::copied(body, most, &guarding.bodies);
+    let (guarding, headers, from) = (Arc::clone(guarding), parts.headers.clone(), peer.ip().to_canonical());
+    tokio::spawn(async move {
+        let Some(call) = call else { return };
+        // One that did not come in time, or for which there was no room, is one that nobody has seen.
+        let shown = shown.await.unwrap_or(Body::Hidden);
+        guarding.live.observe(&call.with_body(shown), &headers, from).await;
+        drop(room);
+    });
+    body
+}
+
+/// Until the token holds no more.
+fn until_ended<B: Broker>(guarding: &Arc<Guarding<B>>, admitted: Admitted) -> Until {
+    let (guarding, admitted) = (Arc::clone(guarding), Arc::new(admitted));
+    Until::done(move || {
+        let (guarding, admitted) = (Arc::clone(&guarding), Arc::clone(&admitted));
+        async move { guarding.live.ended(&admitted).await }
+    })
+}

@@ -1,0 +1,36 @@
+//! What a guard in this process has at hand, without asking.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use delegation::oauth::{ClientId, Reason};
+use delegation::revocation::View;
+use delegation::time::Timestamp;
+use delegation::token::KeySet;
+use serde_json::Value;
+
+use crate::broker::Broker;
+use crate::introspection_endpoint;
+
+impl Broker {
+    /// Our own public keys of now; none before they could be read.
+    pub fn own_keys(&self) -> Option<Arc<KeySet>> {
+        self.keys().ours()
+    }
+
+    /// What was revoked, and how long ago that was read, by a clock that is never set.
+    pub fn standing(&self) -> (Arc<View>, Duration) {
+        (self.view(), self.view_age())
+    }
+
+    /// What `token` says to `client`, which is of this process: the members of the endpoint's answer (RFC 7662), if the token is alive and
+    /// the client's to see. On record when it is given.
+    pub async fn introspect(&self, client: &ClientId, token: &str) -> Result<Option<Value>, Reason> {
+        introspection_endpoint::within(self, client, token).await
+    }
+
+    /// Now, by the clock that everything here goes by.
+    pub fn time(&self) -> Timestamp {
+        self.now()
+    }
+}

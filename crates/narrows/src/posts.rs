@@ -1,0 +1,56 @@
+//! The guards of a process: a door before each backend, open for as long as it runs.
+
+use std::sync::Arc;
+
+use boundary::guarding::{self, Guarding};
+use broker::Tls;
+use narrows_guard::broker::Broker;
+use narrows_guard::{Clock, Live};
+
+use crate::config::{Loaded, Post};
+use crate::doors::{Failed, House};
+
+/// The guards of a process, in the order of the configuration.
+pub(crate) struct Posts<B>(Vec<Behind<B>>);
+
+/// One of them, with what its door presents.
+struct Behind<B> {
+    guarding: Arc<Guarding<B>>,
+    tls: Option<Tls>,
+}
+
+impl<B: Broker> Posts<B> {
+    /// Opens the door of every guard, for each of which `broker` makes the way to the broker. Tokens begin and end by `clock`.
+    pub(crate) async fn open(house: &mut House, loaded: &Loaded, clock: &Clock, broker: impl Fn(&Post) -> B) -> Result<Self, Failed> {
+        let mut posts = Vec::new();
+        for (at, post) in loaded.posts.iter().enumerate() {
+            let service = post.settings.service.as_str();
+            let decides = post.decides(&loaded.snapshot, loaded.settings.max_view_age, clock.clone());
+            let live = Live::new(decides, broker(post)).map_err(|error| format!("guards[{at}]: {error}"))?;
+            let guarding = Arc::new(Guarding::new(post.settings.clone(), live, house.bodies.clone()));
+            let tls = post.tls.clone().map(Tls::new);
+            let listener = House::bind(&format!("guards[{at}].listen"), post.listen).await?;
+            tracing::info!(service, door = "guard", address = %listener.local_addr()?, "open");
+            let routes = guarding::routes(Arc::clone(&guarding), house.upstreams.clone());
+            house.serve(listener, tls.clone(), routes);
+            posts.push(Behind { guarding, tls });
+        }
+        Ok(Self(posts))
+    }
+
+    /// Puts what `loaded` says in force; its guards have the same doors.
+    pub(crate) fn swap(&self, loaded: &Loaded, clock: &Clock) {
+        for (behind, post) in self.0.iter().zip(&loaded.posts) {
+            let decides = post.decides(&loaded.snapshot, loaded.settings.max_view_age, clock.clone());
+            // What makes a guard that is not built is a mistake of the configuration, and was found there.
+            if let Err(error) = behind.guarding.live().swap(decides) {
+                tracing::error!(service = post.settings.service, %error, "the change is refused and the old state stays");
+                continue;
+            }
+            behind.guarding.swap(post.settings.clone());
+            if let (Some(tls), Some(identity)) = (&behind.tls, post.tls.clone()) {
+                tls.present(identity);
+            }
+        }
+    }
+}

@@ -1,0 +1,487 @@
+//! Guards of the running program, in front of a backend that can check nothing itself.
+
+use std::io::{Read as _, Write as _};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use testkit::FakeIssuer;
+
+use crate::boundary::{body, has_ended, header, problem, status};
+use crate::run::narrows;
+use crate::served::{Served, doors_of};
+use crate::{corp, echo};
+
+pub(crate) const TICKETS: &str = "https://tickets.internal";
+/// Of somebody else.
+const NOTES: &str = "https://notes.internal";
+/// What anything may take on a machine that is busy.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What is behind the guards, and who may ask for it.
+pub(crate) fn behind(upstream: &str) -> String {
+    format!(
+        r#"
+[[clients]]
+id       = "tickets-guard"
+receives = ["{TICKETS}"]
+auth     = {{ method = "private_key_jwt", jwks_file = "edge.jwks.json" }}
+
+[[audiences]]
+id           = "{NOTES}"
+details      = ["ticket"]
+max_lifetime = "2m"
+
+[[services]]
+name     = "tickets"
+hosts    = ["tickets.internal"]
+upstream = "{upstream}"
+audience = "{TICKETS}"
+[services.routes]
+"GET /healthz"        = "public"
+"GET /tickets"        = "ticket:list"
+"GET /tickets/{{id}}"   = "ticket:read/{{id}}"
+"PATCH /tickets/{{id}}" = {{ detail = "ticket:update/{{id}}?fields={{body:keys}}", body_max = "1KiB" }}
+"GET /stream"         = {{ detail = "ticket:list", stream = true }}
+"GET /socket"         = {{ detail = "ticket:list", upgrade = "websocket" }}
+"#
+    )
+}
+
+/// A guard with these keys.
+pub(crate) fn guard(keys: &str) -> String {
+    format!("\n[[guards]]\nservice = \"tickets\"\nclient  = \"tickets-guard\"\nlisten  = \"127.0.0.1:0\"\n{keys}\n")
+}
+
+/// A broker with guards in its process.
+pub(crate) struct Guarded {
+    pub(crate) served: Served,
+    /// Where they listen, in their order.
+    pub(crate) doors: Vec<SocketAddr>,
+    pub(crate) alice: String,
+}
+
+impl Guarded {
+    /// With one guard for each of these keys.
+    fn with(guards: &[&str]) -> Self {
+        Self::before(&format!("http://{}", echo::start()), guards)
+    }
+
+    fn before(upstream: &str, guards: &[&str]) -> Self {
+        let text: String = guards.iter().map(|keys| guard(keys)).collect();
+        Self::of(&corp::issuer(), &(behind(upstream) + &text))
+    }
+
+    /// With these tables beside those that `init` writes.
+    pub(crate) fn of(issuer: &FakeIssuer, tables: &str) -> Self {
+        let served = Served::start(|folder| {
+            corp::trust(folder, issuer);
+            let config = folder.join("narrows.toml");
+            let text = std::fs::read_to_string(&config).unwrap();
+            std::fs::write(&config, text + tables).unwrap();
+            let rules = r#"
+@id("edge-updates") permit (principal == Workload::"edge", action == Action::"ticket:update", resource is Detail::Ticket);
+@id("tasks") permit (principal == Workload::"edge", action == Action::"task", resource is Audience);
+"#;
+            std::fs::write(folder.join("policies/second.cedar"), rules).unwrap();
+        });
+        Self {
+            doors: doors_of(&served.log(), "guard"),
+            served,
+            alice: corp::token(issuer, "tickets.full", "support", 600),
+        }
+    }
+
+    fn door(&self) -> SocketAddr {
+        self.doors[0]
+    }
+
+    /// A token of alice for the tickets, as a header.
+    pub(crate) fn bearer(&self, details: &[&str]) -> String {
+        as_header(&exchanged(self.served.path(), &self.alice, TICKETS, details, &[]))
+    }
+}
+
+/// What the edge gets for `token`.
+pub(crate) fn exchanged(folder: &Path, token: &str, audience: &str, details: &[&str], more: &[&str]) -> String {
+    let mut asked = vec!["exchange", "--client", "edge", "--key", "edge.key", "--audience", audience];
+    asked.extend(details.iter().flat_map(|detail| ["--details", detail]));
+    asked.extend(more);
+    let ran = narrows(folder, &asked, token);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    ran.out.trim().to_owned()
+}
+
+pub(crate) fn as_header(token: &str) -> String {
+    format!("authorization: Bearer {token}\r\n")
+}
+
+pub(crate) fn get(door: SocketAddr, target: &str, headers: &str) -> String {
+    let request = format!("GET {target} HTTP/1.1\r\nhost: tickets.internal\r\nconnection: close\r\n{headers}\r\n");
+    echo::ask(door, &request)
+}
+
+/// Status and reason.
+pub(crate) fn told(reply: &str) -> (u16, String) {
+    let reason = problem(reply)["reason"].as_str().unwrap_or_default().to_owned();
+    (status(reply), reason)
+}
+
+/// Asks until the answer is as `expected`.
+pub(crate) fn until(what: &str, expected: (u16, &str), ask: impl Fn() -> String) {
+    let began = Instant::now();
+    loop {
+        let reply = ask();
+        let (status, reason) = told(&reply);
+        if (status, reason.as_str()) == expected {
+            return;
+        }
+        assert!(began.elapsed() < PATIENCE, "{what}: {reply}");
+        // The condition decides, not the pause: that only keeps the asking from being a load of its own.
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
+}
+
+fn revoke_alice(folder: &Path) {
+    let revoked = narrows(folder, &["revoke", "--subject", "corp|alice"], "");
+    assert_eq!(revoked.code, 0, "{revoked:?}");
+}
+
+#[test]
+fn a_token_is_good_for_its_own_request_and_for_no_other() {
+    let guarded = Guarded::with(&["forward = \"identity\""]);
+    let folder = guarded.served.path();
+    let good = guarded.bearer(&["ticket:read/42"]);
+    let both = guarded.bearer(&["ticket:read/42", "ticket:read/43"]);
+    let more_actions = guarded.bearer(&["ticket:read,update/42"]);
+    let elsewhere = as_header(&exchanged(folder, &guarded.alice, NOTES, &["ticket:read/42"], &[]));
+    let rows = [
+        ("/tickets/42", good.clone(), 200, ""),
+        ("/tickets/42?full=1", good.clone(), 200, ""),
+        ("/tickets/42", more_actions, 200, ""),
+        ("/healthz", good.clone(), 200, ""),
+        ("/healthz", String::new(), 200, ""),
+        ("/tickets/42", String::new(), 401, "no_token"),
+        ("/tickets/42", as_header("x.y.z"), 401, "subject_token_invalid"),
+        ("/tickets/42", as_header(&guarded.alice), 401, "subject_token_invalid"),
+        ("/tickets/42", elsewhere, 401, "subject_token_not_for_client"),
+        ("/tickets/43", good.clone(), 403, "wider_than_subject"),
+        ("/tickets", good.clone(), 403, "wider_than_subject"),
+        ("/tickets/42", both, 401, "overbroad_token"),
+        ("/admin", good.clone(), 403, "no_route"),
+        ("/tickets/42", good.replace("Bearer", "DPoP"), 401, "invalid_dpop_proof"),
+        ("/tickets/42", "authorization: Basic YTpi\r\n".to_owned(), 400, "malformed_request"),
+        ("/tickets/42", good.clone() + &good, 400, "malformed_request"),
+        ("/tickets/42?access_token=x", good.clone(), 400, "malformed_request"),
+        ("/tickets/%2e%2e", good.clone(), 400, "malformed_request"),
+        ("//tickets/42", good.clone(), 400, "malformed_request"),
+        ("/tickets/42", format!("{good}host: other.internal\r\n"), 400, "malformed_request"),
+    ];
+    for (target, headers, expected, reason) in rows {
+        let reply = get(guarded.door(), target, &headers);
+        assert_eq!(told(&reply), (expected, reason.to_owned()), "{target} {headers}: {reply}");
+        let challenge = header(&reply, "www-authenticate");
+        let error = match (expected, reason) {
+            (401, "no_token") => Some("Bearer"),
+            (401, _) => Some("Bearer error=\"invalid_token\""),
+            (403, "wider_than_subject") => Some("Bearer error=\"insufficient_scope\""),
+            _ => None,
+        };
+        assert_eq!(challenge.is_some(), error.is_some(), "{target} {headers}: {reply}");
+        assert!(
+            challenge.zip(error).is_none_or(|(challenge, error)| challenge.starts_with(error)),
+            "{reply}"
+        );
+        if expected != 200 {
+            let problem = problem(&reply);
+            let id = problem["decision_id"].as_str().unwrap();
+            assert!(
+                problem["help"].as_str().unwrap().ends_with(&format!("narrows why {id}")),
+                "{problem}"
+            );
+            assert_eq!(header(&reply, "cache-control"), Some("no-store"));
+            assert!(!reply.contains("eyJ"), "no word of a token: {reply}");
+        }
+    }
+    let page = get(guarded.door(), "/tickets/42", "accept: text/html\r\n");
+    assert_eq!(header(&page, "content-type"), Some("text/html; charset=utf-8"), "{page}");
+}
+
+#[test]
+fn a_token_that_is_over_or_revoked_or_whose_task_has_ended_opens_nothing() {
+    let guarded = Guarded::with(&["forward = \"identity\""]);
+    let (door, folder) = (guarded.door(), guarded.served.path());
+    let ask = |headers: &str| get(door, "/tickets/42", headers);
+    let short = as_header(&exchanged(
+        folder,
+        &guarded.alice,
+        TICKETS,
+        &["ticket:read/42"],
+        &["--expires-in", "3"],
+    ));
+    assert_eq!(status(&ask(&short)), 200);
+    until("it ends", (401, "subject_token_expired"), || ask(&short));
+
+    // Of a task: good while it is open, and for what it was redeemed for.
+    let started = [
+        "task",
+        "start",
+        "--client",
+        "edge",
+        "--key",
+        "edge.key",
+        "--audience",
+        TICKETS,
+        "--details",
+        "ticket:read/7",
+        "--details",
+        "ticket:read/42",
+        "--json",
+    ];
+    let started = narrows(folder, &started, &guarded.alice);
+    let task: Value = serde_json::from_str(&started.out).unwrap_or_else(|_| panic!("{started:?}"));
+    let (token, id) = (task["access_token"].as_str().unwrap(), task["task_id"].as_str().unwrap());
+    let redeemed = |details: &str| as_header(&exchanged(folder, token, TICKETS, &[details], &["--subject-token-type", "task"]));
+    let (own, other) = (redeemed("ticket:read/42"), redeemed("ticket:read/7"));
+    let reply = ask(&own);
+    assert_eq!(header(body(&reply), "narrows-task"), Some(id), "{reply}");
+    assert_eq!(told(&ask(&other)), (403, "wider_than_subject".to_owned()));
+    let ended = narrows(folder, &["task", "complete", id], token);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    until("the task ends", (401, "subject_token_revoked"), || ask(&own));
+
+    let good = guarded.bearer(&["ticket:read/42"]);
+    assert_eq!(status(&ask(&good)), 200);
+    revoke_alice(folder);
+    until("it is revoked", (401, "subject_token_revoked"), || ask(&good));
+}
+
+/// S6: what the backend knows of the caller, the guard alone says.
+#[test]
+fn a_backend_gets_to_know_what_it_is_to_know_and_nothing_that_a_client_says() {
+    let guarded = Guarded::with(&["forward = \"identity\"", "forward = \"token\"", "forward = \"nothing\"", ""]);
+    let spoofed = "narrows-subject: eve\r\nnarrows-subject: eve\r\nnarrows_subject: eve\r\nnarrows.actor: eve\r\nNarrows-Task: eve\r\n\
+                   narrows-roles: eve\r\nx-forwarded-for: 6.6.6.6\r\nforwarded: for=6.6.6.6\r\nx-real-ip: 6.6.6.6\r\ntxn-token: eve\r\n\
+                   dpop: eve\r\nx-http-method-override: DELETE\r\nx-own: stays\r\n";
+    let good = guarded.bearer(&["ticket:read/42"]);
+    let token = good.trim_start_matches("authorization: Bearer ").trim();
+    let named = ["narrows-subject", "narrows-issuer", "narrows-actor", "narrows-task"];
+    let lines = |seen: &str, name: &str| seen.lines().filter(|line| line.to_ascii_lowercase().starts_with(&format!("{name}:"))).count();
+    for (at, door) in guarded.doors.iter().enumerate() {
+        let reply = get(*door, "/tickets/42", &(good.clone() + spoofed));
+        assert_eq!(status(&reply), 200, "{reply}");
+        let seen = body(&reply);
+        assert!(
+            !seen.contains("eve") && !seen.contains("6.6.6.6") && !seen.contains("DELETE"),
+            "{seen}"
+        );
+        assert_eq!(
+            (header(seen, "x-own"), header(seen, "host")),
+            (Some("stays"), Some("tickets.internal"))
+        );
+        assert_eq!(
+            (
+                header(seen, "x-forwarded-for"),
+                header(seen, "x-forwarded-proto"),
+                header(seen, "x-forwarded-host")
+            ),
+            (Some("127.0.0.1"), Some("http"), Some("tickets.internal"))
+        );
+        assert_eq!(header(&reply, "narrows-subject"), None, "the backend says nothing in our name");
+        let said = named.map(|name| (lines(seen, name), header(seen, name).map(str::to_owned)));
+        let shown = header(seen, "authorization");
+        match at {
+            0 | 3 => {
+                let issuer = format!("http://{}", guarded.served.address);
+                let expected = ["alice", "https://login.corp.example", &format!("{issuer}|edge"), ""];
+                assert_eq!(said, expected.map(|value| (1, Some(value.to_owned()))), "{seen}");
+                assert_eq!(shown, None, "{seen}");
+            }
+            1 => {
+                assert_eq!(shown, Some(format!("Bearer {token}").as_str()), "{seen}");
+                assert_eq!((lines(seen, "authorization"), lines(seen, "narrows-")), (1, 0), "{seen}");
+            }
+            _ => {
+                assert_eq!(
+                    (shown, seen.contains("narrows-"), seen.contains(token)),
+                    (None, false, false),
+                    "{seen}"
+                );
+            }
+        }
+        // Where no token is needed nobody is named, whoever came.
+        let public = get(*door, "/healthz", &(good.clone() + spoofed));
+        let seen = body(&public);
+        assert_eq!(status(&public), 200, "{public}");
+        assert!(
+            !seen.to_ascii_lowercase().contains("narrows-") && header(seen, "authorization").is_none(),
+            "{seen}"
+        );
+    }
+}
+
+#[test]
+fn what_a_route_reads_of_a_body_is_what_is_checked_and_what_goes_on() {
+    let guarded = Guarded::with(&["excess = \"none\""]);
+    let patch = |body: &str, headers: &str| {
+        let head = format!(
+            "host: tickets.internal\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n",
+            body.len()
+        );
+        echo::ask(guarded.door(), &format!("PATCH /tickets/42 HTTP/1.1\r\n{head}{headers}\r\n{body}"))
+    };
+    let closes = guarded.bearer(&["ticket:update/42?fields=status"]);
+    let reply = patch(r#"{ "status":"closed" }"#, &closes);
+    assert!(
+        status(&reply) == 200 && reply.ends_with("\r\n\r\n{ \"status\":\"closed\" }"),
+        "byte for byte: {reply}"
+    );
+    let anything = guarded.bearer(&["ticket:update/42?fields=owner,status"]);
+    for (sent, headers, expected, reason) in [
+        (r#"{"owner":1}"#.to_owned(), &closes, 403, "wider_than_subject"),
+        (r#"{"owner":1,"status":2}"#.to_owned(), &closes, 403, "wider_than_subject"),
+        (r#"{"status":1}"#.to_owned(), &anything, 401, "overbroad_token"),
+        ("{".to_owned(), &closes, 400, "malformed_request"),
+        (format!(r#"{{"a":"{}"}}"#, "x".repeat(2000)), &closes, 413, "too_large"),
+        (r#"{"status":1}"#.to_owned(), &String::new(), 401, "no_token"),
+    ] {
+        assert_eq!(told(&patch(&sent, headers)), (expected, reason.to_owned()), "{sent} {headers}");
+    }
+    // A form may hold another token, whether a route reads it or not.
+    let form = |sent: &str| {
+        let head = format!(
+            "content-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n",
+            sent.len()
+        );
+        echo::ask(
+            guarded.door(),
+            &format!(
+                "GET /tickets/42 HTTP/1.1\r\nhost: tickets.internal\r\nconnection: close\r\n{head}{}\r\n{sent}",
+                guarded.bearer(&["ticket:read/42"])
+            ),
+        )
+    };
+    assert_eq!(told(&form("access_token=x")), (400, "malformed_request".to_owned()));
+    assert_eq!(status(&form("note=x")), 200);
+}
+
+#[test]
+fn streams_and_sockets_end_when_their_token_does() {
+    let guarded = Guarded::with(&["forward = \"token\""]);
+    let (door, folder) = (guarded.door(), guarded.served.path());
+    let open = |line: &str, headers: &str| echo::open(door, &format!("{line} HTTP/1.1\r\nhost: tickets.internal\r\n{headers}\r\n"));
+    let short = as_header(&exchanged(
+        folder,
+        &guarded.alice,
+        TICKETS,
+        &["ticket:list"],
+        &["--expires-in", "5"],
+    ));
+    let good = guarded.bearer(&["ticket:list"]);
+    let mut ends = open("GET /stream", &short);
+    let mut stream = open("GET /stream", &good);
+    let mut socket = open("GET /socket", &format!("connection: Upgrade\r\nupgrade: websocket\r\n{good}"));
+    for stream in [&mut ends, &mut stream] {
+        assert!(echo::until(stream, "first").starts_with("HTTP/1.1 200"));
+    }
+    assert!(echo::until(&mut socket, "\r\n\r\n").starts_with("HTTP/1.1 101"));
+    socket.write_all(b"to and fro").unwrap();
+    assert!(echo::until(&mut socket, "to and fro").ends_with("to and fro"));
+    let cut = |stream: &mut std::net::TcpStream| {
+        let mut rest = Vec::new();
+        assert!(has_ended(stream.read_to_end(&mut rest)));
+        assert!(
+            !String::from_utf8_lossy(&rest).contains("0\r\n\r\n"),
+            "it was cut, and does not look whole"
+        );
+    };
+    cut(&mut ends);
+    revoke_alice(folder);
+    cut(&mut stream);
+    cut(&mut socket);
+}
+
+/// A socket of this machine is as near as loopback, and what its door lets in comes from the guard.
+#[test]
+fn a_backend_may_be_a_socket_of_this_machine() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("a b.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let guarded = Guarded::before(&format!("unix:{}", socket.display()), &["forward = \"identity\""]);
+    let backend = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut seen = Vec::new();
+        let mut buffer = [0; 4096];
+        while !seen.ends_with(b"\r\n\r\n") {
+            let count = stream.read(&mut buffer).unwrap();
+            assert!(count > 0, "{}", String::from_utf8_lossy(&seen));
+            seen.extend_from_slice(&buffer[..count]);
+        }
+        stream.write_all(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n").unwrap();
+        String::from_utf8(seen).unwrap()
+    });
+    let reply = get(guarded.door(), "/tickets/42", &guarded.bearer(&["ticket:read/42"]));
+    assert_eq!(status(&reply), 204, "{reply}");
+    let seen = backend.join().unwrap();
+    assert_eq!(
+        (header(&seen, "host"), header(&seen, "narrows-subject")),
+        (Some("tickets.internal"), Some("alice")),
+        "{seen}"
+    );
+}
+
+/// Until its day a guard lets everything through as it came.
+#[test]
+fn what_a_guard_observes_goes_on_exactly_as_it_came() {
+    let until = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date().tomorrow().unwrap().to_string();
+    let guarded = Guarded::with(&[&format!("mode = \"observe\"\nobserve_until = \"{until}\"")]);
+    let door = guarded.door();
+    let good = guarded.bearer(&["ticket:read/42"]);
+    for (target, headers) in [
+        ("/tickets/42", good.clone()),
+        ("/tickets/42", String::new()),
+        ("/tickets/43", good.clone()),
+        ("/tickets/42", as_header("x.y.z")),
+        ("/admin", "authorization: Basic YTpi\r\n".to_owned()),
+        (
+            "/tickets/42",
+            good.clone() + "narrows-subject: bob\r\nx-http-method-override: PUT\r\n",
+        ),
+        ("//tickets/%2e%2e", good.clone()),
+    ] {
+        let reply = get(door, target, &headers);
+        assert_eq!(status(&reply), 200, "{target} {headers}: {reply}");
+        let seen = body(&reply);
+        assert!(seen.starts_with(&format!("GET {target} HTTP/1.1\r\n")), "{seen}");
+        assert!(
+            seen.ends_with(&format!("{headers}\r\n")) || headers.lines().all(|line| seen.contains(line)),
+            "{headers}: {seen}"
+        );
+        assert!(!seen.contains("x-forwarded-for"), "{seen}");
+    }
+    let ready = guarded.served.ready();
+    assert_eq!(ready["observing"][0]["boundary"], json!("guard tickets"), "{ready}");
+}
+
+#[test]
+fn a_changed_guard_is_in_force_without_a_restart_and_its_address_cannot_change() {
+    let guarded = Guarded::with(&["forward = \"nothing\""]);
+    let (door, config) = (guarded.door(), guarded.served.path().join("narrows.toml"));
+    let both = guarded.bearer(&["ticket:read/42", "ticket:read/43"]);
+    let ask = || get(door, "/tickets/42", &both);
+    assert_eq!(told(&ask()), (401, "overbroad_token".to_owned()));
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(
+        &config,
+        text.replace("forward = \"nothing\"", "forward = \"identity\"\nexcess = \"any\""),
+    )
+    .unwrap();
+    until("it is read", (200, ""), ask);
+    let reply = ask();
+    assert_eq!(header(body(&reply), "narrows-subject"), Some("alice"), "{reply}");
+    std::fs::write(&config, text.replace("127.0.0.1:0", "127.0.0.2:0")).unwrap();
+    let refused = guarded.served.until("it is refused", |ready| ready["refused_change"].is_string());
+    assert!(refused["refused_change"].as_str().unwrap().starts_with("guards: "), "{refused}");
+}
