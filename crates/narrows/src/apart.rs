@@ -84,7 +84,7 @@ pub(crate) async fn start(paths: Vec<PathBuf>) -> Result<Running, Failed> {
         link: Arc::clone(&link),
         started: Instant::now(),
         metrics: Metrics::new(&tally, &house.meter),
-        bodies: doors.bodies().clone(),
+        bodies: house.bodies.clone(),
         config_version: ArcSwap::from_pointee(loaded.snapshot.config_version.clone()),
         refused_change: ArcSwap::from_pointee(None),
         observing: ArcSwap::from_pointee(config::observing(&loaded)),

@@ -63,7 +63,7 @@ async fn until(mut stopped: watch::Receiver<bool>) {
 }
 
 /// The boundaries of a process, by name.
-pub(crate) struct Doors<E>(BTreeMap<String, Behind<E>>, Bodies);
+pub(crate) struct Doors<E>(BTreeMap<String, Behind<E>>);
 
 /// One of them, with what its doors present.
 struct Behind<E> {
@@ -109,12 +109,7 @@ impl<E: Exchanger> Doors<E> {
             }
             doors.insert(name, Behind { boundary, tls });
         }
-        Ok(Self(doors, bodies))
-    }
-
-    /// The room for bodies that all of them share.
-    pub(crate) fn bodies(&self) -> &Bodies {
-        &self.1
+        Ok(Self(doors))
     }
 
     /// Puts what `fronts` say in force; they have the same doors.
