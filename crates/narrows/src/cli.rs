@@ -28,7 +28,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::{apart, demo, serving};
+use crate::apart::{self, Part};
+use crate::{demo, serving};
 
 /// What a verb answers: 0 for done, 1 for refused or failed. Wrong use is 2, and clap's own.
 type Outcome = Result<ExitCode, Box<dyn std::error::Error + Send + Sync>>;
@@ -61,6 +62,8 @@ enum Verb {
     Serve,
     /// Run the boundaries of the configuration alone: a broker in another process decides.
     Boundary,
+    /// Run the guards of the configuration alone: a broker in another process says what was revoked.
+    Guard,
     /// Make, list, disable and enable clients.
     Client {
         #[command(subcommand)]
@@ -149,7 +152,7 @@ pub(crate) fn main() -> ExitCode {
     // Control characters of outside text are escaped by the JSON form; colour is off where nobody looks.
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match cli.verb {
-        Verb::Serve | Verb::Boundary => logs.json().init(),
+        Verb::Serve | Verb::Boundary | Verb::Guard => logs.json().init(),
         _ => logs.with_ansi(false).init(),
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -176,7 +179,8 @@ async fn run(cli: Cli) -> Outcome {
         Verb::Check(args) => check::run(&args, &paths),
         Verb::Config { what } => show::run(&what, &paths),
         Verb::Serve => serve(paths).await,
-        Verb::Boundary => boundary(paths).await,
+        Verb::Boundary => apart(Part::Boundaries, paths).await,
+        Verb::Guard => apart(Part::Guards, paths).await,
         Verb::Client { what } => client::run(what, &paths).await,
         Verb::Subject { what } => client::run_subject(what, &paths).await,
         Verb::Exchange(args) => exchange::run(args, &paths).await,
@@ -214,8 +218,8 @@ async fn serve(paths: Vec<PathBuf>) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn boundary(paths: Vec<PathBuf>) -> Outcome {
-    let running = apart::start(paths).await?;
+async fn apart(part: Part, paths: Vec<PathBuf>) -> Outcome {
+    let running = apart::start(part, paths).await?;
     tracing::info!("serving");
     told_to_stop().await?;
     running.stop().await;

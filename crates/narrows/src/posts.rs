@@ -15,6 +15,7 @@ pub(crate) struct Posts<B>(Vec<Behind<B>>);
 
 /// One of them, with what its door presents.
 struct Behind<B> {
+    service: String,
     guarding: Arc<Guarding<B>>,
     tls: Option<Tls>,
 }
@@ -33,9 +34,24 @@ impl<B: Broker> Posts<B> {
             tracing::info!(service, door = "guard", address = %listener.local_addr()?, "open");
             let routes = guarding::routes(Arc::clone(&guarding), house.upstreams.clone());
             house.serve(listener, tls.clone(), routes);
-            posts.push(Behind { guarding, tls });
+            posts.push(Behind {
+                service: service.to_owned(),
+                guarding,
+                tls,
+            });
         }
         Ok(Self(posts))
+    }
+
+    /// Each one's way to the broker.
+    pub(crate) fn brokers(&self) -> impl Iterator<Item = &B> {
+        self.0.iter().map(|behind| behind.guarding.live().broker())
+    }
+
+    /// The same, with the service of each.
+    pub(crate) fn named(&self) -> impl Iterator<Item = (&str, &B)> {
+        let services = self.0.iter().map(|behind| behind.service.as_str());
+        services.zip(self.brokers())
     }
 
     /// Puts what `loaded` says in force; its guards have the same doors.

@@ -7,8 +7,9 @@ use clap::Args;
 
 use super::Outcome;
 use super::output::say;
-use crate::config::Process;
-use crate::{apart, config, serving};
+use crate::apart::Part;
+use crate::config::{Loaded, Process};
+use crate::{config, serving};
 
 /// Arguments of `check`.
 #[derive(Args, Debug)]
@@ -59,7 +60,7 @@ pub(super) fn run(args: &CheckArgs, paths: &[PathBuf]) -> Outcome {
         return Ok(ExitCode::SUCCESS);
     }
     let is_apart = loaded.process == Process::DataPlane;
-    let apart = if is_apart { apart::asked(&loaded).map(drop) } else { Ok(()) };
+    let apart = if is_apart { served_apart(&loaded) } else { Ok(()) };
     let in_force = match apart.and_then(|()| serving::in_force(&loaded).map_err(|error| error.to_string())) {
         Ok(in_force) => in_force,
         Err(error) => {
@@ -88,9 +89,21 @@ pub(super) fn run(args: &CheckArgs, paths: &[PathBuf]) -> Outcome {
         in_force.policy.len()
     ));
     if is_apart {
-        say("these are boundaries alone, for `narrows boundary`: the policies are the broker's");
+        let verbs: Vec<_> = Part::of(&loaded).map(|part| format!("`narrows {}`", part.verb())).collect();
+        let tables: Vec<_> = Part::of(&loaded).map(Part::table).collect();
+        let (tables, verbs) = (tables.join(" and "), verbs.join(" and "));
+        say(format!("these are {tables} alone, for {verbs}: the policies are the broker's"));
     } else if in_force.policy.is_empty() {
         say("warning: there is no policy, so nothing is allowed; write one under `policies`");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether there is anything that runs apart from the broker, and all of it could.
+fn served_apart(loaded: &Loaded) -> Result<(), String> {
+    let mut parts = Part::of(loaded).peekable();
+    if parts.peek().is_none() {
+        return Part::Boundaries.asked(loaded).map(drop);
+    }
+    parts.try_for_each(|part| part.asked(loaded).map(drop))
 }

@@ -42,7 +42,7 @@ fn fronts(backend: SocketAddr) -> String {
     Front::before(&format!("http://{backend}")).routes(routes).text()
 }
 
-/// Boundaries alone; they end with this value.
+/// Boundaries or guards alone; they end with this value.
 pub(crate) struct Apart {
     pub(crate) folder: tempfile::TempDir,
     child: Child,
@@ -51,12 +51,17 @@ pub(crate) struct Apart {
 impl Apart {
     /// With these files, and nothing else: no store, no key file and no policy.
     fn start(files: &[(&str, String)]) -> Self {
+        Self::run("boundary", files)
+    }
+
+    /// The same of another verb.
+    pub(crate) fn run(verb: &str, files: &[(&str, String)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         for (name, text) in files {
             std::fs::write(folder.path().join(name), text).unwrap();
         }
         let child = Command::new(env!("CARGO_BIN_EXE_narrows"))
-            .arg("boundary")
+            .arg(verb)
             .current_dir(folder.path())
             .env_remove("NARROWS_CONFIG")
             .stderr(std::fs::File::create(folder.path().join("log")).unwrap())

@@ -70,11 +70,11 @@ impl Guarded {
 
     fn before(upstream: &str, guards: &[&str]) -> Self {
         let text: String = guards.iter().map(|keys| guard(keys)).collect();
-        Self::of(&corp::issuer(), &(behind(upstream) + &text))
+        Self::of(&corp::issuer(), &(behind(upstream) + &text), "")
     }
 
-    /// With these tables beside those that `init` writes.
-    pub(crate) fn of(issuer: &FakeIssuer, tables: &str) -> Self {
+    /// With these tables and this rule beside those that are usual.
+    pub(crate) fn of(issuer: &FakeIssuer, tables: &str, rule: &str) -> Self {
         let served = Served::start(|folder| {
             corp::trust(folder, issuer);
             let config = folder.join("narrows.toml");
@@ -84,7 +84,7 @@ impl Guarded {
 @id("edge-updates") permit (principal == Workload::"edge", action == Action::"ticket:update", resource is Detail::Ticket);
 @id("tasks") permit (principal == Workload::"edge", action == Action::"task", resource is Audience);
 "#;
-            std::fs::write(folder.join("policies/second.cedar"), rules).unwrap();
+            std::fs::write(folder.join("policies/second.cedar"), rules.to_owned() + rule).unwrap();
         });
         Self {
             doors: doors_of(&served.log(), "guard"),

@@ -18,6 +18,7 @@ mod explain;
 mod ext_authz;
 mod front;
 mod guard;
+mod guard_apart;
 mod id_jag;
 mod inspect;
 mod inspected;

@@ -1,0 +1,176 @@
+//! Guards in a process of their own, beside a broker that says what was revoked: both the real program.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::apart::Apart;
+use crate::boundary::{body, has_ended, header, status};
+use crate::guard::{Guarded, TICKETS, as_header, behind, exchanged, get, guard, told, until};
+use crate::run::narrows;
+use crate::{corp, echo};
+
+/// Whom the guard needs a token of, by its own name.
+const DATA_PLANE: &str = r#"
+[[audiences]]
+id     = "http://127.0.0.1:8420"
+scopes = ["narrows.data_plane"]
+
+[[scopes]]
+name    = "narrows.data_plane"
+details = []
+"#;
+const RULE: &str =
+    r#"@id("guards") permit (principal == Workload::"tickets-guard", action == Action::"scope:narrows.data_plane", resource);"#;
+
+/// A broker with a guard of its own, and the same guard apart from it.
+struct Both {
+    beside: Guarded,
+    apart: Apart,
+}
+
+impl Both {
+    fn with(keys: &str) -> Self {
+        let tables = behind(&format!("http://{}", echo::start())) + &guard(keys) + DATA_PLANE;
+        let beside = Guarded::of(&corp::issuer(), &tables, RULE);
+        let apart = Apart::run("guard", &files(beside.served.path(), beside.served.address));
+        apart.until("the broker is heard", || apart.ready().0 == 200);
+        Self { beside, apart }
+    }
+
+    fn door(&self) -> SocketAddr {
+        self.apart.door("guard")
+    }
+}
+
+/// What the process apart has: the broker's own configuration with one table more.
+fn files(broker: &Path, at: SocketAddr) -> Vec<(&'static str, String)> {
+    let read = |name: &str| std::fs::read_to_string(broker.join(name)).unwrap();
+    let table =
+        format!("\n[broker]\nurls = [\"http://{at}\"]\nclient = \"tickets-guard\"\nkey = {{ file = \"edge.key\" }}\ndeadline = \"30s\"\n");
+    vec![
+        (
+            "narrows.toml",
+            format!("metrics_listen = \"127.0.0.1:0\"\n{}{table}", read("narrows.toml")),
+        ),
+        ("edge.key", read("edge.key")),
+        ("edge.jwks.json", read("edge.jwks.json")),
+        ("corp.jwks.json", read("corp.jwks.json")),
+    ]
+}
+
+#[test]
+fn a_guard_apart_says_what_one_beside_the_broker_says() {
+    let both = Both::with("forward = \"identity\"");
+    let (folder, guarded) = (both.beside.served.path(), &both.beside);
+    let good = guarded.bearer(&["ticket:read/42"]);
+    let rows = [
+        ("/tickets/42", good.clone(), 200),
+        ("/healthz", good.clone(), 200),
+        ("/healthz", String::new(), 200),
+        ("/tickets/42", String::new(), 401),
+        ("/tickets/42", as_header("x.y.z"), 401),
+        ("/tickets/42", as_header(&guarded.alice), 401),
+        ("/tickets/43", good.clone(), 403),
+        ("/tickets/42", guarded.bearer(&["ticket:read/42", "ticket:read/43"]), 401),
+        ("/admin", good.clone(), 403),
+        ("//tickets/42", good.clone(), 400),
+    ];
+    for (target, headers, expected) in rows {
+        let replies = [guarded.doors[0], both.door()].map(|door| get(door, target, &headers));
+        let [beside, apart] = replies.each_ref().map(|reply| (told(reply), header(reply, "www-authenticate")));
+        assert_eq!(apart, beside, "{target} {headers}");
+        assert_eq!(apart.0.0, expected, "{target} {headers}");
+        let [beside, apart] = replies.each_ref().map(|reply| header(body(reply), "narrows-subject"));
+        assert_eq!(
+            (apart, apart.is_some()),
+            (beside, expected == 200 && target != "/healthz"),
+            "{target} {headers}"
+        );
+    }
+    let (_, ready) = both.apart.ready();
+    assert_eq!(
+        (&ready["guards"][0]["service"], &ready["guards"][0]["keys"]),
+        (&json!("tickets"), &json!("ok")),
+        "{ready}"
+    );
+    assert!(ready["guards"][0]["view_age_ms"].is_u64(), "{ready}");
+    for there in ["narrows.db", "narrows.key", "policies"] {
+        assert!(!both.apart.folder.path().join(there).exists(), "{there}");
+    }
+    // What is revoked at the broker is dead here too, and ends what is open.
+    let lists = as_header(&exchanged(folder, &guarded.alice, TICKETS, &["ticket:list"], &[]));
+    let mut stream = echo::open(
+        both.door(),
+        &format!("GET /stream HTTP/1.1\r\nhost: tickets.internal\r\n{lists}\r\n"),
+    );
+    assert!(echo::until(&mut stream, "first").starts_with("HTTP/1.1 200"));
+    let revoked = narrows(folder, &["revoke", "--subject", "corp|alice"], "");
+    assert_eq!(revoked.code, 0, "{revoked:?}");
+    until("it is revoked", (401, "subject_token_revoked"), || {
+        get(both.door(), "/tickets/42", &good)
+    });
+    let mut rest = Vec::new();
+    assert!(has_ended(std::io::Read::read_to_end(&mut stream, &mut rest)));
+}
+
+#[test]
+fn without_its_broker_a_guard_soon_lets_public_requests_through_and_nothing_else() {
+    let mut both = Both::with("");
+    let good = both.beside.bearer(&["ticket:read/42"]);
+    let ask = |target: &str| get(both.apart.door("guard"), target, &good);
+    assert_eq!(status(&ask("/tickets/42")), 200);
+    both.beside.served.child.kill().unwrap();
+    both.beside.served.child.wait().unwrap();
+    until("nothing is heard", (503, "revocation_view_stale"), || ask("/tickets/42"));
+    assert_eq!(header(&ask("/tickets/42"), "retry-after"), Some("1"));
+    assert_eq!(status(&ask("/healthz")), 200);
+    assert_eq!(both.apart.ready().0, 503);
+}
+
+#[test]
+fn a_guard_apart_follows_its_files_and_stays_where_it_is() {
+    let both = Both::with("forward = \"nothing\"");
+    let config = both.apart.folder.path().join("narrows.toml");
+    let wide = both.beside.bearer(&["ticket:read/42", "ticket:read/43"]);
+    let ask = || get(both.door(), "/tickets/42", &wide);
+    assert_eq!(told(&ask()), (401, "overbroad_token".to_owned()));
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(
+        &config,
+        text.replace("forward = \"nothing\"", "forward = \"identity\"\nexcess = \"any\""),
+    )
+    .unwrap();
+    until("it is read", (200, ""), ask);
+    assert_eq!(header(body(&ask()), "narrows-subject"), Some("alice"));
+    std::fs::write(&config, text.replace("listen  = \"127.0.0.1:0\"", "listen  = \"127.0.0.2:0\"")).unwrap();
+    both.apart.until("the change is refused", || {
+        both.apart.ready().1["refused_change"].as_str().is_some_and(|why| why.starts_with("guards: "))
+    });
+}
+
+#[test]
+fn a_process_of_guards_says_what_it_lacks() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(narrows(folder.path(), &["init", "."], "").code, 0);
+    let config = folder.path().join("narrows.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let tables = behind("http://127.0.0.1:9001") + &guard("");
+    let broker = "\n[broker]\nurls = [\"http://127.0.0.1:8420\"]\nclient = \"edge\"\nkey = { file = \"edge.key\" }\n";
+    for (text, expected) in [
+        (text.clone() + &tables, "broker: is required here"),
+        (
+            text.clone() + &behind("http://127.0.0.1:9001") + broker,
+            "guards: there is none to serve",
+        ),
+        (
+            text + &tables + broker,
+            "guards[0].client: `tickets` acts as `tickets-guard`, and this process as `edge`",
+        ),
+    ] {
+        std::fs::write(&config, text).unwrap();
+        let ran = narrows(folder.path(), &["guard"], "");
+        assert!(ran.code == 1 && ran.err.contains(expected), "{expected}: {ran:?}");
+    }
+}
