@@ -1,6 +1,7 @@
 //! The guards of a process: a door before each backend, open for as long as it runs.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use boundary::guarding::{self, Guarding};
 use broker::Tls;
@@ -9,6 +10,9 @@ use narrows_guard::{Clock, Live};
 
 use crate::config::{Loaded, Post};
 use crate::doors::{Failed, House};
+
+/// How long it may take to hand over what was used, when the process ends.
+const HAND_OVER: Duration = Duration::from_secs(5);
 
 /// The guards of a process, in the order of the configuration.
 pub(crate) struct Posts<B>(Vec<Behind<B>>);
@@ -34,6 +38,13 @@ impl<B: Broker> Posts<B> {
             tracing::info!(service, door = "guard", address = %listener.local_addr()?, "open");
             let routes = guarding::routes(Arc::clone(&guarding), house.upstreams.clone());
             house.serve(listener, tls.clone(), routes);
+            let (counts, mut stopped) = (Arc::clone(&guarding), house.stopped.clone());
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = counts.live().run() => {}
+                    _ = stopped.wait_for(|stopped| *stopped) => {}
+                }
+            });
             posts.push(Behind {
                 service: service.to_owned(),
                 guarding,
@@ -41,6 +52,16 @@ impl<B: Broker> Posts<B> {
             });
         }
         Ok(Self(posts))
+    }
+
+    /// Hands over what was used until now, for a while: before the process ends.
+    pub(crate) async fn hand_over(&self) {
+        let all = async {
+            for behind in &self.0 {
+                behind.guarding.live().hand_over().await;
+            }
+        };
+        let _ = tokio::time::timeout(HAND_OVER, all).await;
     }
 
     /// Each one's way to the broker.

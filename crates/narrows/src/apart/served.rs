@@ -195,6 +195,7 @@ impl Served {
     /// Sends what is still to be said, for a while.
     pub(super) async fn flush(&self) {
         if let Self::Guards(posts) = self {
+            posts.hand_over().await;
             for guard in posts.brokers() {
                 guard.flush(FLUSH).await;
             }

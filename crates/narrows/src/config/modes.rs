@@ -246,3 +246,43 @@ fn parts_of(name: &str, kind: &str, modes: &Modes, services: &[Routes]) -> Vec<O
     }
     parts
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use boundary::{Modes, Said};
+    use delegation::time::Timestamp;
+    use narrows_guard::route::Mode;
+
+    use super::at_guard;
+
+    #[test]
+    fn of_two_days_at_a_guard_the_first_counts() {
+        let said = |mode, until: Option<i64>| Said {
+            mode,
+            until: until.map(Timestamp::from_seconds),
+        };
+        let observe = Some(Mode::Observe);
+        for (guard, service, mode, until) in [
+            (said(observe, Some(2)), said(None, None), observe, Some(2)),
+            (said(observe, Some(2)), said(None, Some(1)), observe, Some(1)),
+            (said(observe, Some(1)), said(None, Some(2)), observe, Some(1)),
+            (
+                said(observe, Some(2)),
+                said(Some(Mode::Enforce), None),
+                Some(Mode::Enforce),
+                Some(2),
+            ),
+            (said(None, None), said(observe, Some(3)), observe, Some(3)),
+            (said(None, None), said(None, None), None, None),
+        ] {
+            let both = Modes {
+                boundary: guard,
+                services: BTreeMap::from([("tickets".to_owned(), service)]),
+            };
+            let found = at_guard(&both, "tickets");
+            assert_eq!((found.mode, found.until), (mode, until.map(Timestamp::from_seconds)), "{both:?}");
+        }
+    }
+}

@@ -128,16 +128,22 @@ pub(crate) fn told(reply: &str) -> (u16, String) {
     (status(reply), reason)
 }
 
-/// Asks until the answer is as `expected`.
-pub(crate) fn until(what: &str, expected: (u16, &str), ask: impl Fn() -> String) {
-    let began = Instant::now();
-    loop {
+/// Asks until the answer has this status, and gives its reason.
+pub(crate) fn until(what: &str, expected: u16, ask: impl Fn() -> String) -> String {
+    let mut reason = String::new();
+    poll(what, || {
         let reply = ask();
-        let (status, reason) = told(&reply);
-        if (status, reason.as_str()) == expected {
-            return;
-        }
-        assert!(began.elapsed() < PATIENCE, "{what}: {reply}");
+        reason = told(&reply).1;
+        (status(&reply) == expected).then_some(()).ok_or(reply)
+    });
+    reason
+}
+
+/// Tries until it holds.
+fn poll(what: &str, mut holds: impl FnMut() -> Result<(), String>) {
+    let began = Instant::now();
+    while let Err(why) = holds() {
+        assert!(began.elapsed() < PATIENCE, "{what}: {why}");
         // The condition decides, not the pause: that only keeps the asking from being a load of its own.
         std::thread::park_timeout(Duration::from_millis(50));
     }
@@ -221,7 +227,7 @@ fn a_token_that_is_over_or_revoked_or_whose_task_has_ended_opens_nothing() {
         &["--expires-in", "3"],
     ));
     assert_eq!(status(&ask(&short)), 200);
-    until("it ends", (401, "subject_token_expired"), || ask(&short));
+    assert_eq!(until("it ends", 401, || ask(&short)), "subject_token_expired");
 
     // Of a task: good while it is open, and for what it was redeemed for.
     let started = [
@@ -249,12 +255,12 @@ fn a_token_that_is_over_or_revoked_or_whose_task_has_ended_opens_nothing() {
     assert_eq!(told(&ask(&other)), (403, "wider_than_subject".to_owned()));
     let ended = narrows(folder, &["task", "complete", id], token);
     assert_eq!(ended.code, 0, "{ended:?}");
-    until("the task ends", (401, "subject_token_revoked"), || ask(&own));
+    assert_eq!(until("the task ends", 401, || ask(&own)), "subject_token_revoked");
 
     let good = guarded.bearer(&["ticket:read/42"]);
     assert_eq!(status(&ask(&good)), 200);
     revoke_alice(folder);
-    until("it is revoked", (401, "subject_token_revoked"), || ask(&good));
+    assert_eq!(until("it is revoked", 401, || ask(&good)), "subject_token_revoked");
 }
 
 /// S6: what the backend knows of the caller, the guard alone says.
@@ -366,6 +372,16 @@ fn what_a_route_reads_of_a_body_is_what_is_checked_and_what_goes_on() {
     assert_eq!(status(&form("note=x")), 200);
 }
 
+/// Whoever shows nothing is told so before anything of the body has come.
+#[test]
+fn nobodys_body_is_waited_for_who_shows_no_token() {
+    let guarded = Guarded::with(&[""]);
+    let head = "PATCH /tickets/42 HTTP/1.1\r\nhost: tickets.internal\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n";
+    let mut stream = echo::open(guarded.door(), head);
+    let reply = echo::until(&mut stream, "decision_id");
+    assert!(status(&reply) == 401 && reply.contains("no_token"), "{reply}");
+}
+
 #[test]
 fn streams_and_sockets_end_when_their_token_does() {
     let guarded = Guarded::with(&["forward = \"token\""]);
@@ -465,6 +481,52 @@ fn what_a_guard_observes_goes_on_exactly_as_it_came() {
     assert_eq!(ready["observing"][0]["boundary"], json!("guard tickets"), "{ready}");
 }
 
+/// Beside a route that enforces, nothing goes on that says another thing than its line.
+#[test]
+fn beside_what_enforces_a_request_that_may_mean_it_is_not_observed() {
+    let until = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date().tomorrow().unwrap().to_string();
+    let tables = behind(&format!("http://{}", echo::start())).replace(
+        "\"GET /tickets\"        = \"ticket:list\"",
+        "\"GET /tickets\"        = { detail = \"ticket:list\", mode = \"observe\" }",
+    );
+    let guarded = Guarded::of(&corp::issuer(), &(tables + &guard(&format!("observe_until = \"{until}\""))), "");
+    for (target, headers, expected) in [
+        ("/tickets", "", 200),
+        ("/tickets/42", "", 401),
+        ("/tickets", "x-http-method-override: PATCH\r\n", 401),
+        ("/tickets", "narrows-subject: bob\r\n", 401),
+        ("/tickets?_method=PATCH", "", 401),
+        ("/admin", "", 403),
+    ] {
+        assert_eq!(status(&get(guarded.door(), target, headers)), expected, "{target} {headers}");
+    }
+}
+
+#[test]
+fn a_guard_that_would_hand_on_a_used_token_or_observe_for_ever_is_a_mistake() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(narrows(folder.path(), &["init", "."], "").code, 0);
+    let config = folder.path().join("narrows.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let once = text.replace("max_lifetime = \"2m\"", "max_lifetime = \"2m\"\nsingle_use = true");
+    let tables = behind("http://127.0.0.1:9001");
+    let observes = tables.replacen("= \"ticket:list\"", "= { detail = \"ticket:list\", mode = \"observe\" }", 1);
+    for (text, expected) in [
+        (
+            once + &tables + &guard("forward = \"token\""),
+            "guards[0].forward: a token for `https://tickets.internal` is good for one request",
+        ),
+        (
+            text + &observes + &guard(""),
+            "services[0].routes.GET /tickets.mode: observes until the `observe_until`",
+        ),
+    ] {
+        std::fs::write(&config, text).unwrap();
+        let ran = narrows(folder.path(), &["check"], "");
+        assert!(ran.code == 1 && ran.out.contains(expected), "{expected}: {ran:?}");
+    }
+}
+
 #[test]
 fn a_changed_guard_is_in_force_without_a_restart_and_its_address_cannot_change() {
     let guarded = Guarded::with(&["forward = \"nothing\""]);
@@ -478,7 +540,7 @@ fn a_changed_guard_is_in_force_without_a_restart_and_its_address_cannot_change()
         text.replace("forward = \"nothing\"", "forward = \"identity\"\nexcess = \"any\""),
     )
     .unwrap();
-    until("it is read", (200, ""), ask);
+    until("it is read", 200, ask);
     let reply = ask();
     assert_eq!(header(body(&reply), "narrows-subject"), Some("alice"), "{reply}");
     std::fs::write(&config, text.replace("127.0.0.1:0", "127.0.0.2:0")).unwrap();
