@@ -111,13 +111,8 @@ impl<S: Fn() -> Option<String> + Send + Sync + 'static> Broker for Remote<S> {
 
     async fn look_for_keys(&self) {
         let link = &self.shared.link;
-        let looked = async {
-            if link.keys_again().await.is_empty() {
-                link.keys_at_hand().await;
-            }
-        };
         // The look goes on beside the request.
-        let _ = timeout(link.place().deadline, looked).await;
+        let _ = timeout(link.place().deadline, link.keys_again()).await;
     }
 
     async fn consume(&self, token: &str) -> Use {

@@ -72,3 +72,56 @@ fn own_claims<K: TokenKind>(claims: &str, issuer: &str) -> Result<Map<String, Va
     }
     Ok(claims)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::{AccessToken, Authentic, AuthenticateError, OpaqueForm, OpaqueKind};
+
+    const OURS: &str = "https://narrows.internal";
+
+    /// What the broker answers about a token that is alive.
+    fn said() -> Value {
+        json!({
+            "active": true, "token_type": "Bearer", "iss": OURS, "sub": "alice", "aud": "https://tickets.internal", "iat": 1, "exp": 9,
+            "jti": "t-1", "client_id": "edge", "txn": "x-1", "sub_id": { "format": "iss_sub", "iss": "https://idp.example", "sub": "a" },
+        })
+    }
+
+    fn answered(kind: OpaqueKind, reply: &str) -> Result<Authentic<AccessToken>, AuthenticateError> {
+        Authentic::answered(&OpaqueForm::make(kind, &[7; 32]), OURS, reply)
+    }
+
+    #[test]
+    fn an_answer_is_taken_for_a_token_only_if_all_of_it_is_right() {
+        assert!(answered(OpaqueKind::Access, &said().to_string()).is_ok());
+        for kind in [OpaqueKind::Task, OpaqueKind::Operator, OpaqueKind::ClientSecret] {
+            assert!(answered(kind, &said().to_string()).is_err());
+        }
+        let changes = [
+            ("active", json!("true")),
+            ("active", json!(false)),
+            ("active", Value::Null),
+            ("token_type", json!("N_A")),
+            ("token_type", Value::Null),
+            ("iss", json!("https://other.example")),
+            ("iss", Value::Null),
+            ("jti", Value::Null),
+            ("exp", Value::Null),
+        ];
+        for (name, value) in changes {
+            let mut changed = said();
+            if let Some(members) = changed.as_object_mut() {
+                match value {
+                    Value::Null => members.remove(name),
+                    value => members.insert(name.to_owned(), value),
+                };
+            }
+            assert!(answered(OpaqueKind::Access, &changed.to_string()).is_err(), "{changed}");
+        }
+        let twice = said().to_string().replacen('{', "{\"active\":true,", 1);
+        assert!(answered(OpaqueKind::Access, &twice).is_err(), "a member twice");
+        assert!(answered(OpaqueKind::Access, "[]").is_err());
+    }
+}

@@ -26,10 +26,12 @@ impl<S> Link<S> {
         found
     }
 
-    /// The keys after another look at every address that gave some, since a token names one that is not there.
+    /// The keys after another look at every address, since a token names one that is not there: the one that gave keys may be away,
+    /// and another have the new ones.
     pub async fn keys_again(&self) -> Vec<Arc<KeySet>> {
+        let (count, first) = (self.place.urls.len(), self.first.load(Ordering::Relaxed));
         let mut fresh = Vec::new();
-        for name in self.held() {
+        for name in self.names().cycle().skip(first % count.max(1)).take(count) {
             fresh.extend(self.keys.refetch(&name).await);
         }
         fresh

@@ -19,7 +19,7 @@ fn tomorrow() -> Timestamp {
     now().plus(Duration::from_secs(86_400))
 }
 
-/// A guard with `GET /r/{id}`, `GET /enforced` and `GET /observed`, the last two of which say so themselves.
+/// A guard with `GET /r/{id}`, `GET /{word}`, and `GET /enforced` and `GET /observed`, which say so themselves.
 fn guard(modes: Modes, broker: &Beside) -> Live<Beside> {
     let mut settings = settings(demand("GET /r/{id}", "ticket:read/{id}"), Excess::SameResource, &json!({}));
     for (key, mode) in [("GET /enforced", Mode::Enforce), ("GET /observed", Mode::Observe)] {
@@ -30,6 +30,7 @@ fn guard(modes: Modes, broker: &Beside) -> Live<Beside> {
         let route = Route::new(key.to_owned(), Pattern::parse(key).unwrap(), Rule::Needs(Box::new(said)));
         settings.service.routes.push(route);
     }
+    settings.service.routes.push(crate::service::route("GET /{word}", "ticket:list"));
     live(settings, Recheck::Each, modes, broker)
 }
 
@@ -38,21 +39,21 @@ async fn the_most_specific_word_says_what_binds_and_no_word_without_a_day() {
     let observes = |mode, until| Modes { mode, until };
     let (day, past) = (Some(tomorrow()), Some(now()));
     let rows = [
-        // The mode, and whether /r/7, /enforced, /observed, /ENFORCED, /nothing and what could not be read go on.
-        (observes(None, None), [false; 6]),
-        (observes(None, day), [false, false, true, false, false, false]),
-        (observes(Some(Mode::Enforce), day), [false, false, true, false, false, false]),
-        (observes(Some(Mode::Observe), day), [true, false, true, false, false, false]),
-        (observes(Some(Mode::Observe), past), [false; 6]),
-        (observes(Some(Mode::Observe), None), [false; 6]),
+        // The mode, and whether /r/7, /enforced, /observed, /ENFORCED, /word, what has no route and what could not be read go on.
+        (observes(None, None), [false; 7]),
+        (observes(None, day), [false, false, true, false, false, false, false]),
+        (observes(Some(Mode::Enforce), day), [false, false, true, false, false, false, false]),
+        (observes(Some(Mode::Observe), day), [true, false, true, false, true, false, false]),
+        (observes(Some(Mode::Observe), past), [false; 7]),
+        (observes(Some(Mode::Observe), None), [false; 7]),
     ];
     for (modes, expected) in rows {
         let live = guard(modes, &broker());
-        let paths = ["/r/7", "/enforced", "/observed", "/ENFORCED", "/nothing"];
+        let paths = ["/r/7", "/enforced", "/observed", "/ENFORCED", "/word", "/no/route"];
         let found: Vec<_> = paths.iter().map(|path| live.observes(&asked("GET", path))).collect();
         assert_eq!(
             (found.as_slice(), live.observes_unread()),
-            (&expected[..5], expected[5]),
+            (&expected[..6], expected[6]),
             "{modes:?}"
         );
     }

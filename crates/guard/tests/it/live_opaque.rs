@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use delegation::token::{OpaqueForm, OpaqueKind};
 use narrows_guard::Live;
 use narrows_guard::broker::Introspected;
 use narrows_guard::live::{Modes, Recheck};
@@ -130,7 +131,8 @@ async fn what_is_no_answer_lets_nobody_through() {
     // What only looks like one is not asked about, and neither is another kind of ours.
     let broker = broker();
     let cut = opaque(1)[..53].to_owned();
-    for token in [cut.as_str(), "nrwt_0", "opaque-of-somebody-else"] {
+    let task = OpaqueForm::make(OpaqueKind::Task, &[7; 32]);
+    for token in [cut.as_str(), task.expose(), "opaque-of-somebody-else"] {
         assert_eq!(shown(&guard(&broker), token).await, "subject_token_invalid");
     }
     assert_eq!(questions(&broker), 0);
