@@ -74,7 +74,7 @@ async fn the_example_serves_what_is_allowed_and_nothing_else() {
     let example = start(&broker).await;
     assert_eq!(get(&example, "/healthz", None).await, (200, "ok".to_owned()));
 
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let now = narrows_guard::Clock::machine().now().seconds();
     let claims = |id: &str| {
         json!({
             "iss": issuer, "sub": "alice", "aud": "https://tickets.internal", "iat": now - 10, "exp": now + 200, "jti": "t-1",
@@ -110,9 +110,8 @@ async fn the_example_serves_what_is_allowed_and_nothing_else() {
 
 #[test]
 fn the_documentation_shows_the_example_as_it_is() {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    let example = std::fs::read_to_string(folder.join("examples/tickets.rs")).unwrap();
-    let page = std::fs::read_to_string(folder.join("../../docs/guard-library.md")).unwrap();
+    let example = include_str!("../../examples/tickets.rs");
+    let page = include_str!("../../../../docs/guard-library.md");
     assert!(
         page.contains(&format!("```rust\n{example}```\n")),
         "docs/guard-library.md holds another program"

@@ -61,17 +61,20 @@ fn service(modes: Modes, broker: &Beside, backend: &Arc<Backend>) -> Router {
             backend.heads.lock().unwrap().push(head.headers);
             let body = body.collect().await.unwrap().to_bytes();
             backend.bodies.lock().unwrap().push(body);
-            identity.map_or("nobody".to_owned(), |who| {
-                let details: Vec<_> = who.details().iter().map(ToString::to_string).collect();
-                let actors: Vec<_> = who.actors().collect();
-                format!(
-                    "{} by {} in {} for {}",
-                    who.subject(),
-                    actors.join(","),
-                    who.task().unwrap(),
-                    details.join(",")
-                )
-            })
+            identity.map_or_else(
+                || "nobody".to_owned(),
+                |who| {
+                    let details: Vec<_> = who.details().iter().map(ToString::to_string).collect();
+                    let actors: Vec<_> = who.actors().collect();
+                    format!(
+                        "{} by {} in {} for {}",
+                        who.subject(),
+                        actors.join(","),
+                        who.task().unwrap(),
+                        details.join(",")
+                    )
+                },
+            )
         }
     };
     let (slow, streamed) = (Arc::clone(backend), Arc::clone(backend));

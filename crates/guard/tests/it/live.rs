@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use delegation::oauth::Reason;
 use delegation::token::{Algorithm, KeySet};
-use narrows_guard::broker::{Rechecked, Use};
+use narrows_guard::broker::{Introspected, Rechecked, Use};
 use narrows_guard::live::{Decision, Modes, Recheck};
 use narrows_guard::surplus::Excess;
 use narrows_guard::{Live, Settings};
@@ -14,7 +14,7 @@ use testkit::{BROKER, FakeIssuer, now};
 
 use crate::guarded::{AUDIENCE, ISSUER, bearer, call, claims, settings, token, with};
 use crate::service::{asked, demand};
-use crate::told::{Beside, Told, broker, caller, denies, ended, live, shown};
+use crate::told::{Beside, Told, active, broker, caller, denies, ended, live, opaque, shown};
 
 fn usual() -> Settings {
     settings(demand("GET /r/{id}", "ticket:read/{id}"), Excess::SameResource, &json!({}))
@@ -217,54 +217,68 @@ async fn every_refusal_is_told_once_with_what_is_known_and_without_the_token() {
     assert!(!format!("{told:?}").contains(signature));
 }
 
+/// What the broker may say of a use, of an opaque token and of policy; the first of each is a yes.
+fn answers() -> (Vec<Use>, Vec<Introspected>, Vec<Rechecked>) {
+    (
+        vec![Use::Accepted, Use::Used, Use::Refused(Reason::TaskCancelled), Use::Unavailable],
+        vec![
+            Introspected::Active(String::new()),
+            Introspected::Inactive,
+            Introspected::Unavailable,
+        ],
+        vec![Rechecked::Allowed, denies(), Rechecked::Unavailable],
+    )
+}
+
 #[tokio::test]
 async fn nobody_but_the_broker_makes_a_yes_of_silence() {
-    // Every way in which the broker may fail to say yes, for every kind of token that needs its word.
-    let once = with(json!({ "single_use": true }));
-    let rows: [(&str, Value, Recheck, fn(&Told), &str); 5] = [
-        (
-            "used",
-            once.clone(),
-            Recheck::Never,
-            |told| *told.used.lock().unwrap() = Use::Used,
-            "token_used",
-        ),
-        (
-            "silent",
-            once.clone(),
-            Recheck::Never,
-            |told| *told.used.lock().unwrap() = Use::Unavailable,
-            "store_unavailable",
-        ),
-        (
-            "refused",
-            once,
-            Recheck::Never,
-            |told| *told.used.lock().unwrap() = Use::Refused(Reason::TaskCancelled),
-            "task_cancelled",
-        ),
-        (
-            "policy",
-            claims(),
-            Recheck::Each,
-            |told| *told.policy.lock().unwrap() = denies(),
-            "policy_denied",
-        ),
-        (
-            "policy silent",
-            claims(),
-            Recheck::Each,
-            |told| *told.policy.lock().unwrap() = Rechecked::Unavailable,
-            "store_unavailable",
-        ),
-    ];
-    for (name, claims, recheck, set, expected) in rows {
-        let broker = broker();
-        let live = guard(recheck, &broker);
-        assert_eq!(shown(&live, &token(&claims)).await, "allowed", "{name}");
-        set(&broker.0);
-        assert_eq!(shown(&live, &token(&claims)).await, expected, "{name}");
+    // Every token that needs its word, with every word that it may say, and with every silence.
+    let (uses, said, policies) = answers();
+    for bits in 0..16_u8 {
+        let [once, is_opaque, is_rechecked, is_stale] = [1, 2, 4, 8].map(|bit| bits & bit != 0);
+        let claims = with(json!({ "single_use": once }));
+        let shown_token = if is_opaque { opaque(1) } else { token(&claims) };
+        for used in &uses {
+            for (at, said) in said.iter().enumerate() {
+                for policy in &policies {
+                    let broker = broker();
+                    *broker.0.used.lock().unwrap() = *used;
+                    *broker.0.said.lock().unwrap() = if at == 0 { active(&claims) } else { said.clone() };
+                    *broker.0.policy.lock().unwrap() = policy.clone();
+                    *broker.0.age.lock().unwrap() = if is_stale { Duration::from_secs(6) } else { Duration::ZERO };
+                    let live = guard(if is_rechecked { Recheck::Each } else { Recheck::Never }, &broker);
+                    let word = shown(&live, &shown_token).await;
+                    let is_yes = !is_stale
+                        && (!once || *used == Use::Accepted)
+                        && (!is_opaque || at == 0)
+                        && (!is_rechecked || *policy == Rechecked::Allowed);
+                    assert_eq!(word == "allowed", is_yes, "{bits:04b} {used:?} {said:?} {policy:?}: {word}");
+                }
+            }
+        }
     }
+}
+
+#[tokio::test]
+async fn each_no_has_its_reason() {
+    let reason = async |claims: &Value, recheck, used, policy: Rechecked| {
+        let broker = broker();
+        *broker.0.used.lock().unwrap() = used;
+        *broker.0.policy.lock().unwrap() = policy;
+        shown(&guard(recheck, &broker), &token(claims)).await
+    };
+    let once = with(json!({ "single_use": true }));
+    let (never, each) = (Recheck::Never, Recheck::Each);
+    assert_eq!(reason(&once, never, Use::Used, Rechecked::Allowed).await, "token_used");
+    assert_eq!(
+        reason(&once, never, Use::Unavailable, Rechecked::Allowed).await,
+        "store_unavailable"
+    );
+    let cancelled = Use::Refused(Reason::TaskCancelled);
+    assert_eq!(reason(&once, never, cancelled, Rechecked::Allowed).await, "task_cancelled");
+    assert_eq!(reason(&claims(), each, Use::Accepted, denies()).await, "policy_denied");
+    let silent = Rechecked::Unavailable;
+    assert_eq!(reason(&claims(), each, Use::Accepted, silent).await, "store_unavailable");
 }
 
 #[tokio::test(start_paused = true)]
