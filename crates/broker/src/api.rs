@@ -21,6 +21,7 @@ mod reports;
 mod revocations;
 mod subjects;
 mod tasks;
+mod usage;
 
 use std::sync::Arc;
 
@@ -50,9 +51,11 @@ fn endpoints() -> Vec<(&'static str, &'static str, MethodRouter<Arc<Broker>>)> {
         ("GET", "/connections", get(connections::list)),
         ("POST", "/connections", post(connections::put)),
         ("DELETE", "/connections/{name}", delete(connections::remove)),
+        ("POST", "/usage", post(usage::add)),
         ("GET", "/decisions/{id}", get(decisions::show)),
         ("GET", "/reports/graph", get(reports::graph::show)),
         ("GET", "/reports/observed", get(reports::observed::show)),
+        ("GET", "/reports/unused", get(reports::unused::show)),
         ("POST", "/explain", post(explain::explain)),
         ("GET", "/subjects", get(subjects::list)),
         ("POST", "/subjects/{issuer}/{sub}/disable", post(subjects::disable)),

@@ -272,6 +272,8 @@ async fn forget(connection: &mut Connection, now: i64) -> Result<(), sqlx::Error
          (SELECT digest FROM opaque_tokens WHERE forget_at < $1 LIMIT $2)",
         "DELETE FROM tasks WHERE forget_at < $1 AND id IN (SELECT id FROM tasks WHERE forget_at < $1 LIMIT $2)",
         "DELETE FROM revocations WHERE forget_at < $1 AND seq IN (SELECT seq FROM revocations WHERE forget_at < $1 LIMIT $2)",
+        "DELETE FROM usage_days WHERE day < $1 / 86400000 - 90 AND (day, audience, service, client, route, what, name) IN \
+         (SELECT day, audience, service, client, route, what, name FROM usage_days WHERE day < $1 / 86400000 - 90 LIMIT $2)",
     ] {
         let mut transaction = connection.begin(Purpose::Write).await?;
         transaction.execute(sql(expired).bind(now).bind(FORGET)).await?;

@@ -39,6 +39,7 @@ mod task_end;
 mod telemetry;
 mod tls;
 mod token_endpoint;
+pub mod usage;
 
 pub use asking::Asking;
 pub use broker::{Broker, InForce, Settings, StartError};

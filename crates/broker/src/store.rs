@@ -16,6 +16,7 @@ mod standing;
 mod statement;
 mod tables;
 mod tasks;
+mod usage;
 
 pub use address::{AddressError, StoreAddress};
 pub use backup::{Backup, BackupEnd, BackupError, BackupHead};
@@ -27,6 +28,7 @@ pub(crate) use revocations::{Placed, insert as insert_revocation};
 pub(crate) use signals::Signalled;
 pub use standing::{Party, Standing, SubjectName, SubjectStanding};
 pub(crate) use statement::{Statement, Value, sql};
+pub(crate) use usage::{DAY, KEPT, Used};
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod graph;
 pub(crate) mod observed;
+pub(crate) mod unused;
 
 use std::ops::RangeInclusive;
 

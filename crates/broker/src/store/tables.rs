@@ -23,7 +23,7 @@ use Column::{Bytes, Integer, MaybeText, Text};
 ///
 /// Every table but `log_head` and `store_version`, whose values the head of a backup holds. A test compares it with what
 /// the migrations make, so that no table can be forgotten.
-pub(super) const TABLES: [Table; 14] = [
+pub(super) const TABLES: [Table; 15] = [
     Table {
         name: "records",
         key: 1,
@@ -145,6 +145,21 @@ pub(super) const TABLES: [Table; 14] = [
             ("header", Text),
             ("sealed", Bytes),
             ("changed_at", Integer),
+        ],
+    },
+    Table {
+        name: "usage_days",
+        key: 7,
+        columns: &[
+            ("day", Integer),
+            ("audience", Text),
+            ("service", Text),
+            ("client", Text),
+            ("route", Text),
+            ("what", Text),
+            ("name", Text),
+            ("granted", Integer),
+            ("used", Integer),
         ],
     },
 ];

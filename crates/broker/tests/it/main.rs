@@ -58,3 +58,4 @@ mod tls;
 mod to_the_letter;
 mod transactions;
 mod unknown_keys;
+mod usage;

@@ -2,6 +2,7 @@
 
 pub(crate) mod graph;
 pub(crate) mod observed;
+pub(crate) mod unused;
 
 use std::path::PathBuf;
 
@@ -21,6 +22,8 @@ pub(super) enum ReportVerb {
     Graph(graph::GraphArgs),
     /// What boundaries that only observe would have refused, and what to paste so that they will not.
     Observed(observed::ObservedArgs),
+    /// What was granted and never used, and what to paste so that it is not granted any more.
+    Unused(unused::UnusedArgs),
 }
 
 /// Whom a report is read from, and as whom.
@@ -76,5 +79,6 @@ pub(super) async fn run(verb: ReportVerb, paths: &[PathBuf]) -> Outcome {
     match verb {
         ReportVerb::Graph(args) => graph::run(&args, paths).await,
         ReportVerb::Observed(args) => observed::run(&args, paths).await,
+        ReportVerb::Unused(args) => unused::run(&args, paths).await,
     }
 }

@@ -43,5 +43,6 @@ mod store_address;
 mod subject_values;
 mod task;
 mod txn_token;
+mod unused;
 mod upstreams;
 mod why;

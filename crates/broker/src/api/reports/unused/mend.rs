@@ -1,0 +1,234 @@
+//! What to paste so that what is not used is not granted.
+//!
+//! A rule that is proposed takes something away and never gives: a `forbid` for one client, one action, one audience.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use delegation::details::IdentifierRule;
+use delegation::registry::Snapshot;
+use serde_json::{Value, json};
+
+use super::minted::Granted;
+use super::used::Client;
+
+/// Lives that people give to tokens, in seconds, with their spelling.
+const LIVES: [(i64, &str); 11] = [
+    (10, "10s"),
+    (15, "15s"),
+    (30, "30s"),
+    (60, "1m"),
+    (120, "2m"),
+    (300, "5m"),
+    (600, "10m"),
+    (900, "15m"),
+    (1800, "30m"),
+    (3600, "1h"),
+    (14400, "4h"),
+];
+
+/// One client's tokens for one audience.
+pub(super) struct Known<'k> {
+    pub(super) client: &'k str,
+    pub(super) audience: &'k str,
+    pub(super) used: &'k Client,
+    pub(super) granted: &'k Granted,
+    pub(super) snapshot: &'k Snapshot,
+}
+
+/// What is to be forbidden.
+struct Forbidden<'f> {
+    /// In words, and in the name of the rule.
+    about: String,
+    /// `Action::"…"`.
+    action: String,
+    /// What follows the audience in the condition.
+    condition: &'f str,
+    /// The members of a case that asks for it.
+    asks: String,
+}
+
+/// What no request used.
+pub(super) fn of_use(known: &Known<'_>) -> Vec<Value> {
+    let (used, granted) = (known.used, known.granted);
+    let (actions, scopes) = (used.rows(|route| &route.actions), used.rows(|route| &route.scopes));
+    let requests = used.requests();
+    let unused = |rows: &BTreeMap<String, (i64, i64)>, name: &str| rows.get(name).is_none_or(|(_, used)| *used == 0);
+    let mut mends = Vec::new();
+
+    let enough = known.enough(&actions);
+    let names: BTreeSet<_> = granted.actions.keys().chain(actions.keys()).collect();
+    for name in names.into_iter().filter(|name| unused(&actions, name)) {
+        let Some(detail) = known.detail(name) else { continue };
+        let seen = said(granted.actions.get(name), actions.get(name));
+        let together = granted.together.get(name).copied().unwrap_or_default();
+        let mut note = format!("{seen}, and none of {requests} requests used it");
+        let mut paste = Vec::new();
+        if together > 0 {
+            note = format!(
+                "{note}; {together} tokens were asked for with it and something else: let `{}` leave it out first, or what it uses is \
+                 refused too",
+                known.client
+            );
+            if !enough.is_empty() {
+                let into = format!("what `{}` asks for at {}", known.client, known.audience);
+                paste.push(json!({ "into": into, "text": enough }));
+            }
+        }
+        let forbidden = Forbidden {
+            about: name.clone(),
+            action: name.clone(),
+            condition: "!context.onward",
+            asks: format!("details  = [{}]", quoted(&detail)),
+        };
+        paste.extend(known.rule(&forbidden));
+        mends.push(json!({ "about": name, "note": note, "paste": paste }));
+    }
+
+    let names: BTreeSet<_> = granted.scopes.keys().chain(scopes.keys()).collect();
+    for name in names.into_iter().filter(|name| unused(&scopes, name) && known.has_scope(name)) {
+        let note = format!(
+            "{}, and no route of {requests} requests names it",
+            said(granted.scopes.get(name), scopes.get(name))
+        );
+        let forbidden = Forbidden {
+            about: format!("scope {name}"),
+            action: format!("scope:{name}"),
+            condition: "!context.onward",
+            asks: format!("scope    = [{}]", quoted(name)),
+        };
+        mends.push(json!({ "about": forbidden.about, "note": note, "paste": known.rule(&forbidden) }));
+    }
+
+    // No rule is proposed: what bounds one action does not bound another.
+    for (name, (count, _)) in used.rows(|route| &route.wider) {
+        let bound = name.split_once(' ').map_or(&*name, |(_, bound)| bound);
+        let note = format!("{count} of {requests} requests came with a token that bounds `{bound}` less than they needed: ask with it");
+        mends.push(json!({ "about": name, "note": note, "paste": [] }));
+    }
+    mends
+}
+
+/// What was never exchanged on.
+pub(super) fn of_onward(known: &Known<'_>) -> Vec<Value> {
+    let unused = known.granted.onward.iter().filter(|(_, (granted, used))| *granted > 0 && *used == 0);
+    let told = |(name, (granted, _)): (&String, &(i64, i64))| {
+        let detail = known.detail(name)?;
+        let forbidden = Forbidden {
+            about: format!("onward {name}"),
+            action: name.clone(),
+            condition: "context.onward",
+            asks: format!("onward   = [{}]", quoted(&detail)),
+        };
+        let note = format!(
+            "{granted} tokens carried it for a later hop, and none was exchanged for it; let `{}` leave it out first",
+            known.client
+        );
+        Some(json!({ "about": forbidden.about, "note": note, "paste": known.rule(&forbidden) }))
+    };
+    unused.filter_map(told).collect()
+}
+
+/// How long tokens for `audience` could live: twice the greatest age at use, if that is at most half of what they do.
+pub(super) fn of_life(audience: &str, life: i64, age: i64) -> Option<Value> {
+    let (seconds, text) = LIVES.into_iter().find(|(seconds, _)| *seconds > age.saturating_mul(2))?;
+    if seconds.saturating_mul(2) > life {
+        return None;
+    }
+    let note =
+        format!("tokens live up to {life} s and were at most {age} s old when they were shown; a client that keeps one asks more often");
+    let paste =
+        json!({ "into": format!("the [[audiences]] entry of {audience} in narrows.toml"), "text": format!("max_lifetime = \"{text}\"") });
+    Some(json!({ "about": "lifetime", "note": note, "paste": [paste] }))
+}
+
+/// How often it was granted: by the log, or, where that does not know, by what was shown.
+fn said(tokens: Option<&i64>, requests: Option<&(i64, i64)>) -> String {
+    match (tokens, requests) {
+        (Some(tokens), _) => format!("{tokens} tokens granted it"),
+        (None, Some((requests, _))) => format!("{requests} requests came with a token that granted it"),
+        (None, None) => "it was granted".to_owned(),
+    }
+}
+
+impl Known<'_> {
+    /// `TYPE:ACTION` as something to ask for; `None` if it is not declared, so that no policy could speak of it: a guard says names, and
+    /// has no say in what is pasted.
+    fn detail(&self, name: &str) -> Option<String> {
+        let (kind, action) = name.split_once(':')?;
+        let rule = self.snapshot.types.get(kind)?.actions.get(action)?;
+        Some(match rule.identifier {
+            IdentifierRule::None => name.to_owned(),
+            IdentifierRule::Required | IdentifierRule::Optional => format!("{name}/1"),
+        })
+    }
+
+    /// The actions that were used, in the short form: what it is enough to ask for.
+    fn enough(&self, actions: &BTreeMap<String, (i64, i64)>) -> String {
+        let mut by_type: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        let used = actions.iter().filter(|(name, (_, used))| *used > 0 && self.detail(name).is_some());
+        for (kind, action) in used.filter_map(|(name, _)| name.split_once(':')) {
+            by_type.entry(kind).or_default().push(action);
+        }
+        let details: Vec<_> = by_type.iter().map(|(kind, actions)| format!("{kind}:{}", actions.join(","))).collect();
+        details.join("\n")
+    }
+
+    fn has_scope(&self, name: &str) -> bool {
+        let mut known = self
+            .snapshot
+            .audiences
+            .values()
+            .flat_map(|audience| &audience.scopes)
+            .chain(self.snapshot.scopes.keys());
+        known.any(|scope| scope.as_str() == name)
+    }
+
+    /// The rule, and the case that shows what it does.
+    fn rule(&self, forbidden: &Forbidden<'_>) -> Vec<Value> {
+        let of = self.audience.trim_start_matches("https://");
+        let id = format!("unused-{}-{of}-{}", self.client, forbidden.about).replace(|each: char| !each.is_ascii_alphanumeric(), "-");
+        let (client, audience, action) = (quoted(self.client), quoted(self.audience), quoted(&forbidden.action));
+        let rule = format!(
+            "@id(\"{id}\")\nforbid (principal == Workload::{client}, action == Action::{action}, resource)\n\
+             when {{ context.audience == Audience::{audience} && {} }};",
+            forbidden.condition
+        );
+        let issuer = self.snapshot.issuers.values().next().map_or("narrows", |issuer| issuer.name.as_str());
+        let case = format!(
+            "[[case]]\nname     = {}\nclient   = {client}\nsubject  = {}\naudience = {audience}\n{}\nexpect   = \"deny\"\nrules    = [\"{id}\"]",
+            quoted(&format!("{} has no {} at {of}", self.client, forbidden.about)),
+            quoted(&format!("{issuer}|anybody")),
+            forbidden.asks,
+        );
+        vec![
+            json!({ "into": "a file of `policies`", "text": rule }),
+            json!({ "into": "a NAME.cases.toml beside it", "text": case }),
+        ]
+    }
+}
+
+/// As a string of Cedar, and of TOML: what both take needs no more than this.
+fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::of_life;
+
+    #[test]
+    fn a_life_is_proposed_only_if_it_is_long_enough_and_much_shorter() {
+        let proposed = |life: i64, age: i64| {
+            let mend = of_life("https://a.internal", life, age)?;
+            mend.pointer("/paste/0/text").and_then(Value::as_str).map(str::to_owned)
+        };
+        assert_eq!(proposed(120, 11).as_deref(), Some("max_lifetime = \"30s\""));
+        assert_eq!(proposed(120, 15).as_deref(), Some("max_lifetime = \"1m\""));
+        assert_eq!(proposed(20, 0).as_deref(), Some("max_lifetime = \"10s\""));
+        for (life, age) in [(119, 15), (19, 0), (120, 40), (86_400, 40_000), (0, 0)] {
+            assert_eq!(proposed(life, age), None, "{life} {age}");
+        }
+    }
+}
