@@ -40,6 +40,7 @@ pub mod remembered;
 pub mod remote;
 pub mod route;
 pub mod shape;
+pub mod sightings;
 pub mod surplus;
 pub mod usage;
 
