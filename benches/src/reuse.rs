@@ -138,6 +138,7 @@ async fn start(folder: &Path, issuer: &FakeIssuer) -> Arc<Broker> {
         },
         introspection: None,
         boundaries: Default::default(),
+        guards: Default::default(),
         connections: Default::default(),
     };
     let settings = Settings {

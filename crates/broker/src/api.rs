@@ -12,7 +12,9 @@ mod decisions;
 mod events;
 mod explain;
 mod feed;
+mod guards;
 mod leaks;
+mod members;
 mod openapi;
 mod page;
 mod problem;
@@ -48,6 +50,10 @@ fn endpoints() -> Vec<(&'static str, &'static str, MethodRouter<Arc<Broker>>)> {
         ("POST", "/boundaries/{name}/refusals", post(boundaries::refuse)),
         ("POST", "/boundaries/{name}/echoes", post(boundaries::echo)),
         ("POST", "/boundaries/{name}/alive", post(boundaries::alive)),
+        ("POST", "/uses", post(guards::consume)),
+        ("POST", "/guards/{service}/refusals", post(guards::refuse)),
+        ("POST", "/guards/{service}/recheck", post(guards::recheck)),
+        ("POST", "/guards/{service}/sightings", post(guards::sight)),
         ("GET", "/connections", get(connections::list)),
         ("POST", "/connections", post(connections::put)),
         ("DELETE", "/connections/{name}", delete(connections::remove)),

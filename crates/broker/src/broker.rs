@@ -21,6 +21,7 @@ use crate::asking::Asking;
 use crate::clock::Clock;
 use crate::connections::{ByName, Connections};
 use crate::denied::give_up_last;
+use crate::guarded::Guarded;
 use crate::ids;
 use crate::journal::StoreJournal;
 use crate::keys::VerificationKeys;
@@ -71,6 +72,8 @@ pub struct InForce {
     pub introspection: Option<Introspection>,
     /// The boundaries, by name, with who asks for them and for what.
     pub boundaries: BTreeMap<String, Asking>,
+    /// The services that are guarded, by name, with who asks for them.
+    pub guards: BTreeMap<String, Guarded>,
     /// The upstream credentials that routes may ask for.
     pub connections: ByName,
 }

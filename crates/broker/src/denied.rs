@@ -26,6 +26,8 @@ pub(crate) struct Shown {
     pub(crate) manner: Manner,
     /// What the decision uses up, whichever way it goes, in the order in which it is asked about.
     pub(crate) uses: Vec<Use>,
+    /// Whether what is committed for it uses a token of ours up beside those; a refusal leaves that.
+    pub(crate) spends_a_token: bool,
 }
 
 impl Shown {
@@ -42,7 +44,12 @@ impl Shown {
     /// The refusal after something in it turned out to have been used before; nothing was used up by that.
     pub(crate) fn denied_as_used(mut self, record: &mut Record) -> Denied {
         record.id = ids::decision();
-        let reason = give_up_last(&mut self.uses);
+        let reason = if self.spends_a_token {
+            // It stands last, and no refusal uses it up; one that finds another thing used says so when it is recorded.
+            Reason::TokenUsed
+        } else {
+            give_up_last(&mut self.uses)
+        };
         self.denied(reason)
     }
 }
@@ -54,7 +61,10 @@ impl Shown {
 pub(crate) fn give_up_last(uses: &mut Vec<Use>) -> Reason {
     match uses.pop().map(|last| last.kind) {
         Some(UseKind::IdJag) => Reason::SubjectTokenInvalid,
-        Some(UseKind::ClientAssertion | UseKind::SecurityEvent) | None => Reason::ClientAuthenticationFailed,
+        // No refusal uses up a token of ours, or what a guard says.
+        Some(UseKind::ClientAssertion | UseKind::SecurityEvent | UseKind::Token | UseKind::GuardRefusal | UseKind::Sighting) | None => {
+            Reason::ClientAuthenticationFailed
+        }
     }
 }
 

@@ -6,14 +6,15 @@ use delegation::oauth::TokenType;
 use delegation::oauth::{ActorPart, Reason, SubjectPart};
 use delegation::registry::Moment;
 use delegation::token::{
-    ActorToken, Authentic, AuthenticateError, Introspected, KeptToken, OpaqueForm, OpaqueKind, OpaqueToken, SubjectEvidence, SubjectToken,
-    TokenError, TokenKind, TxnToken, Unverified, Verified,
+    ActorToken, Authentic, AuthenticateError, Introspected, Issued, KeptToken, OpaqueForm, OpaqueKind, OpaqueToken, SubjectEvidence,
+    SubjectToken, TokenError, TokenKind, TxnToken, Unverified, Verified,
 };
 use issuance::audit::Transaction;
-use issuance::exchange::Kept;
+use issuance::exchange::{self, Kept};
 use issuance::task::KeptTask;
 
 use crate::broker::{Broker, InForce};
+use crate::journal::used;
 use crate::keys::OURS;
 use crate::overload::{Overloaded, Turn};
 use crate::questions::{TooMany, Whose};
@@ -102,6 +103,18 @@ pub(crate) async fn ours<K: TokenKind>(broker: &Broker, issuer: &str, token: &st
     };
     let authenticated = broker.keys().authenticate(OURS, &token).await.map_err(|_| Reason::IssuerUnavailable)?;
     Ok(authenticated.ok())
+}
+
+/// The same of whatever we issue, alive at `moment`, unless it was good for one use alone and has had it.
+pub(crate) async fn unspent(broker: &Broker, moment: &Moment, token: &str) -> Result<Option<Authentic<Issued>>, Reason> {
+    let authentic = ours::<Issued>(broker, &moment.snapshot.issuer, token).await?;
+    let active = authentic.as_ref().and_then(|token| token.active_at(moment));
+    let Some(once) = active.and_then(|active| exchange::spent(&active.token, moment)) else {
+        return Ok(authentic);
+    };
+    let used = used(broker.store(), once.kind, &once.issuer, &[&once.id]).await;
+    let is_spent = !used.map_err(|_| Reason::StoreUnavailable)?.is_empty();
+    Ok(authentic.filter(|_| !is_spent))
 }
 
 /// What is kept of an opaque access token.

@@ -12,7 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use delegation::oauth::{ClientId, Manner, Reason, TokenType};
 use delegation::registry::{AuthenticatedClient, Moment};
-use delegation::token::{Active, Issued};
+use delegation::token::Active;
 use http::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Request};
 use issuance::audit::{Decision, Entry, Journal, Kind, Record};
@@ -133,7 +133,7 @@ async fn seen_by(
         Ok(task) => said_of_task(&task, client, moment, record),
         Err(Reason::StoreUnavailable) => return Err(Reason::StoreUnavailable),
         Err(_) => {
-            let authentic = evidence::ours::<Issued>(broker, &moment.snapshot.issuer, token).await?;
+            let authentic = evidence::unspent(broker, moment, token).await?;
             let active = authentic.as_ref().and_then(|token| token.active_at(moment));
             active.filter(|active| is_callers(active, client)).map(|active| said_of(&active, record))
         }

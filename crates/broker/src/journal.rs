@@ -7,7 +7,7 @@ mod tasks;
 mod uses;
 
 pub(crate) use tasks::end as end_task;
-pub(crate) use uses::take as take_uses;
+pub(crate) use uses::{take as take_uses, used};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

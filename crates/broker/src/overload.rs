@@ -100,7 +100,7 @@ pub(crate) fn must_leave_free(entry: &Entry) -> usize {
     match entry.record.kind {
         // Whatever else it is, it ends something.
         _ if entry.revokes.is_some() => 0,
-        Kind::Exchange | Kind::Task | Kind::ClientAuth | Kind::Introspection | Kind::Leak => RESERVED,
+        Kind::Exchange | Kind::Task | Kind::ClientAuth | Kind::Introspection | Kind::Leak | Kind::Guard => RESERVED,
         Kind::Config | Kind::Key | Kind::Operator | Kind::Connection | Kind::Revocation => 0,
     }
 }

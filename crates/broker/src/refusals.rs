@@ -163,7 +163,7 @@ impl Second {
 }
 
 /// The network that an address belongs to: /24, or /56 of IPv6.
-fn network(address: IpAddr) -> String {
+pub(crate) fn network(address: IpAddr) -> String {
     match address {
         IpAddr::V4(address) => {
             let [a, b, c, _] = address.octets();

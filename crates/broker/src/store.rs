@@ -67,6 +67,13 @@ pub enum StoreError {
 #[error("the store is not available: {0}")]
 pub struct StoreUnavailable(#[from] pub(crate) sqlx::Error);
 
+impl StoreUnavailable {
+    /// What is to be written finds no place, or its outcome is not known.
+    pub(crate) fn busy() -> Self {
+        Self(sqlx::Error::Io(std::io::ErrorKind::WouldBlock.into()))
+    }
+}
+
 impl From<StoreUnavailable> for StoreError {
     fn from(error: StoreUnavailable) -> Self {
         Self::Failed(error.0)

@@ -98,6 +98,34 @@ impl Outcome {
     }
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Used {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Guarded {
+    service: String,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Service {
+    service: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Rechecked {
+    service: String,
+    decision: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Sighted {
+    service: String,
+    revoked: &'static str,
+}
+
 /// The counters of one broker.
 pub(crate) struct Telemetry {
     registry: Registry,
@@ -112,6 +140,11 @@ pub(crate) struct Telemetry {
     observed: Family<Observed, Counter>,
     streams: Gauge,
     at_work: Family<Room, Gauge>,
+    uses: Family<Used, Counter>,
+    guard_refusals: Family<Guarded, Counter>,
+    guard_lost: Family<Service, Counter>,
+    rechecks: Family<Rechecked, Counter>,
+    seen_twice: Family<Sighted, Counter>,
 }
 
 impl Telemetry {
@@ -129,6 +162,11 @@ impl Telemetry {
             observed: Family::default(),
             streams: Gauge::default(),
             at_work: Family::default(),
+            uses: Family::default(),
+            guard_refusals: Family::default(),
+            guard_lost: Family::default(),
+            rechecks: Family::default(),
+            seen_twice: Family::default(),
         };
         let registry = &mut telemetry.registry;
         registry.register(
@@ -166,6 +204,27 @@ impl Telemetry {
         );
         registry.register("streams", "Readers of the feed of revocations", telemetry.streams.clone());
         telemetry.connections.register(registry);
+        registry.register("uses", "Uses of tokens at /v1/uses, by outcome", telemetry.uses.clone());
+        registry.register(
+            "guard_refusals",
+            "Requests that guards refused and put on record, by service and reason",
+            telemetry.guard_refusals.clone(),
+        );
+        registry.register(
+            "guard_refusals_lost",
+            "Requests that guards refused and could not put on record",
+            telemetry.guard_lost.clone(),
+        );
+        registry.register(
+            "rechecks",
+            "Requests about which guards asked policy again",
+            telemetry.rechecks.clone(),
+        );
+        registry.register(
+            "tokens_seen_twice",
+            "Tokens that were shown to a guard from two places",
+            telemetry.seen_twice.clone(),
+        );
         telemetry
     }
 
@@ -206,6 +265,37 @@ impl Telemetry {
             let boundary = part.boundary.clone();
             self.observing.get_or_create(&Boundary { boundary }).set(i64::try_from(count).unwrap_or(i64::MAX));
         }
+    }
+
+    /// Counts a use that was asked for: `accepted`, or the reason why not.
+    pub(crate) fn used(&self, outcome: &'static str) {
+        self.uses.get_or_create(&Used { outcome }).inc();
+    }
+
+    pub(crate) fn guard_refused(&self, service: &str, reason: &'static str, count: u64) {
+        let service = service.to_owned();
+        self.guard_refusals.get_or_create(&Guarded { service, reason }).inc_by(count);
+    }
+
+    pub(crate) fn guard_lost(&self, service: &str, count: u64) {
+        let service = service.to_owned();
+        self.guard_lost.get_or_create(&Service { service }).inc_by(count);
+    }
+
+    pub(crate) fn rechecked(&self, service: &str, allowed: bool) {
+        let rechecked = Rechecked {
+            service: service.to_owned(),
+            decision: if allowed { "allow" } else { "deny" },
+        };
+        self.rechecks.get_or_create(&rechecked).inc();
+    }
+
+    pub(crate) fn seen_twice(&self, service: &str, revoked: bool) {
+        let sighted = Sighted {
+            service: service.to_owned(),
+            revoked: if revoked { "yes" } else { "no" },
+        };
+        self.seen_twice.get_or_create(&sighted).inc();
     }
 
     pub(crate) fn connections(&self) -> &Meter {

@@ -88,6 +88,7 @@ pub(crate) async fn decide(
     let mut shown = Shown {
         manner: Manner::of(form),
         uses: exchange::uses(&client),
+        spends_a_token: false,
     };
 
     // 3. Grant, then the request's own words.
@@ -139,6 +140,7 @@ pub(crate) async fn decide(
             ended(broker, &client, Some(&held), record).map_err(|reason| shown.denied(reason))?;
 
             // 7. Commit; 8. the task's token.
+            shown.spends_a_token = permit.spends_a_token();
             let entry = record.clone();
             let finish = async move {
                 let recorded = audit::commit(finisher.journal(), permit, entry).await?;
@@ -171,6 +173,9 @@ pub(crate) async fn decide(
                 };
             }
 
+            // What its subject token is good for once is used up by what comes now.
+            shown.spends_a_token = permit.spends_a_token();
+
             // A front door may get what was minted before, if this permit is that one again.
             let request = reuse::Request::at(door, client.id(), form, record);
             let permit = match request {
@@ -192,7 +197,7 @@ pub(crate) async fn decide(
                     None => mint::mint(finisher.signer(), recorded, finisher.now()).await?,
                     Some(request) => {
                         let (minted, reusable) = issuance::reuse::mint_reusable(finisher.signer(), recorded, finisher.now()).await?;
-                        finisher.reuse().keep(request, reusable);
+                        reusable.into_iter().for_each(|reusable| finisher.reuse().keep(request, reusable));
                         minted
                     }
                 };

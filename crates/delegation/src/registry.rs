@@ -6,7 +6,7 @@ mod client;
 mod issuer;
 mod snapshot;
 
-pub use audience::{Audience, TokenForm};
+pub use audience::{Audience, OnDuplicate, TokenForm};
 pub use authenticated::{AuthenticatedClient, AuthenticationFailed};
 pub use client::{AuthMethod, Client, ClientAuth, LabelValue, Receives, SecretDigest, WorkloadMatch};
 pub use issuer::{Ceiling, Profile, TrustedIssuer, TypRule};

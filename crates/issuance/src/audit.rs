@@ -80,6 +80,12 @@ pub enum UseKind {
     IdJag,
     /// The `jti` of a security event.
     SecurityEvent,
+    /// The `jti` of one of our own tokens.
+    Token,
+    /// The id of a refusal that a guard puts on record.
+    GuardRefusal,
+    /// The `jti` of a token that a guard says was shown from two places.
+    Sighting,
 }
 
 impl UseKind {
@@ -89,6 +95,9 @@ impl UseKind {
             Self::ClientAssertion => "client_assertion",
             Self::IdJag => "id_jag",
             Self::SecurityEvent => "security_event",
+            Self::Token => "token",
+            Self::GuardRefusal => "guard_refusal",
+            Self::Sighting => "sighting",
         }
     }
 }

@@ -13,7 +13,7 @@ use delegation::revocation::Line;
 use delegation::token::StatedSubject;
 use serde_json::{Map, Value};
 
-use crate::audit::{Entry, Record};
+use crate::audit::{Entry, Record, Use};
 use crate::exchange::{asked, lifetime, questions, under};
 use crate::policy::{ClientFacts, Inquiry, Proposal, Question, SubjectFacts};
 
@@ -220,6 +220,10 @@ impl Evaluation {
 impl Proposal for Evaluation {
     fn inquiries(&self) -> &[Inquiry] {
         std::slice::from_ref(&self.inquiry)
+    }
+
+    fn uses(&self) -> &[Use] {
+        &[]
     }
 
     fn entry(&self, record: Record) -> Entry {

@@ -27,7 +27,7 @@ use crate::task::{OpenTask, Slot, TaskChange};
 pub use kept::Kept;
 pub(crate) use kept::transaction;
 pub(crate) use opaque::Opaque;
-pub use uses::{uses, uses_by_grant};
+pub use uses::{spent, use_of, uses, uses_by_grant};
 
 /// No more questions than this are put to policy for one exchange.
 pub(crate) const MOST_QUESTIONS: usize = 64;
@@ -63,6 +63,8 @@ pub struct Exchange {
     pub(crate) claims: Vec<(String, Value)>,
     pub(crate) inquiry: Inquiry,
     pub(crate) uses: Vec<Use>,
+    /// Whether its token is good for one request alone.
+    pub(crate) single_use: bool,
     pub(crate) begins: Option<Transaction>,
     /// What its token looks like.
     pub(crate) form: TokenForm,
@@ -117,7 +119,7 @@ impl Exchange {
             kept: kept.transaction.as_ref(),
             task: kept.task_of(subject, moment)?,
             redeems: None,
-            uses: uses(client),
+            uses: uses(client).into_iter().chain(spent(subject, moment)).collect(),
         };
         Self::from_evidence(moment, client, evidence, asked, fresh, record)
     }
@@ -293,6 +295,7 @@ impl Exchange {
             claims: audience.claims.iter().filter_map(carried).collect(),
             inquiry,
             uses,
+            single_use: audience.single_use,
             begins: is_new.then_some(began),
             form: audience.form,
             opaque,
@@ -375,6 +378,7 @@ impl Exchange {
             claims: Vec::new(),
             inquiry,
             uses: uses(client),
+            single_use: audience.single_use,
             begins: Some(began),
             form: audience.form,
             opaque,
@@ -411,6 +415,10 @@ impl Exchange {
 impl Proposal for Exchange {
     fn inquiries(&self) -> &[Inquiry] {
         std::slice::from_ref(&self.inquiry)
+    }
+
+    fn uses(&self) -> &[Use] {
+        &self.uses
     }
 
     fn entry(&self, mut record: Record) -> Entry {

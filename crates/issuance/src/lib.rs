@@ -11,5 +11,6 @@ pub mod evaluation;
 pub mod exchange;
 pub mod mint;
 pub mod policy;
+pub mod recheck;
 pub mod reuse;
 pub mod task;

@@ -202,6 +202,7 @@ fn claims(exchange: &Exchange) -> Map<String, Value> {
         ("act", exchange.act.as_ref().map(ActorChain::to_claim)),
         ("onward", (!exchange.onward.is_empty()).then(|| in_json(&exchange.onward))),
         ("auth_time", exchange.auth_time.map(|at| json!(at.seconds()))),
+        ("single_use", exchange.single_use.then_some(json!(true))),
         ("acr", exchange.acr.as_ref().map(|acr| json!(acr))),
         ("amr", exchange.amr.as_ref().map(|amr| json!(amr))),
     ];

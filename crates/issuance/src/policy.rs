@@ -6,7 +6,7 @@ pub use inquiry::{ClientFacts, Inquiry, Question, SubjectFacts, TaskFacts};
 
 use delegation::oauth::Reason;
 
-use crate::audit::{Entry, Record};
+use crate::audit::{Entry, Record, Use, UseKind};
 
 /// A policy engine.
 ///
@@ -81,6 +81,13 @@ pub struct Permit<T> {
     rules: Vec<String>,
 }
 
+impl<T: Proposal> Permit<T> {
+    /// Whether a token that is good for one use alone is used up by it.
+    pub fn spends_a_token(&self) -> bool {
+        self.permitted.uses().iter().any(|each| each.kind == UseKind::Token)
+    }
+}
+
 impl<T> Permit<T> {
     /// The `@id`s of the rules that allowed it.
     pub fn rules(&self) -> &[String] {
@@ -92,6 +99,9 @@ impl<T> Permit<T> {
 pub trait Proposal {
     /// Everything that policy is asked; never empty, and all of it must be allowed.
     fn inquiries(&self) -> &[Inquiry];
+
+    /// What is used up with it.
+    fn uses(&self) -> &[Use];
 
     /// `record` with what it says of this, and all that happens with it.
     fn entry(&self, record: Record) -> Entry;

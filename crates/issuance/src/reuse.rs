@@ -15,8 +15,8 @@ const SHARE_OF_LIFE: i64 = 80;
 
 /// A token that was minted, with the permit that it was minted for.
 ///
-/// Single-use tokens, and those with an approval or an exception, must never become one; there are none yet, and the
-/// comparison takes exchanges apart by name so that whoever adds one comes by here. A token that took a place in a task's
+/// A token that is good for one request alone never becomes one. Those with an approval or an exception must not either; there are
+/// none yet, and the comparison takes exchanges apart by name so that whoever adds one comes by here. A token that took a place in a task's
 /// count, or is for later work, never is one again: the second would have to be decided and counted too.
 pub struct Reusable {
     token: String,
@@ -32,12 +32,12 @@ pub struct Again {
     pub entry: Entry,
 }
 
-/// Makes a token like [`mint`](crate::mint::mint), and keeps what is needed to hand the token out again.
+/// Makes a token like [`mint`](crate::mint::mint), and keeps what is needed to hand the token out again, if it ever may be.
 pub async fn mint_reusable<S: Signer>(
     signer: &S,
     recorded: Recorded<Permit<Exchange>>,
     now: delegation::time::Timestamp,
-) -> Result<(Minted, Reusable), MintError> {
+) -> Result<(Minted, Option<Reusable>), MintError> {
     let permit = recorded.value;
     let (token, key) = write(signer, &permit.permitted, now).await?;
     let minted = Minted {
@@ -46,7 +46,8 @@ pub async fn mint_reusable<S: Signer>(
         kind: permit.permitted.kind(),
         authority: permit.permitted.authority.clone(),
     };
-    Ok((minted, Reusable { token, key, permit }))
+    let is_for_one_request = permit.permitted.single_use;
+    Ok((minted, (!is_for_one_request).then_some(Reusable { token, key, permit })))
 }
 
 impl Reusable {
@@ -139,6 +140,7 @@ fn equal_but_for_time(first: &Exchange, asked: &Exchange) -> bool {
         claims,
         inquiry,
         uses: _,
+        single_use,
         begins,
         form,
         opaque: _,
@@ -152,6 +154,7 @@ fn equal_but_for_time(first: &Exchange, asked: &Exchange) -> bool {
     let counted = slot.is_some() || asked.slot.is_some() || inquiry.task.as_ref().is_some_and(|task| task.deferred);
     same_transaction
         && !counted
+        && *single_use == asked.single_use
         && *form == asked.form
         && *task == asked.task
         && *issuer == asked.issuer

@@ -12,6 +12,7 @@ mod either;
 mod file;
 #[cfg(test)]
 mod fuzzed;
+mod guarded;
 mod guards;
 mod introspection;
 mod issuers;
@@ -38,7 +39,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::store::StoreAddress;
-use broker::{Rates, Settings, TlsIdentity};
+use broker::{Guarded, Rates, Settings, TlsIdentity};
 use delegation::oauth::Scope;
 use delegation::registry::{Lifetimes, Snapshot};
 use delegation::revocation::LONGEST_WORK;
@@ -84,6 +85,8 @@ pub(crate) struct Loaded {
     pub(crate) fronts: Vec<Front>,
     /// The guards.
     pub(crate) posts: Vec<Post>,
+    /// The services that are guarded, by name, with who asks for them.
+    pub(crate) guarded: BTreeMap<String, Guarded>,
     /// The upstream credentials that routes may ask for.
     pub(crate) connections: broker::connections::ByName,
     /// The broker, where it is another process.
@@ -169,6 +172,7 @@ fn understood(process: Process, source: Source) -> Result<Loaded, Problems> {
     warnings.extend(connections::elsewhere(&file, &problems));
     let fronts = boundaries::build(&file, &types, &mut problems);
     let posts = guards::build(&file, &types, &mut problems);
+    let guarded = guarded::build(&file);
     let remote = remote::build(&file, &mut problems);
     warnings.extend(modes::over(&file, &problems));
     warnings.extend(modes::beside(&file, &problems));
@@ -377,6 +381,7 @@ fn understood(process: Process, source: Source) -> Result<Loaded, Problems> {
         files: source.files(),
         fronts,
         posts,
+        guarded,
         connections,
         remote,
         source,

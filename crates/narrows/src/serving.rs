@@ -42,6 +42,7 @@ pub(crate) fn in_force(loaded: &Loaded) -> Result<InForce, policy_cedar::LoadErr
         rates: loaded.rates,
         introspection: loaded.introspection.clone(),
         boundaries: loaded.fronts.iter().map(|front| (front.settings.name.clone(), front.asking())).collect(),
+        guards: loaded.guarded.clone(),
         connections: loaded.connections.clone(),
     })
 }

@@ -8,8 +8,8 @@ use delegation::details::{ActionRule, ConstraintOrder, Detail, DetailType, Detai
 use delegation::identity::{AttributeKind, AttributeRule, SubjectKind};
 use delegation::oauth::{AudienceId, ClientId, GrantType, Scope, TokenType};
 use delegation::registry::{
-    Audience, AuthMethod, Ceiling, Client, ClientAuth, Lifetimes, Moment, Receives, SecretDigest, Snapshot, TokenForm, TrustedIssuer,
-    TypRule,
+    Audience, AuthMethod, Ceiling, Client, ClientAuth, Lifetimes, Moment, OnDuplicate, Receives, SecretDigest, Snapshot, TokenForm,
+    TrustedIssuer, TypRule,
 };
 use delegation::revocation::View;
 use delegation::time::Timestamp;
@@ -97,6 +97,8 @@ pub fn snapshot() -> Snapshot {
         claims: BTreeSet::new(),
         defaults: Vec::new(),
         form: TokenForm::Jwt,
+        single_use: false,
+        on_duplicate: OnDuplicate::Report,
     };
     let audiences = [
         audience("https://orders.internal", &["ticket", "refund"]),

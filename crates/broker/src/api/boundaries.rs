@@ -2,9 +2,7 @@
 //!
 //! The steps and the records are those of a boundary in this process; only the way here is another one.
 
-mod line;
-
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,9 +14,10 @@ use axum::response::Response;
 use delegation::oauth::{ClientId, Form, GrantType, Reason, TokenType};
 use http::{Request, StatusCode};
 use issuance::mint::Minted;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::call::{Call, reply};
+use super::members::Members;
 use super::problem::Problem;
 use crate::broker::Broker;
 use crate::connections::Credential;
@@ -210,78 +209,25 @@ fn said(refused: &Refused) -> Value {
     json!({ "refused": { "reason": refused.reason.as_str(), "decision_id": refused.decision_id } })
 }
 
-/// The members of a body, each of which is taken out as it is read.
-struct Members(Map<String, Value>);
-
 impl Members {
-    fn text(&mut self, name: &str) -> Result<Option<String>, Problem> {
-        match self.0.remove(name) {
-            None => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text)),
-            Some(_) => Err(Problem::Malformed("a member that must be a string is not")),
-        }
-    }
-
-    fn required(&mut self, name: &str) -> Result<String, Problem> {
-        let text = self.text(name)?.filter(|text| !text.is_empty());
-        text.ok_or(Problem::Malformed("a member that must be there is missing"))
-    }
-
-    fn truth(&mut self, name: &str) -> Result<Option<bool>, Problem> {
-        let truth = |value: Value| value.as_bool().ok_or(Problem::Malformed("a member that must be true or false is not"));
-        self.0.remove(name).map(truth).transpose()
-    }
-
     fn seconds(&mut self, name: &str) -> Result<Option<Duration>, Problem> {
-        let seconds = |value: Value| value.as_u64().ok_or(Problem::Malformed("an age must be a number of seconds"));
-        self.0.remove(name).map(|value| seconds(value).map(Duration::from_secs)).transpose()
-    }
-
-    /// A list as a form has it: its JSON, or nothing.
-    fn list(&mut self, name: &str) -> Result<String, Problem> {
-        match self.0.remove(name) {
-            None => Ok(String::new()),
-            Some(list @ Value::Array(_)) => Ok(list.to_string()),
-            Some(_) => Err(Problem::Malformed("details must be a list")),
-        }
+        Ok(self.number(name)?.map(Duration::from_secs))
     }
 
     /// What the boundary saw, for the record.
     fn seen<'a>(&mut self, boundary: &'a str, client: &'a ClientId) -> Result<Seen<'a>, Problem> {
-        const NOT_SEEN: Problem = Problem::Malformed("`request` must have `method`, `host` and `path`, and nothing else");
-        let request = match self.0.remove("request") {
-            None => None,
-            Some(Value::Object(line)) => {
-                let mut line = Self(line);
-                let (method, host, path) = (line.text("method")?, line.text("host")?, line.text("path")?);
-                let (Some(method), Some(host), Some(path)) = (method, host, path) else {
-                    return Err(NOT_SEEN);
-                };
-                line.ends().map_err(|_| NOT_SEEN)?;
-                Some(line::read(method, &host, path).ok_or(Problem::Malformed("no request has such a `method`, `host` or `path`"))?)
-            }
-            Some(_) => return Err(NOT_SEEN),
-        };
-        let from = self.required("client_ip")?.parse::<IpAddr>();
+        let request = self.request()?;
+        let from = self.address("client_ip")?;
         let is_callers_own = self.truth("is_callers_own")?.ok_or(Problem::Malformed("a member that must be there is missing"))?;
         let observed = self.truth("observed")?.unwrap_or_default();
         Ok(Seen {
             boundary,
             acting: Some(client),
-            from: from.map_err(|_| Problem::Malformed("`client_ip` must be an address"))?.to_canonical(),
+            from,
             is_callers_own,
             request,
             step_up: StepUp::default(),
             observed,
         })
-    }
-
-    /// Refuses what was not read: one that is misspelt would be taken for absent.
-    fn ends(&self) -> Result<(), Problem> {
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            Err(Problem::Malformed("a member of the body is not known"))
-        }
     }
 }

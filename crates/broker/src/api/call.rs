@@ -102,6 +102,28 @@ impl Call {
         self.in_force.boundaries.get(name).is_some_and(|boundary| boundary.client == *client)
     }
 
+    /// The client that guards `service`, which is the caller, by a token for data planes; no rate, as at a boundary.
+    pub(crate) async fn guard(&mut self, service: &str) -> Result<ClientId, Problem> {
+        let (_, caller) = self.shown().await?;
+        match caller {
+            Caller::Client { id, is_data_plane: true } if self.guards(&id, service) => Ok(id),
+            caller => self.count(&caller).and(Err(Problem::NotPermitted)),
+        }
+    }
+
+    fn guards(&self, client: &ClientId, service: &str) -> bool {
+        self.in_force.guards.get(service).is_some_and(|service| service.clients.contains(client))
+    }
+
+    /// The client that asks by a token for data planes, whatever it serves; no rate either.
+    pub(crate) async fn data_plane(&mut self) -> Result<ClientId, Problem> {
+        let (_, caller) = self.shown().await?;
+        match caller {
+            Caller::Client { id, is_data_plane: true } => Ok(id),
+            caller => self.count(&caller).and(Err(Problem::NotPermitted)),
+        }
+    }
+
     /// Counts this request for the client that asks; operators have no rate.
     fn count(&self, caller: &Caller) -> Result<(), Problem> {
         let Caller::Client { id, .. } = caller else { return Ok(()) };

@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use axum::response::Response;
+use delegation::oauth::Reason;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use issuance::task::Over;
@@ -26,6 +27,8 @@ pub(crate) enum Problem {
     MethodNotAllowed,
     /// The task ended before, in another way.
     TaskOver(Over),
+    /// The token that it is about is not taken, for this reason.
+    Token(Reason),
     /// What the caller has is not continued here: read everything anew.
     Gap,
     /// The body is larger than is taken.
@@ -43,10 +46,17 @@ pub(crate) enum Problem {
 impl Problem {
     /// One of each.
     #[cfg(test)]
-    pub(super) const ALL: [Self; 15] = [
+    pub(super) const ALL: [Self; 22] = [
         Self::TaskOver(Over::Completed),
         Self::TaskOver(Over::Cancelled),
         Self::TaskOver(Over::Expired),
+        Self::Token(Reason::SubjectTokenInvalid),
+        Self::Token(Reason::SubjectTokenExpired),
+        Self::Token(Reason::SubjectTokenRevoked),
+        Self::Token(Reason::SubjectTokenNotForClient),
+        Self::Token(Reason::SubjectDisabled),
+        Self::Token(Reason::InvalidDpopProof),
+        Self::Token(Reason::TokenUsed),
         Self::Malformed(""),
         Self::UnknownParty,
         Self::Unauthenticated,
@@ -61,6 +71,18 @@ impl Problem {
         Self::ViewStale,
     ];
 
+    /// Why a token was not taken, or could not be looked at.
+    pub(super) fn of_token(reason: Reason) -> Self {
+        match reason {
+            Reason::RateLimited => Self::RateLimited,
+            Reason::StoreUnavailable => Self::StoreUnavailable,
+            Reason::IssuerUnavailable => Self::IssuerUnavailable,
+            Reason::RevocationViewStale => Self::ViewStale,
+            Reason::ClientAuthenticationFailed => Self::Unauthenticated,
+            other => Self::Token(other),
+        }
+    }
+
     /// The status that it goes out under.
     pub(crate) fn status(self) -> StatusCode {
         match self {
@@ -69,7 +91,8 @@ impl Problem {
             Self::NotPermitted => StatusCode::FORBIDDEN,
             Self::UnknownParty | Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::TaskOver(_) => StatusCode::CONFLICT,
+            Self::TaskOver(_) | Self::Token(Reason::TokenUsed) => StatusCode::CONFLICT,
+            Self::Token(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Gap => StatusCode::GONE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
@@ -95,6 +118,7 @@ impl Problem {
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::TaskOver(over) => over.reason().as_str(),
+            Self::Token(reason) => reason.as_str(),
             Self::Gap => "gap",
             Self::TooLarge => "too_large",
             Self::RateLimited => "rate_limited",
@@ -114,6 +138,7 @@ impl Problem {
             Self::NotFound => "there is nothing here, or nothing that is yours to see",
             Self::MethodNotAllowed => "this path is served by other methods",
             Self::TaskOver(over) => over.reason().description(),
+            Self::Token(reason) => reason.description(),
             Self::Gap => "what follows this place is not known any more; begin again without it",
             Self::TooLarge => "the body is larger than this broker takes",
             Self::RateLimited => "too many requests; try again later",

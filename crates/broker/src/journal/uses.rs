@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use delegation::token::sha256;
-use issuance::audit::{CommitError, Entry};
+use issuance::audit::{CommitError, Entry, UseKind};
 
-use crate::store::{Statement, StoreTransaction, sql};
+use crate::store::{Statement, Store, StoreTransaction, StoreUnavailable, sql};
 
 /// A longer id is kept as its digest: it may come from anybody, and an index of PostgreSQL takes 2,704 bytes.
 const LONGEST: usize = 256;
@@ -62,6 +62,22 @@ pub(crate) async fn take(transaction: &mut StoreTransaction<'_>, entries: &[Entr
         transaction.execute(back().bind(kind).bind(issuer).bind(id)).await?;
     }
     Ok(lost)
+}
+
+/// Which of `ids` are used.
+pub(crate) async fn used(store: &Store, kind: UseKind, issuer: &str, ids: &[&str]) -> Result<BTreeSet<String>, StoreUnavailable> {
+    let mut found = BTreeSet::new();
+    for chunk in ids.chunks(64) {
+        let by_key: BTreeMap<_, _> = chunk.iter().map(|id| (kept(id), *id)).collect();
+        let statement = sql("SELECT id FROM uses WHERE kind = $1 AND issuer = $2 AND id IN")
+            .bind(kind.as_str())
+            .bind(kept(issuer));
+        for row in store.fetch(statement.list(by_key.keys().map(|key| (&**key).into()).collect())).await? {
+            let key: String = row.get("id")?;
+            found.extend(by_key.get(&*key).map(|id| (*id).to_owned()));
+        }
+    }
+    Ok(found)
 }
 
 /// Gives back what was taken for `entry`, which lost after all.

@@ -3,7 +3,7 @@
 //! An id begins with its time (RFC 9562 §5.7), and the log lies in the order of time but for requests that overlapped,
 //! so an id says where in the log to look.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use serde_json::{Map, Value};
 
@@ -42,6 +42,31 @@ impl Store {
         );
         let found = self.look_through(id, first..end, 1).await?;
         Ok(found.first().and_then(|body| serde_json::from_str(body).ok()))
+    }
+
+    /// The record under which the token with this `jti` was issued, if it was between these times, in milliseconds since 1970.
+    pub(crate) async fn issued(&self, jti: &str, times: RangeInclusive<i64>) -> Result<Option<Map<String, Value>>, StoreUnavailable> {
+        // What could mean something in a pattern, or in JSON, is in no `jti` of ours.
+        if !jti.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_') {
+            return Ok(None);
+        }
+        let first = self.place(times.start().saturating_sub(APART_AT_MOST)).await?;
+        let end = self.place(times.end().saturating_add(APART_AT_MOST)).await?;
+        // `_` stands for any character there: what is found is looked at.
+        let pattern = format!("%\"jti\":\"{jti}\"%");
+        let page = "SELECT body FROM records WHERE idx >= $1 AND idx < $2 AND body LIKE $3 ORDER BY idx LIMIT $4";
+        let rows = self.fetch(sql(page).bind(first).bind(end).bind(&pattern).bind(PAGE)).await?;
+        let is_issue = |record: &Map<String, Value>| {
+            let is = |name: &str, value: &str| record.get(name).and_then(Value::as_str) == Some(value);
+            is("jti", jti) && is("kind", "exchange") && is("decision", "allow")
+        };
+        for row in &rows {
+            let body: String = row.get("body")?;
+            if let Some(record) = serde_json::from_str(&body).ok().filter(is_issue) {
+                return Ok(Some(record));
+            }
+        }
+        Ok(None)
     }
 
     /// Where in the log the records from `since` to `until` lie, in milliseconds since 1970, with some before and behind them:

@@ -64,6 +64,18 @@ impl<'v> Statement<'v> {
         self
     }
 
+    /// Puts `($N, …)` with these values behind the words.
+    pub(crate) fn list(mut self, values: Vec<Value<'v>>) -> Self {
+        let text = self.text.to_mut();
+        for at in 0..values.len() {
+            // Writing into a string cannot fail.
+            let _ = write!(text, "{}${}", if at == 0 { " (" } else { ", " }, self.values.len() + at + 1);
+        }
+        text.push(')');
+        self.values.extend(values);
+        self
+    }
+
     /// Puts more words after the rows.
     pub(crate) fn then(mut self, words: &'static str) -> Self {
         self.text.to_mut().push_str(words);

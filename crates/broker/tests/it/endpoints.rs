@@ -159,6 +159,7 @@ async fn a_change_is_in_force_with_the_next_request() {
                 rates: broker::Rates::default(),
                 introspection: None,
                 boundaries: Default::default(),
+                guards: Default::default(),
                 connections: Default::default(),
             },
             vec![entry],

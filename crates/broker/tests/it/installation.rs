@@ -7,7 +7,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use broker::connections::{ByName, Connection, Per};
-use broker::{Asking, Broker, Clock, InForce, Listener, Rates, Settings};
+use broker::{Asking, Broker, Clock, Guarded, InForce, Listener, Rates, Settings};
 use delegation::oauth::{AudienceId, ClientId};
 use delegation::registry::{AuthMethod, ClientAuth, Snapshot};
 use delegation::token::Algorithm;
@@ -189,6 +189,7 @@ impl Installation {
             rates: plan.rates,
             introspection: plan.introspection,
             boundaries: boundaries(),
+            guards: guards(),
             connections: connections(),
         };
         let settings = Settings {
@@ -301,6 +302,7 @@ impl Installation {
             rates,
             introspection: None,
             boundaries: boundaries(),
+            guards: guards(),
             connections: connections(),
         }
     }
@@ -515,6 +517,21 @@ fn boundaries() -> BTreeMap<String, Asking> {
     BTreeMap::from([
         acts("front", "edge", BTreeSet::from([key])),
         acts("back", "orders", BTreeSet::new()),
+    ])
+}
+
+/// What orders guards: its own service, and, by a mistake, one whose audience it does not receive.
+fn guards() -> BTreeMap<String, Guarded> {
+    let guarded = |name: &str, audience: &str| {
+        let guarded = Guarded {
+            audience: AudienceId::parse(audience).unwrap(),
+            clients: BTreeSet::from([ClientId::parse("orders").unwrap()]),
+        };
+        (name.to_owned(), guarded)
+    };
+    BTreeMap::from([
+        guarded("orders", "https://orders.internal"),
+        guarded("tickets", "https://tickets.internal"),
     ])
 }
 

@@ -109,7 +109,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 46] = [
         Self::MalformedRequest,
         Self::MalformedScope,
         Self::UnsupportedTokenType,
@@ -154,6 +154,8 @@ impl Reason {
         Self::NoRoute,
         Self::UnreadInput,
         Self::InsufficientUserAuthentication,
+        Self::OverbroadToken,
+        Self::TokenUsed,
     ];
 
     /// The reason that is spelled so on the wire; of two with one spelling the first.

@@ -25,6 +25,20 @@ pub struct Audience {
     pub defaults: Vec<Detail>,
     /// The form of its tokens.
     pub form: TokenForm,
+    /// Whether each of its tokens is good for one request alone.
+    pub single_use: bool,
+    /// What comes of a token of its that is shown from two places.
+    pub on_duplicate: OnDuplicate,
+}
+
+/// What comes of a token that is shown from two places.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnDuplicate {
+    /// A record.
+    #[default]
+    Report,
+    /// It is revoked too, with all that came from it.
+    Revoke,
 }
 
 /// What an issued token looks like.

@@ -104,11 +104,7 @@ impl Authentic<AccessToken> {
             task: claims.text("task")?.map(str::to_owned),
             exception: members.get("exception").map(|exception| excepted(exception, types)).transpose()?,
             approval: claims.text("approval")?.map(str::to_owned),
-            single_use: match members.get("single_use") {
-                None => false,
-                Some(Value::Bool(once)) => *once,
-                Some(_) => return Err(TokenError::Invalid("`single_use` is not a boolean")),
-            },
+            single_use: claims.flag("single_use")?,
             auth_time: claims.date("auth_time")?,
             acr: claims.text("acr")?.map(str::to_owned),
         })

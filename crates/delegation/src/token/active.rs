@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::authentic::Authentic;
-use super::claims::Claims;
+use super::claims::{Claims, TokenError};
 use super::digest::chain_entry;
 use super::kind::{Issued, SubjectToken, TokenKind, TxnToken};
 use super::subject::held;
@@ -36,16 +36,21 @@ impl Authentic<SubjectToken> {
 impl Authentic<Issued> {
     /// This token, if it is alive at `moment` (RFC 7662 §2.2).
     pub fn active_at<'m>(&self, moment: &'m Moment) -> Option<Active<'m, '_>> {
+        self.alive_at(moment).ok()
+    }
+
+    /// The same, with why it is not.
+    pub fn alive_at<'m>(&self, moment: &'m Moment) -> Result<Active<'m, '_>, TokenError> {
         if self.issuer() != moment.snapshot.issuer {
-            return None;
+            return Err(TokenError::Invalid("a token of another issuer"));
         }
         let kind = if TxnToken::TYP.contains(&self.typ().as_str()) {
             TokenType::TxnToken
         } else {
             TokenType::AccessToken
         };
-        Some(Active {
-            token: held(self, moment, kind).ok()?,
+        Ok(Active {
+            token: held(self, moment, kind)?,
             claims: self.claims(),
         })
     }

@@ -45,6 +45,15 @@ impl<'a> Claims<'a> {
             .ok_or(TokenError::Invalid("a required claim is missing or empty"))
     }
 
+    /// A boolean; absent is `false`.
+    pub(super) fn flag(self, name: &str) -> Result<bool, TokenError> {
+        match self.0.get(name) {
+            None => Ok(false),
+            Some(Value::Bool(flag)) => Ok(*flag),
+            Some(_) => Err(TokenError::Invalid("a claim that must be true or false is not")),
+        }
+    }
+
     /// A NumericDate (RFC 7519 §2) that may be absent: an integer from 0 that every JSON reader reads alike.
     pub(super) fn date(self, name: &str) -> Result<Option<Timestamp>, TokenError> {
         match self.0.get(name) {

@@ -107,6 +107,7 @@ pub(super) fn judge(statement: &Statement<'_>, moment: &Moment, issuer: &Trusted
             requested_by,
         }),
         client_id: None,
+        single_use: false,
     })
 }
 

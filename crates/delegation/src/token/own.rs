@@ -75,6 +75,7 @@ pub(super) fn evidence<K: TokenKind>(token: &Authentic<K>, moment: &Moment, decl
         may_act: may_act(token.claims())?,
         facts: None,
         client_id: Some(client),
+        single_use: claims.flag("single_use")?,
     })
 }
 

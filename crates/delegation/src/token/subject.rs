@@ -78,6 +78,8 @@ pub struct SubjectEvidence {
     pub facts: Option<OutsideFacts>,
     /// For one of our own tokens: the client that it was issued to.
     pub client_id: Option<ClientId>,
+    /// For one of our own tokens: whether it is good for one request alone. What an outside token says of that binds nobody.
+    pub single_use: bool,
 }
 
 /// Facts about the subject that only an outside token brings.

@@ -57,6 +57,26 @@ fn the_chain_grows_by_the_token_itself() {
 }
 
 #[test]
+fn whether_a_token_is_good_once_is_true_or_false_and_nothing_else() {
+    let single_use = |value: Value| {
+        let (moment, mut claims) = (moment(snapshot()), own_claims());
+        claims["single_use"] = value;
+        let token = authentic(BROKER, "at+jwt", &claims);
+        token.at(&moment, TokenType::AccessToken).map(|verified| verified.single_use).ok()
+    };
+    assert_eq!(single_use(json!(true)), Some(true));
+    assert_eq!(single_use(json!(false)), Some(false));
+    for wrong in [json!("true"), json!(1), json!(null), json!([])] {
+        assert_eq!(single_use(wrong.clone()), None, "{wrong}");
+    }
+    // What an outside token says of that binds nobody here.
+    let mut claims = user_claims();
+    claims["single_use"] = json!(true);
+    let outside = authentic(CORP, "at+jwt", &claims);
+    assert!(!outside.at(&moment(snapshot()), TokenType::AccessToken).unwrap().single_use);
+}
+
+#[test]
 fn our_own_token_is_an_access_token_and_nothing_else() {
     assert!(at("at+jwt", &own_claims(), TokenType::IdToken).is_err());
     assert!(at("JWT", &own_claims(), TokenType::Jwt).is_err());

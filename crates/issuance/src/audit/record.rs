@@ -34,6 +34,8 @@ pub enum Kind {
     Operator,
     /// An upstream credential was added, replaced or removed, or an upstream echoed one.
     Connection,
+    /// A guard refused, asked or saw something.
+    Guard,
 }
 
 impl Kind {
@@ -50,6 +52,7 @@ impl Kind {
             Self::Key => "key",
             Self::Operator => "operator",
             Self::Connection => "connection",
+            Self::Guard => "guard",
         }
     }
 }

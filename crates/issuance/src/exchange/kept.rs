@@ -19,7 +19,7 @@ pub struct Kept {
 
 impl Kept {
     /// What policy may read of the task that `subject` hangs from. One that cannot be read, or is over, is no task's token.
-    pub(super) fn task_of(&self, subject: &SubjectEvidence, moment: &Moment) -> Result<Option<TaskFacts>, Reason> {
+    pub(crate) fn task_of(&self, subject: &SubjectEvidence, moment: &Moment) -> Result<Option<TaskFacts>, Reason> {
         match (&subject.task, &self.task) {
             (None, _) => Ok(None),
             (Some(id), Some(task)) if *id == task.id => match task.over(moment.now) {

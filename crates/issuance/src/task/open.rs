@@ -195,6 +195,7 @@ impl KeptTask {
             may_act: None,
             facts: None,
             client_id: Some(self.creator.clone()),
+            single_use: false,
         }
     }
 }

@@ -204,7 +204,7 @@ impl Opening {
                 forget_at: begins.forget_at.max(expires_at),
                 ..begins
             },
-            uses: exchange::uses(client),
+            uses: exchange::uses(client).into_iter().chain(exchange::spent(subject, moment)).collect(),
             inquiries,
         })
     }
@@ -213,6 +213,10 @@ impl Opening {
 impl Proposal for Opening {
     fn inquiries(&self) -> &[Inquiry] {
         &self.inquiries
+    }
+
+    fn uses(&self) -> &[Use] {
+        &self.uses
     }
 
     fn entry(&self, record: Record) -> Entry {

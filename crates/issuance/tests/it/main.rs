@@ -6,5 +6,6 @@ mod deferred;
 mod evaluations;
 mod opening;
 mod proposals;
+mod rechecks;
 mod reused;
 mod road;

@@ -91,7 +91,7 @@ async fn minted(asked: &Asked) -> (Reusable, KeyName) {
     let signer = MemorySigner::new(BROKER);
     let recorded = audit::commit(&MemoryJournal::new(Fails::Never), permit, record).await.unwrap();
     let (_, reusable) = mint_reusable(&signer, recorded, asked.moment.now).await.unwrap();
-    (reusable, signer.current())
+    (reusable.unwrap(), signer.current())
 }
 
 #[tokio::test]

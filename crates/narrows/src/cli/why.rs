@@ -77,6 +77,15 @@ pub(crate) fn tell(record: &Value, loaded: &Loaded) -> Vec<String> {
         );
     }
     line("boundary", text("boundary"));
+    if text("kind") == "guard" {
+        line(
+            "guard",
+            [part("inputs", "guard"), part("inputs", "service")]
+                .join(" of ")
+                .trim_start_matches(" of ")
+                .to_owned(),
+        );
+    }
     let (method, host, path) = (part("request", "method"), part("request", "host"), part("request", "path"));
     line("request", format!("{method} {host}{path}").trim().to_owned());
     line("asked by", text("client"));
@@ -114,6 +123,12 @@ pub(crate) fn tell(record: &Value, loaded: &Loaded) -> Vec<String> {
             format!("details {}; scopes {}", list(ceiling.get("details")), list(ceiling.get("scopes"))),
         ),
         None => {}
+    }
+    // What a guard saw of a token beside the request that it came with.
+    for (label, name) in [("required", "required"), ("presented", "presented"), ("surplus", "surplus")] {
+        if let Some(pieces) = inputs.get(name).filter(|pieces| pieces.is_array()) {
+            line(label, list(Some(pieces)));
+        }
     }
     let noted = |name: &str| inputs.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     line("connection", noted("connection"));

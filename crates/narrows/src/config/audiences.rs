@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use delegation::details::{Detail, DetailTypes, Standing};
 use delegation::oauth::{AudienceId, ClientId, Scope};
-use delegation::registry::{Audience, TokenForm};
+use delegation::registry::{Audience, OnDuplicate, TokenForm};
 
 use super::duration;
-use super::file::File;
+use super::file::{self, File};
 use super::problem::{Problem, Problems};
 
 /// Every audience that is right.
@@ -88,6 +88,8 @@ pub(super) fn build(file: &File, types: &DetailTypes, problems: &mut Problems) -
             claims: audience.claims.iter().cloned().collect(),
             defaults,
             form: form(audience.token.as_deref(), &format!("{path}.token"), problems),
+            single_use: single_use(file, audience, &format!("{path}.single_use"), problems),
+            on_duplicate: on_duplicate(audience.on_duplicate.as_deref(), &format!("{path}.on_duplicate"), problems),
         });
     }
     built
@@ -102,6 +104,35 @@ fn form(word: Option<&str>, path: &str, problems: &mut Problems) -> TokenForm {
         Some(other) => {
             problems.add(path, format!("expected `jwt`, `opaque` or `txn`, found `{other}`"));
             TokenForm::Jwt
+        }
+    }
+}
+
+/// Whether the tokens of `audience` are good for one request alone; not where one token is for many by what it is.
+fn single_use(file: &File, audience: &file::Audience, path: &str, problems: &mut Problems) -> bool {
+    if audience.single_use && audience.token.as_deref() == Some("txn") {
+        problems.add(
+            path,
+            "a transaction token is shown at every hop of its chain; remove `single_use`, or have `jwt` or `opaque` tokens".to_owned(),
+        );
+    }
+    if audience.single_use && file.issuer.as_ref() == Some(&audience.id) {
+        problems.add(
+            path,
+            "tokens for this broker are shown with each request to /v1; remove `single_use`".to_owned(),
+        );
+    }
+    audience.single_use
+}
+
+/// What comes of a token that is shown from two places.
+fn on_duplicate(word: Option<&str>, path: &str, problems: &mut Problems) -> OnDuplicate {
+    match word {
+        None | Some("report") => OnDuplicate::Report,
+        Some("revoke") => OnDuplicate::Revoke,
+        Some(other) => {
+            problems.add(path, format!("expected `report` or `revoke`, found `{other}`"));
+            OnDuplicate::Report
         }
     }
 }

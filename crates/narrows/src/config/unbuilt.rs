@@ -14,12 +14,6 @@ pub(super) fn check(file: &File, types: &DetailTypes, problems: &mut Problems) -
         if audience.sender.as_deref().is_some_and(|value| value != "none") {
             problems.add(&format!("{path}.sender"), "only `none` is served yet".to_owned());
         }
-        if audience.single_use {
-            problems.add(&format!("{path}.single_use"), "is not served yet; remove it".to_owned());
-        }
-        if audience.on_duplicate.as_deref().is_some_and(|word| !matches!(word, "report" | "revoke")) {
-            problems.add(&format!("{path}.on_duplicate"), "expected report or revoke".to_owned());
-        }
     }
     data_plane::check(file, problems);
     services::check(file, types, problems);

@@ -92,7 +92,7 @@ fn what_is_wrong_is_named_with_its_line_and_a_mend() {
         ("jwks_file = \"edge.jwks.json\"", "jwks_file = \"gone.json\"", "there is no file"),
         ("max_lifetime = \"2m\"", "max_lifetime = \"2 minutes\"", "expected a duration"),
         ("max_lifetime = \"2m\"", "sender = \"dpop\"", "only `none` is served yet"),
-        ("max_lifetime = \"2m\"", "single_use = true", "not served yet"),
+        ("max_lifetime = \"2m\"", "single_use = true\ntoken = \"txn\"", "shown at every hop"),
         ("max_lifetime = \"2m\"", "max_liftime = \"2m\"", "did you mean `max_lifetime`?"),
         (
             "details      = [\"ticket\"]",

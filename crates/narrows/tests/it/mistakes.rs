@@ -229,7 +229,12 @@ fn every_mistake_has_its_key_and_its_mend() {
         (
             "on_duplicate = \"revoke\"",
             "on_duplicate = \"ignore\"",
-            "audiences[0].on_duplicate: expected report or revoke",
+            "audiences[0].on_duplicate: expected `report` or `revoke`",
+        ),
+        (
+            "defaults     = [\"parcel:list\"]",
+            "[[audiences]]\nid = \"http://127.0.0.1:8420\"\nsingle_use = true",
+            "audiences[1].single_use: tokens for this broker are shown with each request",
         ),
         (
             "sender       = \"none\"",

@@ -1,0 +1,224 @@
+//! What guards refused, on record: each refusal once, however often it is sent.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use delegation::identity::Subject;
+use delegation::oauth::{AudienceId, ClientId, Reason};
+use delegation::time::Timestamp;
+use issuance::audit::{CommitError, Effect, Entry, Journal, Record, RequestLine, Use, UseKind};
+use serde_json::{Map, Value, json};
+
+use super::Guard;
+use crate::broker::{Broker, InForce};
+use crate::journal::used;
+use crate::refusals::network;
+use crate::store::StoreUnavailable;
+
+/// No more refusals than this come together.
+pub const MOST: usize = 256;
+/// How long the id of a refusal is remembered: no guard keeps one for longer than its broker may be away.
+const KEPT: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
+/// Two batches that hold the same refusals may meet; then one looks again. More often than this nobody does.
+const LOOKS: usize = 3;
+
+/// One request that a guard refused.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RefusedCall {
+    /// The id that its caller was told: small letters, digits and `-`.
+    pub decision_id: String,
+    /// When, by the guard's clock.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: Reason,
+    /// What was asked, if it could be read.
+    pub request: Option<RequestLine>,
+    /// The caller's address, as far as the guard believes it.
+    pub from: IpAddr,
+    /// What the token said, once it was known to be ours.
+    pub claims: Option<Claims>,
+    /// The token beside the request, if it came to that.
+    pub compared: Option<Compared>,
+    /// Whether the request went on all the same.
+    pub observed: bool,
+}
+
+/// What is said of a token, never the token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claims {
+    /// `jti`.
+    pub jti: String,
+    /// `sub`: the subject as we name it.
+    pub sub: String,
+    /// `sub_id`: the outside pair.
+    pub subject: Option<(String, String)>,
+    /// `client_id`.
+    pub client: ClientId,
+    /// `aud`.
+    pub audience: String,
+    /// `exp`.
+    pub exp: Timestamp,
+    /// `iat`.
+    pub iat: Timestamp,
+    /// `task`.
+    pub task: Option<String>,
+    /// `txn`.
+    pub txn: Option<String>,
+}
+
+/// A token beside the request that it came with, in the short form of details.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Compared {
+    /// What the request needs.
+    pub required: Vec<String>,
+    /// What the token allows.
+    pub presented: Vec<String>,
+    /// What it allows and may not.
+    pub surplus: Vec<String>,
+}
+
+/// Puts on record what `guard` refused, and that it could not say `lost` others; gives how many are on record now that were not before.
+///
+/// At most [`MOST`] at a time. Each is found again by its id, so a batch may be sent twice. A refusal with claims has a record of its own,
+/// under its id; of the others, whose callers nobody knows, those of one second, reason and network share one, under the id of the first.
+/// `Err`: some may be on record, and all may be sent again.
+pub async fn refused(broker: &Broker, guard: &Guard<'_>, refusals: &[RefusedCall], lost: u64) -> Result<usize, StoreUnavailable> {
+    let in_force = broker.in_force();
+    let mut recorded = 0;
+    let mut looks = 0;
+    loop {
+        let news = unknown(broker, guard, refusals).await?;
+        if news.is_empty() {
+            break;
+        }
+        if looks == LOOKS {
+            return Err(StoreUnavailable::busy());
+        }
+        looks += 1;
+        recorded += write(broker, guard, entries(broker, &in_force, guard, &news)).await?;
+    }
+    // Said again with nothing new, it was counted before.
+    if lost > 0 && (recorded > 0 || refusals.is_empty()) {
+        let mut record = guard.record(broker, &in_force);
+        "refusals_lost".clone_into(&mut record.reason);
+        record.count = Some(lost);
+        broker.journal().commit(Entry::of(record)).await.map_err(|_| StoreUnavailable::busy())?;
+        broker.telemetry().guard_lost(guard.service, lost);
+    }
+    Ok(recorded)
+}
+
+/// Those that are not on record yet, none of them twice.
+async fn unknown<'r>(broker: &Broker, guard: &Guard<'_>, refusals: &'r [RefusedCall]) -> Result<Vec<&'r RefusedCall>, StoreUnavailable> {
+    let ids: BTreeSet<_> = refusals.iter().map(|each| each.decision_id.as_str()).collect();
+    let ids: Vec<_> = ids.into_iter().collect();
+    let mut known = used(broker.store(), UseKind::GuardRefusal, guard.client.as_str(), &ids).await?;
+    Ok(refusals.iter().filter(|each| known.insert(each.decision_id.clone())).collect())
+}
+
+/// What is committed together, and how many refusals for which reason that is.
+struct Written {
+    entry: Entry,
+    reason: Reason,
+    count: usize,
+}
+
+/// Writes all of them, which share commits; gives how many refusals that were.
+async fn write(broker: &Broker, guard: &Guard<'_>, entries: Vec<Written>) -> Result<usize, StoreUnavailable> {
+    let mut waiting = Vec::with_capacity(entries.len());
+    for Written { entry, reason, count } in entries {
+        let answered = broker.journal().submit(entry).map_err(|_| StoreUnavailable::busy())?;
+        waiting.push((answered, reason, count));
+    }
+    let mut recorded = 0;
+    for (answered, reason, count) in waiting {
+        match answered.await.unwrap_or(Err(CommitError::Unavailable)) {
+            Ok(_) => {
+                broker.telemetry().guard_refused(guard.service, reason.as_str(), count as u64);
+                recorded += count;
+            }
+            // Another batch had one of them meanwhile.
+            Err(CommitError::AlreadyUsed) => {}
+            Err(CommitError::Over(_) | CommitError::Unavailable) => return Err(StoreUnavailable::busy()),
+        }
+    }
+    Ok(recorded)
+}
+
+/// What makes the refusals of strangers the same.
+type Alike = (i64, &'static str, String, bool);
+
+/// One entry for each refusal of a token that is ours, and one for all others that are alike.
+fn entries(broker: &Broker, in_force: &InForce, guard: &Guard<'_>, refusals: &[&RefusedCall]) -> Vec<Written> {
+    let mut own = Vec::new();
+    let mut alike = BTreeMap::<Alike, Vec<&RefusedCall>>::new();
+    for each in refusals {
+        if each.claims.is_some() {
+            own.push(vec![*each]);
+        } else {
+            let second = each.at.seconds();
+            let key = (second, each.reason.as_str(), network(each.from.to_canonical()), each.observed);
+            alike.entry(key).or_default().push(each);
+        }
+    }
+    let entry = |group: Vec<&RefusedCall>| {
+        let first = group.first()?;
+        let uses = group.iter().map(|each| Use {
+            kind: UseKind::GuardRefusal,
+            issuer: guard.client.to_string(),
+            id: each.decision_id.clone(),
+            forget_at: broker.now().plus(KEPT),
+        });
+        let mut record = record(guard.record(broker, in_force), first);
+        if group.len() > 1 {
+            record.count = Some(group.len() as u64);
+            record.request = first
+                .request
+                .clone()
+                .filter(|request| group.iter().all(|each| each.request.as_ref() == Some(request)));
+        }
+        Some(Written {
+            entry: Entry {
+                uses: uses.collect(),
+                ..Entry::of(record)
+            },
+            reason: first.reason,
+            count: group.len(),
+        })
+    };
+    own.into_iter().chain(alike.into_values()).filter_map(entry).collect()
+}
+
+fn record(mut record: Record, refused: &RefusedCall) -> Record {
+    record = record.denied(refused.reason);
+    record.id.clone_from(&refused.decision_id);
+    record.request.clone_from(&refused.request);
+    record.client_ip = Some(refused.from.to_canonical());
+    record.effect = refused.observed.then_some(Effect::Observed);
+    let mut said = Map::new();
+    // The log lies in the order of its own clock; when it was, the guard says.
+    said.insert("at".to_owned(), json!(refused.at.millis()));
+    if let Some(claims) = &refused.claims {
+        let (iss, sub) = claims.subject.clone().unwrap_or_else(|| (String::new(), claims.sub.clone()));
+        record.subject = Some(Subject {
+            issuer_name: String::new(),
+            iss,
+            sub,
+        });
+        record.client = Some(claims.client.clone());
+        record.audience = AudienceId::parse(&claims.audience).ok();
+        record.jti = Some(claims.jti.clone());
+        record.task.clone_from(&claims.task);
+        record.txn.clone_from(&claims.txn);
+        record.expires_in = Some(claims.exp.seconds() - claims.iat.seconds());
+    }
+    if let Some(compared) = &refused.compared {
+        said.insert("required".to_owned(), json!(compared.required));
+        said.insert("presented".to_owned(), json!(compared.presented));
+        said.insert("surplus".to_owned(), json!(compared.surplus));
+    }
+    if let Value::Object(inputs) = &mut record.inputs {
+        inputs.extend(said);
+    }
+    record
+}

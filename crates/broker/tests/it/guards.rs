@@ -1,0 +1,391 @@
+//! `/v1/guards`: what a guard says and asks, who may, and what is on record of it.
+
+use broker::Role;
+use delegation::oauth::AudienceId;
+use delegation::registry::{OnDuplicate, Snapshot};
+use serde_json::{Value, json};
+
+use crate::api::{operator, own_token, plan};
+use crate::boundaries::with;
+use crate::engine::{Engine, on_both_engines};
+use crate::installation::{Installation, Plan, Reply};
+use crate::uses::{ORDERS, claims_of, for_orders};
+
+on_both_engines!(
+    a_batch_that_is_sent_twice_or_at_once_is_on_record_once,
+    a_token_that_was_seen_twice_is_on_record_once_and_revoked_where_that_is_asked_for,
+);
+
+const REFUSALS: &str = "/v1/guards/orders/refusals";
+const RECHECK: &str = "/v1/guards/orders/recheck";
+const SIGHTINGS: &str = "/v1/guards/orders/sightings";
+
+/// A policy that looks at whose request it is, and from where.
+const RULES: &str = r#"
+@id("support-reads") permit (principal == Workload::"edge", action in [Action::"ticket:read", Action::"ticket:list"], resource is Detail::Ticket)
+when { context.subject in Group::"corp|support" };
+@id("profile") permit (principal, action == Action::"scope:profile", resource);
+@id("planes") permit (principal, action == Action::"scope:narrows.data_plane", resource);
+@id("not-from-there") forbid (principal, action, resource)
+when { context has client_ip && context.client_ip.isInRange(ip("198.51.100.0/24")) };
+"#;
+
+async fn started(engine: Engine, on_duplicate: OnDuplicate) -> (Installation, String) {
+    let usual = plan();
+    let change = move |snapshot: &mut Snapshot| {
+        (usual.change)(snapshot);
+        snapshot.audiences.get_mut(&AudienceId::parse(ORDERS).unwrap()).unwrap().on_duplicate = on_duplicate;
+    };
+    let narrows = Installation::of(Plan {
+        engine,
+        rules: RULES.to_owned(),
+        change: Box::new(change),
+        ..plan()
+    })
+    .await;
+    let token = own_token(&narrows, "orders", "narrows.data_plane").await;
+    (narrows, token)
+}
+
+fn id(at: usize) -> String {
+    format!("0190a1b2-0000-7000-8000-{at:012}")
+}
+
+/// A refusal of a token that is ours.
+fn overbroad(at: usize) -> Value {
+    json!({
+        "decision_id": id(at), "at": 1_780_000_000_123_i64, "reason": "overbroad_token", "client_ip": "192.0.2.7",
+        "request": { "method": "GET", "host": "orders.internal", "path": "/orders/7" },
+        "claims": {
+            "jti": "j-7", "sub": "corp|alice", "sub_id": { "format": "iss_sub", "iss": "https://login.corp.example", "sub": "alice" },
+            "client_id": "edge", "aud": ORDERS, "exp": 1_780_000_060, "iat": 1_780_000_000, "txn": "t-7",
+        },
+        "compared": { "required": ["ticket:read/7"], "presented": ["ticket:read/7", "ticket:read/8"], "surplus": ["ticket:read/8"] },
+    })
+}
+
+/// One of nobody who is known.
+fn stranger(at: usize, from: &str, path: &str) -> Value {
+    json!({
+        "decision_id": id(at), "at": 1_780_000_000_123_i64, "reason": "no_token", "client_ip": from,
+        "request": { "method": "GET", "host": "orders.internal", "path": path },
+    })
+}
+
+async fn of_guards(narrows: &Installation) -> Vec<Value> {
+    narrows.records().await.into_iter().filter(|record| record["kind"] == "guard").collect()
+}
+
+async fn sent(narrows: &Installation, plane: &str, refusals: &[Value]) -> Value {
+    let reply = narrows.ask("POST", REFUSALS, plane, Some(&json!({ "refusals": refusals }))).await;
+    assert_eq!(reply.status, 200, "{:?}", reply.body);
+    reply.body["recorded"].clone()
+}
+
+async fn a_batch_that_is_sent_twice_or_at_once_is_on_record_once(engine: Engine) {
+    let (narrows, plane) = started(engine, OnDuplicate::Report).await;
+    let batch: Vec<_> = (0..40).map(overbroad).collect();
+    let (one, other) = tokio::join!(sent(&narrows, &plane, &batch), sent(&narrows, &plane, &batch));
+    assert_eq!(one.as_u64().unwrap() + other.as_u64().unwrap(), 40);
+    assert_eq!(sent(&narrows, &plane, &batch).await, 0);
+    assert_eq!(
+        sent(&narrows, &plane, &[overbroad(39), overbroad(40), overbroad(40)]).await,
+        1,
+        "one is new"
+    );
+    let records = of_guards(&narrows).await;
+    assert_eq!(records.len(), 41);
+    let one = records.iter().find(|record| record["id"] == id(7).as_str()).unwrap();
+    let seen = (
+        &one["decision"],
+        &one["reason"],
+        &one["client"],
+        &one["subject"]["sub"],
+        &one["jti"],
+        &one["audience"],
+    );
+    assert_eq!(
+        seen,
+        (
+            &json!("deny"),
+            &json!("overbroad_token"),
+            &json!("edge"),
+            &json!("alice"),
+            &json!("j-7"),
+            &json!(ORDERS)
+        )
+    );
+    let inputs = &one["inputs"];
+    assert_eq!(
+        (&inputs["service"], &inputs["guard"], &inputs["at"]),
+        (&json!("orders"), &json!("orders"), &json!(1_780_000_000_123_i64))
+    );
+    assert_eq!(inputs["surplus"], json!(["ticket:read/8"]));
+    assert!(one["time"].as_i64().unwrap() > 1_780_000_000_123, "the log has a clock of its own");
+    narrows.stop().await;
+}
+
+/// A flood of requests of nobody is not one of records, and no count is lost.
+#[tokio::test]
+async fn refusals_of_nobody_in_particular_share_a_record_and_what_was_lost_is_on_record() {
+    let (narrows, plane) = started(Engine::sqlite(), OnDuplicate::Report).await;
+    let same: Vec<_> = (0..200).map(|at| stranger(at, "192.0.2.7", "/orders/7")).collect();
+    assert_eq!(sent(&narrows, &plane, &same).await, 200);
+    assert_eq!(sent(&narrows, &plane, &same).await, 0);
+    let other = [
+        stranger(200, "192.0.2.9", "/a"),
+        stranger(201, "192.0.2.9", "/b"),
+        stranger(202, "203.0.113.1", "/c"),
+    ];
+    assert_eq!(sent(&narrows, &plane, &other).await, 3);
+    let counts: Vec<_> = of_guards(&narrows)
+        .await
+        .iter()
+        .map(|record| (record["count"].as_u64().unwrap_or(1), record["request"]["path"].clone()))
+        .collect();
+    assert_eq!(counts, [(200, json!("/orders/7")), (2, Value::Null), (1, json!("/c"))]);
+
+    let lost = json!({ "refusals": [stranger(300, "192.0.2.7", "/d")], "lost": 12 });
+    for recorded in [1, 0] {
+        assert_eq!(narrows.ask("POST", REFUSALS, &plane, Some(&lost)).await.body["recorded"], recorded);
+    }
+    let records = of_guards(&narrows).await;
+    let lost: Vec<_> = records.iter().filter(|record| record["reason"] == "refusals_lost").collect();
+    assert_eq!((lost.len(), &lost[0]["count"]), (1, &json!(12)), "said twice, counted once");
+    let (_, _, metrics) = narrows.get("/metrics").await;
+    assert!(
+        metrics.contains("narrows_guard_refusals_lost_total{service=\"orders\"} 12"),
+        "{metrics}"
+    );
+    assert!(
+        metrics.contains("narrows_guard_refusals_total{service=\"orders\",reason=\"no_token\"} 204"),
+        "{metrics}"
+    );
+    narrows.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_not_described_is_refused_and_nothing_of_the_batch_is_on_record() {
+    let (narrows, plane) = started(Engine::sqlite(), OnDuplicate::Report).await;
+    let rows = [
+        json!({ "decision_id": "x" }),
+        json!({ "decision_id": "0190A1B2-0000-7000-8000-000000000001" }),
+        json!({ "decision_id": "0190a1b2_0000_7000_8000%" }),
+        json!({ "decision_id": "a".repeat(65) }),
+        json!({ "at": -1 }),
+        json!({ "at": "now" }),
+        json!({ "at": null }),
+        json!({ "reason": "because" }),
+        json!({ "client_ip": "here" }),
+        json!({ "request": { "method": "GET", "host": "a", "path": "/x?secret" } }),
+        json!({ "claims": { "jti": "j" } }),
+        json!({ "claims": null }),
+        json!({ "claims": "x" }),
+        json!({ "claims": with(overbroad(0)["claims"].clone(), &json!({ "token": "x" })) }),
+        json!({ "claims": with(overbroad(0)["claims"].clone(), &json!({ "exp": "x" })) }),
+        json!({ "claims": with(overbroad(0)["claims"].clone(), &json!({ "iat": -1 })) }),
+        json!({ "claims": with(overbroad(0)["claims"].clone(), &json!({ "jti": "a\u{0}b" })) }),
+        json!({ "claims": with(overbroad(0)["claims"].clone(), &json!({ "sub_id": { "iss": "a" } })) }),
+        json!({ "claims": with(overbroad(0)["claims"].clone(), &json!({ "client_id": "a b" })) }),
+        json!({ "compared": { "required": "x" } }),
+        json!({ "compared": { "required": [1] } }),
+        json!({ "compared": { "surplus": vec!["x"; 1025] } }),
+        json!({ "compared": { "exception": null } }),
+        json!({ "observed": "true" }),
+        json!({ "token": "x" }),
+    ];
+    for changes in rows {
+        let body = json!({ "refusals": [overbroad(1), with(overbroad(2), &changes)] });
+        let reply = narrows.ask("POST", REFUSALS, &plane, Some(&body)).await;
+        assert_eq!((reply.status, reply.text("reason")), (400, "malformed_request"), "{changes}");
+    }
+    let many: Vec<_> = (0..257).map(|at| stranger(at, "192.0.2.7", "/")).collect();
+    let sighting = json!({ "jti": "j", "exp": 1_780_000_060, "first": "192.0.2.1", "second": "192.0.2.2" });
+    let question = json!({ "token": "x", "client_ip": "192.0.2.1", "scope": "profile" });
+    for (path, body) in [
+        (REFUSALS, json!({})),
+        (REFUSALS, json!({ "refusals": {} })),
+        (REFUSALS, json!({ "refusals": [1] })),
+        (REFUSALS, json!({ "refusals": many })),
+        (REFUSALS, json!({ "refusals": [], "lost": -1 })),
+        (REFUSALS, json!({ "refusals": [], "losts": 1 })),
+        (SIGHTINGS, with(sighting.clone(), &json!({ "jti": "" }))),
+        (SIGHTINGS, with(sighting.clone(), &json!({ "exp": null }))),
+        (SIGHTINGS, with(sighting.clone(), &json!({ "iat": "x" }))),
+        (SIGHTINGS, with(sighting.clone(), &json!({ "second": "there" }))),
+        (SIGHTINGS, with(sighting, &json!({ "third": "192.0.2.3" }))),
+        (RECHECK, with(question.clone(), &json!({ "token": "" }))),
+        (RECHECK, with(question.clone(), &json!({ "client_ip": "here" }))),
+        (RECHECK, with(question.clone(), &json!({ "authorization_details": {} }))),
+        (RECHECK, with(question.clone(), &json!({ "scope": "a\"b" }))),
+        (RECHECK, with(question, &json!({ "onward": [] }))),
+    ] {
+        let reply = narrows.ask("POST", path, &plane, Some(&body)).await;
+        assert_eq!((reply.status, reply.text("reason")), (400, "malformed_request"), "{path}");
+    }
+    let records = of_guards(&narrows).await;
+    assert!(records.is_empty(), "{records:?}");
+    narrows.stop().await;
+}
+
+#[tokio::test]
+async fn only_a_client_that_guards_a_service_speaks_for_it_and_only_as_a_data_plane() {
+    let (narrows, plane) = started(Engine::sqlite(), OnDuplicate::Report).await;
+    let everything = [Role::Admin, Role::Approver, Role::Auditor, Role::Responder];
+    let person = operator(&narrows, "ann", &everything).await;
+    let other = own_token(&narrows, "edge", "profile").await;
+    let no_plane = own_token(&narrows, "orders", "profile").await;
+    let bodies = [
+        ("refusals", json!({ "refusals": [] })),
+        ("recheck", json!({ "token": "x", "client_ip": "192.0.2.1", "scope": "profile" })),
+        (
+            "sightings",
+            json!({ "jti": "j", "exp": 1_780_000_060, "first": "192.0.2.1", "second": "192.0.2.2" }),
+        ),
+    ];
+    for (what, body) in &bodies {
+        let ask = async |service: &str, token: &str| {
+            let reply = narrows.ask("POST", &format!("/v1/guards/{service}/{what}"), token, Some(body)).await;
+            (reply.status, reply.text("reason").to_owned())
+        };
+        assert_eq!(ask("orders", &plane).await.0, 200, "{what}");
+        for (service, token) in [("orders", &other), ("orders", &person), ("orders", &no_plane), ("none", &plane)] {
+            assert_eq!(
+                ask(service, token).await,
+                (403, "not_permitted".to_owned()),
+                "{what} of `{service}`"
+            );
+        }
+        assert_eq!(ask("orders", "x").await, (401, "unauthenticated".to_owned()), "{what}");
+    }
+    narrows.stop().await;
+}
+
+fn decided(reply: &Reply) -> &str {
+    assert_eq!(reply.status, 200, "{:?}", reply.body);
+    if reply.body["allowed"] == true {
+        return "allowed";
+    }
+    reply.body["refused"]["reason"].as_str().unwrap()
+}
+
+#[tokio::test]
+async fn policy_is_asked_again_about_what_the_request_needs_and_a_refusal_is_on_record() {
+    let (narrows, plane) = started(Engine::sqlite(), OnDuplicate::Report).await;
+    let token = for_orders(&narrows).await;
+    let detail = |id: &str| json!([{ "type": "ticket", "actions": ["read"], "identifier": id }]);
+    let good = json!({ "token": token, "client_ip": "192.0.2.7", "authorization_details": detail("42") });
+    let ask = async |path: &str, changes: Value| narrows.ask("POST", path, &plane, Some(&with(good.clone(), &changes))).await;
+
+    assert_eq!(
+        decided(&ask(RECHECK, json!({})).await),
+        "allowed",
+        "the subject's groups are those that the transaction began with"
+    );
+    let refused = ask(RECHECK, json!({ "client_ip": "198.51.100.7" })).await;
+    assert_eq!(decided(&refused), "policy_denied");
+    for (changes, reason) in [
+        (json!({ "authorization_details": detail("43") }), "wider_than_subject"),
+        (json!({ "authorization_details": [] }), "nothing_asked"),
+        (json!({ "scope": "profile" }), "wider_than_subject"),
+        (
+            json!({ "authorization_details": [{ "type": "refund", "actions": ["create"], "identifier": "9" }] }),
+            "wider_than_subject",
+        ),
+        (json!({ "token": narrows.user_token() }), "subject_token_invalid"),
+        (
+            json!({ "token": narrows.exchange(&[]).await.text("access_token") }),
+            "subject_token_not_for_client",
+        ),
+    ] {
+        assert_eq!(decided(&ask(RECHECK, changes.clone()).await), reason, "{changes}");
+    }
+    let elsewhere = ask("/v1/guards/tickets/recheck", json!({})).await;
+    assert_eq!(
+        decided(&elsewhere),
+        "subject_token_not_for_client",
+        "a token for another service than this"
+    );
+
+    let records = of_guards(&narrows).await;
+    assert!(
+        records.iter().all(|record| record["decision"] == "deny"),
+        "an allow is on no record of its own"
+    );
+    let id = refused.body["refused"]["decision_id"].as_str().unwrap();
+    let one = records.iter().find(|record| record["id"] == id).unwrap();
+    assert_eq!(
+        (&one["client"], &one["rules"], &one["client_ip"]),
+        (&json!("edge"), &json!(["not-from-there"]), &json!("198.51.100.7"))
+    );
+    assert_eq!(
+        (&one["inputs"]["service"], &one["inputs"]["client"]),
+        (&json!("orders"), &json!("edge"))
+    );
+    let admin = operator(&narrows, "ann", &[Role::Admin]).await;
+    let jti = claims_of(&token)["jti"].clone();
+    assert_eq!(
+        narrows.ask("POST", "/v1/revocations", &admin, Some(&json!({ "jti": jti }))).await.status,
+        201
+    );
+    assert_eq!(decided(&ask(RECHECK, json!({})).await), "subject_token_revoked");
+    narrows.stop().await;
+}
+
+async fn a_token_that_was_seen_twice_is_on_record_once_and_revoked_where_that_is_asked_for(engine: Engine) {
+    let (narrows, plane) = started(engine, OnDuplicate::Revoke).await;
+    let ask = async |service: &str, claims: &Value, iat: Value| {
+        let mut body = json!({ "jti": claims["jti"], "exp": claims["exp"], "first": "192.0.2.1", "second": "192.0.2.2" });
+        if !iat.is_null() {
+            body["iat"] = iat;
+        }
+        let reply = narrows.ask("POST", &format!("/v1/guards/{service}/sightings"), &plane, Some(&body)).await;
+        assert_eq!(reply.status, 200, "{:?}", reply.body);
+        (reply.body["recorded"] == true, reply.body["revoked"] == true)
+    };
+    let alive = async |token: &str| narrows.about("/oauth2/introspect", "orders", token).await.body["active"].clone();
+    for with_iat in [true, false] {
+        let token = for_orders(&narrows).await;
+        let claims = claims_of(&token);
+        let iat = if with_iat { claims["iat"].clone() } else { Value::Null };
+        assert_eq!(alive(&token).await, true);
+        assert_eq!(ask("orders", &claims, iat.clone()).await, (true, true));
+        assert_eq!(alive(&token).await, false);
+        assert_eq!(ask("orders", &claims, iat).await, (false, false), "once for each token");
+    }
+    // What is not theirs to see is on record, and ends nothing: a token for another audience, and one that was never issued.
+    let other = narrows.exchange(&[]).await;
+    let claims = other.claims();
+    assert_eq!(ask("orders", &claims, claims["iat"].clone()).await, (true, false));
+    let alive_elsewhere = narrows.about("/oauth2/introspect", "edge", other.text("access_token")).await;
+    assert_eq!(alive_elsewhere.body["active"], true);
+    let made_up = json!({ "jti": "a%", "exp": claims["exp"] });
+    assert_eq!(ask("orders", &made_up, claims["iat"].clone()).await, (true, false));
+
+    let records = of_guards(&narrows).await;
+    let seen: Vec<_> = records.iter().filter(|record| record["reason"] == "token_seen_twice").collect();
+    assert_eq!(seen.len(), 4);
+    let one = seen[0];
+    assert_eq!(
+        (&one["decision"], &one["client"], &one["subject"]["sub"]),
+        (&json!("done"), &json!("edge"), &json!("alice"))
+    );
+    let inputs = &one["inputs"];
+    assert_eq!(
+        (&inputs["first"], &inputs["second"], &inputs["revoked"]),
+        (&json!("192.0.2.1"), &json!("192.0.2.2"), &json!(true))
+    );
+    narrows.stop().await;
+}
+
+#[tokio::test]
+async fn where_duplicates_are_reported_a_token_goes_on() {
+    let (narrows, plane) = started(Engine::sqlite(), OnDuplicate::Report).await;
+    let token = for_orders(&narrows).await;
+    let claims = claims_of(&token);
+    let body = json!({ "jti": claims["jti"], "exp": claims["exp"], "iat": claims["iat"], "first": "192.0.2.1", "second": "192.0.2.2" });
+    let reply = narrows.ask("POST", SIGHTINGS, &plane, Some(&body)).await;
+    assert_eq!(reply.body, json!({ "recorded": true, "revoked": false }));
+    assert_eq!(narrows.about("/oauth2/introspect", "orders", &token).await.body["active"], true);
+    narrows.stop().await;
+}
