@@ -134,6 +134,22 @@ impl Pattern {
         twins && overlap(bare(&self.segments), bare(&other.segments)) && (self.method != other.method || !wins())
     }
 
+    /// What each segment of a path must be, as data for programs in other languages: a text, `{one: name}`, or `{rest: name}` for all
+    /// that remains.
+    pub fn to_json(&self) -> serde_json::Value {
+        let piece = |piece: &Piece| match piece {
+            Piece::Literal(text) => serde_json::Value::from(text.as_str()),
+            Piece::One(name) => serde_json::json!({ "one": name }),
+            Piece::Rest(name) => serde_json::json!({ "rest": name }),
+        };
+        self.segments.iter().map(piece).collect()
+    }
+
+    /// What puts the patterns that match one request into the order in which they go before each other.
+    pub fn precedence(&self) -> Vec<u8> {
+        self.segments.iter().map(Piece::rank).collect()
+    }
+
     /// The method.
     pub fn method(&self) -> &str {
         &self.method

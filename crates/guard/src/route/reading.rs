@@ -1,5 +1,7 @@
 //! What a route reads, it reads whole: nothing comes along that was not decided on.
 
+mod written;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use delegation::json;

@@ -1,5 +1,7 @@
 //! A detail in short form with places for values of the request.
 
+mod written;
+
 use std::collections::BTreeSet;
 
 use delegation::details::{ConstraintOrder, Detail, DetailTypes, ShortForm, Standing};
