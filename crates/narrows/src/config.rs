@@ -1,6 +1,7 @@
 //! `narrows.toml`: read whole, checked whole, and turned into the values that each crate takes.
 
 mod audiences;
+mod backends;
 mod boundaries;
 mod clients;
 mod connections;
@@ -47,6 +48,7 @@ use delegation::token::{Algorithm, sha256};
 use fetch::{FetchSettings, Introspection, IssuerEntry};
 use policy_cedar::PolicyFile;
 
+pub(crate) use backends::Backend;
 pub(crate) use boundaries::Front;
 pub(crate) use file::File;
 pub(crate) use guards::Post;
@@ -87,6 +89,8 @@ pub(crate) struct Loaded {
     pub(crate) posts: Vec<Post>,
     /// The services that are guarded, by name, with who asks for them.
     pub(crate) guarded: BTreeMap<String, Guarded>,
+    /// The services, for backends that check for themselves.
+    pub(crate) backends: Vec<Backend>,
     /// The upstream credentials that routes may ask for.
     pub(crate) connections: broker::connections::ByName,
     /// The broker, where it is another process.
@@ -173,6 +177,7 @@ fn understood(process: Process, source: Source) -> Result<Loaded, Problems> {
     let fronts = boundaries::build(&file, &types, &mut problems);
     let posts = guards::build(&file, &types, &mut problems);
     let guarded = guarded::build(&file);
+    let backends = backends::build(&file, &types);
     let remote = remote::build(&file, &mut problems);
     warnings.extend(modes::over(&file, &problems));
     warnings.extend(modes::beside(&file, &problems));
@@ -382,6 +387,7 @@ fn understood(process: Process, source: Source) -> Result<Loaded, Problems> {
         fronts,
         posts,
         guarded,
+        backends,
         connections,
         remote,
         source,

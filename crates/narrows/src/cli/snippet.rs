@@ -1,8 +1,10 @@
-//! `snippet`: a complete configuration of another proxy, for this installation.
+//! `snippet`: a complete configuration of another proxy, or a middleware for a backend, for this installation.
 
 mod headers;
+mod middleware;
 mod place;
 mod service;
+mod target;
 mod template;
 mod written;
 
@@ -19,6 +21,7 @@ use crate::config::{self, Front, Loaded};
 use headers::{MEMBERS, STRIPPED, UNSAID};
 use place::{Place, in_each_others_way};
 use service::{all_domains, largest_body, service_values, unread};
+use target::Target;
 use template::Values;
 use written::{dns, label};
 
@@ -38,12 +41,15 @@ const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// Arguments of `snippet`.
 #[derive(Args, Debug)]
 pub(super) struct SnippetArgs {
-    /// The proxy.
+    /// The proxy, or what the backend is written with.
     #[arg(value_enum)]
-    proxy: Proxy,
-    /// The boundary; may be left out where there is one alone.
+    target: Target,
+    /// The boundary that a proxy asks; may be left out where there is one alone.
     #[arg(long)]
     boundary: Option<String>,
+    /// The service whose backend checks for itself; may be left out where there is one alone.
+    #[arg(long)]
+    service: Option<String>,
 }
 
 /// A proxy that asks us.
@@ -64,9 +70,21 @@ enum Proxy {
 /// Prints it.
 pub(super) fn run(args: &SnippetArgs, paths: &[PathBuf]) -> Outcome {
     let loaded = config::load_as_run(paths).map_err(|problems| problems.to_string())?;
-    let front = named(&loaded, args.boundary.as_deref())?;
-    let deadline = loaded.remote.as_ref().map(|remote| remote.deadline);
-    say(args.proxy.snippet(front, timeout(deadline))?.trim_end());
+    let text = match (args.target, &args.boundary, &args.service) {
+        (Target::Proxy(_), _, Some(_)) => {
+            return Err("--service is for backends; a proxy is told of a boundary (--boundary)".to_owned().into());
+        }
+        (Target::Middleware(_), Some(_), _) => {
+            return Err("--boundary is for proxies; a backend is told of a service (--service)".to_owned().into());
+        }
+        (Target::Proxy(proxy), name, None) => {
+            let front = named(&loaded, name.as_deref())?;
+            let deadline = loaded.remote.as_ref().map(|remote| remote.deadline);
+            proxy.snippet(front, timeout(deadline))?
+        }
+        (Target::Middleware(middleware), None, service) => middleware.snippet(&loaded, service.as_deref())?,
+    };
+    say(text.trim_end());
     Ok(ExitCode::SUCCESS)
 }
 

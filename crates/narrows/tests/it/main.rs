@@ -25,6 +25,7 @@ mod inspected;
 mod keyed;
 mod leak;
 mod leak_rules;
+mod middleware;
 mod mistakes;
 mod observe;
 mod overlay;

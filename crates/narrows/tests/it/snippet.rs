@@ -11,7 +11,7 @@ fn block(document: &str, language: &str) -> String {
 }
 
 /// What `init` writes, and `more`.
-fn installation(more: &str) -> tempfile::TempDir {
+pub(crate) fn installation(more: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(narrows(folder.path(), &["init", "."], "").code, 0);
     let config = folder.path().join("narrows.toml");
@@ -34,6 +34,9 @@ fn the_documentation_shows_what_is_printed_for_its_installation() {
         ("caddy", "caddyfile"),
         ("envoy", "yaml"),
         ("istio", "yaml"),
+        ("fastapi", "python"),
+        ("express", "javascript"),
+        ("java", "java"),
     ] {
         let document = std::fs::read_to_string(root().join(format!("docs/integrations/{proxy}.md"))).unwrap();
         let folder = installation(&block(&document, "toml"));
@@ -42,8 +45,9 @@ fn the_documentation_shows_what_is_printed_for_its_installation() {
             printed == block(&document, language),
             "docs/integrations/{proxy}.md is not what this prints:\n{printed}"
         );
-        let unfilled = printed.contains("<<") || printed.contains(">>");
-        assert!(!unfilled, "{proxy}: {printed}");
+        let is_name = |text: &str| text.bytes().all(|byte| byte.is_ascii_lowercase() || b" _".contains(&byte));
+        let mut places = printed.split("<<").skip(1).filter_map(|rest| rest.split_once(">>"));
+        assert!(!places.any(|(name, _)| is_name(name)), "{proxy}: {printed}");
     }
 }
 

@@ -1,0 +1,55 @@
+//! Services as a backend that checks for itself must know them: `snippet` writes it down.
+
+use std::collections::BTreeMap;
+
+use delegation::details::DetailTypes;
+use narrows_guard::route::Service;
+use narrows_guard::surplus::Excess;
+use serde_json::Value;
+
+use super::boundaries::service;
+use super::file::File;
+
+/// A service, and how a guard of it judges.
+#[derive(Clone, Debug)]
+pub(crate) struct Backend {
+    pub(crate) service: Service,
+    pub(crate) excess: Excess,
+    /// Values of `equal` constraints that the request cannot name.
+    pub(crate) fixed: BTreeMap<String, Value>,
+    /// What its tokens ask of whoever takes them, and a middleware cannot do; empty, where there is nothing.
+    pub(crate) asks_more: Vec<&'static str>,
+}
+
+/// Every service. Where a guard is configured for one, its word holds.
+pub(super) fn build(file: &File, types: &DetailTypes) -> Vec<Backend> {
+    let each = |written: &super::file::Service| {
+        let guard = file.guards.iter().find(|guard| guard.service == written.name);
+        let audience = file.audiences.iter().find(|audience| Some(&audience.id) == written.audience.as_ref());
+        let asks = |audience: &super::file::Audience| {
+            [
+                (
+                    audience.token.as_deref() == Some("opaque"),
+                    "`token = \"opaque\"`, and the broker alone can read those",
+                ),
+                (
+                    audience.token.as_deref() == Some("txn"),
+                    "`token = \"txn\"`, and those are no access tokens",
+                ),
+                (
+                    audience.sender.as_deref().is_some_and(|sender| sender != "none"),
+                    "`sender`, and proofs of keys are not taken",
+                ),
+                (audience.single_use, "`single_use`, and the broker alone knows what was used"),
+            ]
+        };
+        let asks_more = audience.map(asks).into_iter().flatten().filter_map(|(is_so, why)| is_so.then_some(why));
+        Backend {
+            service: service(written, types),
+            excess: guard.and_then(|guard| Excess::parse(guard.excess.as_deref()?)).unwrap_or_default(),
+            fixed: guard.and_then(|guard| guard.fixed.clone()).unwrap_or_default(),
+            asks_more: asks_more.collect(),
+        }
+    };
+    file.services.iter().map(each).collect()
+}

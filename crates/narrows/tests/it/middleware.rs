@@ -1,0 +1,133 @@
+//! `snippet` for backends that check for themselves: for which services one is printed, and what it goes by. `scripts/backends` runs
+//! what is printed.
+
+use serde_json::{Value, json};
+
+use crate::run::narrows;
+use crate::snippet::installation;
+
+const KINDS: [&str; 3] = ["fastapi", "express", "java"];
+const READ: &str = r#""GET /tickets/{id}" = "ticket:read/{id}""#;
+
+/// A service with these keys and routes.
+fn service(name: &str, keys: &str, routes: &str) -> String {
+    let table = format!("[[services]]\nname = \"{name}\"\nhosts = [\"{name}.internal\"]\nupstream = \"http://127.0.0.1:1\"\n");
+    format!("{table}{keys}\n[services.routes]\n{routes}\n")
+}
+
+fn tickets(routes: &str) -> String {
+    service("tickets", "audience = \"https://tickets.internal\"", routes)
+}
+
+/// Why nothing is printed, for each of the languages the same.
+fn told(more: &str, arguments: &[&str]) -> String {
+    let folder = installation(more);
+    let refusals = KINDS.map(|kind| {
+        let ran = narrows(folder.path(), &[&["snippet", kind], arguments].concat(), "");
+        assert!(ran.code != 0 && ran.out.is_empty(), "{ran:?}");
+        ran.err
+    });
+    assert!(refusals.iter().all(|refusal| *refusal == refusals[0]), "{refusals:?}");
+    refusals[0].clone()
+}
+
+/// The rules that a middleware goes by.
+fn rules(more: &str, kind: &str) -> Value {
+    let ran = narrows(installation(more).path(), &["snippet", kind, "--service", "tickets"], "");
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let from = ran.out.find("\n{\n").unwrap();
+    let until = ran.out[from..].find("\n}\n").unwrap();
+    let text = &ran.out[from..from + until + 2];
+    // A text block of Java reads escapes itself.
+    let text = if kind == "java" {
+        text.replace(r"\\", r"\")
+    } else {
+        text.to_owned()
+    };
+    serde_json::from_str(&text).unwrap()
+}
+
+#[test]
+fn a_middleware_is_for_one_service() {
+    assert!(told("", &[]).contains("there is no service"));
+    let two = tickets(READ) + &service("other", "", r#""GET /" = "public""#);
+    assert!(told(&two, &[]).contains("--service: tickets, other"), "{}", told(&two, &[]));
+    assert!(told(&two, &["--service", "zz"]).contains("no service `zz`"));
+    assert!(told(&two, &["--service", "other"]).contains("nothing to check"));
+    assert!(told(&tickets(READ), &["--boundary", "front"]).contains("--service"));
+    let ran = narrows(
+        installation(&tickets(READ)).path(),
+        &["snippet", "nginx", "--service", "tickets"],
+        "",
+    );
+    assert!(ran.code != 0 && ran.err.contains("--boundary"), "{ran:?}");
+}
+
+#[test]
+fn what_no_middleware_can_check_is_not_printed() {
+    let audience = |keys: &str| {
+        let audience = format!("[[audiences]]\nid = \"https://a.internal\"\ndetails = [\"ticket\"]\n{keys}\n");
+        audience + &service("tickets", "audience = \"https://a.internal\"", READ)
+    };
+    assert!(told(&audience("token = \"opaque\""), &[]).contains("a guard before this backend"));
+    assert!(told(&audience("token = \"txn\""), &[]).contains("no access tokens"));
+    assert!(rules(&audience("token = \"jwt\""), "fastapi")["routes"].is_array());
+    let reads = tickets(r#""GET /mine" = "ticket:update/1?fields={subject.groups}""#);
+    assert!(told(&reads, &[]).contains("`GET /mine` of service `tickets` reads an attribute"));
+}
+
+#[test]
+fn every_language_goes_by_the_same_rules() {
+    let guard = r#"
+[[clients]]
+id       = "guard"
+receives = ["https://tickets.internal"]
+auth     = { method = "client_secret_basic", secret_sha256 = "0000000000000000000000000000000000000000000000000000000000000000" }
+[[detail_types]]
+type         = "\u00e4`${x}'''"
+entity       = "Odd"
+actions.read = { identifier = "required", constraints = ["tenant"] }
+constraints  = { tenant = "equal" }
+[[guards]]
+service = "tickets"
+client  = "guard"
+listen  = "127.0.0.1:8441"
+excess  = "none"
+fixed   = { tenant = "\"a\\" }
+"#;
+    let all = KINDS.map(|kind| rules(&(tickets(READ) + guard), kind));
+    assert!(all[0] == all[1] && all[0] == all[2], "{all:?}");
+    let rules = &all[0];
+    assert_eq!(rules["excess"], "none");
+    assert_eq!(rules["fixed"], json!({ "tenant": "\"a\\" }));
+    assert_eq!(rules["max_lifetime"], 120, "the audience's own");
+    assert_eq!(rules["jwks_uri"], "http://127.0.0.1:8420/oauth2/jwks");
+    assert!(rules["types"]["\u{e4}`${x}'''"].is_object());
+    assert_eq!(rules["refusals"]["overbroad_token"][0], 401);
+    let without = self::rules(&tickets(READ), "fastapi");
+    assert_eq!((&without["excess"], &without["fixed"]), (&json!("same_resource"), &json!({})));
+}
+
+#[test]
+fn routes_stand_in_the_order_in_which_they_go_before_each_other() {
+    let routes = r#"
+"GET /{all:rest}"       = "ticket:read/{all}"
+"GET /{a}/new"          = "ticket:read/{a}"
+"GET /tickets/{id}"     = "ticket:read/{id}"
+"GET /tickets/new"      = "ticket:list"
+"GET /tickets/{x:rest}" = "ticket:read/{x}"
+"#;
+    let rules = rules(&tickets(routes), "express");
+    let routes = rules["routes"].as_array().unwrap();
+    let names: Vec<_> = routes.iter().map(|route| route["route"].as_str().unwrap()).collect();
+    assert_eq!(
+        names,
+        [
+            "GET /tickets/new",
+            "GET /tickets/{id}",
+            "GET /tickets/{x:rest}",
+            "GET /{a}/new",
+            "GET /{all:rest}"
+        ]
+    );
+}

@@ -1,0 +1,233 @@
+"""Backends that check for themselves, each with what `narrows snippet` prints for it, decide every request as the Rust guard does.
+
+Usage: run.py NARROWS VERDICTS PYTHON; the second is the example `verdicts` of narrows-guard, the third has what requirements.txt lists.
+"""
+import concurrent.futures
+import http.server
+import json
+import pathlib
+import queue
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+HERE = pathlib.Path(__file__).parent
+BINARY, VERDICTS, PYTHON = (str(pathlib.Path(each).absolute()) for each in sys.argv[1:4])
+# What a mode is called in the table, and what the configuration says for it.
+MODES = {"none": ("none", ""), "same_resource": ("same_resource", ""), "any": ("any", ""), "fixed": ("same_resource", 'tenant = "acme"')}
+KINDS = ("fastapi", "express", "java")
+passed = failed = 0
+
+
+def claim(name, holds, seen=""):
+    global passed, failed
+    passed, failed = passed + bool(holds), failed + (not holds)
+    print(f"{'ok    ' if holds else 'not ok'}  {name}{'' if holds else f': {seen}'}", flush=True)
+
+
+class Keys(http.server.ThreadingHTTPServer):
+    """The broker, as far as a backend knows it: its key set."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Answer)
+        self.issuer, self.reply, self.asked, self.lured = f"http://127.0.0.1:{self.server_port}", (503, b""), 0, 0
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        if self.path != "/oauth2/jwks":
+            self.server.lured += 1
+            self.tell(200, self.server.good)
+            return
+        self.server.asked += 1
+        self.tell(*self.server.reply)
+
+    def tell(self, status, body):
+        self.send_response(status)
+        if status == 302:
+            self.send_header("Location", "/elsewhere")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+class Backend:
+    """One program with one middleware; it prints its port."""
+
+    def __init__(self, kind, mode, folder):
+        self.kind, self.mode = kind, mode
+        commands = {"fastapi": [PYTHON, "app.py"], "express": ["node", "--max-http-header-size=65536", "app.mjs"],
+                    "java": ["java", "-XX:TieredStopAtLevel=1", "-cp", "classes", "App"]}
+        self.process = subprocess.Popen(commands[kind], cwd=folder, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+        line = queue.Queue()
+        threading.Thread(target=lambda: line.put(self.process.stdout.readline()), daemon=True).start()
+        self.port = int(line.get(timeout=60))
+
+    def ask(self, row):
+        """Status, headers and body of the reply to a row."""
+        body = (row["body"] or "").encode()
+        head = [f"{row['method']} {row['target']} HTTP/1.1", f"Host: {row['host']}", *(f"{name}: {value}" for name, value in row["headers"])]
+        head += [f"Content-Length: {len(body)}"] if row["body"] is not None else []
+        head += [] if any(name == "connection" for name, _ in row["headers"]) else ["Connection: close"]
+        reply = b""
+        with socket.create_connection(("127.0.0.1", self.port), 20) as connection:
+            try:
+                connection.sendall("\r\n".join([*head, "", ""]).encode() + body)
+                while chunk := connection.recv(65536):
+                    reply += chunk
+                    whole = re.match(rb"(?is)(.*?)\r\n\r\n(.*)", reply)
+                    length = whole and re.search(rb"(?i)\r\ncontent-length: *(\d+)", whole[1])
+                    if length and len(whole[2]) >= int(length[1]):
+                        break
+                    if whole and row["method"] == "HEAD":
+                        break
+            except ConnectionError:
+                pass
+        first, _, rest = reply.partition(b"\r\n")
+        heads, _, text = rest.partition(b"\r\n\r\n")
+        headers = dict(line.split(": ", 1) for line in heads.decode("latin-1").lower().split("\r\n") if ": " in line)
+        challenge = re.search(r"(?im)^www-authenticate: *(.*?)\r?$", heads.decode("latin-1"))
+        if headers.get("transfer-encoding") == "chunked":
+            text = b"".join(part for part in text.split(b"\r\n")[1::2])
+        status = int(first.split(b" ")[1]) if first.startswith(b"HTTP/1.1 ") else 0
+        return status, headers, challenge and challenge[1], text
+
+    def differs(self, row):
+        """Wherein this backend differs from the guard; nothing, if it does not."""
+        wanted = row["verdicts"][self.mode]
+        status, headers, challenge, text = self.ask(row)
+        seen = f"{status} {text[:200]!r}"
+        if status != wanted["status"]:
+            return f"{wanted} and {seen}"
+        if row["method"] == "HEAD":
+            return ""
+        if status == 400 and headers.get("content-type") != "application/problem+json":
+            return ""  # the server took it for no request
+        told = json.loads(text)
+        if status == 200:
+            same = {name: told.get(name) for name in ("subject", "route")} == {name: wanted.get(name) for name in ("subject", "route")}
+            body = (row["body"] or "").encode()
+            same &= told["length"] == len(body) if "length" in told else "body" in told
+            return "" if same else f"{wanted} and {seen}"
+        good = told["reason"] == wanted["reason"] and told["status"] == status and headers["content-type"] == "application/problem+json"
+        good &= challenge == wanted["challenge"] and headers["cache-control"] == "no-store"
+        return "" if good else f"{wanted} and {seen}, {challenge}"
+
+
+def print_out(keys, mode, folder):
+    """An installation, and what is printed for it."""
+    run = lambda *words: subprocess.run([BINARY, *words], cwd=folder, check=True, capture_output=True, text=True, timeout=60).stdout
+    run("init", ".")
+    excess, fixed = MODES[mode]
+    text = (HERE / "narrows.toml").read_text()
+    for name, value in (("@ISSUER@", keys.issuer), ("@EXCESS@", excess), ("@FIXED@", fixed)):
+        text = text.replace(name, value)
+    (folder / "narrows.toml").write_text(text)
+    for kind, printed, app in (("fastapi", "narrows_guard.py", "app.py"), ("express", "narrows.mjs", "app.mjs"), ("java", "NarrowsFilter.java", "App.java")):
+        (folder / printed).write_text(run("snippet", kind, "--service", "tickets"))
+        shutil.copy(HERE / app, folder)
+    (folder / "node_modules").symlink_to(HERE.absolute() / "node_modules")
+    return subprocess.Popen(["javac", "-Xlint:all", "-Werror", "-d", "classes", "NarrowsFilter.java", "App.java"], cwd=folder)
+
+
+def until(holds, seconds):
+    """Asks until it holds, or for so long."""
+    ends = time.monotonic() + seconds
+    while not (found := holds()) and time.monotonic() < ends:
+        time.sleep(0.2)
+    return found
+
+
+def keys_are_fetched_from_the_broker_alone(keys, backends, right):
+    """Before there is a key set nobody gets in; nobody follows it elsewhere; and then everybody does."""
+    reasons = lambda: {(each.ask(right)[0]) for each in backends}
+    keys.reply = (302, b"")
+    claim("where the key set is elsewhere nobody goes there, and nobody gets in", reasons() == {503} and keys.lured == 0, keys.lured)
+    keys.reply = (200, b'{"keys":[{"kty":"oct","k":"c2VjcmV0"},' + keys.good.removeprefix(b'{"keys":['))
+    claim("a set with a shared secret is none", reasons() == {503})
+    keys.reply = (200, keys.good)
+    claim("once it is there, right tokens are taken", until(lambda: reasons() == {200}, 20), reasons())
+
+
+def a_new_key_is_found(keys, backends, matrix):
+    """A key that is not known is worth a look, and not one for every token."""
+    token = matrix["next"]["token"]
+    row = {"method": "GET", "host": "tickets.internal", "target": "/tickets/7", "headers": [["authorization", f"Bearer {token}"]], "body": None}
+    lenient = [each for each in backends if each.mode in ("any",)]
+    before = keys.asked
+    for each in lenient:
+        for _ in range(20):
+            each.ask(row)
+    claim("20 tokens with an unknown key are worth one look at the key set", keys.asked - before <= len(lenient), keys.asked - before)
+    keys.reply = (200, json.dumps({"keys": [*matrix["jwks"]["keys"], matrix["next"]["jwk"]]}).encode())
+    taken = until(lambda: all(each.ask(row)[0] == 200 for each in lenient), 45)
+    claim("a new key of the broker is found by itself", taken, [(each.kind, each.ask(row)[3][:150]) for each in lenient])
+    keys.reply = (503, b"")
+    claim("without the broker its keys serve on", all(each.ask(row)[0] == 200 for each in lenient))
+
+
+def main():
+    keys, backends = Keys(), []
+    with tempfile.TemporaryDirectory() as place:
+        try:
+            folders = {mode: pathlib.Path(place) / mode for mode in MODES}
+            for folder in folders.values():
+                folder.mkdir()
+            compilers = [print_out(keys, mode, folder) for mode, folder in folders.items()]
+            claim("what is printed for Java compiles without a warning", all(each.wait(timeout=120) == 0 for each in compilers))
+            told = subprocess.run([VERDICTS, keys.issuer, str(int(time.time()))], check=True, capture_output=True, text=True, timeout=120).stdout
+            matrix = json.loads(told)
+            keys.good = json.dumps(matrix["jwks"]).encode()
+            for mode, folder in folders.items():
+                backends += [Backend(kind, mode, folder) for kind in KINDS]
+            right = next(row for row in matrix["rows"] if all("subject" in verdict for verdict in row["verdicts"].values()))
+            keys_are_fetched_from_the_broker_alone(keys, backends, right)
+            judge(backends, matrix["rows"])
+            a_new_key_is_found(keys, backends, matrix)
+        finally:
+            for each in backends:
+                each.process.terminate()
+            for each in backends:
+                each.process.wait(timeout=20)
+    print(f"\nbackends: {passed} passed, {failed} failed")
+    return failed
+
+
+def differences(backend, rows):
+    """A line for each row that a backend decides otherwise."""
+    found = []
+    for row in rows:
+        try:
+            if why := backend.differs(row):
+                found.append(f"{row['name']}: {why}")
+        except Exception as error:
+            found.append(f"{row['name']}: {error!r}")
+    return found
+
+
+def judge(backends, rows):
+    """Every row at every backend."""
+    reasons = {verdict.get("reason") for row in rows for verdict in row["verdicts"].values()}
+    expected = {None, "no_token", "no_route", "malformed_request", "malformed_details", "unread_input", "subject_token_invalid", "subject_token_expired",
+                "subject_token_not_for_client", "invalid_dpop_proof", "wider_than_subject", "insufficient_user_authentication", "overbroad_token"}
+    claim(f"{len(rows)} requests in {len(MODES)} modes meet every reason that there is", len(rows) >= 150 and reasons == expected, reasons ^ expected)
+    with concurrent.futures.ThreadPoolExecutor(4) as several:
+        found = list(several.map(lambda each: differences(each, rows), backends))
+    for each, different in zip(backends, found):
+        claim(f"{each.kind} in mode {each.mode} decides {len(rows)} requests as the guard does", not different,
+              "".join(f"\n        {line}" for line in [f"{len(different)} differ", *different[:30]]))
+
+
+if __name__ == "__main__":
+    sys.exit(main() > 0)
