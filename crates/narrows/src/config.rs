@@ -48,7 +48,7 @@ use delegation::token::{Algorithm, sha256};
 use fetch::{FetchSettings, Introspection, IssuerEntry};
 use policy_cedar::PolicyFile;
 
-pub(crate) use backends::Backend;
+pub(crate) use backends::{Backend, WrittenRoute};
 pub(crate) use boundaries::Front;
 pub(crate) use file::File;
 pub(crate) use guards::Post;

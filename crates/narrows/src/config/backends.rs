@@ -8,6 +8,7 @@ use narrows_guard::surplus::Excess;
 use serde_json::Value;
 
 use super::boundaries::service;
+use super::either::Rule;
 use super::file::File;
 
 /// A service, and how a guard of it judges.
@@ -19,6 +20,20 @@ pub(crate) struct Backend {
     pub(crate) fixed: BTreeMap<String, Value>,
     /// What its tokens ask of whoever takes them, and a middleware cannot do; empty, where there is nothing.
     pub(crate) asks_more: Vec<&'static str>,
+    /// The client that its guard is, where there is one.
+    pub(crate) client: Option<String>,
+    /// Whether its guard asks policy again about every request.
+    pub(crate) rechecks: bool,
+    /// The routes as they stand in the configuration.
+    pub(crate) written: Vec<WrittenRoute>,
+}
+
+/// The key of a route, and its details in short form.
+#[derive(Clone, Debug)]
+pub(crate) struct WrittenRoute {
+    pub(crate) key: String,
+    pub(crate) detail: Option<String>,
+    pub(crate) onward: Vec<String>,
 }
 
 /// Every service. Where a guard is configured for one, its word holds.
@@ -49,7 +64,22 @@ pub(super) fn build(file: &File, types: &DetailTypes) -> Vec<Backend> {
             excess: guard.and_then(|guard| Excess::parse(guard.excess.as_deref()?)).unwrap_or_default(),
             fixed: guard.and_then(|guard| guard.fixed.clone()).unwrap_or_default(),
             asks_more: asks_more.collect(),
+            client: guard.and_then(|guard| guard.client.clone()),
+            rechecks: guard.is_some_and(|guard| guard.recheck.as_deref() == Some("each")),
+            written: written.routes.iter().map(|(key, rule)| as_written(key, rule)).collect(),
         }
     };
     file.services.iter().map(each).collect()
+}
+
+fn as_written(key: &str, rule: &Rule) -> WrittenRoute {
+    let (detail, onward) = match rule {
+        Rule::Short(text) => (Some(text.clone()), Vec::new()),
+        Rule::Long(rule) => (rule.detail.clone(), rule.onward.clone()),
+    };
+    WrittenRoute {
+        key: key.to_owned(),
+        detail,
+        onward,
+    }
 }

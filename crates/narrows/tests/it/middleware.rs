@@ -9,6 +9,24 @@ use crate::snippet::installation;
 const KINDS: [&str; 3] = ["fastapi", "express", "java"];
 const READ: &str = r#""GET /tickets/{id}" = "ticket:read/{id}""#;
 
+const GUARD: &str = r#"
+[[clients]]
+id       = "guard"
+receives = ["https://tickets.internal"]
+auth     = { method = "client_secret_basic", secret_sha256 = "0000000000000000000000000000000000000000000000000000000000000000" }
+[[detail_types]]
+type         = "\u00e4`${x}'''"
+entity       = "Odd"
+actions.read = { identifier = "required", constraints = ["tenant"] }
+constraints  = { tenant = "equal" }
+[[guards]]
+service = "tickets"
+client  = "guard"
+listen  = "127.0.0.1:8441"
+excess  = "none"
+fixed   = { tenant = "\"a\\" }
+"#;
+
 /// A service with these keys and routes.
 fn service(name: &str, keys: &str, routes: &str) -> String {
     let table = format!("[[services]]\nname = \"{name}\"\nhosts = [\"{name}.internal\"]\nupstream = \"http://127.0.0.1:1\"\n");
@@ -76,26 +94,29 @@ fn what_no_middleware_can_check_is_not_printed() {
     assert!(told(&reads, &[]).contains("`GET /mine` of service `tickets` reads an attribute"));
 }
 
+/// A guard in the backend's own process is a client of the broker.
+#[test]
+fn a_guard_of_ones_own_needs_a_client() {
+    let printed = |more: &str| narrows(installation(&(tickets(READ) + more)).path(), &["snippet", "axum"], "");
+    let without = printed("");
+    assert!(without.code != 0 && without.err.contains("[[guards]]"), "{without:?}");
+    let with = printed(GUARD);
+    assert_eq!(with.code, 0, "{}", with.err);
+    for part in [
+        r#"const CLIENT: &str = "guard";"#,
+        "excess: Excess::None,",
+        r#"BTreeMap::from([("tenant".to_owned(), "\"a\\".into())])"#,
+        "max_lifetime: Duration::from_secs(120),",
+        "recheck: Recheck::Never,",
+        r#"route("GET /tickets/{id}", "GET /tickets/{id}", (Some("ticket:read/{id}"), &[]), Demand::default(), types)?,"#,
+    ] {
+        assert!(with.out.contains(part), "{part}\n{}", with.out);
+    }
+}
+
 #[test]
 fn every_language_goes_by_the_same_rules() {
-    let guard = r#"
-[[clients]]
-id       = "guard"
-receives = ["https://tickets.internal"]
-auth     = { method = "client_secret_basic", secret_sha256 = "0000000000000000000000000000000000000000000000000000000000000000" }
-[[detail_types]]
-type         = "\u00e4`${x}'''"
-entity       = "Odd"
-actions.read = { identifier = "required", constraints = ["tenant"] }
-constraints  = { tenant = "equal" }
-[[guards]]
-service = "tickets"
-client  = "guard"
-listen  = "127.0.0.1:8441"
-excess  = "none"
-fixed   = { tenant = "\"a\\" }
-"#;
-    let all = KINDS.map(|kind| rules(&(tickets(READ) + guard), kind));
+    let all = KINDS.map(|kind| rules(&(tickets(READ) + GUARD), kind));
     assert!(all[0] == all[1] && all[0] == all[2], "{all:?}");
     let rules = &all[0];
     assert_eq!(rules["excess"], "none");

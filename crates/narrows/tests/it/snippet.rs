@@ -34,6 +34,7 @@ fn the_documentation_shows_what_is_printed_for_its_installation() {
         ("caddy", "caddyfile"),
         ("envoy", "yaml"),
         ("istio", "yaml"),
+        ("axum", "rust"),
         ("fastapi", "python"),
         ("express", "javascript"),
         ("java", "java"),

@@ -1,5 +1,6 @@
 //! Middlewares for backends that check for themselves: one text for each language, and the same rules in each.
 
+mod axum;
 mod rules;
 
 use clap::ValueEnum;
@@ -13,6 +14,8 @@ use rules::Rules;
 /// What a backend is written with.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum Middleware {
+    /// axum and tower, with narrows-guard: a guard in the backend's own process.
+    Axum,
     /// ASGI: FastAPI and Starlette, with joserfc.
     Fastapi,
     /// Express, with jose.
@@ -26,10 +29,17 @@ impl Middleware {
     pub(super) fn snippet(self, loaded: &Loaded, service: Option<&str>) -> Result<String, String> {
         let backend = named(loaded, service)?;
         let rules = Rules::of(backend, loaded)?;
-        refuse(backend)?;
-        let mut values = Values::default();
+        let mut values = match self {
+            Self::Axum => axum::values(backend, loaded, &rules)?,
+            Self::Fastapi | Self::Express | Self::Java => {
+                refuse(backend)?;
+                Values::default()
+            }
+        };
         values.set("service", label(&backend.service.name));
-        values.set("audience", rules.audience());
+        // It stands in a comment, where some languages read escapes too.
+        let unlike = |each: char| !each.is_ascii_graphic() || each == '\\';
+        values.set("audience", rules.audience().replace(unlike, "?"));
         values.set("excess", rules.excess());
         values.set("max_lifetime", rules.max_lifetime());
         values.set_each("rules", rules.lines().into_iter().map(|line| self.quoted(&line)));
@@ -38,6 +48,7 @@ impl Middleware {
 
     fn template(self) -> &'static str {
         match self {
+            Self::Axum => include_str!("axum.rs.in"),
             Self::Fastapi => include_str!("fastapi.py"),
             Self::Express => include_str!("express.mjs"),
             Self::Java => include_str!("NarrowsFilter.java"),
@@ -47,7 +58,7 @@ impl Middleware {
     /// A line of the rules where a text over several lines stands; a text block of Java reads escapes itself.
     fn quoted(self, line: &str) -> String {
         match self {
-            Self::Fastapi | Self::Express => line.to_owned(),
+            Self::Axum | Self::Fastapi | Self::Express => line.to_owned(),
             Self::Java => line.replace('\\', "\\\\"),
         }
     }

@@ -22,6 +22,7 @@ impl ValueEnum for Target {
             Self::Proxy(Proxy::Caddy),
             Self::Proxy(Proxy::Envoy),
             Self::Proxy(Proxy::Istio),
+            Self::Middleware(Middleware::Axum),
             Self::Middleware(Middleware::Fastapi),
             Self::Middleware(Middleware::Express),
             Self::Middleware(Middleware::Java),
