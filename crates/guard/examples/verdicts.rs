@@ -102,9 +102,8 @@ impl Row {
             None | Some("") => Body::Absent,
             Some(body) => Body::Whole(Bytes::copy_from_slice(body.as_bytes())),
         };
-        let call = match Call::parse(self.method, self.host.as_bytes(), self.target.as_bytes(), &headers, body) {
-            Ok(call) => call,
-            Err(_) => return refused(&Refusal::from(Reason::MalformedRequest)),
+        let Ok(call) = Call::parse(self.method, self.host.as_bytes(), self.target.as_bytes(), &headers, body) else {
+            return refused(&Refusal::from(Reason::MalformedRequest));
         };
         match guard.check(&call, &headers, at) {
             Verdict::Public => json!({ "status": 200 }),
