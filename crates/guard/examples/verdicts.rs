@@ -6,6 +6,8 @@
 
 #[path = "verdicts/bodies.rs"]
 mod bodies;
+#[path = "verdicts/keys.rs"]
+mod keys;
 #[path = "verdicts/requests.rs"]
 mod requests;
 #[path = "verdicts/service.rs"]
@@ -133,6 +135,8 @@ pub(crate) struct Broker {
     pub(crate) issuer: String,
     pub(crate) now: i64,
     pub(crate) keys: Vec<FakeIssuer>,
+    /// Keys that are published with something wrong, or odd; each is named after that.
+    pub(crate) unfit: Vec<FakeIssuer>,
 }
 
 impl Broker {
@@ -184,8 +188,10 @@ fn main() {
         issuer: issuer.clone(),
         now: now.parse().unwrap(),
         keys: keys.collect(),
+        unfit: keys::unfit(issuer),
     };
-    let jwks = json!({ "keys": broker.keys.iter().map(FakeIssuer::jwk).collect::<Vec<_>>() });
+    let unfit = broker.unfit.iter().map(keys::published);
+    let jwks = json!({ "keys": broker.keys.iter().map(FakeIssuer::jwk).chain(unfit).collect::<Vec<_>>() });
     let set = Arc::new(KeySet::parse(issuer, jwks.to_string().as_bytes(), &algorithms).unwrap());
     let guards: Vec<_> = MODES.iter().map(|mode| (mode.name, mode.guard(issuer, &set))).collect();
     let at = At {

@@ -37,7 +37,9 @@ fn patches(broker: &Broker) -> Vec<Row> {
     };
     let deep = format!("{{\"a\":{}{}}}", "[".repeat(7), "]".repeat(7));
     let deeper = format!("{{\"a\":{}{}}}", "[".repeat(8), "]".repeat(8));
+    let objects = format!("{}1{}", "{\"a\":".repeat(9), "}".repeat(9));
     let mut rows: Vec<_> = [
+        &objects,
         r#"{"a":1}"#,
         r#"{"b":1,"a":{"c":2}}"#,
         r#"{"a":1,"c":2}"#,
@@ -198,6 +200,7 @@ fn forms(broker: &Broker) -> Vec<Row> {
     .collect();
     rows.push(form("APPLICATION/X-WWW-FORM-URLENCODED; charset=utf-8", "access_token=a"));
     rows.push(form(FORM, "a=b").with("content-encoding", "gzip"));
+    rows.push(form(FORM, "").with("content-encoding", "gzip"));
     rows.push(form("text/plain", "a=b").with("content-type", FORM));
     rows.push(
         Row::new("a form that repeats the signature", "GET", "/tickets/7")

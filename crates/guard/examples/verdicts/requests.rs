@@ -5,6 +5,12 @@ use serde_json::json;
 use crate::service::details;
 use crate::{Broker, Row};
 
+/// More than 255 characters.
+const LONG_HOST: &str = concat!(
+    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb.",
+    "ccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc.ddddddddddddddddddddddddddddddddddddddddddddddddd.tickets.example"
+);
+
 pub(crate) fn rows(broker: &Broker) -> Vec<Row> {
     [credentials(broker), paths(broker), values(broker), people(broker)].concat()
 }
@@ -38,6 +44,7 @@ fn credentials(broker: &Broker) -> Vec<Row> {
         by("a token with a quote", &format!("Bearer \"{right}\"")),
         by("padding behind", &format!("Bearer {right}==")),
         by("a token of 16 KiB", &format!("Bearer {}", "a".repeat(16_384))),
+        by("a token of more than 16 KiB", &format!("Bearer {}", "a".repeat(16_385))),
         to("in the query", &format!("/tickets/7?access_token={right}")),
         to("in the query beside", "/tickets/7?access_token=a").bearer(&right),
         to("in the query, by capitals", "/tickets/7?Access_Token=a").bearer(&right),
@@ -113,6 +120,9 @@ fn paths(broker: &Broker) -> Vec<Row> {
         "/tickets/a%2bb",
         "/healthz/",
         "/healthz/x",
+        "/tickets/a%2eb",
+        "/tickets/7#x",
+        "http://tickets.internal/tickets/7",
         "/files",
         "/files/",
         "/tickets/7,8",
@@ -137,6 +147,9 @@ fn paths(broker: &Broker) -> Vec<Row> {
         at("a@tickets.internal"),
         at("tickets.internal,other.internal"),
         at("tickets_x.internal"),
+        Row::new("a long target", "GET", &format!("/tickets/7?{}", "a".repeat(16_384))).bearer(&any),
+        Row::new("a long method", "GETGETGETGETGETGETGETGETGETGETGET", "/tickets/7").bearer(&any),
+        Row::new("a long host", "GET", "/tickets/7").bearer(&any).at(LONG_HOST),
         Row::new("two hosts", "GET", "/tickets/7").bearer(&any).with("host", "tickets.internal"),
     ]);
     rows

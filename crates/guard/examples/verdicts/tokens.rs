@@ -11,8 +11,9 @@ use crate::{Broker, Row};
 
 pub(crate) fn rows(broker: &Broker) -> Vec<Row> {
     let shown = |(name, token): (&str, String)| Row::new(name, "GET", "/tickets/7").bearer(&token);
+    let unfit = broker.unfit.iter().map(|key| (key.kid.as_str(), key.sign("at+jwt", &broker.claims())));
     let changed = claims(broker.now, &broker.issuer).into_iter().map(|(name, changes)| (name, broker.token(&changes)));
-    let mut rows: Vec<_> = changed.chain(forged(broker)).chain(written(broker)).map(shown).collect();
+    let mut rows: Vec<_> = changed.chain(unfit).chain(forged(broker)).chain(written(broker)).map(shown).collect();
     // A backend of its own honours no exception.
     for (name, exception, changes) in exceptions(broker.now) {
         let mut with = changes.clone();
@@ -359,6 +360,12 @@ fn written(broker: &Broker) -> Vec<(&'static str, String)> {
         ("a byte order mark", payload(&format!("\u{feff}{claims}"))),
         ("text behind", payload(&format!("{claims} x"))),
         ("a second object", payload(&format!("{claims}{claims}"))),
+        ("no colon", payload(&and(r#""x" 1"#))),
+        ("no comma between members", payload(&and(r#""x":1 "y":2"#))),
+        ("no comma between items", payload(&and(r#""x":[1 2]"#))),
+        ("another sign between items", payload(&and(r#""x":[1;2]"#))),
+        ("a list that a brace ends", payload(&and(r#""x":[1}"#))),
+        ("a text without an end", payload(&and(r#""x":"a"#))),
         ("a comma at the end", payload(&and(r#""x":[1,]"#))),
         ("a comment", payload(&and("\"x\":1 /* */"))),
         ("single quotes", payload(&and("'x':1"))),
