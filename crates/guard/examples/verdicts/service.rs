@@ -1,10 +1,10 @@
 //! The service that all are asked about. `tests/backends/narrows.toml` says the same in its own words.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use delegation::details::{Detail, Standing};
+use delegation::details::{ActionRule, Detail, DetailType, DetailTypes, IdentifierRule, Standing};
 use delegation::oauth::{AudienceId, Scope};
 use delegation::token::KeySet;
 use narrows_guard::route::hosts::HostPattern;
@@ -59,7 +59,7 @@ impl Mode {
     pub(crate) fn guard(&self, issuer: &str, keys: &Arc<KeySet>) -> Guard {
         let settings = Settings {
             service: service(),
-            types: snapshot().types,
+            types: types(),
             issuer: issuer.to_owned(),
             audience: AudienceId::parse(AUDIENCE).unwrap(),
             max_lifetime: Duration::from_secs(600),
@@ -77,9 +77,24 @@ impl Mode {
     }
 }
 
+/// The types of the tests, and one whose action has the name of another's.
+fn types() -> DetailTypes {
+    let read = ActionRule {
+        identifier: IdentifierRule::Required,
+        constraints: BTreeSet::new(),
+    };
+    let note = DetailType {
+        name: "note".to_owned(),
+        entity: "Note".to_owned(),
+        actions: BTreeMap::from([("read".to_owned(), read)]),
+        constraints: BTreeMap::new(),
+    };
+    snapshot().types.iter().cloned().chain([note]).collect()
+}
+
 /// Details in the short form, as a claim.
 pub(crate) fn details(texts: &[&str]) -> Value {
-    let types = snapshot().types;
+    let types = types();
     let detail = |text: &&str| Detail::parse_short(text, &types, Standing::Ceiling).unwrap().to_json();
     texts.iter().map(detail).collect()
 }
@@ -192,7 +207,7 @@ fn service() -> Service {
 fn route(key: &str, detail: &str, mut demand: Demand) -> Route {
     let pattern = Pattern::parse(key).unwrap();
     let reads = Reads::Request(pattern.variables());
-    let template = |text: &str| Template::parse(text, &snapshot().types, &reads).unwrap();
+    let template = |text: &str| Template::parse(text, &types(), &reads).unwrap();
     if !detail.is_empty() {
         demand.detail = Some(template(detail));
     }

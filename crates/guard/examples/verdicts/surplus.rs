@@ -27,6 +27,8 @@ pub(crate) fn rows(broker: &Broker) -> Vec<Row> {
         ("the tenant and every tenant", vec!["ticket:read/7?tenant=acme", "ticket:read/7"]),
         ("an action beside, with the tenant", vec!["ticket:read,update/7?tenant=acme"]),
         ("an action beside", vec!["ticket:read,update/7"]),
+        ("the same of another type", vec!["note:read/7"]),
+        ("the same of another type beside", vec!["ticket:read/7", "note:read/7"]),
         ("a search beside", vec!["ticket:read/7", "ticket:search/7?limit=3"]),
     ] {
         let token = broker.token(&json!({ "authorization_details": details(&held) }));

@@ -61,6 +61,8 @@ fn claims(now: i64, issuer: &str) -> Vec<(&'static str, Value)> {
         ("for nobody", json!({ "aud": null })),
         ("for an empty list", json!({ "aud": [] })),
         ("for a number", json!({ "aud": 5 })),
+        ("for a list of a number", json!({ "aud": [5] })),
+        ("for this one and an empty text", json!({ "aud": ["https://tickets.internal", ""] })),
         ("of another issuer", json!({ "iss": "https://evil.example" })),
         ("of this issuer with a slash", json!({ "iss": format!("{issuer}/") })),
         ("of no issuer", json!({ "iss": null })),
@@ -85,6 +87,9 @@ fn claims(now: i64, issuer: &str) -> Vec<(&'static str, Value)> {
         ("is not before tomorrow", json!({ "nbf": now + 86_400 })),
         ("is not before its end", json!({ "nbf": now + 500 })),
         ("is not before a minute ago", json!({ "nbf": now - 60 })),
+        ("is not before a minute to come", json!({ "nbf": now + 60 })),
+        ("is not before the epoch", json!({ "nbf": -1 })),
+        ("signed in before the epoch", json!({ "auth_time": -1 })),
         ("lives as long as it may", json!({ "iat": now - 100, "exp": now + 500 })),
         ("lives a second longer", json!({ "iat": now - 101, "exp": now + 500 })),
         (
@@ -133,6 +138,8 @@ fn claims(now: i64, issuer: &str) -> Vec<(&'static str, Value)> {
         ("has single_use that is a text", json!({ "single_use": "false" })),
         ("has an exception that is a text", json!({ "exception": "e-1" })),
         ("has an exception without an id", json!({ "exception": {} })),
+        ("has an exception with an empty id", json!({ "exception": { "id": "" } })),
+        ("has an exception with an id that is a number", json!({ "exception": { "id": 1 } })),
         ("has an auth_time that is a text", json!({ "auth_time": "1" })),
         ("has an acr that is a number", json!({ "acr": 1 })),
         ("has eight actors", json!({ "act": deep(8) })),
@@ -143,6 +150,12 @@ fn claims(now: i64, issuer: &str) -> Vec<(&'static str, Value)> {
         ),
         ("has an actor without a name", json!({ "act": { "iss": issuer } })),
         ("has an actor that is a text", json!({ "act": "a" })),
+        ("has an actor of no issuer", json!({ "act": { "sub": "a" } })),
+        ("has an actor of an empty issuer", json!({ "act": { "iss": "", "sub": "a" } })),
+        (
+            "has an actor whose actor is null",
+            json!({ "act": { "iss": issuer, "sub": "a", "act": Value::Null } }),
+        ),
         (
             "has an actor whose actor is a text",
             json!({ "act": { "iss": issuer, "sub": "a", "act": "b" } }),
@@ -172,6 +185,71 @@ fn claims(now: i64, issuer: &str) -> Vec<(&'static str, Value)> {
             ticket(json!({ "actions": ["read", "burn"] })),
         ),
         ("has a detail with an action twice", ticket(json!({ "actions": ["read", "read"] }))),
+        ("has a detail with an action that is a text", ticket(json!({ "actions": "read" }))),
+        (
+            "has a detail with an action that is a number",
+            ticket(json!({ "actions": ["read", 1] })),
+        ),
+        (
+            "has a detail with 33 actions",
+            ticket(json!({ "actions": (0..33).map(|at| at.to_string()).collect::<Vec<_>>() })),
+        ),
+        (
+            "has a detail with locations that name one twice",
+            ticket(json!({ "locations": ["x", "x"] })),
+        ),
+        (
+            "has a detail with a location of 1,025 bytes",
+            ticket(json!({ "locations": ["x".repeat(1025)] })),
+        ),
+        (
+            "has a detail with a tenant below every reader",
+            ticket(json!({ "tenant": -9_007_199_254_740_992_i64 })),
+        ),
+        (
+            "has a detail with a limit that is a text",
+            ticket(json!({ "actions": ["read", "update"], "limit": "5" })),
+        ),
+        (
+            "has a detail with a limit beyond every reader",
+            ticket(json!({ "actions": ["read", "update"], "limit": 9_007_199_254_740_992_i64 })),
+        ),
+        (
+            "has a detail with a path that is a number",
+            ticket(json!({ "actions": ["read", "update"], "path": 1 })),
+        ),
+        (
+            "has a detail with a path with an escape",
+            ticket(json!({ "actions": ["read", "update"], "path": "/a/%62" })),
+        ),
+        (
+            "has a detail with a path with a backslash",
+            ticket(json!({ "actions": ["read", "update"], "path": "/a\\b" })),
+        ),
+        (
+            "has a detail with two slashes at the beginning",
+            ticket(json!({ "actions": ["read", "update"], "path": "//a" })),
+        ),
+        (
+            "has a detail with a set that is a text",
+            ticket(json!({ "actions": ["read", "update"], "fields": "a" })),
+        ),
+        (
+            "has a detail with a set of nothing",
+            ticket(json!({ "actions": ["read", "update"], "fields": [] })),
+        ),
+        (
+            "has a detail with a region that is a number",
+            ticket(json!({ "actions": ["read", "update"], "region": 1 })),
+        ),
+        (
+            "has a detail with an empty region",
+            ticket(json!({ "actions": ["read", "update"], "region": "" })),
+        ),
+        (
+            "has a detail with a region of nothing",
+            ticket(json!({ "actions": ["read", "update"], "region": [] })),
+        ),
         ("has a detail with no action", ticket(json!({ "actions": [] }))),
         ("has a detail with an unknown member", ticket(json!({ "colour": "red" }))),
         ("has a detail with a member of another action", ticket(json!({ "limit": 5 }))),
