@@ -187,6 +187,15 @@ def a_new_key_is_found(keys, backends, matrix):
     claim("without the broker its keys serve on", all(each.ask(row)[0] == 200 for each in lenient))
 
 
+def a_large_body_is_refused(backends, rows):
+    """A route says how much of a body is read."""
+    row = next(row for row in rows if row["name"].startswith("POST rest") and row["verdicts"]["any"]["status"] == 200)
+    large = {**row, "body": json.dumps({"at": {"a": "x" * 1024}})}
+    lenient = [each for each in backends if each.mode == "any"]
+    claim("a body that is larger than its route takes is refused", {each.ask(large)[0] for each in lenient} == {413})
+    claim("one that is as large as it takes is not", {each.ask({**row, "body": row["body"].ljust(1024)})[0] for each in lenient} == {200})
+
+
 def main():
     keys, backends = Keys(), []
     with tempfile.TemporaryDirectory() as place:
@@ -204,6 +213,7 @@ def main():
             right = next(row for row in matrix["rows"] if all("subject" in verdict for verdict in row["verdicts"].values()))
             keys_are_fetched_from_the_broker_alone(keys, backends, right)
             judge(backends, matrix["rows"])
+            a_large_body_is_refused(backends, matrix["rows"])
             a_new_key_is_found(keys, backends, matrix)
         finally:
             for each in backends:
