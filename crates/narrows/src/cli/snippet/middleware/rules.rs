@@ -12,7 +12,6 @@ use narrows_guard::route::{Demand, Route, Rule, Table};
 use narrows_guard::surplus::{Excess, Fixed};
 use serde_json::{Value, json};
 
-
 use crate::config::{Backend, Loaded};
 
 /// What our keys may be for (`tokens.algorithm`): after a change of it both the old and the new one are met.
