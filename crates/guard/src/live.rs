@@ -96,10 +96,17 @@ pub struct Denied {
 }
 
 /// What is known of a request before it is looked into.
-struct Seen {
-    line: Option<Line>,
+struct Seen<'c> {
+    call: Option<&'c Call>,
     from: IpAddr,
     effect: Effect,
+}
+
+impl Seen<'_> {
+    /// What a record says of a request that could be read. Few need it.
+    fn line(&self) -> Option<Line> {
+        self.call.map(line)
+    }
 }
 
 /// Whether a decision binds.
@@ -194,7 +201,7 @@ impl<B: Broker> Live<B> {
     /// Puts a refusal on record that somebody else decided on: of a request that is no [`Call`], or whose body is too large.
     pub fn refuse(&self, call: Option<&Call>, from: IpAddr, reason: Reason) -> Box<Denied> {
         let seen = Seen {
-            line: call.map(line),
+            call,
             from,
             effect: Effect::Enforced,
         };
@@ -204,7 +211,7 @@ impl<B: Broker> Live<B> {
     /// The same of a request that was admitted, and whose token ended for `reason` before it was answered.
     pub fn refuse_admitted(&self, call: &Call, from: IpAddr, admitted: &Admitted, reason: Reason) -> Box<Denied> {
         let seen = Seen {
-            line: Some(line(call)),
+            call: Some(call),
             from,
             effect: Effect::Enforced,
         };
@@ -241,7 +248,7 @@ impl<B: Broker> Live<B> {
 
     async fn settled(&self, call: &Call, headers: &HeaderMap, from: IpAddr, effect: Effect) -> Decision {
         let seen = Seen {
-            line: Some(line(call)),
+            call: Some(call),
             from,
             effect,
         };
@@ -253,7 +260,7 @@ impl<B: Broker> Live<B> {
     }
 
     /// What goes on; `None` for a public route.
-    async fn decided(&self, call: &Call, headers: &HeaderMap, seen: &Seen) -> Result<Option<Admitted>, Turned> {
+    async fn decided(&self, call: &Call, headers: &HeaderMap, seen: &Seen<'_>) -> Result<Option<Admitted>, Turned> {
         let in_force = self.in_force.load_full();
         // 1. One credential at most, and a route.
         let Some(shown) = Shown::of(&in_force.rules, call, headers)? else {
@@ -290,7 +297,7 @@ impl<B: Broker> Live<B> {
     }
 
     /// The token that is shown, if the broker made it.
-    async fn known(&self, in_force: &InForce, shown: &Shown<'_>, seen: &Seen) -> Result<Arc<Known>, Refusal> {
+    async fn known(&self, in_force: &InForce, shown: &Shown<'_>, seen: &Seen<'_>) -> Result<Arc<Known>, Refusal> {
         if let Some(form) = opaque(shown.token()) {
             return in_force.answers.known(&self.broker, &form, shown, seen.from).await;
         }
@@ -317,14 +324,15 @@ impl<B: Broker> Live<B> {
     }
 
     /// Policy's word of now about a request that passed everything else.
-    async fn rechecked(&self, verdict: &Verdict<'_>, shown: &Shown<'_>, seen: &Seen) -> Result<(), Turned> {
+    async fn rechecked(&self, verdict: &Verdict<'_>, shown: &Shown<'_>, seen: &Seen<'_>) -> Result<(), Turned> {
         let (needs, claims) = match verdict {
             Verdict::Allowed(allowed) => (allowed.needs(), &***allowed),
             Verdict::Unspent(unspent) => (unspent.needs(), unspent.claims()),
             Verdict::Public | Verdict::Refused(_) => return Ok(()),
         };
+        let line = seen.line();
         let asked = Asked {
-            request: seen.line.as_ref(),
+            request: line.as_ref(),
             from: seen.from,
             needs,
         };
@@ -349,7 +357,7 @@ impl<B: Broker> Live<B> {
     }
 
     /// Sends a refusal on its way to the record, unless the broker has put it there.
-    fn denied(&self, seen: &Seen, turned: Turned) -> Box<Denied> {
+    fn denied(&self, seen: &Seen<'_>, turned: Turned) -> Box<Denied> {
         let Turned { refusal, recorded } = turned;
         self.tally.refused(&refusal);
         let decision_id = recorded.clone().unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
@@ -358,7 +366,7 @@ impl<B: Broker> Live<B> {
                 decision_id: decision_id.clone(),
                 at: self.in_force.load().clock.now(),
                 reason: refusal.reason,
-                request: seen.line.clone(),
+                request: seen.line(),
                 from: seen.from,
                 claims: refusal.claims.clone(),
                 compared: refusal.compared.clone(),
