@@ -8,22 +8,24 @@ mod strangers;
 mod tally;
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use delegation::oauth::Reason;
+use delegation::time::Timestamp;
 use delegation::token::{OpaqueForm, OpaqueKind};
 use http::HeaderMap;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::broker::{Asked, Broker, Line, Rechecked, Refused, Use};
+use crate::broker::{Asked, Broker, Line, Rechecked, Refused, SeenTwice, Use};
 use crate::call::{Call, LARGEST_BODY};
 use crate::check::{Admitted, At, Known, Refusal, Shown, Verdict, is_revoked};
 use crate::clock::Clock;
 use crate::guard::{GuardError, Rules};
 use crate::redacted;
 use crate::remembered::{Digest, Memory};
+use crate::sightings::{Sighting, Sightings};
 use answers::Answers;
 pub use modes::Modes;
 use tally::Tally;
@@ -62,6 +64,7 @@ pub struct Live<B> {
     in_force: ArcSwap<InForce>,
     broker: B,
     tally: Tally,
+    sightings: Mutex<Sightings>,
 }
 
 /// What is swapped whole when the configuration changes; what is remembered was read by it.
@@ -133,6 +136,7 @@ impl<B: Broker> Live<B> {
     pub fn new(settings: Settings, broker: B) -> Result<Self, GuardError> {
         Ok(Self {
             tally: Tally::since(settings.clock.now()),
+            sightings: Mutex::default(),
             in_force: ArcSwap::from_pointee(InForce::build(settings)?),
             broker,
         })
@@ -271,7 +275,13 @@ impl<B: Broker> Live<B> {
         // 5. to 14. By the time, the keys and the view of now.
         let (at, later);
         at = self.at(&in_force);
-        let mut verdict = shown.decide(&known, &at)?;
+        let decided = shown.decide(&known, &at);
+        // One that holds, whether it allows this request or not. What only goes by ends nobody's token.
+        let holds = decided.as_ref().err().is_none_or(|refusal| refusal.compared.is_some());
+        if holds && seen.effect == Effect::Enforced {
+            self.sighted(&known, seen.from, at.now);
+        }
+        let mut verdict = decided?;
         // Policy, again. That takes a while, so everything is looked at once more behind it.
         if in_force.recheck == Recheck::Each && seen.effect == Effect::Enforced {
             self.rechecked(&verdict, &shown, seen).await?;
@@ -343,6 +353,20 @@ impl<B: Broker> Live<B> {
                 recorded: Some(decision_id),
             }),
             Rechecked::Unavailable => Err(Refusal::new(Reason::StoreUnavailable, "policy could not be asked again").about(claims).into()),
+        }
+    }
+
+    /// Takes note of where a token was shown, and tells the broker of one that comes from elsewhere too.
+    fn sighted(&self, known: &Known, from: IpAddr, now: Timestamp) {
+        let said = known.says();
+        let mut sightings = self.sightings.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Sighting::Elsewhere { first } = sightings.see(&said.jti, from, said.exp, now) {
+            self.broker.seen_twice(SeenTwice {
+                jti: said.jti.clone(),
+                exp: said.exp,
+                first,
+                second: from,
+            });
         }
     }
 

@@ -345,3 +345,32 @@ async fn what_was_used_is_handed_over_until_it_is_kept_and_then_forgotten() {
         "{text}"
     );
 }
+
+#[tokio::test]
+async fn a_token_that_is_shown_from_two_places_is_told_about_if_it_holds() {
+    let broker = broker();
+    let live = guard(Recheck::Never, &broker);
+    let elsewhere = "198.51.100.1".parse().unwrap();
+    let sightings = || broker.0.sightings.lock().unwrap().clone();
+    let from = async |from, token: &str, path: &str| {
+        live.decide(&asked("GET", path), &bearer(token), from).await;
+    };
+    // Nobody's token, and one that does not hold, say nothing of where theirs is.
+    let forged = FakeIssuer::new(BROKER, "other", Algorithm::Es256).sign("at+jwt", &claims());
+    let elsewheres = token(&with(json!({ "aud": "https://other.internal", "jti": "t-3" })));
+    for shown in [&forged, &elsewheres] {
+        from(caller(), shown, "/r/7").await;
+        from(elsewhere, shown, "/r/7").await;
+    }
+    assert!(sightings().is_empty());
+    from(caller(), &token(&claims()), "/r/7").await;
+    from(caller(), &token(&claims()), "/r/7").await;
+    live.observe(&call(), &bearer(&token(&claims())), elsewhere).await;
+    assert!(sightings().is_empty(), "what is only observed ends nobody's token");
+    // It holds, and allows something else.
+    from(elsewhere, &token(&claims()), "/r/8").await;
+    from(elsewhere, &token(&claims()), "/r/7").await;
+    let told = sightings();
+    assert_eq!(told.len(), 1);
+    assert_eq!((told[0].jti.as_str(), told[0].first, told[0].second), ("t-2", caller(), elsewhere));
+}

@@ -41,6 +41,7 @@ pub(crate) struct Told {
     /// What was handed over as used, and whether it is kept.
     pub(crate) batches: Mutex<Vec<Used>>,
     pub(crate) keeps: AtomicBool,
+    pub(crate) sightings: Mutex<Vec<SeenTwice>>,
     /// Whether a question about an opaque token is never answered.
     pub(crate) stalls: AtomicBool,
 }
@@ -64,6 +65,7 @@ impl Default for Told {
             refusals: Mutex::default(),
             batches: Mutex::default(),
             keeps: AtomicBool::new(true),
+            sightings: Mutex::default(),
             stalls: AtomicBool::new(false),
         }
     }
@@ -137,7 +139,9 @@ impl Broker for Beside {
         self.0.keeps.load(Ordering::SeqCst)
     }
 
-    fn seen_twice(&self, _: SeenTwice) {}
+    fn seen_twice(&self, sighting: SeenTwice) {
+        self.0.sightings.lock().unwrap().push(sighting);
+    }
 }
 
 /// What a guard holds, and a test too.
