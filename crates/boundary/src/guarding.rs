@@ -24,7 +24,7 @@ use crate::bodies::Bodies;
 use crate::observe;
 use crate::proxy::ends::Until;
 use crate::proxy::onward::{Leaving, send};
-use crate::proxy::watched::Answer;
+use crate::proxy::watched::{Answer, Bound, at_most};
 use crate::proxy::{Upstreams, arrived, as_it_came, hop, say_forwarded, whole};
 use crate::refusal::Refusal;
 use crate::settings::{Caller, Upstream};
@@ -159,12 +159,14 @@ async fn serve<B: Broker>(
         None => HeaderMap::new(),
     };
     say_forwarded(&mut told, settings.scheme, &call, from);
+    let most = admitted.as_ref().and_then(|admitted| admitted.needs().body_max);
+    let bound = most.map(|most| bound(&guarding, &call, from, &parts, most));
     let leaving = Leaving {
         service: settings.service.clone(),
         head: parts,
         call,
         unread: body,
-        bound: None,
+        bound,
         told,
         is_minted: false,
         shown: None,
@@ -172,6 +174,13 @@ async fn serve<B: Broker>(
         until: admitted.map_or_else(Until::it_ends, |admitted| until_ended(&guarding, admitted)),
     };
     send(&upstreams, &settings.upstream, leaving).await
+}
+
+/// What of a body may go on that nobody reads: `most` bytes.
+fn bound<B: Broker>(guarding: &Arc<Guarding<B>>, call: &Call, from: IpAddr, asked: &Parts, most: usize) -> Bound {
+    let (guarding, call, asked) = (Arc::clone(guarding), call.clone(), asked.headers.clone());
+    let refuse = async move { Refusal::of_guard(*guarding.live.refuse(Some(&call), from, Reason::TooLarge)).reply(&asked) };
+    Bound::new(at_most(most), refuse)
 }
 
 /// Whose bodies come from `address`: many callers' behind a boundary or mesh, which none of them may fill for the others.

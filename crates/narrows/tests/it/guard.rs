@@ -43,6 +43,7 @@ audience = "{TICKETS}"
 "GET /tickets"        = "ticket:list"
 "GET /tickets/{{id}}"   = "ticket:read/{{id}}"
 "PATCH /tickets/{{id}}" = {{ detail = "ticket:update/{{id}}?fields={{body:keys}}", body_max = "1KiB" }}
+"PUT /notes"          = {{ detail = "ticket:list", body_max = "1KiB" }}
 "GET /stream"         = {{ detail = "ticket:list", stream = true }}
 "GET /socket"         = {{ detail = "ticket:list", upgrade = "websocket" }}
 "#
@@ -370,6 +371,17 @@ fn what_a_route_reads_of_a_body_is_what_is_checked_and_what_goes_on() {
     };
     assert_eq!(told(&form("access_token=x")), (400, "malformed_request".to_owned()));
     assert_eq!(status(&form("note=x")), 200);
+}
+
+#[test]
+fn of_a_body_that_nobody_reads_no_more_goes_on_than_its_route_says() {
+    let guarded = Guarded::with(&[""]);
+    let good = guarded.bearer(&["ticket:list"]);
+    for (length, expected, reason) in [(1024, 200, ""), (1025, 413, "too_large")] {
+        let head = format!("PUT /notes HTTP/1.1\r\nhost: tickets.internal\r\nconnection: close\r\ncontent-length: {length}\r\n{good}\r\n");
+        let reply = echo::ask(guarded.door(), &(head + &"x".repeat(length)));
+        assert_eq!(told(&reply), (expected, reason.to_owned()), "{length}: {reply}");
+    }
 }
 
 /// Whoever shows nothing is told so before anything of the body has come.
