@@ -75,8 +75,12 @@ fn whose(loaded: &Loaded) -> Vec<String> {
             lines
         }
         Process::DataPlane => {
+            let verbs: Vec<_> = Part::of(loaded).map(|part| format!("`narrows {}`", part.verb())).collect();
+            let tables: Vec<_> = Part::of(loaded).map(Part::table).collect();
             let mut lines = vec![format!(
-                "for `narrows {verb}`, boundaries alone: the broker of [broker] decides, and the policies are its own"
+                "for {}, {} alone: the broker of [broker] decides, and the policies are its own",
+                verbs.join(" and "),
+                tables.join(" and ")
             )];
             if !loaded.passed_over().is_empty() {
                 lines.push(format!("not used by it: {}", loaded.passed_over().join(", ")));

@@ -477,7 +477,7 @@ fn what_a_guard_observes_goes_on_exactly_as_it_came() {
             "/tickets/42",
             good.clone() + "narrows-subject: bob\r\nx-http-method-override: PUT\r\n",
         ),
-        ("//tickets/%2e%2e", good.clone()),
+        ("//tickets/%2e%2e", good),
     ] {
         let reply = get(door, target, &headers);
         assert_eq!(status(&reply), 200, "{target} {headers}: {reply}");

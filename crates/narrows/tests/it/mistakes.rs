@@ -411,7 +411,7 @@ fn every_mistake_has_its_key_and_its_mend() {
         (
             "127.0.0.1:8432",
             "127.0.0.1:8430",
-            "boundaries[0].forward_auth: `127.0.0.1:8430` is taken by `boundaries[0].proxy`, at narrows.toml:131; give one",
+            "boundaries[0].forward_auth: `127.0.0.1:8430` is taken by `boundaries[0].proxy`, at narrows.toml:139; give one",
         ),
         (
             "127.0.0.1:8431",
