@@ -41,9 +41,6 @@ impl Recheck {
         let holder = holder.ok_or(Reason::SubjectTokenRevoked)?;
 
         // 2. What the request needs, of what the token allows.
-        if details.is_none() && scopes.is_empty() {
-            return Err(Reason::NothingAsked);
-        }
         let needs = AskedPart {
             targets: token.audiences.clone(),
             scopes,
@@ -52,6 +49,11 @@ impl Recheck {
             requested: None,
             expires_in: None,
         };
+        // Whoever asks for nothing is not asked about what the audience gives to those who ask for nothing.
+        let (details, _) = asked::details(moment, &needs)?;
+        if details.is_empty() && needs.scopes.is_empty() {
+            return Err(Reason::NothingAsked);
+        }
         let (audience, authority, _) = asked::understand(moment, &holder.id, &needs, record)?;
         // What is for later hops is usable nowhere.
         if authority.is_within(&token.authority, &moment.snapshot.types).is_err() {

@@ -2,7 +2,12 @@
 
 use std::path::Path;
 
-use serde_json::Value;
+use broker::StoreJournal;
+use broker::store::{Store, StoreAddress};
+use delegation::oauth::Reason;
+use delegation::time::Timestamp;
+use issuance::audit::{Entry, Journal, Kind, Record};
+use serde_json::{Value, json};
 use testkit::FakeIssuer;
 
 use crate::corp;
@@ -106,4 +111,38 @@ fn a_story_that_policy_ends_has_the_ceiling_before_the_rules() {
         "ticket:read/42",
     );
     assert_eq!(allowed.code, 0, "{}", allowed.out);
+}
+
+/// What a guard puts on record is told like any decision: what was needed, what came, and what was too much.
+#[test]
+fn what_a_guard_refused_is_told_with_what_was_surplus() {
+    let served = Served::start(|_| ());
+    let id = uuid::Uuid::now_v7().to_string();
+    let mut record = Record::new(id.clone(), Timestamp::from_seconds(1_780_000_000), Kind::Guard).denied(Reason::OverbroadToken);
+    record.inputs = json!({
+        "service": "tickets", "guard": "tickets-guard", "required": ["ticket:read/42"],
+        "presented": ["ticket:read/42", "ticket:read/43"], "surplus": ["ticket:read/43"],
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let store = Store::open(&StoreAddress::sqlite(served.path().join("narrows.db"))).await.unwrap();
+        let journal = StoreJournal::start(&store);
+        journal.commit(Entry::of(record)).await.unwrap();
+        journal.close().await;
+    });
+    let ran = narrows(served.path(), &["why", &id], "");
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let parts = [
+        "deny overbroad_token",
+        "guard        tickets-guard of tickets\n",
+        "required     ticket:read/42\n",
+        "presented    ticket:read/42, ticket:read/43\n",
+        "surplus      ticket:read/43\n",
+        "mend         ask for a token for this request alone",
+    ];
+    let mut rest = ran.out.as_str();
+    for part in parts {
+        assert!(rest.contains(part), "`{part}` comes next\n{}", ran.out);
+        rest = rest.split_once(part).unwrap().1;
+    }
 }
