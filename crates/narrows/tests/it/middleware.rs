@@ -3,8 +3,8 @@
 
 use serde_json::{Value, json};
 
-use crate::run::narrows;
-use crate::snippet::installation;
+use crate::run::{narrows, root};
+use crate::snippet::{block, installation};
 
 const KINDS: [&str; 3] = ["fastapi", "express", "java"];
 const READ: &str = r#""GET /tickets/{id}" = "ticket:read/{id}""#;
@@ -112,6 +112,14 @@ fn a_guard_of_ones_own_needs_a_client() {
     ] {
         assert!(with.out.contains(part), "{part}\n{}", with.out);
     }
+}
+
+/// The page shows what is printed, and this program is built and linted like any other.
+#[test]
+fn what_is_printed_for_axum_is_a_program() {
+    let page = std::fs::read_to_string(root().join("docs/integrations/axum.md")).unwrap();
+    let program = std::fs::read_to_string(root().join("crates/guard/examples/axum/tickets_guard.rs")).unwrap();
+    assert!(block(&page, "rust") == program, "docs/integrations/axum.md and the example differ");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::run::{narrows, root};
 
 /// The first block of a document in this language.
-fn block(document: &str, language: &str) -> String {
+pub(crate) fn block(document: &str, language: &str) -> String {
     let (_, rest) = document.split_once(&format!("```{language}\n")).unwrap();
     rest.split("```").next().unwrap().to_owned()
 }
