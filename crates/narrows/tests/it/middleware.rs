@@ -53,15 +53,11 @@ fn told(more: &str, arguments: &[&str]) -> String {
 fn rules(more: &str, kind: &str) -> Value {
     let ran = narrows(installation(more).path(), &["snippet", kind, "--service", "tickets"], "");
     assert_eq!(ran.code, 0, "{}", ran.err);
-    let from = ran.out.find("\n{\n").unwrap();
-    let until = ran.out[from..].find("\n}\n").unwrap();
-    let text = &ran.out[from..from + until + 2];
+    let (_, behind) = ran.out.split_once("\n{\n").unwrap();
+    let (inside, _) = behind.split_once("\n}\n").unwrap();
+    let text = format!("{{{inside}}}");
     // A text block of Java reads escapes itself.
-    let text = if kind == "java" {
-        text.replace(r"\\", r"\")
-    } else {
-        text.to_owned()
-    };
+    let text = if kind == "java" { text.replace(r"\\", r"\") } else { text };
     serde_json::from_str(&text).unwrap()
 }
 
