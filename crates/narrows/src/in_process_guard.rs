@@ -1,23 +1,45 @@
 //! The broker of this process, as its guards ask it.
 
+mod line;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker::Broker;
-use delegation::oauth::ClientId;
+use broker::{Broker, guards};
+use delegation::oauth::{ClientId, Reason};
 use delegation::revocation::View;
 use delegation::token::KeySet;
+use issuance::audit::RequestLine;
 use narrows_guard::Clock;
 use narrows_guard::broker::{self as port, Asked, Introspected, Rechecked, Refused, SeenTwice, Use, Used};
+use serde_json::Value;
+
+use line::{Line, Said};
 
 /// One guard's way to the broker: no network, and no credential.
 #[derive(Debug)]
 pub(crate) struct InProcessGuard {
-    pub(crate) broker: Arc<Broker>,
+    who: Arc<Who>,
+    line: Line,
+}
+
+/// Which guard it is, and of which broker.
+#[derive(Debug)]
+struct Who {
+    broker: Arc<Broker>,
     /// The service that it stands before.
-    pub(crate) service: String,
+    service: String,
     /// The client that it acts as.
-    pub(crate) client: ClientId,
+    client: ClientId,
+}
+
+impl Who {
+    fn guard(&self) -> guards::Guard<'_> {
+        guards::Guard {
+            service: &self.service,
+            client: &self.client,
+        }
+    }
 }
 
 /// The broker's clock: tokens begin and end by the one that they were made by.
@@ -26,35 +48,96 @@ pub(crate) fn clock_of(broker: &Arc<Broker>) -> Clock {
     Clock::showing(move || broker.time())
 }
 
+impl InProcessGuard {
+    /// The guard of `service` that acts as `client`. It must be called within a runtime.
+    pub(crate) fn start(broker: Arc<Broker>, service: String, client: ClientId) -> Self {
+        let who = Arc::new(Who { broker, service, client });
+        Self {
+            line: Line::start(Arc::clone(&who)),
+            who,
+        }
+    }
+
+    /// Writes what is in line, for as long as that may take: before the log is closed.
+    pub(crate) async fn flush(&self, patience: Duration) {
+        self.line.flush(patience).await;
+    }
+}
+
 impl port::Broker for InProcessGuard {
     fn keys(&self) -> Option<Arc<KeySet>> {
-        self.broker.own_keys()
+        self.who.broker.own_keys()
     }
 
     fn view(&self) -> (Arc<View>, Duration) {
-        self.broker.standing()
+        self.who.broker.standing()
     }
 
     /// Those of now are always here.
     async fn look_for_keys(&self) {}
 
-    async fn consume(&self, _token: &str) -> Use {
-        Use::Unavailable
+    async fn consume(&self, token: &str) -> Use {
+        match guards::consume(&self.who.broker, &self.who.client, None, token).await {
+            Ok(()) => Use::Accepted,
+            Err(refused) => match refused.reason {
+                Reason::TokenUsed => Use::Used,
+                reason if is_about_token(reason) => Use::Refused(reason),
+                _ => Use::Unavailable,
+            },
+        }
     }
 
-    async fn introspect(&self, _token: &str) -> Introspected {
-        Introspected::Unavailable
+    async fn introspect(&self, token: &str) -> Introspected {
+        match self.who.broker.introspect(&self.who.client, token).await {
+            Ok(Some(said)) => Introspected::Active(said.to_string()),
+            Ok(None) => Introspected::Inactive,
+            Err(_) => Introspected::Unavailable,
+        }
     }
 
-    async fn recheck(&self, _token: &str, _asked: &Asked<'_>) -> Rechecked {
-        Rechecked::Unavailable
+    async fn recheck(&self, token: &str, asked: &Asked<'_>) -> Rechecked {
+        let needs = asked.needs;
+        let details = (!needs.details.is_empty()).then(|| Value::from_iter(needs.details.iter().map(|detail| detail.to_json())));
+        let asked = guards::Asked {
+            token: token.to_owned(),
+            request: asked.request.map(request_line),
+            from: asked.from,
+            details: details.map(|details| details.to_string()),
+            scopes: needs.scopes.clone(),
+            observed: false,
+        };
+        match guards::recheck(&self.who.broker, &self.who.guard(), asked).await {
+            Ok(()) => Rechecked::Allowed,
+            Err(refused) => Rechecked::Refused {
+                reason: refused.reason,
+                decision_id: refused.decision_id,
+            },
+        }
     }
 
-    fn refused(&self, _refused: Refused) {}
+    fn refused(&self, refused: Refused) {
+        self.line.put(Said::Refused(Box::new(refused)));
+    }
 
     async fn used(&self, _used: &Used) -> bool {
         false
     }
 
-    fn seen_twice(&self, _sighting: SeenTwice) {}
+    fn seen_twice(&self, sighting: SeenTwice) {
+        self.line.put(Said::SeenTwice(sighting));
+    }
+}
+
+/// Whether a refusal to count a use is about the token, and not about us.
+fn is_about_token(reason: Reason) -> bool {
+    reason.as_str().starts_with("subject_") || reason.as_str().starts_with("task_")
+}
+
+/// The line of a request, as a record holds it.
+fn request_line(line: &port::Line) -> RequestLine {
+    RequestLine {
+        method: line.method.clone(),
+        host: line.host.clone(),
+        path: line.path.clone(),
+    }
 }

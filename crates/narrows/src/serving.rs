@@ -25,10 +25,14 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How often it is asked what other processes revoked.
 const FOLLOW: Duration = Duration::from_millis(200);
 
+/// How long refusals of guards are written before the log is closed.
+const FLUSH: Duration = Duration::from_secs(5);
+
 /// A running broker.
 pub(crate) struct Running {
     pub(crate) broker: Arc<Broker>,
     pub(crate) address: SocketAddr,
+    posts: Arc<Posts<InProcessGuard>>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -79,12 +83,8 @@ pub(crate) async fn start(paths: Vec<PathBuf>) -> Result<Running, Failed> {
     });
     let doors = doors.await?;
     broker.set_routes(routes(&loaded.fronts));
-    let at_hand = |post: &Post| InProcessGuard {
-        broker: Arc::clone(&broker),
-        service: post.settings.service.clone(),
-        client: post.client.clone(),
-    };
-    let posts = Posts::open(&mut house, &loaded, &clock_of(&broker), at_hand).await?;
+    let at_hand = |post: &Post| InProcessGuard::start(Arc::clone(&broker), post.settings.service.clone(), post.client.clone());
+    let posts = Arc::new(Posts::open(&mut house, &loaded, &clock_of(&broker), at_hand).await?);
     house.serve(listener, tls.clone(), broker::routes(&broker, loaded.metrics_listen.is_none()));
     let mut tasks = house.tasks;
     let followed = Followed {
@@ -93,13 +93,14 @@ pub(crate) async fn start(paths: Vec<PathBuf>) -> Result<Running, Failed> {
         loaded,
         tls,
         doors,
-        posts,
+        posts: Arc::clone(&posts),
         seen,
     };
     tasks.push(tokio::spawn(followed.follow(stopped)));
     Ok(Running {
         broker,
         address,
+        posts,
         stop,
         tasks,
     })
@@ -112,6 +113,10 @@ impl Running {
         self.broker.end_streams();
         for task in self.tasks {
             let _ = task.await;
+        }
+        self.posts.hand_over().await;
+        for guard in self.posts.brokers() {
+            guard.flush(FLUSH).await;
         }
         self.broker.close().await;
     }
@@ -136,7 +141,7 @@ struct Followed {
     loaded: Loaded,
     tls: Option<Tls>,
     doors: Doors<InProcess>,
-    posts: Posts<InProcessGuard>,
+    posts: Arc<Posts<InProcessGuard>>,
     seen: Stamps,
 }
 

@@ -20,7 +20,6 @@ pub(super) fn check(file: &File, types: &DetailTypes, problems: &mut Problems) -
     guards::check(file, types, problems);
 
     let inert = [
-        ("guards", !file.guards.is_empty()),
         ("mcp", !file.mcp.is_empty()),
         (
             "exceptions",

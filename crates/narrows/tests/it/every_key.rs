@@ -70,7 +70,6 @@ fn a_configuration_with_every_key_is_right() {
     for key in [
         "boundaries[0].observe_until",
         "guards[0].observe_until",
-        "guards",
         "mcp",
         "exceptions",
         "notify",

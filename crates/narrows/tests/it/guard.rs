@@ -76,11 +76,16 @@ impl Guarded {
 
     /// With these tables and this rule beside those that are usual.
     pub(crate) fn of(issuer: &FakeIssuer, tables: &str, rule: &str) -> Self {
+        Self::changed(issuer, tables, rule, |text| text)
+    }
+
+    /// The same, after `change` had a look at what `init` writes.
+    pub(crate) fn changed(issuer: &FakeIssuer, tables: &str, rule: &str, change: impl Fn(String) -> String) -> Self {
         let served = Served::start(|folder| {
             corp::trust(folder, issuer);
             let config = folder.join("narrows.toml");
             let text = std::fs::read_to_string(&config).unwrap();
-            std::fs::write(&config, text + tables).unwrap();
+            std::fs::write(&config, change(text) + tables).unwrap();
             let rules = r#"
 @id("edge-updates") permit (principal == Workload::"edge", action == Action::"ticket:update", resource is Detail::Ticket);
 @id("tasks") permit (principal == Workload::"edge", action == Action::"task", resource is Audience);
@@ -138,6 +143,17 @@ pub(crate) fn until(what: &str, expected: u16, ask: impl Fn() -> String) -> Stri
         (status(&reply) == expected).then_some(()).ok_or(reply)
     });
     reason
+}
+
+/// The record of this decision, as `why` has it, once it is there.
+pub(crate) fn on_record(folder: &Path, id: &str) -> String {
+    let mut record = String::new();
+    poll("it is on record", || {
+        let why = narrows(folder, &["why", id, "--json"], "");
+        record.clone_from(&why.out);
+        if why.code == 0 { Ok(()) } else { Err(why.err) }
+    });
+    record
 }
 
 /// Tries until it holds.
@@ -262,6 +278,75 @@ fn a_token_that_is_over_or_revoked_or_whose_task_has_ended_opens_nothing() {
     assert_eq!(status(&ask(&good)), 200);
     revoke_alice(folder);
     assert_eq!(until("it is revoked", 401, || ask(&good)), "subject_token_revoked");
+}
+
+/// What is refused is on record at once, with the token beside the request.
+#[test]
+fn what_a_guard_refuses_is_on_record_as_its_own() {
+    let guarded = Guarded::with(&["forward = \"identity\""]);
+    let (door, folder) = (guarded.door(), guarded.served.path());
+    let both = guarded.bearer(&["ticket:read/42", "ticket:read/43"]);
+    for (headers, reason) in [(both, "overbroad_token"), (String::new(), "no_token")] {
+        let reply = get(door, "/tickets/42", &headers);
+        assert_eq!(told(&reply), (401, reason.to_owned()));
+        let id = problem(&reply)["decision_id"].as_str().unwrap().to_owned();
+        let why = on_record(folder, &id);
+        for part in ["\"guard\"", "tickets-guard", "\"/tickets/42\"", reason] {
+            assert!(why.contains(part), "{part}: {why}");
+        }
+        let compared = ["ticket:read/43", "alice"].iter().all(|part| why.contains(part));
+        assert_eq!(compared, reason == "overbroad_token", "{why}");
+    }
+}
+
+#[test]
+fn a_token_for_one_request_is_taken_once_and_a_refused_request_does_not_use_it_up() {
+    let tables = behind(&format!("http://{}", echo::start())) + &guard("forward = \"identity\"") + &guard("forward = \"nothing\"");
+    let guarded = Guarded::changed(&corp::issuer(), &tables, "", |text| {
+        text.replace("max_lifetime = \"2m\"", "max_lifetime = \"2m\"\nsingle_use = true")
+    });
+    let good = guarded.bearer(&["ticket:read/42"]);
+    let ask = |door: usize, target: &str| told(&get(guarded.doors[door], target, &good));
+    assert_eq!(ask(0, "/tickets/43"), (403, "wider_than_subject".to_owned()));
+    assert_eq!(ask(1, "/tickets/42"), (200, String::new()));
+    assert_eq!(ask(0, "/tickets/42"), (401, "token_used".to_owned()), "at another guard too");
+    assert_eq!(ask(1, "/tickets/42"), (401, "token_used".to_owned()));
+}
+
+#[test]
+fn an_opaque_token_is_asked_about_and_ends_as_others_do() {
+    let tables = behind(&format!("http://{}", echo::start())) + &guard("forward = \"identity\"");
+    let guarded = Guarded::changed(&corp::issuer(), &tables, "", |text| {
+        text.replace("max_lifetime = \"2m\"", "max_lifetime = \"2m\"\ntoken = \"opaque\"")
+    });
+    let (door, folder) = (guarded.door(), guarded.served.path());
+    let good = guarded.bearer(&["ticket:read/42"]);
+    assert!(good.contains("nrwa_"), "{good}");
+    let reply = get(door, "/tickets/42", &good);
+    assert_eq!(
+        (status(&reply), header(body(&reply), "narrows-subject")),
+        (200, Some("alice")),
+        "{reply}"
+    );
+    assert_eq!(told(&get(door, "/tickets/43", &good)), (403, "wider_than_subject".to_owned()));
+    revoke_alice(folder);
+    until("it is revoked", 401, || get(door, "/tickets/42", &good));
+}
+
+/// The broker is asked what policy says now.
+#[test]
+fn with_recheck_each_policy_is_asked_again() {
+    let guarded = Guarded::with(&["recheck = \"each\"", ""]);
+    let good = guarded.bearer(&["ticket:read/42"]);
+    let ask = |door: usize| get(guarded.doors[door], "/tickets/42", &good);
+    assert_eq!((status(&ask(0)), status(&ask(1))), (200, 200));
+    let rules = guarded.served.path().join("policies/first.cedar");
+    std::fs::write(&rules, "@id(\"nothing\") forbid (principal, action, resource);").unwrap();
+    until("policy is read", 403, || ask(0));
+    let reply = ask(0);
+    assert_eq!(told(&reply).1, "policy_denied", "{reply}");
+    assert!(on_record(guarded.served.path(), problem(&reply)["decision_id"].as_str().unwrap()).contains("\"guard\""));
+    assert_eq!(status(&ask(1)), 200, "who does not ask is not told");
 }
 
 /// S6: what the backend knows of the caller, the guard alone says.

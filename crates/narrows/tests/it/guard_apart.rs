@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::apart::Apart;
-use crate::boundary::{body, has_ended, header, status};
-use crate::guard::{Guarded, TICKETS, as_header, behind, exchanged, get, guard, told, until};
+use crate::boundary::{body, has_ended, header, problem, status};
+use crate::guard::{Guarded, TICKETS, as_header, behind, exchanged, get, guard, on_record, told, until};
 use crate::run::narrows;
 use crate::{corp, echo};
 
@@ -101,6 +101,15 @@ fn a_guard_apart_says_what_one_beside_the_broker_says() {
     for there in ["narrows.db", "narrows.key", "policies"] {
         assert!(!both.apart.folder.path().join(there).exists(), "{there}");
     }
+    // What is refused here is on record there.
+    let reply = get(both.door(), "/tickets/43", &good);
+    let why = on_record(folder, problem(&reply)["decision_id"].as_str().unwrap());
+    assert!(
+        ["\"guard\"", "\"/tickets/43\"", "alice", "wider_than_subject"]
+            .iter()
+            .all(|part| why.contains(part)),
+        "{why}"
+    );
     // What is revoked at the broker is dead here too, and ends what is open.
     let lists = as_header(&exchanged(folder, &guarded.alice, TICKETS, &["ticket:list"], &[]));
     let mut stream = echo::open(
