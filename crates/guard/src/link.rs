@@ -9,12 +9,13 @@ mod session;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use delegation::oauth::ClientId;
 use delegation::token::Algorithm;
 use fetch::{FetchError, Fetcher, IssuerEntry, IssuerKeys, KeySource};
+use tokio::time::Instant;
 use url::Url;
 
 pub use ask::{Again, Unanswered};

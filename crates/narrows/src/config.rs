@@ -125,14 +125,6 @@ pub(crate) enum Process {
 }
 
 impl Process {
-    /// The verb that runs it.
-    pub(crate) fn verb(self) -> &'static str {
-        match self {
-            Self::Broker => "serve",
-            Self::DataPlane => "boundary",
-        }
-    }
-
     /// Keys of which it uses nothing.
     fn unused(self) -> &'static [&'static str] {
         match self {

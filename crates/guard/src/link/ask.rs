@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fetch::{Answer, FetchError, Stream};
 use serde_json::Value;
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::{Link, under};

@@ -51,6 +51,15 @@ impl Part {
         there.into_iter().filter(|(_, there)| *there).map(|(part, _)| part)
     }
 
+    /// Whether `loaded` has anything that runs apart from the broker, and all of it could.
+    pub(crate) fn check_all(loaded: &Loaded) -> Result<(), String> {
+        let mut parts = Self::of(loaded).peekable();
+        if parts.peek().is_none() {
+            return Self::Boundaries.asked(loaded).map(drop);
+        }
+        parts.try_for_each(|part| part.asked(loaded).map(drop))
+    }
+
     /// The configuration in the files at `paths`, without what is of the other part: that is none of this process's business.
     pub(super) fn load(self, paths: &[PathBuf]) -> Result<Loaded, String> {
         let mut loaded = config::load_for(Process::DataPlane, paths).map_err(|problems| problems.to_string())?;

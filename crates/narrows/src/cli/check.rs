@@ -8,7 +8,7 @@ use clap::Args;
 use super::Outcome;
 use super::output::say;
 use crate::apart::Part;
-use crate::config::{Loaded, Process};
+use crate::config::Process;
 use crate::{config, serving};
 
 /// Arguments of `check`.
@@ -60,7 +60,7 @@ pub(super) fn run(args: &CheckArgs, paths: &[PathBuf]) -> Outcome {
         return Ok(ExitCode::SUCCESS);
     }
     let is_apart = loaded.process == Process::DataPlane;
-    let apart = if is_apart { served_apart(&loaded) } else { Ok(()) };
+    let apart = if is_apart { Part::check_all(&loaded) } else { Ok(()) };
     let in_force = match apart.and_then(|()| serving::in_force(&loaded).map_err(|error| error.to_string())) {
         Ok(in_force) => in_force,
         Err(error) => {
@@ -97,13 +97,4 @@ pub(super) fn run(args: &CheckArgs, paths: &[PathBuf]) -> Outcome {
         say("warning: there is no policy, so nothing is allowed; write one under `policies`");
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Whether there is anything that runs apart from the broker, and all of it could.
-fn served_apart(loaded: &Loaded) -> Result<(), String> {
-    let mut parts = Part::of(loaded).peekable();
-    if parts.peek().is_none() {
-        return Part::Boundaries.asked(loaded).map(drop);
-    }
-    parts.try_for_each(|part| part.asked(loaded).map(drop))
 }

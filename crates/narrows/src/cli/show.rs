@@ -8,8 +8,8 @@ use serde_json::json;
 
 use super::Outcome;
 use super::output::say;
-use crate::config::{Loaded, Process};
-use crate::{apart, config};
+use crate::apart::Part;
+use crate::config::{self, Loaded, Process};
 
 /// Verbs of `config`.
 #[derive(Debug, Subcommand)]
@@ -34,12 +34,12 @@ pub(super) fn run(verb: &ConfigVerb, paths: &[PathBuf]) -> Outcome {
     let ConfigVerb::Show(args) = verb;
     let loaded = config::load_as_run(paths).map_err(|problems| problems.to_string())?;
     if loaded.process == Process::DataPlane {
-        apart::asked(&loaded)?;
+        Part::check_all(&loaded)?;
     }
     let shown = loaded.shown(args.effective)?;
     if args.json {
         let whole = json!({
-            "process": loaded.process.verb(), "not_used": loaded.passed_over(),
+            "process": verbs(&loaded).join(" and "), "not_used": loaded.passed_over(),
             "files": loaded.files, "config": shown.config, "from": shown.places(),
         });
         say(serde_json::to_string_pretty(&whole)?);
@@ -58,13 +58,22 @@ pub(super) fn run(verb: &ConfigVerb, paths: &[PathBuf]) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What runs by these values.
+fn verbs(loaded: &Loaded) -> Vec<&'static str> {
+    match loaded.process {
+        Process::Broker => vec!["serve"],
+        Process::DataPlane => Part::of(loaded).map(Part::verb).collect(),
+    }
+}
+
 /// Which process goes by these values, and by what version of them.
 fn whose(loaded: &Loaded) -> Vec<String> {
-    let verb = loaded.process.verb();
+    let verbs: Vec<_> = verbs(loaded).into_iter().map(|verb| format!("`narrows {verb}`")).collect();
+    let verbs = verbs.join(" and ");
     let version = &loaded.snapshot.config_version;
     match loaded.process {
         Process::Broker => {
-            let mut lines = vec![format!("for `narrows {verb}`, the broker with the boundaries beside it")];
+            let mut lines = vec![format!("for {verbs}, the broker with the boundaries and guards beside it")];
             if loaded.remote.is_some() {
                 let less = "`listen`, `store`, `policies` and `key_file`";
                 lines.push(format!(
@@ -75,11 +84,9 @@ fn whose(loaded: &Loaded) -> Vec<String> {
             lines
         }
         Process::DataPlane => {
-            let verbs: Vec<_> = Part::of(loaded).map(|part| format!("`narrows {}`", part.verb())).collect();
             let tables: Vec<_> = Part::of(loaded).map(Part::table).collect();
             let mut lines = vec![format!(
-                "for {}, {} alone: the broker of [broker] decides, and the policies are its own",
-                verbs.join(" and "),
+                "for {verbs}, {} alone: the broker of [broker] decides, and the policies are its own",
                 tables.join(" and ")
             )];
             if !loaded.passed_over().is_empty() {
