@@ -5,6 +5,7 @@ mod line;
 use std::sync::Arc;
 use std::time::Duration;
 
+use broker::usage::{self, UsageError};
 use broker::{Broker, guards};
 use delegation::oauth::{ClientId, Reason};
 use delegation::revocation::View;
@@ -119,8 +120,19 @@ impl port::Broker for InProcessGuard {
         self.line.put(Said::Refused(Box::new(refused)));
     }
 
-    async fn used(&self, _used: &Used) -> bool {
-        false
+    async fn used(&self, used: &Used) -> bool {
+        let Value::Object(batch) = used.to_json(&self.who.service) else {
+            return true;
+        };
+        match usage::keep(&self.who.broker, &self.who.client, batch).await {
+            Ok(()) => true,
+            Err(UsageError::Busy | UsageError::Store(_)) => false,
+            // It would never be kept.
+            Err(why @ (UsageError::Malformed(_) | UsageError::NotPermitted)) => {
+                tracing::error!(service = self.who.service, %why, "what was used is not kept");
+                true
+            }
+        }
     }
 
     fn seen_twice(&self, sighting: SeenTwice) {

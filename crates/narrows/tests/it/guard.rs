@@ -280,6 +280,36 @@ fn a_token_that_is_over_or_revoked_or_whose_task_has_ended_opens_nothing() {
     assert_eq!(until("it is revoked", 401, || ask(&good)), "subject_token_revoked");
 }
 
+/// What was used is handed over before the process ends, and its report knows of it afterwards.
+#[test]
+fn what_a_guard_lets_through_is_in_the_report_of_what_is_unused() {
+    let mut guarded = Guarded::with(&["forward = \"identity\""]);
+    let auditor = narrows(
+        guarded.served.path(),
+        &["operator", "add", "ann", "--role", "auditor", "--json"],
+        "",
+    )
+    .out;
+    let auditor: Value = serde_json::from_str(&auditor).unwrap();
+    let good = guarded.bearer(&["ticket:read,update/42"]);
+    for _ in 0..20 {
+        assert_eq!(status(&get(guarded.door(), "/tickets/42", &good)), 200);
+    }
+    guarded.served.restart();
+    let url = format!("http://{}", guarded.served.address);
+    let report = narrows(
+        guarded.served.path(),
+        &["report", "unused", "--url", &url, "--json"],
+        auditor["token"].as_str().unwrap(),
+    );
+    let report: Value = serde_json::from_str(&report.out).unwrap_or_else(|_| panic!("{report:?}"));
+    let item = &report["items"][0];
+    assert_eq!((&item["client"], &item["requests"]), (&"edge".into(), &20.into()), "{report:#}");
+    assert_eq!(item["routes"][0]["route"], "GET /tickets/{id}");
+    let unused = json!({ "name": "ticket:update", "granted": 1, "used": 0 });
+    assert!(item["actions"].as_array().unwrap().contains(&unused), "{report:#}");
+}
+
 /// What is refused is on record at once, with the token beside the request.
 #[test]
 fn what_a_guard_refuses_is_on_record_as_its_own() {

@@ -31,17 +31,23 @@ impl Served {
         let config = folder.path().join("narrows.toml");
         let text = std::fs::read_to_string(&config).unwrap();
         std::fs::write(&config, text.replace("127.0.0.1:8420", &address.to_string())).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_narrows"))
-            .arg("serve")
-            .current_dir(folder.path())
-            .env_remove("NARROWS_CONFIG")
-            .stderr(std::fs::File::create(folder.path().join("log")).unwrap())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
+        let child = serve(folder.path());
         let served = Self { folder, address, child };
         served.until("it serves", |ready| ready.get("policy_version").is_some());
         served
+    }
+
+    /// Lets it end as whoever runs it would, and starts it again.
+    pub(crate) fn restart(&mut self) {
+        let told = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        assert!(told.unwrap().success());
+        let began = Instant::now();
+        while self.child.try_wait().unwrap().is_none() {
+            assert!(began.elapsed() < PATIENCE, "it does not end: {}", self.log());
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+        self.child = serve(self.path());
+        self.until("it serves again", |ready| ready.get("policy_version").is_some());
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -87,6 +93,18 @@ impl Served {
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.path().join("log")).unwrap_or_default()
     }
+}
+
+/// Runs the broker of `folder`.
+fn serve(folder: &Path) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_narrows"))
+        .arg("serve")
+        .current_dir(folder)
+        .env_remove("NARROWS_CONFIG")
+        .stderr(std::fs::File::create(folder.join("log")).unwrap())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap()
 }
 
 impl Drop for Served {
