@@ -1,6 +1,7 @@
 //! `demo`: the scenes of the product, end to end, over real HTTP on loopback.
 
 mod layout;
+mod legacy;
 mod provider;
 mod scenes;
 mod services;
@@ -110,6 +111,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode, Failure> {
     let issuer = format!("http://{listen}");
     let provider = provider::start().await?;
     let services = services::start(&folder, &issuer).await?;
+    let crm = legacy::Legacy::start().await?;
     let places = Places {
         listen: listen.to_string(),
         provider: provider.issuer.clone(),
@@ -117,6 +119,9 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode, Failure> {
         tickets: services.tickets.to_string(),
         front: free_port(SocketAddr::from(([127, 0, 0, 1], 0)))?.to_string(),
         mesh: free_port(SocketAddr::from(([127, 0, 0, 1], 0)))?.to_string(),
+        crm: crm.address.to_string(),
+        orders_guard: free_port(SocketAddr::from(([127, 0, 0, 1], 0)))?.to_string(),
+        crm_guard: free_port(SocketAddr::from(([127, 0, 0, 1], 0)))?.to_string(),
     };
     for file in files(&places)? {
         init::write(&folder.join(&file.name), &file.text, file.secret)?;
@@ -131,7 +136,10 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode, Failure> {
         provider: &provider,
         front: places.front.clone(),
         mesh: places.mesh.clone(),
+        orders_guard: places.orders_guard.clone(),
+        crm_guard: places.crm_guard.clone(),
         services: &services,
+        crm: &crm,
         quiet: args.json,
     };
     let mut played = Vec::new();
@@ -139,6 +147,8 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode, Failure> {
     played.push(scenes::two_hops_in(&stage).await);
     played.push(scenes::stolen_token(&stage).await);
     played.push(scenes::other_circumstances(&stage).await);
+    played.push(scenes::guards::broader_than_needed(&stage).await);
+    played.push(scenes::guards::old_backend(&stage).await);
     played.push(scenes::work::queued_work(&stage).await);
     played.push(scenes::mesh::graph(&stage).await);
     played.push(scenes::work::agent(&stage).await);
@@ -175,19 +185,20 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode, Failure> {
     if !args.once {
         state::write(&json!({ "provider": provider.issuer, "folder": folder }))?;
         if !args.json {
-            stay(&config, &issuer, &places.front);
+            stay(&config, &issuer, &places);
         }
         tokio::signal::ctrl_c().await?;
         state::remove();
     }
     services.stop();
+    crm.stop();
     provider.stop();
     running.stop().await;
     std::fs::remove_dir_all(&folder)?;
     Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn stay(config: &std::path::Path, issuer: &str, front: &str) {
+fn stay(config: &std::path::Path, issuer: &str, places: &Places) {
     let program = std::env::args().next().unwrap_or_else(|| "narrows".to_owned());
     let folder = config.parent().unwrap_or(config).display();
     let narrows = format!("{program} --config {}", config.display());
@@ -200,7 +211,14 @@ fn stay(config: &std::path::Path, issuer: &str, front: &str) {
     ));
     say("# alice opens order 7 at the boundary; the service behind it never sees her token");
     say(format!(
-        "curl -s http://{front}/orders/7 -H \"authorization: Bearer $({program} demo token --user alice)\"\n"
+        "curl -s http://{}/orders/7 -H \"authorization: Bearer $({program} demo token --user alice)\"\n",
+        places.front
+    ));
+    say("# a token for two orders, shown to the guard before the service with a request for one");
+    say(format!(
+        "curl -s http://{}/orders/7 -H \"authorization: Bearer $({} --details order:read/8)\"\n",
+        places.orders_guard,
+        ask("alice")
     ));
     say("# alice's token becomes one for order 7, and is read out");
     say(format!("{} | {narrows} inspect\n", ask("alice")));

@@ -27,6 +27,12 @@ pub(crate) struct Places {
     pub(crate) front: String,
     /// The boundary between orders and tickets.
     pub(crate) mesh: String,
+    /// The customer accounts, of which the backend is an old one.
+    pub(crate) crm: String,
+    /// The guard before orders.
+    pub(crate) orders_guard: String,
+    /// The guard before the customer accounts.
+    pub(crate) crm_guard: String,
 }
 
 impl Places {
@@ -39,6 +45,9 @@ impl Places {
             tickets: "127.0.0.1:8423".to_owned(),
             front: "127.0.0.1:8430".to_owned(),
             mesh: "127.0.0.1:8433".to_owned(),
+            crm: "127.0.0.1:8424".to_owned(),
+            orders_guard: "127.0.0.1:8440".to_owned(),
+            crm_guard: "127.0.0.1:8441".to_owned(),
         }
     }
 
@@ -58,6 +67,9 @@ pub(crate) fn files(places: &Places) -> Result<Vec<NewFile>, Failure> {
         ("@TICKETS@", &places.tickets),
         ("@FRONT@", &places.front),
         ("@MESH@", &places.mesh),
+        ("@CRM@", &places.crm),
+        ("@ORDERS_GUARD@", &places.orders_guard),
+        ("@CRM_GUARD@", &places.crm_guard),
     ];
     let config = named.into_iter().fold(CONFIG.to_owned(), |text, (name, place)| text.replace(name, place));
     let mut files = vec![
@@ -68,7 +80,16 @@ pub(crate) fn files(places: &Places) -> Result<Vec<NewFile>, Failure> {
         NewFile::open("policies/shop.cases.toml", CASES.to_owned()),
         NewFile::open("policies/tasks.cases.toml", TASK_CASES.to_owned()),
     ];
-    for client in ["edge", "orders", "agent", "worker", "deploy", "support-bot"] {
+    for client in [
+        "edge",
+        "orders",
+        "agent",
+        "worker",
+        "deploy",
+        "support-bot",
+        "guard-orders",
+        "guard-crm",
+    ] {
         let (key, pem) = ClientKey::generate()?;
         files.push(NewFile::open(&format!("{client}.jwks.json"), format!("{}\n", key.jwks())));
         files.push(NewFile::secret(&format!("{client}.key"), pem));

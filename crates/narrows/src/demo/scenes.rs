@@ -1,5 +1,6 @@
 //! The scenes: what was asked, what was decided and why.
 
+pub(super) mod guards;
 pub(super) mod leaks;
 pub(super) mod mesh;
 pub(super) mod observe;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use super::legacy::Legacy;
 use super::provider::Provider;
 use super::services::{Services, exchange};
 use super::{Failure, Scene, wait_for};
@@ -30,7 +32,13 @@ pub(super) struct Stage<'a> {
     pub(super) front: String,
     /// Where the boundary between orders and tickets is.
     pub(super) mesh: String,
+    /// Where the guard before orders is.
+    pub(super) orders_guard: String,
+    /// Where the guard before the customer accounts is.
+    pub(super) crm_guard: String,
     pub(super) services: &'a Services,
+    /// What is behind that one.
+    pub(super) crm: &'a Legacy,
     pub(super) quiet: bool,
 }
 
@@ -211,6 +219,16 @@ pub(super) async fn stolen_token(stage: &Stage<'_>) -> Result<Scene, Failure> {
         text(&body, "why")
     ));
     scene.must(status == 401, "the other service refuses: it is not the audience");
+    let answer = stage.order_at_guard(http::Method::GET, "7", &stolen).await?;
+    scene.must(
+        guards::is_refused(&answer, 401, "subject_token_not_for_client"),
+        format!("shown to the guard before orders: {}", guards::told(&answer)),
+    );
+    let story = stage.on_record(&answer.1).await?;
+    scene.must(!story.is_empty(), "the guard's refusal is on record:");
+    for line in story {
+        scene.step(format!("  {line}"));
+    }
     let (status, reply) = stage
         .ask(
             "edge",

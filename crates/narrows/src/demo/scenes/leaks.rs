@@ -1,8 +1,9 @@
 //! Scenes of tokens that got out.
 
+use http::Method;
 use serde_json::json;
 
-use super::{Scene, Stage, text};
+use super::{Scene, Stage, guards, text};
 use crate::demo::{Failure, wait_for};
 
 /// What every access token of ours begins with, whatever its key and algorithm: see docs/leaks.md.
@@ -67,6 +68,39 @@ pub(in crate::demo) async fn long_lived_token(stage: &Stage<'_>) -> Result<Scene
     scene.must(audience == 401, format!("the token for ticket 42, shown to orders: {audience}"));
     let itself = stage.get_order("7", &integration).await?;
     scene.must(itself == 401, format!("the long-lived token itself, shown to orders: {itself}"));
+    scene.step("at the guards it is the same, and no service has to think of it:");
+    let another = "wider_than_subject";
+    for (what, method, id, token, status, reason) in [
+        ("the token for order 7, for another order", Method::GET, "8", &order, 403, another),
+        ("the token to read order 7, to cancel it", Method::DELETE, "7", &order, 403, another),
+        (
+            "the token for ticket 42, at orders",
+            Method::GET,
+            "7",
+            &ticket,
+            401,
+            "subject_token_not_for_client",
+        ),
+        (
+            "the long-lived token itself",
+            Method::GET,
+            "7",
+            &integration,
+            401,
+            "subject_token_invalid",
+        ),
+    ] {
+        let answer = stage.order_at_guard(method, id, token).await?;
+        scene.must(
+            guards::is_refused(&answer, status, reason),
+            format!("{what}: {}", guards::told(&answer)),
+        );
+    }
+    let second = stage.account_at_guard("acme", "acme-1", Some(&order)).await?;
+    scene.must(
+        guards::is_refused(&second, 401, "subject_token_not_for_client"),
+        format!("the token for order 7, at the customer accounts: {}", guards::told(&second)),
+    );
     let asked = json!({ "type": "order", "actions": ["read"], "identifier": "7" });
     let (_, reply) = stage.ask("orders", &integration, "https://tickets.internal", asked).await?;
     scene.must(
@@ -98,5 +132,13 @@ pub(in crate::demo) async fn long_lived_token(stage: &Stage<'_>) -> Result<Scene
     .await?;
     let alive = stage.is_alive("orders", &ticket).await?;
     scene.must(code == Some(0) && !alive, "and everything that ever came of it is dead");
+    let answer = stage.order_at_guard(Method::GET, "7", &order).await?;
+    scene.must(
+        guards::is_refused(&answer, 401, "subject_token_revoked"),
+        format!(
+            "at the guard too, for the very request that it was made for: {}",
+            guards::told(&answer)
+        ),
+    );
     Ok(scene)
 }

@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
-use super::{Scene, Stage, claims, show, text};
+use super::{Scene, Stage, claims, guards, show, text};
 use crate::demo::{Failure, services, wait_for};
 
 /// A task that was opened.
-struct Task {
+pub(super) struct Task {
     token: String,
-    id: String,
+    pub(super) id: String,
 }
 
 impl Stage<'_> {
@@ -30,7 +30,7 @@ impl Stage<'_> {
     }
 
     /// The same, where it must work.
-    async fn opened(&self, client: &str, audience: &str, details: Value, more: &[(&str, &str)]) -> Result<Task, Failure> {
+    pub(super) async fn opened(&self, client: &str, audience: &str, details: Value, more: &[(&str, &str)]) -> Result<Task, Failure> {
         let (status, reply) = self.open(client, audience, details, more).await?;
         if status != 200 {
             return Err(format!("no task for {client}: {reply}").into());
@@ -42,7 +42,7 @@ impl Stage<'_> {
     }
 
     /// Redeems a task by `client` for one detail.
-    async fn redeem(&self, client: &str, task: &Task, audience: &str, detail: Value) -> Result<(u16, Value), Failure> {
+    pub(super) async fn redeem(&self, client: &str, task: &Task, audience: &str, detail: Value) -> Result<(u16, Value), Failure> {
         let form = vec![
             ("grant_type", GrantType::TokenExchange.as_str().to_owned()),
             ("subject_token", task.token.clone()),
@@ -102,10 +102,10 @@ fn refused(reply: &Value) -> String {
     format!("{} ({})", text(reply, "error"), text(reply, "reason"))
 }
 
-const ORDERS: &str = "https://orders.internal";
+pub(super) const ORDERS: &str = "https://orders.internal";
 const TICKETS: &str = "https://tickets.internal";
 const SECRETS: &str = "https://secrets.internal";
-const CRM: &str = "https://crm.internal";
+pub(super) const CRM: &str = "https://crm.internal";
 
 /// S8: a job is accepted now and run later.
 pub(in crate::demo) async fn queued_work(stage: &Stage<'_>) -> Result<Scene, Failure> {
@@ -299,8 +299,23 @@ pub(in crate::demo) async fn ten_minutes(stage: &Stage<'_>) -> Result<Scene, Fai
         format!("eleven minutes are not to be had: {}", refused(&reply)),
     );
     let task = stage.opened("support-bot", CRM, of_acme.clone(), &[("expires_in", "600")]).await?;
-    let (status, _) = stage.redeem("support-bot", &task, CRM, account("acme-1", "acme")).await?;
-    scene.must(status == 200, "the bot reads account acme-1 of acme");
+    let (_, reply) = stage.redeem("support-bot", &task, CRM, account("acme-1", "acme")).await?;
+    let token = text(&reply, "access_token");
+    let (status, _) = stage.account_at_guard("acme", "acme-1", Some(&token)).await?;
+    scene.must(
+        status == 200,
+        "the bot reads account acme-1 of acme, through the guard before the accounts",
+    );
+    for (what, tenant, id) in [
+        ("another tenant's account", "globex", "globex-1"),
+        ("the same account as another tenant's", "globex", "acme-1"),
+    ] {
+        let answer = stage.account_at_guard(tenant, id, Some(&token)).await?;
+        scene.must(
+            guards::is_refused(&answer, 403, "wider_than_subject"),
+            format!("{what}, at the guard: {}", guards::told(&answer)),
+        );
+    }
     for (what, detail) in [
         ("another tenant's account", account("globex-1", "globex")),
         ("the same account as another tenant's", account("acme-1", "globex")),
@@ -308,7 +323,7 @@ pub(in crate::demo) async fn ten_minutes(stage: &Stage<'_>) -> Result<Scene, Fai
         let (_, reply) = stage.redeem("support-bot", &task, CRM, detail).await?;
         scene.must(
             text(&reply, "reason") == "wider_than_subject",
-            format!("{what}: {}", refused(&reply)),
+            format!("{what}, asked of the broker: {}", refused(&reply)),
         );
     }
     // Nobody waits for eleven minutes here: the same with a task of seconds, as many as this machine needs to redeem it once.
@@ -331,5 +346,10 @@ pub(in crate::demo) async fn ten_minutes(stage: &Stage<'_>) -> Result<Scene, Fai
     .await?;
     let dead = !held.is_empty() && !stage.is_alive("support-bot", &held).await?;
     scene.must(dead, "task_expired, and no token of the task has outlived it");
+    let answer = stage.account_at_guard("acme", "acme-1", Some(&held)).await?;
+    scene.must(
+        guards::is_refused(&answer, 401, "subject_token_expired"),
+        format!("the token that the bot still holds, at the guard: {}", guards::told(&answer)),
+    );
     Ok(scene)
 }
