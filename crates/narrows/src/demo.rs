@@ -140,6 +140,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode, Failure> {
         crm_guard: places.crm_guard.clone(),
         services: &services,
         crm: &crm,
+        running: &running,
         quiet: args.json,
     };
     let mut played = Vec::new();
@@ -156,6 +157,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode, Failure> {
     played.push(scenes::work::ten_minutes(&stage).await);
     played.push(scenes::leaks::pasted_token(&stage).await);
     played.push(scenes::leaks::long_lived_token(&stage).await);
+    played.push(scenes::usage::too_much(&stage).await);
     played.push(scenes::observe::running_traffic(&stage).await);
     let mut all = true;
     let mut rows = Vec::new();

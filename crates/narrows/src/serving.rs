@@ -107,6 +107,11 @@ pub(crate) async fn start(paths: Vec<PathBuf>) -> Result<Running, Failed> {
 }
 
 impl Running {
+    /// Keeps what the guards saw until now, which they hand over each minute by themselves.
+    pub(crate) async fn hand_over(&self) {
+        self.posts.hand_over().await;
+    }
+
     /// Lets open requests finish, writes what waits, and stops.
     pub(crate) async fn stop(self) {
         let _ = self.stop.send(true);

@@ -4,6 +4,7 @@ pub(super) mod guards;
 pub(super) mod leaks;
 pub(super) mod mesh;
 pub(super) mod observe;
+pub(super) mod usage;
 pub(super) mod work;
 
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use crate::assertion::claims_of;
 use crate::cli::inspect::in_words;
 use crate::cli::why::tell;
 use crate::config;
+use crate::serving::Running;
 
 /// More than the scenes leave behind.
 const MOST_RECORDS: i64 = 1000;
@@ -39,6 +41,7 @@ pub(super) struct Stage<'a> {
     pub(super) services: &'a Services,
     /// What is behind that one.
     pub(super) crm: &'a Legacy,
+    pub(super) running: &'a Running,
     pub(super) quiet: bool,
 }
 
@@ -85,7 +88,12 @@ impl Stage<'_> {
 
     /// Writes or removes a policy file and waits until the broker shows another version.
     async fn change_policy(&self, rule: Option<&str>) -> Result<(), Failure> {
-        let path = self.folder.join("policies/hours.cedar");
+        self.change_policy_in("policies/hours.cedar", rule).await
+    }
+
+    /// The same with a file of this name.
+    async fn change_policy_in(&self, name: &str, rule: Option<&str>) -> Result<(), Failure> {
+        let path = self.folder.join(name);
         let before = self.policy_version().await;
         match rule {
             Some(rule) => std::fs::write(&path, rule)?,

@@ -71,7 +71,7 @@ fn every_scene_behaves_and_is_told_as_json_from_the_address_that_was_asked_for()
     assert_eq!(
         ids,
         [
-            "S1", "S2", "S3", "S4", "S5", "S6", "S8", "S9", "S10", "S11", "S12", "S13", "S14", "S19"
+            "S1", "S2", "S3", "S4", "S5", "S6", "S8", "S9", "S10", "S11", "S12", "S13", "S14", "S17", "S19"
         ]
     );
     for scene in scenes {

@@ -25,13 +25,13 @@ impl Stage<'_> {
     }
 
     /// The token of somebody who may look.
-    async fn auditor(&self) -> Result<String, Failure> {
+    pub(super) async fn auditor(&self, name: &str) -> Result<String, Failure> {
         let mut randomness = [0; 32];
         rand::fill(&mut randomness)?;
         let token = OpaqueForm::make(OpaqueKind::Operator, &randomness);
         let now = Timestamp::from_millis(jiff::Timestamp::now().as_millisecond());
         let operator = Operator {
-            name: OperatorName::parse("demo")?,
+            name: OperatorName::parse(name)?,
             roles: [Role::Auditor].into_iter().collect(),
             subject: None,
             added_at: now,
@@ -39,7 +39,7 @@ impl Stage<'_> {
         let mut record = Record::new(uuid::Uuid::now_v7().to_string(), now, Kind::Operator);
         record.decision = Decision::Done;
         "operator_added".clone_into(&mut record.reason);
-        record.inputs = json!({ "operator": "demo" });
+        record.inputs = json!({ "operator": name });
         let loaded = config::load(&[self.folder.join("narrows.toml")]).map_err(|problems| problems.to_string())?;
         Store::open(&loaded.settings.store).await?.add_operator(&operator, &token.digest(), &record).await?;
         Ok(token.expose().to_owned())
@@ -67,7 +67,7 @@ pub(in crate::demo) async fn graph(stage: &Stage<'_>) -> Result<Scene, Failure> 
         "what was not exchanged is refused at the next boundary",
     );
 
-    let token = stage.auditor().await?;
+    let token = stage.auditor("demo").await?;
     let url = format!("{}/v1/reports/graph", stage.issuer);
     let may_look = || async { as_operator(Method::GET, &url, &token, None).await.is_ok_and(|(status, _)| status == 200) };
     wait_for("the auditor is let in", may_look).await?;

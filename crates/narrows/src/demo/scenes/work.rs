@@ -16,9 +16,19 @@ pub(super) struct Task {
     pub(super) id: String,
 }
 
+impl Task {
+    /// The one that a reply of the token endpoint gives.
+    pub(super) fn of(reply: &Value) -> Self {
+        Self {
+            token: text(reply, "access_token"),
+            id: text(reply, "task_id"),
+        }
+    }
+}
+
 impl Stage<'_> {
     /// Opens a task by `client` for alice.
-    async fn open(&self, client: &str, audience: &str, details: Value, more: &[(&str, &str)]) -> Result<(u16, Value), Failure> {
+    pub(super) async fn open(&self, client: &str, audience: &str, details: Value, more: &[(&str, &str)]) -> Result<(u16, Value), Failure> {
         let alice = self.provider.token("alice").await?;
         let mut asked = vec![
             ("requested_token_type", TokenType::Task.as_str().to_owned()),
@@ -35,10 +45,7 @@ impl Stage<'_> {
         if status != 200 {
             return Err(format!("no task for {client}: {reply}").into());
         }
-        Ok(Task {
-            token: text(&reply, "access_token"),
-            id: text(&reply, "task_id"),
-        })
+        Ok(Task::of(&reply))
     }
 
     /// Redeems a task by `client` for one detail.
