@@ -164,7 +164,7 @@ pub(in crate::demo) async fn old_backend(stage: &Stage<'_>) -> Result<Scene, Fai
     );
     scene.must(
         only(&came, "narrows-issuer") == Some(stage.provider.issuer.as_str())
-            && only(&came, "narrows-actor").is_some_and(|actor| actor.ends_with("|support-bot"))
+            && only(&came, "narrows-actor").is_some_and(|actor| actor.rsplit('|').next() == Some("support-bot"))
             && only(&came, "narrows-task") == Some(task.id.as_str()),
         "who says so, who acts, and in which task",
     );
