@@ -253,7 +253,7 @@ pub(crate) fn looked_into(matched: &Matched<'_>, call: &Call) -> Option<usize> {
     if matched.route().reading().reads_body() {
         Some(matched.body_max().unwrap_or(LARGEST_BODY))
     } else {
-        call.is_form().then(|| LARGEST_FORM.min(matched.body_max().unwrap_or(LARGEST_FORM)))
+        call.is_form().then(|| matched.body_max().unwrap_or(LARGEST_FORM))
     }
 }
 

@@ -15,16 +15,18 @@ use http::request::Parts;
 use http::{HeaderMap, Request, Response};
 use narrows_guard::broker::Broker;
 use narrows_guard::check::Admitted;
+use narrows_guard::hygiene::credential::Credential;
 use narrows_guard::hygiene::headers::ProxyHeaders;
 use narrows_guard::live::{Decision, Denied, Live};
 use narrows_guard::{Body, Call};
 
 use crate::backlog::Backlog;
 use crate::bodies::Bodies;
+use crate::boundary::Unfit;
 use crate::observe;
 use crate::proxy::ends::Until;
 use crate::proxy::onward::{Leaving, send};
-use crate::proxy::watched::{Answer, Bound, at_most};
+use crate::proxy::watched::{Answer, Bound};
 use crate::proxy::{Upstreams, arrived, as_it_came, hop, say_forwarded, whole};
 use crate::refusal::Refusal;
 use crate::settings::{Caller, Upstream};
@@ -160,7 +162,7 @@ async fn serve<B: Broker>(
     };
     say_forwarded(&mut told, settings.scheme, &call, from);
     let most = admitted.as_ref().and_then(|admitted| admitted.needs().body_max);
-    let bound = most.map(|most| bound(&guarding, &call, from, &parts, most));
+    let bound = bound(&guarding, &call, from, &parts, most).filter(|_| body.is_some());
     let leaving = Leaving {
         service: settings.service.clone(),
         head: parts,
@@ -176,11 +178,13 @@ async fn serve<B: Broker>(
     send(&upstreams, &settings.upstream, leaving).await
 }
 
-/// What of a body may go on that nobody reads: `most` bytes.
-fn bound<B: Broker>(guarding: &Arc<Guarding<B>>, call: &Call, from: IpAddr, asked: &Parts, most: usize) -> Bound {
+/// What of a body may go on that nobody reads: `most` bytes, and not the token that the request shows.
+fn bound<B: Broker>(guarding: &Arc<Guarding<B>>, call: &Call, from: IpAddr, asked: &Parts, most: Option<usize>) -> Option<Bound> {
+    let secret = Credential::of(&asked.headers, call).ok().flatten().and_then(|shown| shown.secret());
     let (guarding, call, asked) = (Arc::clone(guarding), call.clone(), asked.headers.clone());
-    let refuse = async move { Refusal::of_guard(*guarding.live.refuse(Some(&call), from, Reason::TooLarge)).reply(&asked) };
-    Bound::new(at_most(most), refuse)
+    Bound::of(most, secret, async move |Unfit(reason, why)| {
+        Refusal::of_guard(*guarding.live.refuse(Some(&call), from, reason)).saying(why).reply(&asked)
+    })
 }
 
 /// Whose bodies come from `address`: many callers' behind a boundary or mesh, which none of them may fill for the others.

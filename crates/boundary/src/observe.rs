@@ -48,10 +48,15 @@ pub(crate) fn names_method(call: &Call) -> bool {
     parts.any(|part| url::form_urlencoded::parse(part.as_bytes()).any(|(name, _)| is_method(&name)))
 }
 
-/// Whether a program may take the field `name` for `_method`: some write `_` for a character that their names cannot have.
+/// Whether a program may take the field `name` for `_method`: some write `_` for a character that their names cannot have, and to some
+/// what stands before a bracket or a NUL is the name.
 fn is_method(name: &str) -> bool {
-    let mut rest = name.trim().chars();
-    rest.next().is_some_and(|first| !first.is_alphanumeric()) && rest.as_str().eq_ignore_ascii_case("method")
+    let name = name.trim();
+    let stem = name.trim_start_matches('[').split(['[', ']', '\0']).next().unwrap_or_default();
+    [name, stem].iter().any(|name| {
+        let mut rest = name.chars();
+        rest.next().is_some_and(|first| !first.is_alphanumeric()) && rest.as_str().eq_ignore_ascii_case("method")
+    })
 }
 
 /// What a boundary or a service says about whether decisions bind there.

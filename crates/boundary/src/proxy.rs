@@ -27,6 +27,7 @@ use axum::{Extension, Router};
 use delegation::oauth::Reason;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use narrows_guard::hygiene::credential::Credential;
 use narrows_guard::hygiene::headers::ProxyHeaders;
 use narrows_guard::hygiene::host::Host;
 use narrows_guard::{Body, Call};
@@ -45,7 +46,7 @@ use ends::Until;
 use failed::upstream_failed;
 use onward::{Leaving, send};
 pub use upstreams::{NoTls, Upstreams};
-use watched::{Bound, at_most};
+use watched::Bound;
 
 struct Door<E> {
     boundary: Arc<Boundary<E>>,
@@ -134,7 +135,7 @@ async fn serve<E: Exchanger>(
     };
     let leaving = Leaving {
         service,
-        bound: body_max.map(|most| bound(&boundary, &settings, seen.clone(), &parts, most)),
+        bound: bound(&boundary, &settings, seen.clone(), (&parts, &call), body_max).filter(|_| body.is_some()),
         head: parts,
         call,
         unread: body,
@@ -147,11 +148,19 @@ async fn serve<E: Exchanger>(
     send(&upstreams, upstream, leaving).await
 }
 
-/// What of a body may go on that nobody reads: `most` bytes.
-fn bound<E: Exchanger>(boundary: &Arc<Boundary<E>>, settings: &Arc<Settings>, seen: Seen, asked: &Parts, most: usize) -> Bound {
+/// What of a body may go on that nobody reads: `most` bytes, and not the token that the request shows.
+fn bound<E: Exchanger>(
+    boundary: &Arc<Boundary<E>>,
+    settings: &Arc<Settings>,
+    seen: Seen,
+    (asked, call): (&Parts, &Call),
+    most: Option<usize>,
+) -> Option<Bound> {
+    let secret = Credential::of(&asked.headers, call).ok().flatten().and_then(|shown| shown.secret());
     let (boundary, settings, asked) = (Arc::clone(boundary), Arc::clone(settings), asked.headers.clone());
-    let refuse = async move { boundary.refused(&settings, &seen, Reason::TooLarge.into()).await.reply(&asked) };
-    Bound::new(at_most(most), refuse)
+    Bound::of(most, secret, async move |unfit| {
+        boundary.refused(&settings, &seen, unfit).await.reply(&asked)
+    })
 }
 
 /// Until what was granted holds no more.

@@ -15,7 +15,7 @@ const METHOD: &str = "the form names another method than its request";
 
 /// Why a request is refused before a broker is asked, with what in particular is wrong.
 #[derive(Debug)]
-pub(crate) struct Unfit(pub(super) Reason, pub(super) String);
+pub(crate) struct Unfit(pub(crate) Reason, pub(crate) String);
 
 impl Unfit {
     /// The body says that the request is another than its line does, and cannot go on without that.

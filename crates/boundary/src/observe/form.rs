@@ -5,7 +5,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
 use super::is_method;
 
-/// The longest name of a field, and line of a part's head, that is read; in a form of fields a longer name is taken for one of a method.
+/// The longest name of a field, and line of a part's head, that is read; a longer one is taken for one of a method.
 const LONGEST: usize = 4 * 1024;
 
 /// A kind of form.
@@ -29,6 +29,8 @@ impl Form {
         match (says("x-www-form-urlencoded"), says("multipart/")) {
             (false, false) => None,
             _ if headers.contains_key(CONTENT_ENCODING) => Some(Self::Unreadable),
+            // In other characters than these a name may be spelt in any bytes.
+            _ if says("charset") && !["utf-8", "us-ascii", "iso-8859-1", "windows-1252"].into_iter().any(says) => Some(Self::Unreadable),
             (true, false) => Some(Self::Fields),
             (false, true) => Some(Self::Parts),
             (true, true) => Some(Self::Unreadable),
@@ -105,11 +107,20 @@ impl Look {
         let goes_on = self.in_disposition && matches!(line.first(), Some(b' ' | b'\t'));
         let text = String::from_utf8_lossy(&line).to_ascii_lowercase();
         self.in_disposition = goes_on || text.trim_start().starts_with("content-disposition");
+        if self.in_disposition && (line.len() >= LONGEST || is_veiled(&text)) {
+            return true;
+        }
         // As somebody may read it: without escapes, and decoded.
         let words = text.replace('\\', "").replace(['"', '\'', '=', '&'], " ");
         let decoded: String = url::form_urlencoded::parse(words.as_bytes()).map(|(words, _)| words.to_ascii_lowercase()).collect();
         self.in_disposition && decoded.split(|each: char| each.is_whitespace() || each == ';').any(is_method)
     }
+}
+
+/// Whether a line of a part's head holds words that only some readers can read: in pieces (RFC 2231 §3), or encoded (RFC 2047).
+fn is_veiled(text: &str) -> bool {
+    let in_pieces = |three: &[u8]| matches!(three, [before, b'*', digit] if before.is_ascii_alphanumeric() && digit.is_ascii_digit());
+    text.contains("=?") || text.as_bytes().windows(3).any(in_pieces)
 }
 
 #[cfg(test)]
@@ -139,6 +150,10 @@ mod tests {
             (Form::Fields, "a=b;_METHOD=PUT", true),
             (Form::Fields, "a=b&+_method=PUT", true),
             (Form::Fields, "a&.method=PUT", true),
+            (Form::Fields, "_method[]=PUT", true),
+            (Form::Fields, "_method%5D=PUT", true),
+            (Form::Fields, "_method%00x=PUT", true),
+            (Form::Fields, "[method=PUT", true),
             (Form::Fields, "a=_method", false),
             (Form::Fields, "a=b=_method&method=c", false),
             (Form::Fields, "payment_method=card", false),
@@ -164,11 +179,34 @@ mod tests {
                 "--x\r\nContent-Disposition: form-data; name=\"page\"\r\n\r\n<input name=\"_method\">\r\n--x--",
                 false,
             ),
+            (
+                Form::Parts,
+                "--x\r\nContent-Disposition: form-data; name=\"_method[]\"\r\n\r\nPUT",
+                true,
+            ),
+            (
+                Form::Parts,
+                "--x\r\nContent-Disposition: form-data; name*0=\"_me\"; name*1=\"thod\"\r\n\r\nPUT",
+                true,
+            ),
+            (
+                Form::Parts,
+                "--x\r\nContent-Disposition: form-data; name=\"=?utf-8?B?X21ldGhvZA==?=\"\r\n\r\nPUT",
+                true,
+            ),
             (Form::Unreadable, "_method=PUT", false),
         ] {
             assert_eq!(names(form, body), expected, "{form:?} {body}");
         }
         assert!(names(Form::Fields, &"x".repeat(5000)), "a name without an end may be any");
+        let long = |what: &str| {
+            names(
+                Form::Parts,
+                &format!("--x\r\n{what}: form-data; x=\"{}\"; name=\"a\"\r\n\r\nPUT", "x".repeat(5000)),
+            )
+        };
+        assert!(long("Content-Disposition"), "its end is not read, and may be any");
+        assert!(!long("Content-Other"));
     }
 
     #[test]
@@ -184,6 +222,8 @@ mod tests {
         assert_eq!(of(&[(CONTENT_TYPE, fields)]), Some(Form::Fields));
         assert_eq!(of(&[(CONTENT_TYPE, "multipart/form-data; boundary=x")]), Some(Form::Parts));
         assert_eq!(of(&[(CONTENT_TYPE, "application/json")]), None);
+        let other = "application/x-www-form-urlencoded; charset=utf-16le";
+        assert_eq!(of(&[(CONTENT_TYPE, other)]), Some(Form::Unreadable));
         assert_eq!(of(&[(CONTENT_TYPE, fields), (CONTENT_ENCODING, "gzip")]), Some(Form::Unreadable));
         assert_eq!(
             of(&[(CONTENT_TYPE, fields), (CONTENT_TYPE, "multipart/mixed")]),

@@ -2,14 +2,19 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use axum::body::Body as HttpBody;
 use bytes::Bytes;
+use delegation::oauth::Reason;
 use http::Response;
 use hyper::body::{Body, Frame, SizeHint};
+use narrows_guard::hygiene::credential::{CredentialError, Secret};
 use tokio::sync::oneshot;
+
+use crate::boundary::Unfit;
 
 /// Whether the next piece of a body may go by; asked once about each.
 type May = Box<dyn FnMut(&[u8]) -> bool + Send>;
@@ -33,6 +38,35 @@ impl Bound {
             may: Box::new(may),
             refuse: Box::pin(refuse),
         }
+    }
+
+    /// Lets at most `most` bytes go by, and never the `secret` of the token that the request shows; nothing binds where neither is known.
+    pub(crate) fn of<F>(most: Option<usize>, mut secret: Option<Secret>, refuse: impl FnOnce(Unfit) -> F + Send + 'static) -> Option<Self>
+    where
+        F: Future<Output = Response<HttpBody>> + Send,
+    {
+        if most.is_none() && secret.is_none() {
+            return None;
+        }
+        let mut fits = most.map(at_most);
+        let is_repeated = Arc::new(AtomicBool::new(false));
+        let found = Arc::clone(&is_repeated);
+        let may = move |data: &[u8]| {
+            if secret.as_mut().is_some_and(|secret| secret.comes_with(data)) {
+                found.store(true, Ordering::Relaxed);
+                return false;
+            }
+            fits.as_mut().is_none_or(|fits| fits(data))
+        };
+        let refuse = async move {
+            let unfit = if is_repeated.load(Ordering::Relaxed) {
+                CredentialError::Elsewhere.into()
+            } else {
+                Reason::TooLarge.into()
+            };
+            refuse(unfit).await
+        };
+        Some(Self::new(may, refuse))
     }
 }
 
@@ -135,7 +169,7 @@ where
             answer.put(refused);
             *refuse = None;
         }
-        Poll::Ready(Some(Err(io::Error::other("more came than may go on"))))
+        Poll::Ready(Some(Err(io::Error::other("what came may not go on"))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -178,13 +212,16 @@ mod tests {
             (vec!["abcdef"], "", true),
         ] {
             let answer = Answer::default();
-            let refuse = async {
+            let refuse = async |_| {
                 tokio::task::yield_now().await;
                 let mut refused = Response::new(HttpBody::empty());
                 *refused.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
                 refused
             };
-            let mut cut = Watched::cut(Parts::of(&parts), Bound::new(at_most(5), refuse), answer.clone());
+            let Some(bound) = Bound::of(Some(5), None, refuse) else {
+                unreachable!("it binds");
+            };
+            let mut cut = Watched::cut(Parts::of(&parts), bound, answer.clone());
             assert_eq!(gone(&mut cut).await, (went.to_owned(), is_cut), "{parts:?}");
             assert_eq!(
                 answer.take().map(|answer| answer.status().as_u16()),

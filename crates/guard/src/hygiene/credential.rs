@@ -83,15 +83,22 @@ impl Credential {
     /// Whether the token stands in another place too: in a header beside its own, in the target, or in what was read of the body.
     ///
     /// A signature is looked for, since whoever has it has the token; what is short could be anything.
+    /// Every place is read as it is, and as it is after one percent-decoding.
     pub fn is_repeated(&self, headers: &HeaderMap, call: &Call) -> bool {
-        let secret = self.token.rsplit('.').next().unwrap_or_default().as_bytes();
-        if secret.len() < SHORTEST_SECRET {
-            return false;
-        }
-        let holds = |bytes: &[u8]| bytes.windows(secret.len()).any(|part| part == secret);
+        let Some(secret) = self.secret() else { return false };
+        let holds = |bytes: &[u8]| secret.is_in(bytes) || (bytes.contains(&b'%') && secret.is_in(&decoded(bytes)));
         let in_headers = headers.iter().any(|(name, value)| name != header::AUTHORIZATION && holds(value.as_bytes()));
         let in_body = matches!(call.body(), Body::Whole(bytes) if holds(bytes));
         in_headers || in_body || holds(call.target().as_bytes())
+    }
+
+    /// What is looked for in other places: none where the token is too short for that.
+    pub fn secret(&self) -> Option<Secret> {
+        let secret = self.token.rsplit('.').next().unwrap_or_default().as_bytes();
+        (secret.len() >= SHORTEST_SECRET).then(|| Secret {
+            bytes: secret.to_vec(),
+            before: Vec::new(),
+        })
     }
 
     /// How it is shown.
@@ -102,6 +109,44 @@ impl Credential {
     /// The token. It goes to whoever verifies it, and nowhere else.
     pub fn token(&self) -> &str {
         &self.token
+    }
+}
+
+/// The part of a token without which nobody can use it: its signature, or all of one that has none.
+pub struct Secret {
+    bytes: Vec<u8>,
+    /// The end of what came before, in which it may have begun.
+    before: Vec<u8>,
+}
+
+impl Secret {
+    fn is_in(&self, bytes: &[u8]) -> bool {
+        bytes.windows(self.bytes.len()).any(|part| part == self.bytes)
+    }
+
+    /// Whether it is in what has come, now that `data` came too: bytes that come in pieces may be cut anywhere.
+    pub fn comes_with(&mut self, data: &[u8]) -> bool {
+        let longest = self.bytes.len().saturating_sub(1);
+        let begins = data.get(..longest.min(data.len())).unwrap_or_default();
+        self.before.extend_from_slice(begins);
+        if self.is_in(&self.before) || self.is_in(data) {
+            return true;
+        }
+        if data.len() >= longest {
+            self.before.clear();
+            self.before.extend_from_slice(data.get(data.len() - longest..).unwrap_or_default());
+        } else {
+            let over = self.before.len().saturating_sub(longest);
+            self.before.drain(..over);
+        }
+        false
+    }
+}
+
+/// Without it.
+impl fmt::Debug for Secret {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Secret").finish_non_exhaustive()
     }
 }
 
@@ -142,19 +187,51 @@ fn names_token(pairs: &str) -> bool {
 
 /// A name as readers are known to fold it: decoded, in lower case, without blanks around, `.` and blanks within as `_`.
 fn folded(name: &str) -> String {
-    let mut bytes = Vec::with_capacity(name.len());
-    let mut rest = name.as_bytes();
+    let bytes = decoded(name.replace('+', " ").as_bytes());
+    String::from_utf8_lossy(&bytes).trim().to_ascii_lowercase().replace([' ', '.'], "_")
+}
+
+/// After one percent-decoding, as the most lenient reader does it: what is no code stays as it is.
+fn decoded(bytes: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
     while let Some((byte, behind)) = rest.split_first() {
         rest = behind;
-        bytes.push(match (byte, behind) {
+        decoded.push(match (byte, behind) {
             (b'%', [high, low, behind @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
                 rest = behind;
                 let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok()).unwrap_or_default();
                 digit(*high) << 4 | digit(*low)
             }
-            (b'+', _) => b' ',
             (other, _) => *other,
         });
     }
-    String::from_utf8_lossy(&bytes).trim().to_ascii_lowercase().replace([' ', '.'], "_")
+    decoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Secret;
+
+    #[test]
+    fn what_is_looked_for_is_found_wherever_the_pieces_end() {
+        let of = |bytes: &str| Secret {
+            bytes: bytes.as_bytes().to_vec(),
+            before: Vec::new(),
+        };
+        for (text, secret, is_there) in [
+            ("abcabcabd", "abcabd", true),
+            ("aaaaaaab", "aaab", true),
+            ("xxabcab", "abcabd", false),
+            ("abcab", "abcabd", false),
+            ("abcabd", "abcabd", true),
+            ("", "abcabd", false),
+        ] {
+            for size in 1..=text.len().max(1) {
+                let mut looked = of(secret);
+                let found = text.as_bytes().chunks(size).any(|piece| looked.comes_with(piece));
+                assert_eq!(found, is_there, "{text} in pieces of {size}");
+            }
+        }
+    }
 }

@@ -153,3 +153,24 @@ fn nothing_that_is_printed_shows_the_token() {
     let error = shown(&[b"Sesame sesame,"], "/a").err().unwrap();
     assert!(!format!("{error} {error:?}").contains("esame"));
 }
+
+/// GWY-013, GWY-014: as it is, and as a backend reads it after one decoding.
+#[test]
+fn a_token_is_found_in_every_other_place_and_however_it_is_encoded() {
+    let secret = "abcdefghijklmnopqrstuvwxyz";
+    let authorization = HeaderValue::try_from(format!("Bearer a.b.{secret}")).unwrap();
+    let repeated = |name: &'static str, value: &str, target: &str, body: &str| {
+        let mut headers = HeaderMap::from_iter([(header::AUTHORIZATION, authorization.clone())]);
+        headers.append(name, HeaderValue::from_str(value).unwrap());
+        let body = Body::Whole(Bytes::copy_from_slice(body.as_bytes()));
+        let call = Call::parse("POST", b"tickets.internal", target.as_bytes(), &headers, body).unwrap();
+        Credential::of(&headers, &call).unwrap().unwrap().is_repeated(&headers, &call)
+    };
+    let encoded = secret.replace('m', "%6d");
+    for said in [secret, &encoded] {
+        assert!(repeated("cookie", said, "/a", ""), "{said}");
+        assert!(repeated("x", "y", &format!("/a?q={said}"), ""), "{said}");
+        assert!(repeated("x", "y", "/a", &format!("x={said}")), "{said}");
+    }
+    assert!(!repeated("cookie", "abcdefghijkl%6nopqrstuvwxyz", "/a?q=%20b", "x=%"));
+}

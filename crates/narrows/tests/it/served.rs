@@ -54,6 +54,14 @@ impl Served {
         self.folder.path()
     }
 
+    /// Puts `text` into a file of its folder, whole at once: one that is read while it is written is half of one.
+    pub(crate) fn write(&self, file: &str, text: &str) {
+        let path = self.path().join(file);
+        let whole = path.with_extension("new");
+        std::fs::write(&whole, text).unwrap();
+        std::fs::rename(&whole, &path).unwrap();
+    }
+
     pub(crate) fn get(&self, path: &str) -> String {
         let Ok(mut stream) = TcpStream::connect(self.address) else {
             return String::new();

@@ -180,9 +180,8 @@ fn report(served: &Served, operator: &str, more: &[&str]) -> Ran {
 }
 
 fn append(served: &Served, file: &str, text: &str) {
-    let path = served.path().join(file);
-    let before = std::fs::read_to_string(&path).unwrap();
-    std::fs::write(&path, format!("{before}\n{text}\n")).unwrap();
+    let before = std::fs::read_to_string(served.path().join(file)).unwrap();
+    served.write(file, &format!("{before}\n{text}\n"));
 }
 
 /// S17.

@@ -108,6 +108,35 @@ fn an_upload_that_outgrows_its_route_is_cut_off_and_on_record() {
     assert!(why.contains("too_large") && why.contains("PUT tickets.internal/notes"), "{why}");
 }
 
+/// Of a body that nobody reads, nothing goes on from where the caller's token stands in it, wherever its pieces end.
+#[test]
+fn the_callers_token_goes_on_in_no_body() {
+    let (listener, address) = upstream();
+    let edge = Edge::before(&address, &corp::issuer(), "\"PUT /notes\" = \"ticket:read/1\"", "");
+    let bearer = edge.bearer();
+    let secret = bearer.trim().rsplit('.').next().unwrap().to_owned();
+    let head = format!("PUT /notes HTTP/1.1\r\nhost: tickets.internal\r\n{bearer}transfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n");
+    let mut caller = echo::open(edge.proxy, &head);
+    let mut upstream = next(&listener);
+    echo::until(&mut upstream, "first");
+    let (begins, ends) = secret.split_at(secret.len() / 2);
+    for piece in [begins, ends] {
+        write!(caller, "{:x}\r\n{piece}\r\n", piece.len()).unwrap();
+        caller.flush().unwrap();
+    }
+    let mut rest = Vec::new();
+    assert!(has_ended(upstream.read_to_end(&mut rest)), "while the caller still sends");
+    let rest = String::from_utf8_lossy(&rest);
+    assert!(!rest.contains(ends) && !rest.contains("0\r\n\r\n"), "{rest}");
+    let told = echo::until(&mut caller, "}");
+    assert_eq!(
+        (status(&told), problem(&told)["reason"].as_str()),
+        (400, Some("malformed_request")),
+        "{told}"
+    );
+    assert!(edge.why(problem(&told)["decision_id"].as_str().unwrap()).contains("PUT tickets.internal/notes"));
+}
+
 /// What of cookies is looked into is what goes on: one line.
 #[test]
 fn cookies_go_on_in_one_line() {

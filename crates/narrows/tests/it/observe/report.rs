@@ -49,15 +49,12 @@ impl Edge {
     fn change(&self, file: &str, change: impl FnOnce(String) -> String) {
         let version = |ready: &Value| (ready["policy_version"].clone(), ready["config_version"].clone());
         let before = version(&self.served.ready());
-        let path = self.served.path().join(file);
-        // Whole at once: one that is read while it is written is refused as half of one.
-        let whole = path.with_extension("new");
-        std::fs::write(&whole, change(std::fs::read_to_string(&path).unwrap_or_default())).unwrap();
-        std::fs::rename(&whole, &path).unwrap();
+        let read = || std::fs::read_to_string(self.served.path().join(file)).unwrap_or_default();
+        self.served.write(file, &change(read()));
         let after = self.served.until("the change is in force", |ready| {
             version(ready) != before || ready["refused_change"].is_string()
         });
-        assert_eq!(after["refused_change"], Value::Null, "{}", std::fs::read_to_string(&path).unwrap());
+        assert_eq!(after["refused_change"], Value::Null, "{}", read());
         // The boundaries follow the broker; then the program says so.
         let (policy, config) = (after["policy_version"].as_str().unwrap(), after["config_version"].as_str().unwrap());
         let is_in_force = |line: &str| line.contains("\"in force\"") && line.contains(policy) && line.contains(config);
