@@ -7,7 +7,11 @@ pub(crate) const HEAD: [&str; 4] = ["aim", "", "measured", ""];
 /// A row of the aims: at most, or at least, `bound` of `unit`.
 pub(crate) fn row(what: &str, measured: f64, at_most: bool, bound: f64, unit: &str) -> Vec<String> {
     let met = if at_most { measured <= bound } else { measured >= bound };
-    let digits = if unit == "×" { 2 } else { 0 };
+    let digits = match unit {
+        "×" => 2,
+        _ if bound < 10.0 => 1,
+        _ => 0,
+    };
     vec![
         what.to_owned(),
         format!("{} {bound}{unit}", if at_most { "≤" } else { "≥" }),

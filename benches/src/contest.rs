@@ -60,12 +60,14 @@ pub(crate) enum Name {
     Cascade,
     /// Requests through a boundary by its doors, beside nginx and Envoy alone; servers of their own.
     Doors,
+    /// A request at a guard, what guards remember, and how soon they know of a revocation; a server of its own.
+    Guard,
 }
 
 impl Name {
     /// Whether a server takes part in the rounds under this name.
     pub(crate) fn is_server(self) -> bool {
-        !matches!(self, Self::View | Self::Cascade | Self::Doors)
+        !matches!(self, Self::View | Self::Cascade | Self::Doors | Self::Guard)
     }
 
     /// Whether what is asked in the rounds is an exchange as any other.
@@ -102,6 +104,7 @@ impl Name {
             Self::View => "view",
             Self::Cascade => "cascade",
             Self::Doors => "doors",
+            Self::Guard => "guard",
         }
     }
 

@@ -94,7 +94,11 @@ fn claims(token: &str, key: &ParsedPublicKey) -> Value {
 }
 
 fn key(jwks: &Path) -> ParsedPublicKey {
-    let jwks: Value = serde_json::from_slice(&std::fs::read(jwks).unwrap()).unwrap();
+    parsed(&serde_json::from_slice(&std::fs::read(jwks).unwrap()).unwrap())
+}
+
+/// The one ES256 key of `jwks`, read.
+pub(crate) fn parsed(jwks: &Value) -> ParsedPublicKey {
     let part = |name: &str| URL_SAFE_NO_PAD.decode(jwks["keys"][0][name].as_str().unwrap()).unwrap();
     let point = [vec![4], part("x"), part("y")].concat();
     ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).unwrap()

@@ -10,6 +10,7 @@ mod contest;
 mod doors;
 mod figures;
 mod floor;
+mod guard;
 mod installation;
 mod load;
 mod reuse;
@@ -88,6 +89,11 @@ async fn main() {
         arguments.exchanges,
         load::CONNECTIONS
     );
+    let remembered = if arguments.takes_part(Name::Guard) {
+        Some(guard::remembered().await)
+    } else {
+        None
+    };
     let mut aims = cold_start(&arguments);
     aims.splice(0..0, exchanges(&arguments, print).await);
     if arguments.reuse || arguments.only.is_empty() {
@@ -104,6 +110,9 @@ async fn main() {
         let (rows, of_the_view) = view::measure(arguments.rounds);
         print.table(&view::HEAD, &rows);
         aims.extend(of_the_view);
+    }
+    if let Some(remembered) = remembered {
+        aims.extend(guard::measure(&arguments, &remembered, print).await);
     }
     print.table(&aims::HEAD, &aims);
 }

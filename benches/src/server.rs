@@ -73,6 +73,13 @@ pub(crate) fn processor_time(id: &str) -> Duration {
     TICK * fields(&stat, 11, 2).into_iter().sum::<u32>()
 }
 
+/// Processor time of this thread, to the microsecond: the kernel brings it up to date as a thread yields.
+pub(crate) fn processor_time_of_thread() -> Duration {
+    std::thread::yield_now();
+    let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(text.split_whitespace().next().unwrap().parse().unwrap())
+}
+
 /// Processor time of the process `id`, of its children, and of those of them that have ended.
 pub(crate) fn processor_time_of_family(id: u32) -> Duration {
     let mut ticks = 0;
