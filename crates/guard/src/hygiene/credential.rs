@@ -63,9 +63,9 @@ impl Credential {
         }
         let line = std::str::from_utf8(line.as_bytes()).map_err(|_| CredentialError::Grammar)?;
         let (scheme, token) = line.split_once(' ').ok_or(CredentialError::Grammar)?;
-        let scheme = match scheme.to_ascii_lowercase().as_str() {
-            "bearer" => Scheme::Bearer,
-            "dpop" => Scheme::Dpop,
+        let scheme = match scheme {
+            _ if scheme.eq_ignore_ascii_case("bearer") => Scheme::Bearer,
+            _ if scheme.eq_ignore_ascii_case("dpop") => Scheme::Dpop,
             _ => return Err(CredentialError::Scheme),
         };
         if token.len() > LONGEST {
@@ -160,8 +160,9 @@ impl fmt::Debug for Credential {
 /// `b64token`: characters, and then padding.
 fn is_token(text: &str) -> bool {
     let characters = text.trim_end_matches('=');
-    let known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
-    !characters.is_empty() && characters.bytes().all(known)
+    let known = |byte: u8| byte.is_ascii_alphanumeric() | matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
+    // All are looked at, whatever comes: then many are at a time, and this is asked of every request.
+    !characters.is_empty() && characters.bytes().fold(true, |all, byte| all & known(byte))
 }
 
 /// A form under a content coding cannot be looked into, so it counts as one that holds a token.
