@@ -2,7 +2,12 @@
 //!
 //! A round sends the same number of exchanges to each server in turn, so that a machine that gets slower gets slower
 //! for all. The figure is the median of the rounds.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a measurement that cannot go on stops")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a measurement that cannot go on stops"
+)]
 
 mod aims;
 mod cascade;
