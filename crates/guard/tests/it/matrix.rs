@@ -1,15 +1,18 @@
-//! Every kind of surplus in every mode, with and without an exception, as a table that people read.
+//! Every kind of surplus in every mode and in every sort of token, as a table that people read.
 //!
 //! The table lies in `matrix.txt` beside this file. When a verdict is meant to change, what the failing claim prints is the new one.
 
 use delegation::details::{Detail, Standing};
+use narrows_guard::Live;
+use narrows_guard::live::{Modes, Recheck};
 use narrows_guard::route::Demand;
 use narrows_guard::surplus::Excess;
 use serde_json::{Value, json};
 use testkit::{now, snapshot};
 
-use crate::guarded::{build, decided, settings, with};
+use crate::guarded::{settings, token, with};
 use crate::service::demand;
+use crate::told::{Beside, active, broker, live, opaque, shown};
 
 const NEEDED: &str = "ticket:update/7?locations=https%3A%2F%2Ftickets.internal&fields=a,b&limit=5&path=%2Fa%2Fb&region=eu&tenant=acme";
 
@@ -71,53 +74,82 @@ fn tokens() -> Vec<(&'static str, Value, Value)> {
             json!({ "onward": details(&json!(["refund:create/9"])) }),
         ),
         ("a longer life", json!([NEEDED]), long),
-        ("a task, right", json!([NEEDED]), json!({ "task": "k-9" })),
         ("one use, right", json!([NEEDED]), json!({ "single_use": true })),
         of("not enough", changed("limit=5", "limit=4")),
     ]
 }
 
-/// The exception of a token: none, one for all that it holds, one for something else.
-fn exceptions(held: &Value) -> [Option<Value>; 3] {
-    let named = json!({ "id": "e-1", "authorization_details": details(held), "max_lifetime": 600 });
-    let other = json!({ "id": "e-2", "authorization_details": details(&json!(["refund:create/99"])), "max_lifetime": 121 });
-    [None, Some(named), Some(other)]
+/// The sorts of tokens: signed, opaque, of a task, with an exception for all that it holds, and with one for something else.
+const SORTS: [&str; 5] = ["token", "opaque", "task-bound", "exception for it", "exception for another"];
+
+/// What is said by a token of each sort that holds this.
+fn sorts(held: &Value, more: &Value) -> [Value; 5] {
+    let of = |changes: Value| {
+        let mut claims = with(more.clone());
+        claims["authorization_details"] = details(held);
+        claims.as_object_mut().unwrap().remove("task");
+        claims.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        claims
+    };
+    let it = json!({ "id": "e-1", "authorization_details": details(held), "max_lifetime": 600 });
+    let another = json!({ "id": "e-2", "authorization_details": details(&json!(["refund:create/99"])), "max_lifetime": 121 });
+    [
+        of(json!({})),
+        of(json!({})),
+        of(json!({ "task": "k-9" })),
+        of(json!({ "exception": it })),
+        of(json!({ "exception": another })),
+    ]
 }
 
-#[test]
-fn every_kind_of_surplus_has_its_verdict() {
+/// What a guard says to a token of each sort.
+async fn verdicts(live: &Live<Beside>, broker: &Beside, held: &Value, more: &Value, number: &mut u32) -> Vec<&'static str> {
+    let mut verdicts = Vec::new();
+    for (sort, claims) in SORTS.iter().zip(sorts(held, more)) {
+        let text = if *sort == "opaque" {
+            *number += 1;
+            *broker.0.said.lock().unwrap() = active(&claims);
+            opaque(*number)
+        } else {
+            token(&claims)
+        };
+        verdicts.push(shown(live, &text).await);
+    }
+    verdicts
+}
+
+#[tokio::test]
+async fn every_kind_of_surplus_has_its_verdict() {
     let fixed = json!({ "tenant": "acme" });
     let needed = NEEDED.replace("&tenant=acme", "").replacen("/7", "/{id}", 1);
+    let broker = broker();
     let guards = |wider: &[&str]| {
-        Excess::ALL.map(|(_, excess)| {
+        Excess::ALL.map(|(name, excess)| {
             let demand = Demand {
                 wider: wider.iter().map(|name| (*name).to_owned()).collect(),
                 ..demand("GET /r/{id}", &needed)
             };
-            build(settings(demand, excess, &fixed))
+            let settings = settings(demand, excess, &fixed);
+            (name, live(settings, Recheck::Never, Modes::default(), &broker))
         })
     };
+    let line = |first: &str, mode: &str, cells: &[&str]| {
+        let cells: String = cells.iter().map(|cell| format!("{cell:<23}")).collect();
+        format!("{first:<24}{mode:<15}{cells}").trim_end().to_owned() + "\n"
+    };
     let all = ["fields", "limit", "path", "region", "locations"];
+    let mut number = 0;
     let mut table = String::new();
     for (listed, guards) in [("nothing", guards(&[])), ("every constraint", guards(&all))] {
         if !table.is_empty() {
             table.push('\n');
         }
         table.push_str(&format!("the route lists {listed} as wider\n"));
-        table.push_str(&format!(
-            "{:<24}{:<22}{:<23}{:<23}{}\n",
-            "the token holds", "by an exception", "none", "same_resource", "any"
-        ));
-        for (name, held, claims) in tokens() {
-            let words = ["", "for what it holds", "for something else"];
-            for (word, exception) in words.iter().zip(exceptions(&held)) {
-                let mut claims = claims.clone();
-                claims["authorization_details"] = details(&held);
-                if let Some(exception) = exception {
-                    claims["exception"] = exception;
-                }
-                let [none, same, any] = guards.each_ref().map(|guard| decided(guard, &with(claims.clone())));
-                table.push_str(&format!("{name:<24}{word:<22}{none:<23}{same:<23}{any}\n"));
+        table.push_str(&line("the token holds", "excess", &SORTS));
+        for (name, held, more) in tokens() {
+            for (mode, live) in &guards {
+                let verdicts = verdicts(live, &broker, &held, &more, &mut number).await;
+                table.push_str(&line(name, mode, &verdicts));
             }
         }
     }
