@@ -41,13 +41,13 @@ struct What {
     #[arg(long)]
     token_stdin: bool,
     /// One of our tokens by its `jti`, and all that came from it.
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     jti: Option<String>,
     /// A task, with all its tokens.
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     task: Option<String>,
     /// A transaction, with all its tokens.
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     txn: Option<String>,
     /// All that was issued for a person or workload until now: the issuer's name and the outside `sub`, as `corp|alice`.
     #[arg(long)]

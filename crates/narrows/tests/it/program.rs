@@ -31,6 +31,9 @@ fn exactly_one_thing_is_revoked_on_the_machine_of_the_store_and_it_must_be_known
     narrows(folder.path(), &["init", "."], "");
     let would = narrows(folder.path(), &["revoke", "--client", "edge", "--dry-run"], "");
     assert!(would.code == 0 && would.out.contains("would revoke client `edge`"), "{}", would.out);
+    // Every sixty-fourth id of ours begins with a sign that could begin another argument.
+    let would = narrows(folder.path(), &["revoke", "--jti", "-j", "--dry-run"], "");
+    assert!(would.code == 0 && would.out.contains("would revoke jti `-j`"), "{would:?}");
     let revoked = narrows(folder.path(), &["revoke", "--jti", "j-1", "--reason", "pasted", "--json"], "");
     assert!(
         revoked.code == 0 && revoked.out.contains("\"seq\":0"),
