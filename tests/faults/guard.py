@@ -1,9 +1,10 @@
-"""A guard in a process of its own while its broker is stopped, killed or cut off.
+"""A guard in a process of its own while its broker is stopped, killed or cut off, and while its clock is stepped.
 
 Without its broker a guard goes on for `revocation.max_age` and then lets nothing through but public requests; it comes back without a
-restart, and not before it knows what was revoked meanwhile.
+restart, and not before it knows what was revoked meanwhile. A clock that is stepped gives no token a longer life.
 """
 import base64
+import glob
 import http.client
 import http.server
 import json
@@ -24,6 +25,7 @@ MAX_AGE = 2
 AUDIENCE = "https://tickets.internal"
 STALE = (503, "revocation_view_stale")
 REVOKED = (401, "subject_token_revoked")
+EXPIRED = (401, "subject_token_expired")
 PASSES = (200, None)
 
 RULES = f"""
@@ -130,6 +132,7 @@ class Guarded:
                'key = { file = "edge.key" }\ndeadline = "2s"\n')
         config = f'metrics_listen = "127.0.0.1:{self.metrics}"\n' + self.broker.head + self.tables(f"127.0.0.1:{self.port}") + way
         (self.folder / "guard/narrows.toml").write_text(config)
+        self.step = self.folder / "step"
 
     def tables(self, listen):
         return f"""
@@ -168,10 +171,11 @@ client  = "tickets-guard"
 listen  = "{listen}"
 """
 
-    def start_guard(self):
+    def start_guard(self, environment=None):
         with (self.folder / "log").open("a") as log:
             self.process = subprocess.Popen(
-                [self.binary, "guard"], cwd=self.folder / "guard", stdout=subprocess.DEVNULL, stderr=log, start_new_session=True)
+                [self.binary, "guard"], cwd=self.folder / "guard", env=os.environ | (environment or {}),
+                stdout=subprocess.DEVNULL, stderr=log, start_new_session=True)
         until("the guard hears its broker", lambda: self.ask("/readyz", port=self.metrics)[0] == 200)
 
     def stop_guard(self):
@@ -272,11 +276,62 @@ def broker_is_away(claim, guarded):
         claim(f"{name}: what was revoked meanwhile never passes afterwards", came <= {STALE, REVOKED} and REVOKED in came, came)
 
 
+def faketime():
+    """The library that steps the clock of one process, installed if it is not there."""
+    for command in ("true", "apt-get install -y -qq faketime", "apt-get update -qq && apt-get install -y -qq faketime"):
+        subprocess.run(["sh", "-c", command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+        if found := glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1"):
+            return found[0]
+    return None
+
+
+def clock_is_stepped(claim, guarded):
+    """The clock of the wall is another from one moment to the next; the one that measures ages goes on, as a kernel's does."""
+    library = faketime()
+    if not library:
+        claim("a clock can be stepped", False, "faketime is not installed and could not be")
+        return
+
+    def set_clock(step):
+        guarded.step.with_suffix(".new").write_text(step)
+        guarded.step.with_suffix(".new").rename(guarded.step)
+
+    set_clock("+0")
+    guarded.start_guard({"LD_PRELOAD": library, "FAKETIME_TIMESTAMP_FILE": str(guarded.step), "FAKETIME_NO_CACHE": "1",
+                         "FAKETIME_DONT_FAKE_MONOTONIC": "1"})
+    short, unshown, good, revoked = guarded.token(4), guarded.token(4), guarded.token(), guarded.token()
+    came = [guarded.ask(token=token) for token in (short, good, revoked)]
+    claim("clock: tokens pass before", came == [PASSES] * 3, came)
+    until("the short ones are over", lambda: guarded.ask(token=short) == EXPIRED)
+    guarded.broker.run("revoke", "--jti", claims_of(revoked)["jti"])
+    guarded.comes_to(REVOKED, revoked)
+    # Into the life of what is over, and far behind all of it.
+    for step in (claims_of(unshown)["iat"] + 1 - int(time.time()), -3600, -86400):
+        set_clock(str(step))
+        came = [guarded.ask(token=token) for token in (short, unshown) for _ in range(5)]
+        claim(f"clock {step} s: no expired token passes", set(came) == {EXPIRED}, set(came))
+        came = guarded.ask(token=guarded.token())
+        claim(f"clock {step} s: a new token passes", came == PASSES, came)
+        came = guarded.ask(token=revoked)
+        claim(f"clock {step} s: what was revoked stays so", came == REVOKED, came)
+    # So far ahead that all that was ever revoked is long over.
+    set_clock("+40000000")
+    came = [guarded.ask(token=token) for token in (short, unshown, good)]
+    claim("clock a year ahead: whoever is unsure lets nothing through", set(came) == {EXPIRED}, set(came))
+    set_clock("+0")
+    came = guarded.comes_to(PASSES, good)
+    claim("clock set right: a good token passes again without a restart", guarded.process.poll() is None, came)
+    came = [guarded.ask(token=token) for token in (short, unshown, revoked) for _ in range(5)]
+    claim("clock set right: nothing that is over has come back", set(came) == {EXPIRED, REVOKED}, set(came))
+
+
 def run(claim, binary):
     guarded = Guarded(binary)
     try:
         guarded.broker.start()
         guarded.start_guard()
         broker_is_away(claim, guarded)
+        guarded.stop_guard()
+        clock_is_stepped(claim, guarded)
     finally:
         guarded.end()
