@@ -161,7 +161,9 @@ fn changed(honest: &str) -> Vec<Stolen> {
         let token = format!("{header}.{}.{signature}", URL_SAFE_NO_PAD.encode(claims.to_string()));
         Stolen::new("body", token, INVALID)
     });
-    let cut = (0..signature.len()).step_by(2).map(|end| format!("{header}.{payload}.{}", &signature[..end]));
+    let cut = (0..signature.len())
+        .step_by(2)
+        .map(|end| format!("{header}.{payload}.{}", signature.get(..end).unwrap()));
     let bits = URL_SAFE_NO_PAD.decode(signature).unwrap();
     let flipped = (0..bits.len()).step_by(2).map(|at| {
         let mut bits = bits.clone();
