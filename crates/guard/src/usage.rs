@@ -4,7 +4,7 @@
 //! actions, scopes and constraints, all of which are words of the configuration: never a token, an identifier or a value.
 //!
 //! Everything is bounded, and what finds no room is counted: [`MOST_SUMS`] sums, [`MOST_ROWS`] rows of a kind in each, and as many
-//! tokens as [`Shown`] remembers.
+//! tokens as `Shown` remembers.
 
 mod shown;
 mod sum;
