@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::Outcome;
 use super::as_client::{as_operator, token_from};
 use super::visible;
-use crate::config;
+use crate::config::{self, duration};
 
 /// Verbs of `report`.
 #[derive(Debug, Subcommand)]
@@ -74,6 +74,13 @@ impl std::fmt::Display for Refused {
 }
 
 impl std::error::Error for Refused {}
+
+/// The moment that lies so far back, in milliseconds since 1970; `example` is a duration for whoever wrote none.
+fn since(back: &str, example: &str) -> Result<i64, String> {
+    let back = duration::parse(back).ok_or_else(|| format!("--since: expected a duration such as `{example}`, found `{back}`"))?;
+    let now = jiff::Timestamp::now().as_millisecond();
+    Ok(now.saturating_sub(i64::try_from(back.as_millis()).unwrap_or(i64::MAX)).max(0))
+}
 
 pub(super) async fn run(verb: ReportVerb, paths: &[PathBuf]) -> Outcome {
     match verb {

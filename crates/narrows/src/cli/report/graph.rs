@@ -11,8 +11,7 @@ use serde_json::Value;
 use super::super::Outcome;
 use super::super::output::{say, table};
 use super::super::visible;
-use super::FromBroker;
-use crate::config::duration;
+use super::{FromBroker, since};
 
 /// Arguments of `report graph`.
 #[derive(Args, Debug)]
@@ -41,9 +40,7 @@ enum Format {
 }
 
 pub(super) async fn run(args: &GraphArgs, paths: &[PathBuf]) -> Outcome {
-    let back = duration::parse(&args.since).ok_or_else(|| format!("--since: expected a duration such as `24h`, found `{}`", args.since))?;
-    let now = jiff::Timestamp::now().as_millisecond();
-    let since = now.saturating_sub(i64::try_from(back.as_millis()).unwrap_or(i64::MAX)).max(0);
+    let since = since(&args.since, "24h")?;
     let graph = args.from.get(&format!("/reports/graph?since={since}"), paths).await?;
     match args.format {
         _ if args.json => say(graph),

@@ -9,8 +9,7 @@ use serde_json::Value;
 use super::super::Outcome;
 use super::super::output::{say, table};
 use super::super::visible;
-use super::{FromBroker, Refused};
-use crate::config::duration;
+use super::{FromBroker, Refused, since};
 
 /// Said in place of lines to paste, where they are not needed any more.
 const COVERED: &str = "covered by what is in force now; nothing is left to do for this reason";
@@ -32,11 +31,7 @@ pub(in crate::cli) struct ObservedArgs {
 }
 
 pub(super) async fn run(args: &ObservedArgs, paths: &[PathBuf]) -> Outcome {
-    let back = duration::parse(&args.since).ok_or_else(|| format!("--since: expected a duration such as `24h`, found `{}`", args.since))?;
-    let since = jiff::Timestamp::now()
-        .as_millisecond()
-        .saturating_sub(i64::try_from(back.as_millis()).unwrap_or(i64::MAX))
-        .max(0);
+    let since = since(&args.since, "24h")?;
     let mut query = url::form_urlencoded::Serializer::new(format!("since={since}"));
     if let Some(boundary) = &args.boundary {
         query.append_pair("boundary", boundary);

@@ -9,8 +9,7 @@ use serde_json::Value;
 use super::super::Outcome;
 use super::super::output::{say, table};
 use super::super::visible;
-use super::FromBroker;
-use crate::config::duration;
+use super::{FromBroker, since};
 
 /// Arguments of `report unused`.
 #[derive(Args, Debug)]
@@ -32,11 +31,7 @@ pub(in crate::cli) struct UnusedArgs {
 }
 
 pub(super) async fn run(args: &UnusedArgs, paths: &[PathBuf]) -> Outcome {
-    let back = duration::parse(&args.since).ok_or_else(|| format!("--since: expected a duration such as `7d`, found `{}`", args.since))?;
-    let since = jiff::Timestamp::now()
-        .as_millisecond()
-        .saturating_sub(i64::try_from(back.as_millis()).unwrap_or(i64::MAX))
-        .max(0);
+    let since = since(&args.since, "7d")?;
     let mut query = url::form_urlencoded::Serializer::new(format!("since={since}"));
     for (name, value) in [("client", &args.client), ("audience", &args.audience)] {
         if let Some(value) = value {
