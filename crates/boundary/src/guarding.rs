@@ -26,7 +26,7 @@ use crate::boundary::Unfit;
 use crate::observe;
 use crate::proxy::ends::Until;
 use crate::proxy::onward::{Leaving, send};
-use crate::proxy::watched::{Answer, Bound};
+use crate::proxy::watched::{Answer, Bound, comes};
 use crate::proxy::{Upstreams, arrived, as_it_came, hop, say_forwarded, whole};
 use crate::refusal::Refusal;
 use crate::settings::{Caller, Upstream};
@@ -162,7 +162,7 @@ async fn serve<B: Broker>(
     };
     say_forwarded(&mut told, settings.scheme, &call, from);
     let most = admitted.as_ref().and_then(|admitted| admitted.needs().body_max);
-    let bound = bound(&guarding, &call, from, &parts, most).filter(|_| body.is_some());
+    let bound = comes(body.as_ref()).then(|| bound(&guarding, &call, from, &parts, most)).flatten();
     let leaving = Leaving {
         service: settings.service.clone(),
         head: parts,

@@ -46,7 +46,7 @@ use ends::Until;
 use failed::upstream_failed;
 use onward::{Leaving, send};
 pub use upstreams::{NoTls, Upstreams};
-use watched::Bound;
+use watched::{Bound, comes};
 
 struct Door<E> {
     boundary: Arc<Boundary<E>>,
@@ -135,7 +135,9 @@ async fn serve<E: Exchanger>(
     };
     let leaving = Leaving {
         service,
-        bound: bound(&boundary, &settings, seen.clone(), (&parts, &call), body_max).filter(|_| body.is_some()),
+        bound: comes(body.as_ref())
+            .then(|| bound(&boundary, &settings, seen.clone(), (&parts, &call), body_max))
+            .flatten(),
         head: parts,
         call,
         unread: body,

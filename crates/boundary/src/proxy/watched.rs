@@ -70,6 +70,11 @@ impl Bound {
     }
 }
 
+/// Whether anything is still to come of a body that nobody has read.
+pub(crate) fn comes(unread: Option<&HttpBody>) -> bool {
+    unread.is_some_and(|body| !body.is_end_stream())
+}
+
 /// Of a body, at most `most` bytes.
 pub(crate) fn at_most(most: usize) -> impl FnMut(&[u8]) -> bool + Send + 'static {
     let mut left = Some(most);

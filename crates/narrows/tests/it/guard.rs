@@ -498,6 +498,24 @@ fn of_a_body_that_nobody_reads_no_more_goes_on_than_its_route_says() {
     }
 }
 
+/// What may go on as `Authorization` may stand nowhere else, whatever a backend gets to know.
+#[test]
+fn the_callers_token_goes_to_no_backend_in_a_body() {
+    let guarded = Guarded::with(&["forward = \"identity\"", "forward = \"token\""]);
+    let good = guarded.bearer(&["ticket:list"]);
+    let secret = good.trim().rsplit('.').next().unwrap();
+    for door in &guarded.doors {
+        let put = |sent: &str| {
+            let length = sent.len();
+            let head =
+                format!("PUT /notes HTTP/1.1\r\nhost: tickets.internal\r\nconnection: close\r\ncontent-length: {length}\r\n{good}\r\n");
+            told(&echo::ask(*door, &(head + sent)))
+        };
+        assert_eq!(put(&format!("{{\"t\":\"{secret}\"}}")), (400, "malformed_request".to_owned()));
+        assert_eq!(put(secret.split_at(1).1).0, 200, "no token is in that");
+    }
+}
+
 /// Whoever shows nothing is told so before anything of the body has come.
 #[test]
 fn nobodys_body_is_waited_for_who_shows_no_token() {
