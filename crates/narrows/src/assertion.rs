@@ -12,7 +12,8 @@ const END: &str = "-----END PRIVATE KEY-----";
 /// An ES256 key that signs for a client, or for the sample provider of the demo.
 pub(crate) struct ClientKey {
     pair: EcdsaKeyPair,
-    kid: String,
+    /// What the broker calls it.
+    kid: Option<String>,
 }
 
 /// A key that could not be made or read.
@@ -38,19 +39,40 @@ impl ClientKey {
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &pkcs8).map_err(|_| BadKey)?;
         let digest = delegation::token::sha256(pair.public_key().as_ref());
         let kid = URL_SAFE_NO_PAD.encode(digest.get(..9).unwrap_or_default());
-        Ok(Self { pair, kid })
+        Ok(Self { pair, kid: Some(kid) })
+    }
+
+    /// The key by the name that it has in `published`, a JSON Web Key Set, or by none if it has none there. A set without it changes nothing.
+    pub(crate) fn named_as_in(mut self, published: &Value) -> Self {
+        let (x, y) = self.coordinates();
+        let keys = published.get("keys").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        let text = |key: &Value, name: &str| key.get(name).and_then(Value::as_str).map(str::to_owned);
+        let ours = |key: &&Value| text(key, "x").as_ref() == Some(&x) && text(key, "y").as_ref() == Some(&y);
+        if let Some(key) = keys.iter().find(ours) {
+            self.kid = text(key, "kid");
+        }
+        self
+    }
+
+    /// The two halves of its public point, as a JSON Web Key has them (RFC 7518 §6.2.1).
+    fn coordinates(&self) -> (String, String) {
+        let point = self.pair.public_key().as_ref();
+        let part = |from: usize| URL_SAFE_NO_PAD.encode(point.get(from..from + 32).unwrap_or_default());
+        (part(1), part(33))
     }
 
     /// The public half as a JSON Web Key Set.
     pub(crate) fn jwks(&self) -> Value {
-        let point = self.pair.public_key().as_ref();
-        let part = |from: usize| URL_SAFE_NO_PAD.encode(point.get(from..from + 32).unwrap_or_default());
-        json!({ "keys": [{ "kty": "EC", "crv": "P-256", "x": part(1), "y": part(33), "kid": self.kid, "alg": "ES256", "use": "sig" }] })
+        let (x, y) = self.coordinates();
+        json!({ "keys": [{ "kty": "EC", "crv": "P-256", "x": x, "y": y, "kid": self.kid, "alg": "ES256", "use": "sig" }] })
     }
 
     /// Signs a JWT with `typ`.
     pub(crate) fn sign(&self, typ: &str, claims: &Value) -> Result<String, BadKey> {
-        let header = json!({ "alg": "ES256", "typ": typ, "kid": self.kid }).to_string();
+        let header = match &self.kid {
+            Some(kid) => json!({ "alg": "ES256", "typ": typ, "kid": kid }).to_string(),
+            None => json!({ "alg": "ES256", "typ": typ }).to_string(),
+        };
         let input = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims.to_string()));
         let signature = self.pair.sign(&SystemRandom::new(), input.as_bytes()).map_err(|_| BadKey)?;
         Ok(format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature.as_ref())))

@@ -20,6 +20,7 @@ mod issuers;
 mod layer;
 mod listeners;
 mod modes;
+mod own_key;
 mod place;
 mod problem;
 mod profile;
@@ -57,6 +58,8 @@ pub(crate) use problem::{Problem, Problems};
 pub(crate) use remote::RemoteBroker;
 pub(crate) use shown::Shown;
 use source::Source;
+
+use crate::assertion::ClientKey;
 
 /// A configuration that is right, as the values that are made from it.
 #[derive(Debug)]
@@ -107,6 +110,11 @@ impl Loaded {
     /// Keys that the files set and this process has no use for.
     pub(crate) fn passed_over(&self) -> &[&'static str] {
         self.source.passed_over()
+    }
+
+    /// `key` by the name that the configuration has for this key of `client`.
+    pub(crate) fn key_named(&self, key: ClientKey, client: &str) -> ClientKey {
+        own_key::named(key, client, &self.keys)
     }
 
     /// `file:line` of the route `key` of a service.
@@ -170,7 +178,7 @@ fn understood(process: Process, source: Source) -> Result<Loaded, Problems> {
     let posts = guards::build(&file, &types, &mut problems);
     let guarded = guarded::build(&file);
     let backends = backends::build(&file, &types);
-    let remote = remote::build(&file, &mut problems);
+    let remote = remote::build(&file, &keys, &mut problems);
     warnings.extend(modes::over(&file, &problems));
     warnings.extend(modes::beside(&file, &problems));
     warnings.extend(audiences::unmapped(&file, &problems));

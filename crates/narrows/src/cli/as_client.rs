@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::output::{complain, say};
 use crate::assertion::ClientKey;
+use crate::config::Loaded;
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 
@@ -35,13 +36,13 @@ pub(super) struct Requester {
 }
 
 impl AsClient {
-    /// Reads the key; `issuer` is the configuration's.
-    pub(super) fn ready(&self, issuer: &str) -> Result<Requester, Failed> {
+    /// Reads the key; its name and the broker are the configuration's.
+    pub(super) fn ready(&self, loaded: &Loaded) -> Result<Requester, Failed> {
         let text = std::fs::read_to_string(&self.key).map_err(|error| format!("--key `{}`: {error}", self.key.display()))?;
         Ok(Requester {
-            issuer: self.url.clone().unwrap_or_else(|| issuer.to_owned()),
+            issuer: self.url.clone().unwrap_or_else(|| loaded.snapshot.issuer.clone()),
             client: self.client.clone(),
-            key: ClientKey::parse(&text)?,
+            key: loaded.key_named(ClientKey::parse(&text)?, &self.client),
         })
     }
 }

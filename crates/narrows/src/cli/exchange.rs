@@ -42,7 +42,7 @@ pub(super) struct ExchangeArgs {
 
 pub(super) async fn run(args: ExchangeArgs, paths: &[PathBuf]) -> Outcome {
     let loaded = config::load(paths).map_err(|problems| problems.to_string())?;
-    let requester = args.who.ready(&loaded.snapshot.issuer)?;
+    let requester = args.who.ready(&loaded)?;
     let token = token_from_stdin("the subject token")?;
     let mut form = if args.subject_token_type == TokenType::IdJag.word() {
         vec![("grant_type", GrantType::JwtBearer.as_str().to_owned()), ("assertion", token)]

@@ -118,7 +118,7 @@ pub(super) async fn run(verb: TaskVerb, paths: &[PathBuf]) -> Outcome {
 
 async fn start(args: &StartArgs, paths: &[PathBuf]) -> Outcome {
     let loaded = config::load(paths).map_err(|problems| problems.to_string())?;
-    let requester = args.what.who.ready(&loaded.snapshot.issuer)?;
+    let requester = args.what.who.ready(&loaded)?;
     let form = args.what.form(&loaded, token_from_stdin("the subject token")?)?;
     if args.dry_run {
         would_start(&requester, &form, args.json);

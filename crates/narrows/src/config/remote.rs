@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use delegation::oauth::ClientId;
+use fetch::IssuerEntry;
 use url::Url;
 
 use super::duration;
 use super::file::{File, Remote};
 use super::issuers::issuer_url;
+use super::own_key;
 use super::problem::Problems;
 use crate::assertion::ClientKey;
 
@@ -34,13 +36,13 @@ impl fmt::Debug for RemoteBroker {
 }
 
 /// The table, if there is one and all of it is right.
-pub(super) fn build(file: &File, problems: &mut Problems) -> Option<RemoteBroker> {
+pub(super) fn build(file: &File, keys: &[IssuerEntry], problems: &mut Problems) -> Option<RemoteBroker> {
     let table = file.broker.as_ref()?;
     let urls = urls(table, problems);
     let client = client(file, table, problems);
     let key = match table.key.as_deref().map(ClientKey::parse) {
         None => required("broker.key", "the client's private key: `{ file = \"edge.key\" }`", problems),
-        Some(Ok(key)) => Some(Arc::new(key)),
+        Some(Ok(key)) => Some(Arc::new(own_key::named(key, table.client.as_deref().unwrap_or_default(), keys))),
         // The value is not repeated: it may be a key.
         Some(Err(error)) => {
             problems.add("broker.key", error.to_string());

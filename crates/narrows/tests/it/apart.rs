@@ -686,3 +686,42 @@ fn it_does_not_start_without_what_it_needs_and_says_what_that_is() {
     assert_eq!(apart.ready().0, 503);
     assert_eq!(through_the_proxy(apart.door("proxy"), "GET /tickets/42", "", "").0, 503);
 }
+
+#[test]
+fn a_key_signs_under_the_name_that_its_owner_gave_it() {
+    for named in [json!("edge-2026-11"), Value::Null] {
+        let issuer = corp::issuer();
+        let served = Served::start(|folder| {
+            corp::trust(folder, &issuer);
+            let config = folder.join("narrows.toml");
+            let text = std::fs::read_to_string(&config).unwrap();
+            std::fs::write(&config, text + &fronts(echo::start()) + DATA_PLANE).unwrap();
+            let path = folder.join("edge.jwks.json");
+            let mut published: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+            let key = published["keys"][0].as_object_mut().unwrap();
+            key.remove("kid");
+            if named.is_string() {
+                key.insert("kid".to_owned(), named.clone());
+            }
+            std::fs::write(&path, published.to_string()).unwrap();
+            let rule = r#"@id("planes") permit (principal == Workload::"edge", action == Action::"scope:narrows.data_plane", resource);"#;
+            std::fs::write(folder.join("policies/second.cedar"), rule).unwrap();
+        });
+        let apart = Apart::start(&files(served.path(), served.address, "30s"));
+        apart.until("the broker knows the boundary's key", || apart.ready().0 == 200);
+
+        let who = [
+            "exchange",
+            "--client",
+            "edge",
+            "--key",
+            "edge.key",
+            "--audience",
+            "https://tickets.internal",
+        ];
+        let asked = [&who[..], &["--details", "ticket:read/42"]].concat();
+        let token = corp::token(&issuer, "tickets.full", "support", 300);
+        let given = narrows(served.path(), &asked, &token);
+        assert_eq!(given.code, 0, "{named}: {given:?}");
+    }
+}

@@ -73,7 +73,7 @@ pub(super) async fn run(mut args: RunArgs, paths: &[PathBuf]) -> Outcome {
         }
     }
     let loaded = config::load(paths).map_err(|problems| problems.to_string())?;
-    let requester = args.what.who.ready(&loaded.snapshot.issuer)?;
+    let requester = args.what.who.ready(&loaded)?;
     let (subject_token, from_stdin) = subject_token(&args)?;
     let (status, reply) = requester.post("/oauth2/token", args.what.form(&loaded, subject_token)?).await?;
     let text = |name: &str| reply.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
