@@ -18,9 +18,12 @@ mod guards;
 mod introspection;
 mod issuers;
 mod layer;
+mod limits;
 mod listeners;
 mod modes;
 mod own_key;
+mod policies;
+
 mod place;
 mod problem;
 mod profile;
@@ -30,24 +33,24 @@ mod services;
 mod shown;
 mod source;
 mod structure;
+mod times;
 mod tls;
 mod unbuilt;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use broker::store::StoreAddress;
 use broker::{Guarded, Rates, Settings, TlsIdentity};
 use delegation::oauth::Scope;
-use delegation::registry::{Lifetimes, Snapshot};
-use delegation::revocation::LONGEST_WORK;
-use delegation::token::{Algorithm, sha256};
+use delegation::registry::Snapshot;
+use delegation::token::Algorithm;
 use fetch::{FetchSettings, Introspection, IssuerEntry};
 use policy_cedar::PolicyFile;
+
+use crate::assertion::ClientKey;
 
 pub(crate) use backends::{Backend, WrittenRoute};
 pub(crate) use boundaries::Front;
@@ -58,8 +61,6 @@ pub(crate) use problem::{Problem, Problems};
 pub(crate) use remote::RemoteBroker;
 pub(crate) use shown::Shown;
 use source::Source;
-
-use crate::assertion::ClientKey;
 
 /// A configuration that is right, as the values that are made from it.
 #[derive(Debug)]
@@ -196,42 +197,7 @@ fn understood(process: Process, source: Source) -> Result<Loaded, Problems> {
         warnings.extend(tls::doubts(&issuer, listen, tls_files.as_ref(), &problems));
     }
     let tokens = file.tokens.clone().unwrap_or_default();
-    let tasks = file.tasks.clone().unwrap_or_default();
-    let limits = file.limits.clone().unwrap_or_default();
-    let key_times = file.keys.clone().unwrap_or_default();
-    let mut time = |text: &Option<String>, path: &str, default: &str| {
-        let text = text.as_deref().unwrap_or(default);
-        duration::parse(text).unwrap_or_else(|| {
-            problems.add(path, format!("expected a duration such as `90s`, `5m` or `1h`, found `{text}`"));
-            duration::parse(default).unwrap_or_default()
-        })
-    };
-    let lifetimes = Lifetimes {
-        default: time(&tokens.lifetime, "tokens.lifetime", "5m"),
-        max: time(&tokens.max_lifetime, "tokens.max_lifetime", "10m"),
-        task: time(&tasks.max_lifetime, "tasks.max_lifetime", "1h"),
-        deferred_task: time(&tasks.deferred_max_lifetime, "tasks.deferred_max_lifetime", "24h"),
-        deferred_token: time(&tasks.deferred_token_lifetime, "tasks.deferred_token_lifetime", "60s"),
-    };
-    let rotate_every = time(&key_times.rotate_every, "keys.rotate_every", "30d");
-    let publish_before = time(&key_times.publish_before, "keys.publish_before", "1h");
-    let revocation = file.revocation.clone().unwrap_or_default();
-    let max_view_age = time(&revocation.max_age, "revocation.max_age", "5s");
-    for (key, life) in [
-        ("tokens.max_lifetime", lifetimes.max),
-        ("tasks.max_lifetime", lifetimes.task),
-        ("tasks.deferred_max_lifetime", lifetimes.deferred_task),
-    ] {
-        if life > LONGEST_WORK {
-            problems.add(
-                key,
-                "no token or task lasts for more than 7d: revocations are kept for as long as anything can hang from them".to_owned(),
-            );
-        }
-    }
-    if lifetimes.default > lifetimes.max {
-        problems.add("tokens.lifetime", "is longer than `tokens.max_lifetime`; shorten it".to_owned());
-    }
+    let times = times::build(&file, &mut problems);
     let algorithm = match tokens.algorithm.as_deref().unwrap_or("ES256") {
         "ES256" => Algorithm::Es256,
         "EdDSA" => Algorithm::EdDsa,
@@ -245,12 +211,7 @@ fn understood(process: Process, source: Source) -> Result<Loaded, Problems> {
             Algorithm::Es256
         }
     };
-    let body = limits.body.as_deref().unwrap_or("64KiB");
-    let body_limit = duration::parse_size(body).unwrap_or_else(|| {
-        problems.add("limits.body", format!("expected a size such as `64KiB`, found `{body}`"));
-        usize::MAX
-    });
-    let rates = rates(&limits, &mut problems);
+    let limits = limits::build(&file, &mut problems);
     let store = file.store.as_deref().map(str::parse::<StoreAddress>);
     // The value is not repeated: it may hold a password.
     if let Some(Err(error)) = &store {
@@ -262,7 +223,7 @@ fn understood(process: Process, source: Source) -> Result<Loaded, Problems> {
     let fetch = FetchSettings {
         allow_private: networks(&file, &mut problems),
     };
-    let (policies, policy_version, policy_paths) = policies(&file, &mut problems);
+    let policies = policies::build(&file, &mut problems);
     let timezone = file.policy.as_ref().and_then(|policy| policy.timezone.clone()).unwrap_or_else(|| "UTC".to_owned());
     if jiff::tz::TimeZone::get(&timezone).is_err() {
         problems.add(
@@ -287,22 +248,8 @@ fn understood(process: Process, source: Source) -> Result<Loaded, Problems> {
             ),
         );
     }
-    if publish_before >= rotate_every {
-        problems.add("keys.publish_before", "expected less than `keys.rotate_every`".to_owned());
-    }
     if !(1..=32).contains(&tokens.max_chain.unwrap_or(8)) {
         problems.add("tokens.max_chain", "expected 1 to 32".to_owned());
-    }
-    for (path, zero) in [
-        ("tokens.lifetime", lifetimes.default < Duration::from_secs(1)),
-        ("tokens.max_lifetime", lifetimes.max < Duration::from_secs(1)),
-        ("revocation.max_age", max_view_age.is_zero()),
-        ("limits.body", body_limit == 0),
-        ("limits.connections", limits.connections == Some(0)),
-    ] {
-        if zero {
-            problems.add(path, "expected more than nothing".to_owned());
-        }
     }
     for (path, value) in [
         ("issuer", file.issuer.is_some()),
@@ -321,7 +268,7 @@ fn understood(process: Process, source: Source) -> Result<Loaded, Problems> {
 
     let mut watched = problems.source().watched();
     let patterns = [file.policies.clone().unwrap_or_default(), problems.source().patterns()].concat();
-    watched.extend(policy_paths);
+    watched.extend(policies.paths);
     watched.extend(keys.iter().filter_map(|entry| match &entry.source {
         fetch::KeySource::File(path) => Some(path.clone()),
         _ => None,
@@ -343,7 +290,7 @@ fn understood(process: Process, source: Source) -> Result<Loaded, Problems> {
             bytes.extend(std::fs::read(path).unwrap_or_default());
         }
     }
-    let config_version = format!("c-{}", short_digest(&bytes));
+    let config_version = format!("c-{}", policies::short_digest(&bytes));
     let snapshot = Snapshot {
         issuer,
         clients: clients.into_iter().map(|client| (client.id.clone(), client)).collect(),
@@ -351,7 +298,7 @@ fn understood(process: Process, source: Source) -> Result<Loaded, Problems> {
         issuers: issuers.into_iter().map(|issuer| (issuer.issuer.clone(), issuer)).collect(),
         types,
         scopes,
-        lifetimes,
+        lifetimes: times.lifetimes,
         max_chain: tokens.max_chain.unwrap_or(8),
         config_version,
     };
@@ -359,11 +306,11 @@ fn understood(process: Process, source: Source) -> Result<Loaded, Problems> {
         store,
         key_files,
         algorithm,
-        rotate_every,
-        publish_before,
-        body_limit,
-        max_view_age,
-        connections: limits.connections.unwrap_or(10_000),
+        rotate_every: times.rotate_every,
+        publish_before: times.publish_before,
+        body_limit: limits.body,
+        max_view_age: times.max_view_age,
+        connections: limits.connections,
     };
     let source = problems.source().clone();
     problems.finish(Loaded {
@@ -372,14 +319,14 @@ fn understood(process: Process, source: Source) -> Result<Loaded, Problems> {
         keys,
         introspection,
         settings,
-        rates,
+        rates: limits.rates,
         listen,
         metrics_listen,
         tls,
         fetch,
-        policies,
+        policies: policies.files,
         patterns,
-        policy_version,
+        policy_version: policies.version,
         timezone,
         watched,
         warnings,
@@ -402,26 +349,6 @@ fn address(text: Option<&str>, path: &str, problems: &mut Problems) -> SocketAdd
     })
 }
 
-/// What is not said has its default; nothing at all per second would refuse everybody, and is a mistake.
-fn rates(limits: &file::Limits, problems: &mut Problems) -> Rates {
-    let mut rates = Rates::default();
-    let said = limits.requests_per_second.clone().unwrap_or_default();
-    for (key, said, rate) in [
-        ("per_client", said.per_client, &mut rates.per_client),
-        ("per_address", said.per_address, &mut rates.per_address),
-    ] {
-        match said.map(NonZeroU32::new) {
-            None => {}
-            Some(Some(said)) => *rate = said,
-            Some(None) => problems.add(
-                &format!("limits.requests_per_second.{key}"),
-                "expected more than nothing".to_owned(),
-            ),
-        }
-    }
-    rates
-}
-
 fn networks(file: &File, problems: &mut Problems) -> Vec<ipnet::IpNet> {
     let listed = file.fetch.as_ref().and_then(|fetch| fetch.allow_private.clone()).unwrap_or_default();
     let network = |(at, text): (usize, &String)| {
@@ -435,47 +362,6 @@ fn networks(file: &File, problems: &mut Problems) -> Vec<ipnet::IpNet> {
         parsed
     };
     listed.iter().enumerate().filter_map(network).collect()
-}
-
-/// The policy files, in the order of their names, and the version that their texts make.
-fn policies(file: &File, problems: &mut Problems) -> (Vec<PolicyFile>, String, Vec<PathBuf>) {
-    let mut found: BTreeMap<PathBuf, String> = BTreeMap::new();
-    for (at, pattern) in file.policies.iter().flatten().enumerate() {
-        let path = format!("policies[{at}]");
-        let paths = match glob::glob(pattern) {
-            Ok(paths) => paths,
-            Err(error) => {
-                problems.add(&path, format!("expected a pattern such as `policies/**/*.cedar`: {error}"));
-                continue;
-            }
-        };
-        for each in paths.flatten().filter(|each| each.is_file()) {
-            match std::fs::read_to_string(&each) {
-                Ok(text) => {
-                    found.insert(each, text);
-                }
-                Err(error) => problems.add(&path, format!("`{}`: {error}", each.display())),
-            }
-        }
-    }
-    let mut bytes = Vec::new();
-    for (path, text) in &found {
-        bytes.extend_from_slice(path.file_name().map(|name| name.as_encoded_bytes()).unwrap_or_default());
-        bytes.extend_from_slice(&sha256(text.as_bytes()));
-    }
-    let version = format!("p-{}", short_digest(&bytes));
-    let paths = found.keys().cloned().collect();
-    let base = std::env::current_dir().unwrap_or_default();
-    let name = |path: &PathBuf| path.strip_prefix(&base).unwrap_or(path).display().to_string();
-    (
-        found.into_iter().map(|(path, text)| PolicyFile { name: name(&path), text }).collect(),
-        version,
-        paths,
-    )
-}
-
-fn short_digest(bytes: &[u8]) -> String {
-    sha256(bytes).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A scope of the configuration, or a problem at `path`.
