@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use delegation::authority::Authority;
 use delegation::oauth::Reason;
 use delegation::revocation::View;
 use delegation::time::Timestamp;
@@ -12,7 +13,6 @@ use delegation::token::{AccessClaims, KeySet};
 use serde_json::{Map, Value};
 
 pub use crate::check::Use;
-use crate::intent::Needs;
 use crate::surplus::Compared;
 
 /// The broker, in this process or another.
@@ -71,8 +71,8 @@ pub struct Asked<'r> {
     pub request: Option<&'r Line>,
     /// Where it came from.
     pub from: IpAddr,
-    /// What it needs.
-    pub needs: &'r Needs,
+    /// What it needs, with what is fixed.
+    pub required: &'r Authority,
 }
 
 /// What comes of asking policy again.

@@ -26,6 +26,7 @@ use crate::guard::{GuardError, Rules};
 use crate::redacted;
 use crate::remembered::{Digest, Memory};
 use crate::sightings::{Sighting, Sightings};
+use crate::surplus::Required;
 use answers::Answers;
 pub use modes::Modes;
 use tally::Tally;
@@ -284,7 +285,7 @@ impl<B: Broker> Live<B> {
         let mut verdict = decided?;
         // Policy, again. That takes a while, so everything is looked at once more behind it.
         if in_force.recheck == Recheck::Each && seen.effect == Effect::Enforced {
-            self.rechecked(&verdict, &shown, seen).await?;
+            self.rechecked(&in_force.rules, &verdict, &shown, seen).await?;
             later = self.at(&in_force);
             verdict = shown.decide(&known, &later)?;
         }
@@ -334,17 +335,20 @@ impl<B: Broker> Live<B> {
     }
 
     /// Policy's word of now about a request that passed everything else.
-    async fn rechecked(&self, verdict: &Verdict<'_>, shown: &Shown<'_>, seen: &Seen<'_>) -> Result<(), Turned> {
+    async fn rechecked(&self, rules: &Rules, verdict: &Verdict<'_>, shown: &Shown<'_>, seen: &Seen<'_>) -> Result<(), Turned> {
         let (needs, claims) = match verdict {
             Verdict::Allowed(allowed) => (allowed.needs(), &***allowed),
             Verdict::Unspent(unspent) => (unspent.needs(), unspent.claims()),
             Verdict::Public | Verdict::Refused(_) => return Ok(()),
         };
+        // Policy is asked about what the token was compared with: a request for one tenant, and not for any.
+        let required = Required::of(needs, &rules.fixed, rules.types())
+            .map_err(|_| Refusal::new(Reason::WiderThanSubject, "it is for another value than the fixed one").about(claims))?;
         let line = seen.line();
         let asked = Asked {
             request: line.as_ref(),
             from: seen.from,
-            needs,
+            required: &required.authority,
         };
         match self.broker.recheck(shown.token(), &asked).await {
             Rechecked::Allowed => Ok(()),

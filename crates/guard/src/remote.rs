@@ -149,14 +149,14 @@ impl<S: Fn() -> Option<String> + Send + Sync + 'static> Broker for Remote<S> {
 
     async fn recheck(&self, token: &str, asked: &Asked<'_>) -> Rechecked {
         let mut body = Map::new();
-        let needs = asked.needs;
-        let scopes: Vec<_> = needs.scopes.iter().map(delegation::oauth::Scope::as_str).collect();
-        let details = Value::from_iter(needs.details.iter().map(delegation::details::Detail::to_json));
+        let required = asked.required;
+        let scopes: Vec<_> = required.scopes.iter().map(delegation::oauth::Scope::as_str).collect();
+        let details = Value::from_iter(required.details.iter().map(delegation::details::Detail::to_json));
         let members = [
             ("token", Some(Value::from(token))),
             ("request", asked.request.map(said_of)),
             ("client_ip", Some(Value::from(asked.from.to_string()))),
-            ("authorization_details", (!needs.details.is_empty()).then_some(details)),
+            ("authorization_details", (!required.details.is_empty()).then_some(details)),
             ("scope", (!scopes.is_empty()).then(|| Value::from(scopes.join(" ")))),
         ];
         for (name, value) in members {

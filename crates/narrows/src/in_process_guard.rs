@@ -97,14 +97,14 @@ impl port::Broker for InProcessGuard {
     }
 
     async fn recheck(&self, token: &str, asked: &Asked<'_>) -> Rechecked {
-        let needs = asked.needs;
-        let details = (!needs.details.is_empty()).then(|| Value::from_iter(needs.details.iter().map(|detail| detail.to_json())));
+        let required = asked.required;
+        let details = (!required.details.is_empty()).then(|| Value::from_iter(required.details.iter().map(|detail| detail.to_json())));
         let asked = guards::Asked {
             token: token.to_owned(),
             request: asked.request.map(request_line),
             from: asked.from,
             details: details.map(|details| details.to_string()),
-            scopes: needs.scopes.clone(),
+            scopes: required.scopes.clone(),
             observed: false,
         };
         match guards::recheck(&self.who.broker, &self.who.guard(), asked).await {

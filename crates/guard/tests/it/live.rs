@@ -281,6 +281,21 @@ async fn each_no_has_its_reason() {
     assert_eq!(reason(&claims(), each, Use::Accepted, silent).await, "store_unavailable");
 }
 
+/// Asked for any tenant, policy would refuse what it allows for this one, and what the token holds.
+#[tokio::test]
+async fn policy_is_asked_again_about_what_is_fixed() {
+    let broker = broker();
+    let settings = settings(
+        demand("GET /r/{id}", "ticket:read/{id}"),
+        Excess::SameResource,
+        &json!({ "tenant": "acme" }),
+    );
+    let live = live(settings, Recheck::Each, Modes::default(), &broker);
+    let held = with(json!({ "authorization_details": [{ "type": "ticket", "actions": ["read"], "identifier": "7", "tenant": "acme" }] }));
+    assert_eq!(shown(&live, &token(&held)).await, "allowed");
+    assert_eq!(*broker.0.rechecked.lock().unwrap(), ["ticket:read/7?tenant=acme"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_response_ends_with_its_token_and_when_nobody_knows() {
     type Ends = fn(&Told);

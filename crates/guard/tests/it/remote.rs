@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use delegation::authority::Authority;
 use delegation::oauth::Reason;
 use delegation::revocation::Key;
 use delegation::token::Algorithm;
@@ -219,12 +220,16 @@ async fn policy_is_asked_about_this_request_and_only_a_yes_is_one() {
         assert_eq!(shown(&live, &shown_token).await, expected, "{said}");
     }
     // Asked as a whole, with the broker gone.
-    let needs = narrows_guard::Needs::clone(&needs(&live).await);
+    let needs = needs(&live).await;
+    let required = Authority {
+        details: needs.details,
+        scopes: needs.scopes,
+    };
     broker.crash().await;
     let asked = Asked {
         request: None,
         from: caller(),
-        needs: &needs,
+        required: &required,
     };
     assert_eq!(within(live.broker().recheck("t", &asked)).await, Rechecked::Unavailable);
 }

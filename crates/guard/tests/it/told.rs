@@ -37,6 +37,8 @@ pub(crate) struct Told {
     pub(crate) uses: AtomicUsize,
     pub(crate) questions: AtomicUsize,
     pub(crate) rechecks: AtomicUsize,
+    /// About which details policy was asked last.
+    pub(crate) rechecked: Mutex<Vec<String>>,
     pub(crate) refusals: Mutex<Vec<Refused>>,
     /// What was handed over as used, and whether it is kept.
     pub(crate) batches: Mutex<Vec<Used>>,
@@ -62,6 +64,7 @@ impl Default for Told {
             uses: AtomicUsize::new(0),
             questions: AtomicUsize::new(0),
             rechecks: AtomicUsize::new(0),
+            rechecked: Mutex::default(),
             refusals: Mutex::default(),
             batches: Mutex::default(),
             keeps: AtomicBool::new(true),
@@ -122,8 +125,9 @@ impl Broker for Beside {
         self.0.said.lock().unwrap().clone()
     }
 
-    async fn recheck(&self, _: &str, _: &Asked<'_>) -> Rechecked {
+    async fn recheck(&self, _: &str, asked: &Asked<'_>) -> Rechecked {
         self.0.rechecks.fetch_add(1, Ordering::SeqCst);
+        *self.0.rechecked.lock().unwrap() = asked.required.details.iter().map(ToString::to_string).collect();
         if let Some(revoked) = self.0.revoked_meanwhile.lock().unwrap().take() {
             self.0.revoked.add(&revoked);
         }
