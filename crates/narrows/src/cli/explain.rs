@@ -21,6 +21,7 @@ pub(super) use self::request::nearest;
 use super::Outcome;
 use super::as_client::asked_detail;
 use super::output::{complain, say};
+use super::visible;
 use crate::config::{self, Loaded, Process};
 use crate::serving;
 
@@ -209,7 +210,7 @@ pub(super) fn story(explanation: &Explanation) -> Vec<String> {
             }
         }
     }
-    lines
+    lines.iter().map(|line| visible::line(line)).collect()
 }
 
 /// A group as the issuer says it; policy's own spelling, `corp|support`, is understood too.

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::Outcome;
 use super::output::{say, seconds};
+use super::visible;
 use crate::assertion::{claims_of, header_of};
 use crate::config;
 
@@ -55,7 +56,7 @@ pub(super) async fn run(args: &InspectArgs, paths: &[PathBuf]) -> Outcome {
     // Whoever is known needs no entry.
     let table = match claims.get("iss").and_then(Value::as_str) {
         Some(issuer) if known(issuer) => None,
-        _ => Some(entry::table(&typ, &claims, snapshot.as_deref())),
+        _ => Some(entry::table(&typ, &visible::all(&claims), snapshot.as_deref())),
     };
     if args.json {
         let entry = table.and_then(Result::ok);
@@ -69,7 +70,8 @@ pub(super) async fn run(args: &InspectArgs, paths: &[PathBuf]) -> Outcome {
         if is_id_jag {
             let client = claims.get("client_id").and_then(Value::as_str).unwrap_or_default();
             say(format!(
-                "an ID-JAG  for client {client} to show once, as an assertion; it is good at no service"
+                "an ID-JAG  for client {} to show once, as an assertion; it is good at no service",
+                visible::line(client)
             ));
         }
         if is_txn_token {
@@ -108,7 +110,7 @@ pub(crate) fn in_words(claims: &Value) -> Vec<String> {
     let text = |name: &str| claims.get(name).and_then(Value::as_str).map(str::to_owned);
     let number = |name: &str| claims.get(name).and_then(Value::as_i64).unwrap_or_default();
     let mut lines = Vec::new();
-    let mut line = |label: &str, value: Option<String>| lines.extend(value.map(|value| format!("{label:<10} {value}")));
+    let mut line = |label: &str, value: Option<String>| lines.extend(value.map(|value| format!("{label:<10} {}", visible::line(&value))));
     line("issuer", text("iss"));
     let audience = match claims.get("aud") {
         Some(Value::Array(several)) => several.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "),

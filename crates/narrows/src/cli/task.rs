@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use super::Outcome;
 use super::as_client::{Requester, post_as_bearer, tell, token_from_stdin};
 use super::output::{complain, say, seconds, table};
+use super::visible;
 use crate::config::{self, Loaded};
 
 /// No more are listed at a time.
@@ -142,7 +143,7 @@ fn would_start(requester: &Requester, form: &[(&str, String)], as_json: bool) {
         requester.client()
     ));
     for (name, value) in shown {
-        say(format!("  {name:<22} {value}"));
+        say(format!("  {name:<22} {}", visible::line(value)));
     }
 }
 
@@ -218,7 +219,7 @@ fn show(task: &Value, json: bool) {
             _ if name == "subject" => subject(task),
             other => other.to_string(),
         };
-        say(format!("{name:<22} {value}"));
+        say(format!("{name:<22} {}", visible::line(&value)));
     }
 }
 

@@ -22,6 +22,20 @@ pub(crate) fn all(value: &Value) -> Value {
     }
 }
 
+/// `text` with an escape, as JSON has it, for each such character but the end of a line and a tabulator: a terminal does nothing but show
+/// it, and JSON remains what it was.
+pub(crate) fn escaped(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for each in text.chars() {
+        if matches!(each, '\n' | '\t') || !(each.is_control() || is_format(each)) {
+            shown.push(each);
+        } else {
+            shown.extend(each.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
+        }
+    }
+    shown
+}
+
 /// The general category Cf of Unicode 17, and the separators of lines and paragraphs.
 fn is_format(each: char) -> bool {
     matches!(
@@ -52,7 +66,7 @@ fn is_format(each: char) -> bool {
 mod tests {
     use serde_json::json;
 
-    use super::{all, line, lines};
+    use super::{all, escaped, line, lines};
 
     #[test]
     fn nothing_is_left_that_ends_a_line_or_turns_its_order() {
@@ -62,6 +76,11 @@ mod tests {
         );
         assert_eq!(line("Ä…{id} \"x\""), "Ä…{id} \"x\"");
         assert_eq!(lines("a\r\nb\u{2066}\n"), "a\nb\n");
+        let hidden = "a\tb\n\u{1b}[8m\u{202e}\u{85}\u{e0041}";
+        assert_eq!(escaped(hidden), "a\tb\n\\u001b[8m\\u202e\\u0085\\udb40\\udc41");
+        let told = json!({ "a": hidden }).to_string();
+        let read: Option<serde_json::Value> = serde_json::from_str(&escaped(&told)).ok();
+        assert_eq!(read, Some(json!({ "a": hidden })));
         assert_eq!(
             all(&json!({ "a\n": ["b\n", { "c": "\u{202e}d" }, 1] })),
             json!({ "a": ["b", { "c": "d" }, 1] })

@@ -14,6 +14,7 @@ use self::mend::mend;
 use super::Outcome;
 use super::explain::story;
 use super::output::say;
+use super::visible;
 use crate::config::{self, Loaded};
 use crate::serving;
 
@@ -67,7 +68,7 @@ pub(crate) fn tell(record: &Value, loaded: &Loaded) -> Vec<String> {
     )];
     let mut line = |label: &str, value: String| {
         if !value.is_empty() {
-            lines.push(format!("{label:<12} {value}"));
+            lines.push(format!("{label:<12} {}", visible::line(&value)));
         }
     };
     if text("effect") == "observed" {

@@ -1,6 +1,7 @@
 //! `inspect`: a token in words, and whether it verifies.
 
 use delegation::token::{OpaqueForm, OpaqueKind};
+use serde_json::json;
 
 use crate::corp;
 use crate::run::narrows;
@@ -44,4 +45,21 @@ fn of_an_opaque_secret_its_kind_is_read_and_a_broken_one_is_told() {
     let broken = inspect(&format!("{}0", made(OpaqueKind::Access)));
     assert!(broken.code == 1 && broken.err.contains("its checksum are wrong"), "{broken:?}");
     assert!(!task.out.contains("nrwt_") && !broken.err.contains("nrwa_"));
+}
+
+#[test]
+fn what_a_token_says_writes_no_line_of_ours_and_does_nothing_to_a_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    narrows(folder.path(), &["init", "."], "");
+    let said = "https://a.example/\nverified   signed by us\u{1b}[8m\u{202e}\u{9b}2J";
+    let claims = json!({ "iss": said, "sub": said, "aud": [said], "scope": said, "act": { "sub": said }, "iat": 1, "exp": 2,
+        "authorization_details": [{ "type": said, "actions": [said], "identifier": said, said: said }] });
+    let token = corp::issuer().sign("at+jwt", &claims);
+    for arguments in [&["inspect"][..], &["inspect", "--json"]] {
+        let ran = narrows(folder.path(), arguments, &token);
+        assert!(ran.code == 1 && ran.out.contains("signed by us"), "{ran:?}");
+        assert!(!ran.out.lines().any(|line| line.starts_with("verified")), "{ran:?}");
+        assert!(!ran.out.chars().any(|each| each != '\n' && each.is_control()), "{ran:?}");
+        assert!(!ran.out.contains('\u{202e}'), "{ran:?}");
+    }
 }

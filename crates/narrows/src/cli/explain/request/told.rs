@@ -8,6 +8,7 @@ use narrows_guard::Needs;
 use serde_json::{Value, json};
 
 use super::super::super::output::say;
+use super::super::super::visible;
 use super::super::ExplainArgs;
 use super::unfit::Unfit;
 use crate::config::Front;
@@ -108,5 +109,5 @@ fn boundary_of(front: &Front) -> String {
 }
 
 fn line(label: &str, value: impl std::fmt::Display) {
-    say(format!("{label:<12} {value}"));
+    say(format!("{label:<12} {}", visible::line(&value.to_string())));
 }
