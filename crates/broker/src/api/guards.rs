@@ -29,6 +29,8 @@ type Named = Result<Path<String>, PathRejection>;
 
 /// The most bytes of a batch: what a token says may be repeated in each of its refusals.
 const LARGEST_BATCH: usize = 1024 * 1024;
+/// No guard refuses more requests than this before it is heard again.
+const MOST_LOST: u64 = 1_000_000_000_000;
 /// No date that anybody means is later, in seconds.
 const LATEST: u64 = 1 << 53;
 /// No `jti` that is put on record is longer.
@@ -46,6 +48,9 @@ async fn record(call: &mut Call, service: Named) -> Result<Response, Problem> {
     let mut body = Members(call.body_of(LARGEST_BATCH).await?);
     let refusals = refusals::read(&mut body)?;
     let lost = body.number("lost")?.unwrap_or_default();
+    if lost > MOST_LOST {
+        return Err(Problem::Malformed("`lost` is no number of requests that anybody refused"));
+    }
     body.ends()?;
     let guard = Guard {
         service: &service,

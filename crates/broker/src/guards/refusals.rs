@@ -17,6 +17,8 @@ use crate::store::StoreUnavailable;
 
 /// No more refusals than this come together.
 pub const MOST: usize = 256;
+/// So many refusals of one token that are alike have records of their own in one batch, each for the caller who was told its id.
+const TOLD_APART: usize = 8;
 /// How long the id of a refusal is remembered: no guard keeps one for longer than its broker may be away.
 const KEPT: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
 /// Two batches that hold the same refusals may meet; then one looks again. More often than this nobody does.
@@ -80,7 +82,8 @@ pub struct Compared {
 /// Puts on record what `guard` refused, and that it could not say `lost` others; gives how many are on record now that were not before.
 ///
 /// At most [`MOST`] at a time. Each is found again by its id, so a batch may be sent twice. A refusal with claims has a record of its own,
-/// under its id; of the others, whose callers nobody knows, those of one second, reason and network share one, under the id of the first.
+/// under its id, unless its token brings many that are alike; of the others, whose callers nobody knows, those of one second, reason and
+/// network share one, under the id of the first.
 /// `Err`: some may be on record, and all may be sent again.
 pub async fn refused(broker: &Broker, guard: &Guard<'_>, refusals: &[RefusedCall], lost: u64) -> Result<usize, StoreUnavailable> {
     let in_force = broker.in_force();
@@ -145,21 +148,36 @@ async fn write(broker: &Broker, guard: &Guard<'_>, entries: Vec<Written>) -> Res
     Ok(recorded)
 }
 
-/// What makes the refusals of strangers the same.
-type Alike = (i64, &'static str, String, bool);
+/// What makes refusals the same: when, why, of which token or from which network, and whether it went on.
+type Alike<'r> = (i64, &'static str, Whose<'r>, bool);
 
-/// One entry for each refusal of a token that is ours, and one for all others that are alike.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Whose<'r> {
+    Token(&'r str),
+    Network(String),
+}
+
+/// One entry for each refusal of a token that is ours, until there are many that are alike, and one for all others that are.
 fn entries(broker: &Broker, in_force: &InForce, guard: &Guard<'_>, refusals: &[&RefusedCall]) -> Vec<Written> {
     let mut own = Vec::new();
-    let mut alike = BTreeMap::<Alike, Vec<&RefusedCall>>::new();
+    let mut alike = BTreeMap::<Alike<'_>, Vec<&RefusedCall>>::new();
+    let mut told_apart = BTreeMap::<Alike<'_>, usize>::new();
     for each in refusals {
-        if each.claims.is_some() {
-            own.push(vec![*each]);
-        } else {
-            let second = each.at.seconds();
-            let key = (second, each.reason.as_str(), network(each.from.to_canonical()), each.observed);
-            alike.entry(key).or_default().push(each);
-        }
+        let of = |whose| (each.at.seconds(), each.reason.as_str(), whose, each.observed);
+        let key = match &each.claims {
+            None => of(Whose::Network(network(each.from.to_canonical()))),
+            Some(claims) => {
+                let key = of(Whose::Token(&claims.jti));
+                let there = told_apart.entry(key.clone()).or_default();
+                *there += 1;
+                if *there <= TOLD_APART {
+                    own.push(vec![*each]);
+                    continue;
+                }
+                key
+            }
+        };
+        alike.entry(key).or_default().push(each);
     }
     let entry = |group: Vec<&RefusedCall>| {
         let first = group.first()?;

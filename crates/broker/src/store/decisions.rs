@@ -16,20 +16,39 @@ pub(super) const APART: i64 = 60_000;
 /// The same where anybody may ask: the longest that a body may take to come, and its record to be written.
 const APART_AT_MOST: i64 = 20_000;
 
+/// The length of a whole id.
+const WHOLE: usize = 36;
+
+/// At which end of the log a look begins.
+#[derive(Clone, Copy)]
+enum From {
+    Oldest,
+    Newest,
+}
+
 impl Store {
     /// The records whose decision id begins with `prefix`, newest first, at most two: enough to see a prefix that is
-    /// not unique. Where the time in the id leads to none, the clock was set meanwhile, and the whole log is looked through.
+    /// not unique. Of a whole id it is the one that was on record first: a guard says the ids of what it refuses itself, and nobody knows
+    /// an id before it is on record, or on its way there. Where the time in the id leads to none, the clock was set meanwhile, and the whole log is looked through.
     pub async fn decisions(&self, prefix: &str) -> Result<Vec<String>, StoreUnavailable> {
         let prefix: String = prefix.chars().filter(|each| each.is_ascii_alphanumeric() || *each == '-').collect();
         let prefix = prefix.to_ascii_lowercase();
         if let Some((earliest, latest)) = times(&prefix) {
             let (first, end) = (self.place(earliest - APART).await?, self.place(latest + APART).await?);
-            let found = self.look_through(&prefix, first..end, 2).await?;
+            let found = self.beginning_with(&prefix, first..end).await?;
             if !found.is_empty() {
                 return Ok(found);
             }
         }
-        self.look_through(&prefix, 0..i64::MAX, 2).await
+        self.beginning_with(&prefix, 0..i64::MAX).await
+    }
+
+    async fn beginning_with(&self, prefix: &str, places: Range<i64>) -> Result<Vec<String>, StoreUnavailable> {
+        if prefix.len() == WHOLE {
+            self.look_through(prefix, places, From::Oldest, 1).await
+        } else {
+            self.look_through(prefix, places, From::Newest, 2).await
+        }
     }
 
     /// The record whose decision id is `id`, where its time says that it must lie: whoever may ask for any id must not make
@@ -40,7 +59,7 @@ impl Store {
             self.place(earliest - APART_AT_MOST).await?,
             self.place(latest + APART_AT_MOST).await?,
         );
-        let found = self.look_through(id, first..end, 1).await?;
+        let found = self.look_through(id, first..end, From::Oldest, 1).await?;
         Ok(found.first().and_then(|body| serde_json::from_str(body).ok()))
     }
 
@@ -93,14 +112,21 @@ impl Store {
         Ok(range.start)
     }
 
-    async fn look_through(&self, prefix: &str, places: Range<i64>, most: usize) -> Result<Vec<String>, StoreUnavailable> {
+    async fn look_through(&self, prefix: &str, places: Range<i64>, from: From, most: usize) -> Result<Vec<String>, StoreUnavailable> {
         let pattern = format!("%\"id\":\"{prefix}%");
-        let (mut found, mut before) = (Vec::new(), places.end);
+        let page = match from {
+            From::Oldest => "SELECT idx, body FROM records WHERE idx >= $1 AND idx < $2 AND body LIKE $3 ORDER BY idx LIMIT $4",
+            From::Newest => "SELECT idx, body FROM records WHERE idx >= $1 AND idx < $2 AND body LIKE $3 ORDER BY idx DESC LIMIT $4",
+        };
+        let (mut found, mut left) = (Vec::new(), places);
         loop {
-            let page = "SELECT idx, body FROM records WHERE idx >= $1 AND idx < $2 AND body LIKE $3 ORDER BY idx DESC LIMIT $4";
-            let rows = self.fetch(sql(page).bind(places.start).bind(before).bind(&pattern).bind(PAGE)).await?;
+            let rows = self.fetch(sql(page).bind(left.start).bind(left.end).bind(&pattern).bind(PAGE)).await?;
             for row in &rows {
-                before = row.get("idx")?;
+                let at: i64 = row.get("idx")?;
+                match from {
+                    From::Oldest => left.start = at + 1,
+                    From::Newest => left.end = at,
+                }
                 let body: String = row.get("body")?;
                 // The pattern also finds ids further inside; only the record's own counts.
                 let record: Value = serde_json::from_str(&body).unwrap_or_default();

@@ -1,6 +1,6 @@
 //! What guards report, added up by day.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
 use delegation::oauth::ClientId;
@@ -15,8 +15,8 @@ pub(crate) const DAY: i64 = 24 * 60 * 60 * 1000;
 pub(crate) const KEPT: i64 = 90;
 /// A batch is known again for so long, in milliseconds.
 const KNOWN: i64 = 2 * DAY;
-/// So many facts of one day are told apart; more become one for each audience.
-const MOST: i64 = 100_000;
+/// So many facts of one audience and day are told apart; more become one.
+const MOST: i64 = 20_000;
 /// So many facts are read for one report.
 const MOST_READ: i64 = 50_000;
 /// The word under which batches that were kept lie among what may be used once.
@@ -35,7 +35,8 @@ impl Store {
     /// Adds `batch`, which `client` reported, to the day on which it ended; of one that was added before, nothing.
     pub(crate) async fn keep_usage(&self, client: &ClientId, batch: &Batch, now: Timestamp) -> Result<(), StoreUnavailable> {
         let now = now.millis();
-        let until = batch.until.clamp(now.saturating_sub(KEPT * DAY).max(0), now);
+        // What is older could be known no more from what was added before.
+        let until = batch.until.clamp(now.saturating_sub(KNOWN).max(0), now);
         let (day, from) = (until / DAY, batch.from.min(until));
         let mut connection = self.connect().await?;
         let mut transaction = connection.begin(Purpose::Write).await?;
@@ -51,10 +52,14 @@ impl Store {
             return Ok(());
         }
 
-        // 2. No day grows without end, whatever a guard calls its routes.
-        let counted = sql("SELECT COUNT(*) AS facts FROM usage_days WHERE day = $1").bind(day);
-        let there: i64 = transaction.fetch(counted).await?.first().map_or(Ok(0), |row| row.get("facts"))?;
-        let has_room = there + i64::try_from(batch.facts.len()).unwrap_or(i64::MAX) <= MOST;
+        // 2. No day grows without end, whatever a guard calls its routes; and whoever fills it fills that of its own audience.
+        let mut has_room = true;
+        for audience in batch.audiences().collect::<BTreeSet<_>>() {
+            let counted = sql("SELECT COUNT(*) AS facts FROM usage_days WHERE day = $1 AND audience = $2");
+            let rows = transaction.fetch(counted.bind(day).bind(audience)).await?;
+            let there: i64 = rows.first().map_or(Ok(0), |row| row.get("facts"))?;
+            has_room &= there + i64::try_from(batch.facts.len()).unwrap_or(i64::MAX) <= MOST;
+        }
         let service = if has_room { batch.service.as_str() } else { "" };
 
         // 3. All of it, in one global order, so that two nodes never wait for each other in a circle.

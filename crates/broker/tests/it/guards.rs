@@ -57,7 +57,7 @@ fn overbroad(at: usize) -> Value {
         "decision_id": id(at), "at": 1_780_000_000_123_i64, "reason": "overbroad_token", "client_ip": "192.0.2.7",
         "request": { "method": "GET", "host": "orders.internal", "path": "/orders/7" },
         "claims": {
-            "jti": "j-7", "sub": "corp|alice", "sub_id": { "format": "iss_sub", "iss": "https://login.corp.example", "sub": "alice" },
+            "jti": format!("j-{at}"), "sub": "corp|alice", "sub_id": { "format": "iss_sub", "iss": "https://login.corp.example", "sub": "alice" },
             "client_id": "edge", "aud": ORDERS, "exp": 1_780_000_060, "iat": 1_780_000_000, "txn": "t-7",
         },
         "compared": { "required": ["ticket:read/7"], "presented": ["ticket:read/7", "ticket:read/8"], "surplus": ["ticket:read/8"] },
@@ -164,6 +164,43 @@ async fn refusals_of_nobody_in_particular_share_a_record_and_what_was_lost_is_on
     narrows.stop().await;
 }
 
+/// Whoever has one token that is over, or for something else, fills the log with it no more than strangers do.
+#[tokio::test]
+async fn of_many_refusals_of_one_token_that_are_alike_the_last_share_a_record() {
+    let (narrows, plane) = started(Engine::sqlite(), OnDuplicate::Report).await;
+    let one_token = |at| {
+        let mut refusal = overbroad(at);
+        refusal["claims"]["jti"] = json!("j-1");
+        refusal["request"]["path"] = json!(format!("/orders/{at}"));
+        refusal
+    };
+    let same: Vec<_> = (0..100).map(one_token).chain([overbroad(100)]).collect();
+    assert_eq!(sent(&narrows, &plane, &same).await, 101);
+    assert_eq!(sent(&narrows, &plane, &same).await, 0);
+    let mut counts: Vec<_> = of_guards(&narrows).await.iter().map(|record| record["count"].as_u64().unwrap_or(1)).collect();
+    counts.sort_unstable();
+    assert_eq!(counts, [1, 1, 1, 1, 1, 1, 1, 1, 1, 92]);
+    narrows.stop().await;
+}
+
+/// A guard says the ids of its refusals itself, and may so say one of somebody else's decision.
+#[tokio::test]
+async fn under_the_id_of_a_decision_nobody_is_shown_what_a_guard_says_later() {
+    let (narrows, plane) = started(Engine::sqlite(), OnDuplicate::Report).await;
+    narrows.exchange(&[]).await;
+    let decided = narrows.records().await.into_iter().rfind(|record| record["kind"] == "exchange").unwrap();
+    let mut forged = overbroad(1);
+    forged["decision_id"] = decided["id"].clone();
+    assert_eq!(sent(&narrows, &plane, &[forged]).await, 1);
+    let found = narrows.engine.open().await.decisions(decided["id"].as_str().unwrap()).await.unwrap();
+    let found: Vec<Value> = found.iter().map(|body| serde_json::from_str(body).unwrap()).collect();
+    assert_eq!(found.iter().map(|record| &record["kind"]).collect::<Vec<_>>(), ["exchange"]);
+    let auditor = operator(&narrows, "ann", &[Role::Auditor]).await;
+    let path = format!("/v1/decisions/{}", decided["id"].as_str().unwrap());
+    assert_eq!(narrows.ask("GET", &path, &auditor, None).await.body["kind"], "exchange");
+    narrows.stop().await;
+}
+
 #[tokio::test]
 async fn what_is_not_described_is_refused_and_nothing_of_the_batch_is_on_record() {
     let (narrows, plane) = started(Engine::sqlite(), OnDuplicate::Report).await;
@@ -208,6 +245,7 @@ async fn what_is_not_described_is_refused_and_nothing_of_the_batch_is_on_record(
         (REFUSALS, json!({ "refusals": [1] })),
         (REFUSALS, json!({ "refusals": many })),
         (REFUSALS, json!({ "refusals": [], "lost": -1 })),
+        (REFUSALS, json!({ "refusals": [], "lost": 1_000_000_000_001_u64 })),
         (REFUSALS, json!({ "refusals": [], "losts": 1 })),
         (SIGHTINGS, with(sighting.clone(), &json!({ "jti": "" }))),
         (SIGHTINGS, with(sighting.clone(), &json!({ "exp": null }))),

@@ -17,6 +17,7 @@ on_both_engines!(
 );
 
 const TICKETS: &str = "https://tickets.internal";
+const NOTES: &str = "https://notes.internal";
 
 /// A broker at which orders guards the tickets, with a token for that.
 async fn guarded(engine: Engine) -> (Installation, String) {
@@ -25,10 +26,11 @@ async fn guarded(engine: Engine) -> (Installation, String) {
         (usual.change)(snapshot);
         // Both receive the tickets' tokens; orders alone runs a data plane.
         for client in ["orders", "stranger"] {
-            snapshot.clients.get_mut(&ClientId::parse(client).unwrap()).unwrap().receives = vec![Receives {
+            let receives = |audience: &str| Receives {
                 issuer_name: None,
-                audience: TICKETS.to_owned(),
-            }];
+                audience: audience.to_owned(),
+            };
+            snapshot.clients.get_mut(&ClientId::parse(client).unwrap()).unwrap().receives = [TICKETS, NOTES].map(receives).into();
         }
     });
     let narrows = Installation::of(Plan {
@@ -290,7 +292,7 @@ async fn a_batch_is_read_whole_before_any_of_it_is_kept() {
 
 /// Fills this day of the store.
 const FULL: &str = "INSERT INTO usage_days (day, audience, service, client, route, what, name, granted, used) \
-    WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 100000) \
+    WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 60000) \
     SELECT DAY, 'https://tickets.internal', 'tickets', 'edge', CAST(x AS TEXT), 'request', '', 1, 1 FROM n";
 
 async fn facts(engine: &Engine) -> i64 {
@@ -327,8 +329,15 @@ async fn no_day_grows_without_end_and_what_is_old_is_forgotten(engine: Engine) {
     for id in ["a-1", "a-2"] {
         assert_eq!(report(&narrows, &guard, &batch(id, &json!([sum(&json!({}))]))).await.status, 200);
     }
-    let others = facts(&narrows.engine).await - there - 100_000;
+    let others = facts(&narrows.engine).await - there - 60_000;
     assert_eq!(others, 2, "who reports, and that something found no room");
+    let there = facts(&narrows.engine).await;
+    let elsewhere = batch("a-3", &json!([sum(&json!({ "audience": NOTES }))]));
+    assert_eq!(report(&narrows, &guard, &elsewhere).await.status, 200);
+    assert!(
+        facts(&narrows.engine).await > there + 2,
+        "a guard fills the day of its own audience alone"
+    );
 
     // A day that is too old goes while the log is written; the oldest that is kept stays.
     narrows.engine.run("DELETE FROM usage_days").await;
