@@ -28,5 +28,6 @@ pub use boundary::{Boundary, LARGEST_BODY, Onward, Verdict};
 pub use credential::Credential;
 pub use exchanger::{Exchanger, Granted, Refused, Seen};
 pub use observe::{Modes, Said};
+pub use proxy::upstream_tls::{PairFiles, Unfit, UpstreamTls, UpstreamTlsError, UpstreamTlsFiles};
 pub use refusal::Refusal;
 pub use settings::{Origin, OriginError, Peers, Settings, Upstream};

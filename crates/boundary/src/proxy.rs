@@ -15,6 +15,7 @@ pub(crate) mod sockets;
 mod trace;
 mod trailers;
 mod upgrade;
+pub(crate) mod upstream_tls;
 mod upstreams;
 pub(crate) mod watched;
 

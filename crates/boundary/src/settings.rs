@@ -12,6 +12,7 @@ use url::Url;
 
 use crate::observe::Modes;
 use crate::proxy::sockets;
+use crate::proxy::upstream_tls::UpstreamTls;
 
 /// What the configuration says about one boundary: a value, swapped whole.
 #[derive(Clone, Debug)]
@@ -55,6 +56,8 @@ pub struct Upstream {
     pub scheme: Scheme,
     /// Host and port.
     pub authority: String,
+    /// Whom it has to prove to be, and what is shown to it; without, any that the system trusts, and nothing.
+    pub tls: Option<UpstreamTls>,
 }
 
 /// Scheme, host and port by which clients reach a boundary: the only source of what it says about itself.
@@ -95,6 +98,7 @@ impl Upstream {
         Ok(Self {
             scheme: scheme.parse().map_err(|_| OriginError)?,
             authority: authority.to_owned(),
+            tls: None,
         })
     }
 
@@ -106,7 +110,13 @@ impl Upstream {
         Ok(Self {
             scheme: Scheme::HTTP,
             authority: sockets::authority(path),
+            tls: None,
         })
+    }
+
+    /// The same, reached with `tls` alone: where that is said and the scheme is not `https`, nothing gets there.
+    pub fn with_tls(self, tls: Option<UpstreamTls>) -> Self {
+        Self { tls, ..self }
     }
 }
 

@@ -36,6 +36,7 @@ mod structure;
 mod times;
 mod tls;
 mod unbuilt;
+mod upstream_tls;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -175,8 +176,10 @@ fn understood(process: Process, source: Source) -> Result<Loaded, Problems> {
     let mut warnings = unbuilt::check(&file, &types, &mut problems);
     let connections = connections::build(&file, &mut problems);
     warnings.extend(connections::elsewhere(&file, &problems));
-    let fronts = boundaries::build(&file, &types, &mut problems);
-    let posts = guards::build(&file, &types, &mut problems);
+    let upstream_tls = upstream_tls::build(&file, &mut problems);
+    warnings.extend(upstream_tls::doubts(&file, &upstream_tls, &problems));
+    let fronts = boundaries::build(&file, &types, &upstream_tls, &mut problems);
+    let posts = guards::build(&file, &types, &upstream_tls, &mut problems);
     let guarded = guarded::build(&file);
     let backends = backends::build(&file, &types);
     let remote = remote::build(&file, &keys, &mut problems);
@@ -284,6 +287,13 @@ fn understood(process: Process, source: Source) -> Result<Loaded, Problems> {
             watched.push(path.clone());
         }
         watched.push(files.key_file.clone());
+    }
+    for files in file.services.iter().filter_map(upstream_tls::files) {
+        for path in upstream_tls::public(&files) {
+            bytes.extend(std::fs::read(path).unwrap_or_default());
+            watched.push(path.clone());
+        }
+        watched.extend(files.pair.map(|pair| pair.key_file));
     }
     for entry in &keys {
         if let fetch::KeySource::File(path) = &entry.source {

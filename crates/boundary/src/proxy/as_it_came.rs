@@ -15,7 +15,7 @@ use narrows_guard::route::Upgrade;
 use super::arrived::framed;
 use super::copied::Copied;
 use super::ends::Until;
-use super::failed::{is_of_the_body, malformed_body, upstream_failed};
+use super::failed::{is_of_the_body, malformed_body, upstream_failed, why};
 use super::watched::{Answer, Bound, Watched, at_most};
 use super::{Upstreams, hop, upgrade};
 use crate::bodies::Bodies;
@@ -136,11 +136,11 @@ pub(crate) async fn pass(
     let caller = upgrades.then(|| parts.extensions.remove::<hyper::upgrade::OnUpgrade>()).flatten();
 
     // 2. The response, which takes as long as it took before.
-    let mut response = match upstreams.request(onward).await {
+    let mut response = match upstreams.request(upstream, onward).await {
         Ok(response) => response,
         Err(error) if is_of_the_body(&error) => return answer.take().unwrap_or_else(malformed_body),
         Err(error) => {
-            tracing::warn!(%error, "the upstream of an observed request did not answer");
+            tracing::warn!(error = why(&error), "the upstream of an observed request did not answer");
             return upstream_failed(StatusCode::BAD_GATEWAY);
         }
     };

@@ -10,6 +10,21 @@ pub(super) fn is_of_the_body(error: &hyper_util::client::legacy::Error) -> bool 
         .is_some_and(hyper::Error::is_user)
 }
 
+/// Why an upstream was not reached, down to what the handshake says: for the log.
+pub(super) fn why(error: &hyper_util::client::legacy::Error) -> String {
+    let mut told = error.to_string();
+    let mut next = std::error::Error::source(error);
+    while let Some(source) = next {
+        let text = source.to_string();
+        // Many say the same as what is below them.
+        if !told.ends_with(&text) {
+            told = format!("{told}: {text}");
+        }
+        next = source.source();
+    }
+    told
+}
+
 pub(super) fn malformed_body() -> Response<HttpBody> {
     failed(StatusCode::BAD_REQUEST, "malformed_request", "the body is malformed")
 }

@@ -15,7 +15,7 @@ use narrows_guard::{Body, Call};
 use super::back::{Asked, back};
 use super::echo::{self, Shown};
 use super::ends::{Ends, Until};
-use super::failed::{is_of_the_body, malformed_body, upstream_failed};
+use super::failed::{is_of_the_body, malformed_body, upstream_failed, why};
 use super::patience::{Noted, Taken, answered};
 use super::upstreams::Upstreams;
 use super::watched::{Answer, Bound, Watched};
@@ -126,12 +126,12 @@ pub(crate) async fn send(upstreams: &Upstreams, upstream: &Upstream, leaving: Le
         caller: upgrades.then(|| head.extensions.remove()).flatten(),
         until,
     };
-    match answered(upstreams.request(onward), &taken, HEAD).await {
+    match answered(upstreams.request(upstream, onward), &taken, HEAD).await {
         Some(Ok(response)) => back(response, asked).await,
         // What came of the body was cut off or could not be read: that is the caller's, and nothing is said of the upstream.
         Some(Err(error)) if is_of_the_body(&error) => answer.take().unwrap_or_else(malformed_body),
         Some(Err(error)) => {
-            tracing::warn!(service, %error, "the upstream did not answer");
+            tracing::warn!(service, error = why(&error), "the upstream did not answer");
             upstream_failed(StatusCode::BAD_GATEWAY)
         }
         None => upstream_failed(StatusCode::GATEWAY_TIMEOUT),

@@ -20,6 +20,7 @@ use super::file::{Boundary, File, RouteRule};
 use super::modes;
 use super::problem::Problems;
 use super::tls;
+use super::upstream_tls::ByService;
 
 /// Who may connect to the doors of other proxies, where nothing is said.
 const LOOPBACK: [&str; 2] = ["127.0.0.1/32", "::1/128"];
@@ -63,12 +64,18 @@ impl Front {
 }
 
 /// Every boundary that is right. What is wrong with one alone was told before; here it is told what is wrong between services.
-pub(super) fn build(file: &File, types: &DetailTypes, problems: &mut Problems) -> Vec<Front> {
-    let each = |(at, boundary): (usize, &Boundary)| front(file, boundary, types, &format!("boundaries[{at}]"), problems);
+pub(super) fn build(file: &File, types: &DetailTypes, tls: &ByService, problems: &mut Problems) -> Vec<Front> {
+    let each = |(at, boundary): (usize, &Boundary)| front(file, boundary, (types, tls), &format!("boundaries[{at}]"), problems);
     file.boundaries.iter().enumerate().filter_map(each).collect()
 }
 
-fn front(file: &File, boundary: &Boundary, types: &DetailTypes, path: &str, problems: &mut Problems) -> Option<Front> {
+fn front(
+    file: &File,
+    boundary: &Boundary,
+    (types, upstream_tls): (&DetailTypes, &ByService),
+    path: &str,
+    problems: &mut Problems,
+) -> Option<Front> {
     let origin = boundary.origin.as_deref().map(Origin::parse)?;
     if origin.is_err() {
         let expected = "expected scheme, host and port such as `https://edge.example`, and nothing behind them".to_owned();
@@ -80,7 +87,10 @@ fn front(file: &File, boundary: &Boundary, types: &DetailTypes, path: &str, prob
     let mut upstreams = BTreeMap::new();
     for service in &served {
         match service.upstream.as_deref().map(Upstream::parse) {
-            Some(Ok(upstream)) => drop(upstreams.insert(service.name.clone(), upstream)),
+            Some(Ok(upstream)) => {
+                let upstream = upstream.with_tls(upstream_tls.get(&service.name).cloned());
+                upstreams.insert(service.name.clone(), upstream);
+            }
             Some(Err(_)) => problems.add(
                 &format!("{path}.services"),
                 format!(

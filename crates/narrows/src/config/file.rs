@@ -66,6 +66,18 @@ pub(crate) struct Tls {
     pub(crate) client_ca_file: Option<String>,
 }
 
+/// TLS to an upstream.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct UpstreamTls {
+    /// Authorities, in PEM: one of them signed the upstream's certificate; those of the system.
+    pub(crate) ca_file: Option<String>,
+    /// The certificate that is shown to the upstream, and its chain, in PEM.
+    pub(crate) cert_file: Option<String>,
+    /// Its private key, in PEM.
+    pub(crate) key_file: Option<String>,
+}
+
 /// Lifetimes, algorithm and chain of issued tokens.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -280,6 +292,7 @@ pub(crate) struct Service {
     pub(crate) name: String,
     pub(crate) hosts: Option<Vec<String>>,
     pub(crate) upstream: Option<String>,
+    pub(crate) upstream_tls: Option<UpstreamTls>,
     pub(crate) audience: Option<String>,
     pub(crate) mode: Option<String>,
     pub(crate) observe_until: Option<String>,

@@ -26,6 +26,7 @@ use super::modes;
 use super::problem::Problems;
 use super::services::{self, subjects};
 use super::tls;
+use super::upstream_tls::{self, ByService};
 
 /// A guard that is right: who it acts as, where it listens, what it checks, and what stands behind it.
 #[derive(Debug)]
@@ -175,12 +176,14 @@ fn backend(guard: &Guard, service: &Service, path: &str, problems: &mut Problems
         );
     }
     let is_near = services::socket(text).is_some() || Url::parse(text).is_ok_and(|url| is_loopback(&url));
-    if guard.forward.as_deref().unwrap_or("identity") == "identity" && !is_near && guard.trust_network != Some(true) {
+    let is_safe = is_near || upstream_tls::is_mutual(service) || guard.trust_network == Some(true);
+    if guard.forward.as_deref().unwrap_or("identity") == "identity" && !is_safe {
         problems.add(
             &format!("{path}.forward"),
             format!(
-                "identity headers leave this machine for `{text}`, where whoever reaches it can send them too; forward the token, run the \
-                 guard beside it, or say `trust_network = true`"
+                "identity headers leave this machine for `{text}`, where whoever reaches it can send them too; show it a certificate, \
+                 which it has to ask for (`cert_file` and `key_file` in `upstream_tls` of the service, over https), forward the token, run \
+                 the guard beside it, or say `trust_network = true`"
             ),
         );
     }
@@ -223,12 +226,18 @@ fn is_one_address(one: &Guard, other: &Guard) -> bool {
 }
 
 /// Every guard that is right. What is wrong with one was told before.
-pub(super) fn build(file: &File, types: &DetailTypes, problems: &mut Problems) -> Vec<Post> {
-    let each = |(at, guard): (usize, &Guard)| post(file, guard, types, &format!("guards[{at}]"), problems);
+pub(super) fn build(file: &File, types: &DetailTypes, tls: &ByService, problems: &mut Problems) -> Vec<Post> {
+    let each = |(at, guard): (usize, &Guard)| post(file, guard, (types, tls), &format!("guards[{at}]"), problems);
     file.guards.iter().enumerate().filter_map(each).collect()
 }
 
-fn post(file: &File, guard: &Guard, types: &DetailTypes, path: &str, problems: &mut Problems) -> Option<Post> {
+fn post(
+    file: &File,
+    guard: &Guard,
+    (types, upstream_tls): (&DetailTypes, &ByService),
+    path: &str,
+    problems: &mut Problems,
+) -> Option<Post> {
     let service = file.services.iter().find(|service| service.name == guard.service)?;
     let audience = file.audiences.iter().find(|audience| Some(&audience.id) == service.audience.as_ref());
     let routes = boundaries::service(service, types);
@@ -258,7 +267,7 @@ fn post(file: &File, guard: &Guard, types: &DetailTypes, path: &str, problems: &
         modes: modes::of_one(guard.mode.as_ref(), guard.observe_until.as_ref(), &[service]),
         settings: Settings {
             service: service.name.clone(),
-            upstream: upstream(service.upstream.as_deref()?)?,
+            upstream: upstream(service.upstream.as_deref()?)?.with_tls(upstream_tls.get(&service.name).cloned()),
             forward: match guard.forward.as_deref() {
                 Some("token") => Forward::Token,
                 Some("nothing") => Forward::Nothing,

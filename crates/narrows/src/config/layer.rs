@@ -125,7 +125,7 @@ fn cover(table: &mut Table, key: String, value: Value) {
 
 /// Tables that say one thing: half of another method is no method.
 pub(super) fn is_one_thing(key: &str) -> bool {
-    matches!(key, "auth" | "send" | "tls" | "introspection")
+    matches!(key, "auth" | "send" | "tls" | "upstream_tls" | "introspection")
 }
 
 fn join(table: &mut Table, more: Table) -> Result<(), String> {

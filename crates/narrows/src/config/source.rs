@@ -10,11 +10,12 @@ use super::place::{Segment, offset, segments, sets};
 use super::problem::Problems;
 
 /// Keys whose strings are paths, relative to the file that names them.
-const PATHS: [&str; 10] = [
+const PATHS: [&str; 11] = [
     "jwks_file",
     "cert_file",
     "key_file",
     "client_ca_file",
+    "ca_file",
     "file",
     "jsonl",
     "policies",

@@ -61,6 +61,6 @@ pub(super) fn doubts(issuer: &str, listen: SocketAddr, files: Option<&TlsFiles>,
     doubts
 }
 
-fn is_too_open(path: &Path) -> bool {
+pub(super) fn is_too_open(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & TOO_OPEN != 0)
 }

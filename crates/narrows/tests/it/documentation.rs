@@ -34,6 +34,15 @@ fn every_block_of_configuration_in_the_documentation_is_right() {
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(narrows(folder.path(), &["init", "."], "").code, 0);
     let base = std::fs::read_to_string(folder.path().join("narrows.toml")).unwrap();
+    let authority = testkit::CertificateAuthority::new("backends");
+    let to_backend = authority.client("guard");
+    for (name, text) in [
+        ("backends.pem", &authority.pem),
+        ("guard.crt", &to_backend.certificate),
+        ("guard.key", &to_backend.key),
+    ] {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
     let mut blocks = 0;
     for document in documents() {
         let text = std::fs::read_to_string(&document).unwrap();

@@ -16,11 +16,13 @@ pub(crate) fn installation() -> tempfile::TempDir {
     std::fs::write(folder.path().join("policies/first.cedar"), "").unwrap();
     std::fs::write(folder.path().join("narrows.toml"), include_str!("every_key.toml")).unwrap();
     let authority = testkit::CertificateAuthority::new("test authority");
-    let listener = authority.server();
+    let (listener, to_backend) = (authority.server(), authority.client("parcels"));
     for (name, text) in [
         ("tls.crt", &listener.certificate),
         ("tls.key", &listener.key),
         ("ca.pem", &authority.pem),
+        ("backend.crt", &to_backend.certificate),
+        ("backend.key", &to_backend.key),
     ] {
         std::fs::write(folder.path().join(name), text).unwrap();
     }

@@ -18,6 +18,7 @@ fn checked(folder: &Path, from: &str, to: &str) -> String {
 #[test]
 fn every_mistake_has_its_key_and_its_mend() {
     let folder = installation();
+    let upstream_tls = "ca_file = \"ca.pem\", cert_file = \"backend.crt\", key_file = \"backend.key\"";
     let rows = [
         // keys and types
         (
@@ -508,6 +509,52 @@ fn every_mistake_has_its_key_and_its_mend() {
             "http://127.0.0.1:9102\"",
             "unix:/run/app.sock\"",
             "boundaries[0].services: `upstream` of `depots` must be scheme, host and port",
+        ),
+        (
+            upstream_tls,
+            "ca_file = \"ca.pem\", cert_file = \"backend.crt\"",
+            "services[2].upstream_tls.key_file: is required beside `cert_file`, which is `./backend.crt`; name the file",
+        ),
+        (
+            upstream_tls,
+            "key_file = \"backend.key\"",
+            "services[2].upstream_tls.cert_file: is required beside `key_file`, which is `./backend.key`; name the file",
+        ),
+        (upstream_tls, "", "services[2].upstream_tls: says nothing; name `ca_file`"),
+        (
+            upstream_tls,
+            "ca_file = \"none.pem\"",
+            "services[2].upstream_tls.ca_file: `./none.pem`: no certificates in PEM",
+        ),
+        (
+            upstream_tls,
+            "ca_file = \"backend.key\"",
+            "services[2].upstream_tls.ca_file: `./backend.key`: holds no certificate in PEM",
+        ),
+        (
+            upstream_tls,
+            "cert_file = \"none.pem\", key_file = \"backend.key\"",
+            "services[2].upstream_tls.cert_file: `./none.pem`: no certificates in PEM",
+        ),
+        (
+            upstream_tls,
+            "cert_file = \"backend.crt\", key_file = \"none.pem\"",
+            "services[2].upstream_tls.key_file: `./none.pem`: no private key in PEM",
+        ),
+        (
+            upstream_tls,
+            "cert_file = \"backend.crt\", key_file = \"tls.key\"",
+            "services[2].upstream_tls.key_file: `./tls.key`: does not go with the certificate",
+        ),
+        (
+            upstream_tls,
+            "client_ca_file = \"ca.pem\"",
+            "services[2].upstream_tls.client_ca_file: unknown key",
+        ),
+        (
+            "https://labels.internal:9443",
+            "http://labels.internal:9443",
+            "services[2].upstream_tls: is for TLS, and `upstream` is `http://labels.internal:9443`; write that as `https://",
         ),
         (
             "tls           = { cert_file = \"tls.crt\", key_file = \"tls.key\" }",
