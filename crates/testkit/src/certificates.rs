@@ -62,6 +62,13 @@ impl CertificateAuthority {
         self.issue_as(params, ExtendedKeyUsagePurpose::ClientAuth)
     }
 
+    /// A certificate for the client `name` that will be right from the beginning of 2096 on.
+    pub fn later_client(&self, name: &str) -> Issued {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(2096, 1, 1);
+        self.issue_as(params, ExtendedKeyUsagePurpose::ClientAuth)
+    }
+
     fn issue(&self, names: &[&str], purpose: ExtendedKeyUsagePurpose) -> Issued {
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
         self.issue_as(CertificateParams::new(names).unwrap(), purpose)

@@ -336,6 +336,12 @@ fn what_no_backend_will_take_is_told_before_it_refuses() {
         )),
         "{told}"
     );
+    put_pair(path, "own", &network.clients.later_client("narrows"));
+    let told = checked();
+    assert!(
+        told.contains(&format!("{at} begins at 2096-01-01T00:00:00Z, and no upstream takes it before")),
+        "{told}"
+    );
     put_pair(path, "own", &network.clients.server());
     let told = checked();
     assert!(
