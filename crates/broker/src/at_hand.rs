@@ -18,7 +18,7 @@ impl Broker {
         self.keys().ours()
     }
 
-    /// What was revoked, and how long ago that was read, by a clock that is never set.
+    /// What was revoked and who is disabled, and how long ago that was read, by a clock that is never set.
     pub fn standing(&self) -> (Arc<View>, Duration) {
         (self.view(), self.view_age())
     }

@@ -156,6 +156,8 @@ impl Broker {
         let connections = Connections::open(&store, &settings.key_files).map_err(KeyRingError::from)?;
         let ours = own_keys(&in_force.snapshot.issuer, &signer)?;
         let view = store.standing().await.map_err(StoreError::from)?;
+        let disabled = view.keys_of_disabled(|name| in_force.snapshot.issuer_of_subjects(name));
+        let view = view.with_disabled(Arc::new(disabled));
         let operators = store.operators_by_token().await.map_err(StoreError::from)?;
         let broker = Arc::new(Self {
             clock,
@@ -216,11 +218,15 @@ impl Broker {
     ) -> Result<(), StartError> {
         self.signer.promise(&Self::schedule(&settings, &in_force.snapshot), self.now()).await?;
         let ours = own_keys(&in_force.snapshot.issuer, &self.signer)?;
+        let reading = self.standing.lock().await;
         self.keys.swap_outside(self.keys.outside().with_entries(issuers));
         self.keys.swap_ours(Some(ours));
         self.settings.store(Arc::new(settings));
         beside();
         self.in_force.store(Arc::new(in_force));
+        let (view, read_at) = &*self.view.load_full();
+        self.put_standing(View::clone(view), *read_at);
+        drop(reading);
         self.refused_change.store(Arc::new(None));
         self.telemetry.change_refused(false);
         self.record_change("in_force").await?;
@@ -253,7 +259,7 @@ impl Broker {
         // 2. Standing. A node that does not follow the keys must not go on for long either, so that view gets old too.
         let reading = self.standing.lock().await;
         match self.store.standing().await {
-            Ok(view) if tended.is_ok() => self.view.store(Arc::new((Arc::new(view), Instant::now()))),
+            Ok(view) if tended.is_ok() => self.put_standing(view, Instant::now()),
             Ok(_) => {}
             Err(error) => tracing::error!(%error, "standing could not be read; keeping the last view"),
         }
@@ -273,8 +279,26 @@ impl Broker {
         let _reading = self.standing.lock().await;
         let view = self.store.standing().await?;
         let read_at = self.view.load().1;
-        self.view.store(Arc::new((Arc::new(view), read_at)));
+        self.put_standing(view, read_at);
         Ok(())
+    }
+
+    /// Puts what was read of standing in force, with the key that everybody has by the configuration of now. Whoever tells others of it is
+    /// woken when it changed.
+    fn put_standing(&self, view: View, read_at: Instant) {
+        let snapshot = Arc::clone(&self.in_force.load().snapshot);
+        let before = self.view();
+        let disabled = view.keys_of_disabled(|name| snapshot.issuer_of_subjects(name));
+        let is_same = disabled == **before.disabled();
+        let disabled = if is_same {
+            Arc::clone(before.disabled())
+        } else {
+            Arc::new(disabled)
+        };
+        self.view.store(Arc::new((Arc::new(view.with_disabled(disabled)), read_at)));
+        if !is_same {
+            self.streams.tell_standing();
+        }
     }
 
     /// Takes note of an operator who was removed here, before that is acknowledged.

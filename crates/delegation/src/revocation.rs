@@ -4,6 +4,7 @@
 //! came from it, and nothing has to be looked up: [`View::kills`] compares what a token says with what has been revoked.
 
 mod dead;
+mod disabled;
 mod epochs;
 mod mark;
 
@@ -11,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+pub use disabled::{Disabled, Party, PartyKind};
 pub use mark::{Key, LONGEST_WORK, MarkKind, Revocation};
 
 use crate::chain::ActorChain;
@@ -32,6 +34,7 @@ pub struct View {
     risks: BTreeMap<(String, String), Risk>,
     dead_secrets: BTreeSet<[u8; 32]>,
     version: [u8; 32],
+    disabled: Arc<Disabled>,
     revoked: Arc<Revoked>,
 }
 
@@ -41,6 +44,7 @@ impl View {
         let (clients, subjects): (BTreeSet<_>, BTreeSet<_>) = (clients.into_iter().collect(), subjects.into_iter().collect());
         Self {
             version: version(&clients, &subjects, &BTreeMap::new()),
+            disabled: Arc::new(clients.iter().map(key_of_client).collect()),
             clients,
             subjects,
             risks: BTreeMap::new(),
@@ -73,6 +77,32 @@ impl View {
     #[must_use]
     pub fn beside(self, revoked: Arc<Revoked>) -> Self {
         Self { revoked, ..self }
+    }
+
+    /// This standing, in which those parties are disabled [by key](Self::disables).
+    #[must_use]
+    pub fn with_disabled(self, disabled: Arc<Disabled>) -> Self {
+        Self { disabled, ..self }
+    }
+
+    /// The keys of everybody who is disabled here by name, where the issuer of this name is the one that `iss_of` says. Of an issuer that
+    /// is not known nobody has a key: none of our tokens is for somebody there.
+    pub fn keys_of_disabled<'s>(&self, iss_of: impl Fn(&str) -> Option<&'s str>) -> Disabled {
+        let subjects = self.subjects.iter();
+        let subjects = subjects.filter_map(|(name, sub)| Some((PartyKind::Subject, Key::of_pair(iss_of(name)?, sub))));
+        self.clients.iter().map(key_of_client).chain(subjects).collect()
+    }
+
+    /// Everybody who is disabled, by key.
+    pub fn disabled(&self) -> &Arc<Disabled> {
+        &self.disabled
+    }
+
+    /// Who of a token's line is disabled, by key, if anybody: its subject, the client that it was issued to, or one that acts.
+    ///
+    /// Clients have their keys by themselves; subjects those that [`with_disabled`](Self::with_disabled) was told.
+    pub fn disables(&self, line: &Line<'_>) -> Option<PartyKind> {
+        self.disabled.of(line)
     }
 
     /// The version of this standing: another one says that somebody's changed. Revocations are not in it.
@@ -111,6 +141,10 @@ impl View {
     }
 }
 
+fn key_of_client(client: &ClientId) -> Party {
+    (PartyKind::Client, Key::of(client.as_str()))
+}
+
 /// A digest of everybody's standing; no two say the same in the same bytes, since JSON tells where each text ends.
 fn version(clients: &BTreeSet<ClientId>, subjects: &BTreeSet<(String, String)>, risks: &BTreeMap<(String, String), Risk>) -> [u8; 32] {
     let clients: Vec<_> = clients.iter().map(ClientId::as_str).collect();
@@ -135,6 +169,19 @@ pub struct Line<'t> {
     pub act: Option<&'t ActorChain>,
     /// When it was issued.
     pub iat: Timestamp,
+}
+
+impl Line<'_> {
+    /// The key of its subject.
+    fn subject_key(&self) -> Key {
+        Key::of_pair(&self.subject.iss, &self.subject.sub)
+    }
+
+    /// Every client in it. Every actor in a token of ours is a client of ours: we wrote it there.
+    fn clients(&self) -> impl Iterator<Item = &str> {
+        let acting = self.act.into_iter().flat_map(|act| act.iter().map(|actor| actor.sub.as_str()));
+        self.client.into_iter().chain(acting)
+    }
 }
 
 /// Everything that has been revoked and could still touch a living token.

@@ -1,7 +1,10 @@
 //! `GET /v1/revocations/stream`: what is revoked, as it comes, for data planes that keep a view of their own.
 //!
-//! Server-sent events: `revoked` with its place as `id`, and each second a `heartbeat`. A heartbeat is sent only when
-//! everything up to it was read from the store and sent before, so whoever has one knows all that was known then.
+//! Server-sent events: `revoked` with its place as `id`; `standing`, which has no place, for whoever is disabled; and each second a
+//! `heartbeat`. A heartbeat is sent only when everything up to it was read from the store and sent before, so whoever has one knows
+//! all that was known then.
+
+mod standing;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -14,12 +17,13 @@ use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::response::Response;
+use delegation::revocation::Disabled;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Request};
 use hyper::body::Frame;
 use issuance::policy::Policy;
 use serde_json::{Value, json};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
@@ -45,6 +49,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) struct Streams {
     places: Arc<Semaphore>,
     ending: CancellationToken,
+    /// Changes whenever somebody is disabled or enabled.
+    standing: watch::Sender<()>,
 }
 
 impl Default for Streams {
@@ -52,6 +58,7 @@ impl Default for Streams {
         Self {
             places: Arc::new(Semaphore::new(MOST)),
             ending: CancellationToken::new(),
+            standing: watch::Sender::new(()),
         }
     }
 }
@@ -60,6 +67,11 @@ impl Streams {
     /// Ends every stream, for good: without that, none would ever be finished.
     pub(crate) fn end(&self) {
         self.ending.cancel();
+    }
+
+    /// Has every stream tell who is disabled now.
+    pub(crate) fn tell_standing(&self) {
+        self.standing.send_replace(());
     }
 }
 
@@ -96,6 +108,7 @@ async fn open(call: &mut Call) -> Result<Response, Problem> {
         credential,
         epoch,
         after: after.unwrap_or(-1),
+        standing: None,
         sender,
         _place: place.map_err(|_| Problem::RateLimited)?,
     };
@@ -114,6 +127,9 @@ struct Teller {
     /// The epoch of the store when the stream began: under another one its places mean something else.
     epoch: i64,
     after: i64,
+    /// Who was told to be disabled; nothing before anything was told in this stream. It has no place to come back to: what a reader
+    /// missed is not known, so each stream begins with all of it.
+    standing: Option<Arc<Disabled>>,
     sender: mpsc::Sender<Bytes>,
     _place: OwnedSemaphorePermit,
 }
@@ -142,17 +158,24 @@ impl Teller {
 
     async fn follow(&mut self) -> Result<Infallible, Ended> {
         let mut news = self.broker.store().news();
+        let mut standing = self.broker.streams().standing.subscribe();
         let mut beat = tokio::time::interval(BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut due = false;
         loop {
             news.borrow_and_update();
+            standing.borrow_and_update();
             self.catch_up().await?;
+            self.tell_standing().await?;
             if due {
                 self.beat().await?;
             }
             due = tokio::select! {
                 changed = news.changed() => {
+                    changed.map_err(|_| Ended)?;
+                    false
+                }
+                changed = standing.changed() => {
                     changed.map_err(|_| Ended)?;
                     false
                 }
@@ -172,8 +195,22 @@ impl Teller {
         }
     }
 
+    /// Sends who came to be disabled and who is so no more: of the view that is in force here, which is read each second.
+    async fn tell_standing(&mut self) -> Result<(), Ended> {
+        let view = self.broker.view();
+        for page in standing::pages(self.standing.as_deref(), view.disabled()) {
+            self.send(event("standing", &page)).await?;
+        }
+        self.standing = Some(Arc::clone(view.disabled()));
+        Ok(())
+    }
+
     /// Looks whether the reader may still read, and sends a heartbeat.
     async fn beat(&self) -> Result<(), Ended> {
+        // Who was disabled since this view was read is not known here either.
+        if self.broker.view_age() > self.broker.settings().max_view_age {
+            return Err(Ended);
+        }
         let in_force = self.broker.in_force();
         let moment = self.broker.moment(&in_force);
         let caller = self.credential.caller(&self.broker, &moment).await.map_err(|_| Ended)?;

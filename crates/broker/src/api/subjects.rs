@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::Response;
-use delegation::identity::{OUR_NAME, Risk, Subject, is_sub};
+use delegation::identity::{Risk, Subject, is_sub};
 use http::{Request, StatusCode};
 use issuance::audit::Decision;
 use serde_json::{Map, Value, json};
@@ -117,14 +117,10 @@ fn subject(call: &mut Call, named: Named) -> Result<SubjectName, Problem> {
         return Err(Problem::Malformed("a `sub` has 1 to 255 characters and no control characters"));
     }
     let snapshot = &call.moment.snapshot;
-    let iss = match snapshot.issuer_named(&issuer_name) {
-        Some(issuer) => issuer.issuer.clone(),
-        None if issuer_name == OUR_NAME => snapshot.issuer.clone(),
-        None => return Err(Problem::UnknownParty),
-    };
+    let iss = snapshot.issuer_of_subjects(&issuer_name).ok_or(Problem::UnknownParty)?;
     call.record.subject = Some(Subject {
         issuer_name: issuer_name.clone(),
-        iss,
+        iss: iss.to_owned(),
         sub: sub.clone(),
     });
     Ok(SubjectName { issuer_name, sub })

@@ -9,6 +9,7 @@ use delegation::revocation::{Key, MarkKind, Revocation};
 use delegation::time::Timestamp;
 use issuance::audit::{Kind, Record};
 use serde_json::{Value, json};
+use testkit::CORP;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::api::{operator, own_token, plan};
@@ -23,6 +24,7 @@ on_both_engines!(
     every_revocation_of_every_node_is_told_in_order_and_a_reader_comes_back_where_it_was,
     a_place_that_is_not_known_is_a_gap,
     a_store_that_was_set_back_ends_the_stream,
+    who_is_disabled_is_told_as_a_stream_begins_and_whenever_it_changes,
 );
 
 /// Waits for `what`, but not for ever.
@@ -62,8 +64,18 @@ impl Reader {
         }
     }
 
-    /// The next event; none when the stream has ended.
+    /// The next event of those that are not about who is disabled; none when the stream has ended.
     async fn next(&mut self) -> Option<Event> {
+        loop {
+            let event = self.any().await?;
+            if event.name != "standing" {
+                return Some(event);
+            }
+        }
+    }
+
+    /// The next event; none when the stream has ended.
+    async fn any(&mut self) -> Option<Event> {
         loop {
             if let Some((event, rest)) = self.rest.split_once("\n\n") {
                 let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")));
@@ -82,7 +94,7 @@ impl Reader {
 
     async fn of(&mut self, name: &str) -> Event {
         loop {
-            let event = self.next().await.unwrap();
+            let event = self.any().await.unwrap();
             if event.name == name {
                 return event;
             }
@@ -191,6 +203,140 @@ async fn a_store_that_was_set_back_ends_the_stream(engine: Engine) {
     reader.of("heartbeat").await;
     narrows.engine.run("UPDATE log_head SET epoch = epoch + 1").await;
     reader.end().await;
+    narrows.stop().await;
+}
+
+/// One page of who is disabled.
+fn standing(begins: bool, disabled: &[(&str, &str)], enabled: &[(&str, &str)]) -> Value {
+    let hex = |name: &str| {
+        delegation::token::sha256(name.as_bytes())
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>()
+    };
+    let said = |parties: &[(&str, &str)]| Value::from_iter(parties.iter().map(|(kind, name)| json!({ "kind": kind, "key": hex(name) })));
+    json!({ "begins": begins, "disabled": said(disabled), "enabled": said(enabled) })
+}
+
+/// What another node, or the command line, does on the same store.
+async fn set_elsewhere(narrows: &Installation, party: &Party, to: Standing) {
+    let record = Record::new(format!("{to:?}-{party:?}"), Timestamp::from_seconds(seconds()), Kind::Operator);
+    narrows.engine.open().await.set_standing(party, to, record).await.unwrap();
+    narrows.broker.tend().await;
+}
+
+async fn who_is_disabled_is_told_as_a_stream_begins_and_whenever_it_changes(engine: Engine) {
+    let narrows = Installation::of(Plan { engine, ..plan() }).await;
+    let admin = operator(&narrows, "ann", &[Role::Admin, Role::Auditor]).await;
+    let mut reader = Reader::open(&narrows, PATH, &admin, &[]).await;
+    let begins = reader.any().await.unwrap();
+    assert_eq!((begins.id, begins.name.as_str()), (None, "standing"));
+    assert_eq!(
+        begins.data,
+        standing(true, &[], &[]),
+        "also of nobody, and before the first heartbeat"
+    );
+    reader.of("heartbeat").await;
+
+    // Here, by the API: before the answer. By another process: when this one reads it.
+    let subject = format!("{CORP}\nalice");
+    let alice = ("subject", subject.as_str());
+    assert_eq!(
+        narrows.ask("POST", "/v1/subjects/corp/alice/disable", &admin, None).await.status,
+        200
+    );
+    assert_eq!(reader.of("standing").await.data, standing(false, &[alice], &[]));
+    let (edge, itself) = (
+        Party::Client(ClientId::parse("edge").unwrap()),
+        Party::Subject {
+            issuer_name: "narrows".to_owned(),
+            sub: "edge".to_owned(),
+        },
+    );
+    set_elsewhere(&narrows, &edge, Standing::Disabled).await;
+    assert_eq!(reader.of("standing").await.data, standing(false, &[("client", "edge")], &[]));
+    set_elsewhere(&narrows, &itself, Standing::Disabled).await;
+    let subject = format!("{}\nedge", narrows.url);
+    assert_eq!(reader.of("standing").await.data, standing(false, &[("subject", &subject)], &[]));
+    set_elsewhere(&narrows, &itself, Standing::Enabled).await;
+    assert_eq!(reader.of("standing").await.data, standing(false, &[], &[("subject", &subject)]));
+
+    // Whoever comes back is told all of it again, wherever they were; what is not changed is told once.
+    let place = revoke(&narrows, &admin, "a").await;
+    let mut again = Reader::open(&narrows, &format!("{PATH}?after={place}"), &admin, &[]).await;
+    let mut begins = again.any().await.unwrap();
+    let disabled = begins.data["disabled"].as_array_mut().unwrap();
+    disabled.sort_by_key(|party| party["kind"].to_string());
+    assert_eq!(begins.data, standing(true, &[("client", "edge"), alice], &[]));
+    assert_eq!(again.any().await.unwrap().name, "heartbeat");
+    assert_eq!(
+        narrows.ask("POST", "/v1/subjects/corp/alice/disable", &admin, None).await.status,
+        200
+    );
+    assert_eq!(
+        narrows.ask("POST", "/v1/subjects/corp/alice/enable", &admin, None).await.status,
+        200
+    );
+    for reader in [&mut reader, &mut again] {
+        assert_eq!(reader.of("standing").await.data, standing(false, &[], &[alice]));
+    }
+
+    // Whoever an issuer's name means is told anew when it means another.
+    assert_eq!(
+        narrows.ask("POST", "/v1/subjects/corp/alice/disable", &admin, None).await.status,
+        200
+    );
+    assert_eq!(reader.of("standing").await.data, standing(false, &[alice], &[]));
+    let mut in_force = narrows.in_force(crate::installation::RULES, broker::Rates::default());
+    let mut snapshot = delegation::registry::Snapshot::clone(&in_force.snapshot);
+    let mut corp = snapshot.issuers.remove(CORP).unwrap();
+    corp.issuer = "https://other.example".to_owned();
+    snapshot.issuers.insert(corp.issuer.clone(), corp);
+    in_force.snapshot = snapshot.into();
+    let settings = broker::Settings::clone(&narrows.broker.settings());
+    narrows.broker.swap(settings, in_force, narrows.entries()).await.unwrap();
+    let other = ("subject", "https://other.example\nalice");
+    assert_eq!(reader.of("standing").await.data, standing(false, &[other], &[alice]));
+    narrows.stop().await;
+}
+
+#[tokio::test]
+async fn more_who_are_disabled_than_one_event_holds_are_told_before_the_first_heartbeat() {
+    let narrows = Installation::of(plan()).await;
+    let auditor = operator(&narrows, "ann", &[Role::Auditor]).await;
+    let many = "INSERT INTO standing_subjects (issuer_name, sub, disabled_at) \
+                WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 600) SELECT 'corp', 's' || i, 1 FROM n";
+    narrows.engine.run(many).await;
+    narrows.broker.tend().await;
+    let mut reader = Reader::open(&narrows, PATH, &auditor, &[]).await;
+    let (mut keys, mut pages) = (std::collections::BTreeSet::new(), Vec::new());
+    loop {
+        let event = reader.any().await.unwrap();
+        if event.name != "standing" {
+            assert_eq!(event.name, "heartbeat");
+            break;
+        }
+        pages.push(event.data["begins"].as_bool().unwrap());
+        keys.extend(event.data["disabled"].as_array().unwrap().iter().map(|party| party["key"].to_string()));
+        assert!(event.data.to_string().len() < 64 * 1024);
+    }
+    assert_eq!((keys.len(), pages), (600, vec![true, false, false]));
+    narrows.stop().await;
+}
+
+/// Whoever was disabled since an old view was read, nobody here knows: nobody is told that they know everything.
+#[tokio::test]
+async fn a_view_that_is_too_old_is_told_to_nobody_as_that_of_now() {
+    let max_view_age = Duration::ZERO;
+    let narrows = Installation::of(Plan { max_view_age, ..plan() }).await;
+    let auditor = operator(&narrows, "ann", &[Role::Auditor]).await;
+    let mut reader = Reader::open(&narrows, PATH, &auditor, &[]).await;
+    let told = async {
+        while let Some(event) = reader.any().await {
+            assert_ne!(event.name, "heartbeat")
+        }
+    };
+    within("the stream goes on", told).await;
     narrows.stop().await;
 }
 

@@ -8,6 +8,7 @@ use super::audience::Audience;
 use super::client::Client;
 use super::issuer::TrustedIssuer;
 use crate::details::{Detail, DetailTypes};
+use crate::identity::OUR_NAME;
 use crate::oauth::{AudienceId, ClientId, Scope};
 use crate::revocation::View;
 use crate::time::Timestamp;
@@ -39,6 +40,14 @@ impl Snapshot {
     /// The trusted issuer with the name `name`.
     pub fn issuer_named(&self, name: &str) -> Option<&TrustedIssuer> {
         self.issuers.values().find(|issuer| issuer.name == name)
+    }
+
+    /// The issuer that the name `name` of a subject's issuer means: a trusted one, or ourselves.
+    pub fn issuer_of_subjects(&self, name: &str) -> Option<&str> {
+        match self.issuer_named(name) {
+            Some(issuer) => Some(&issuer.issuer),
+            None => (name == OUR_NAME).then_some(&*self.issuer),
+        }
     }
 }
 

@@ -29,16 +29,13 @@ impl Epochs {
             return None;
         }
         let ended = |kind, key| all.get(&(kind, key)).is_some_and(|at| iat <= *at);
-        let subject = line.subject;
-        if ended(MarkKind::Subject, Key::of_pair(&subject.iss, &subject.sub)) {
+        if ended(MarkKind::Subject, line.subject_key()) {
             return Some(MarkKind::Subject);
         }
-        if ended(MarkKind::Issuer, Key::of(&subject.iss)) {
+        if ended(MarkKind::Issuer, Key::of(&line.subject.iss)) {
             return Some(MarkKind::Issuer);
         }
-        // Every actor in a token of ours is a client of ours: we wrote it there.
-        let acting = line.act.into_iter().flat_map(|act| act.iter().map(|actor| actor.sub.as_str()));
-        let by_client = line.client.into_iter().chain(acting).any(|client| ended(MarkKind::Client, Key::of(client)));
+        let by_client = line.clients().any(|client| ended(MarkKind::Client, Key::of(client)));
         by_client.then_some(MarkKind::Client)
     }
 }

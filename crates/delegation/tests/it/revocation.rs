@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use delegation::chain::{Actor, ActorChain};
 use delegation::identity::Subject;
-use delegation::revocation::{Key, Line, MarkKind, Revocation, Revoked, View};
+use delegation::oauth::ClientId;
+use delegation::revocation::{Disabled, Key, Line, MarkKind, PartyKind, Revocation, Revoked, View};
 use delegation::time::Timestamp;
 use delegation::token::chain_entry;
 use testkit::{CORP, now};
@@ -238,5 +239,78 @@ fn the_set_holds_what_a_plain_set_would_and_forgets_only_what_is_past() {
         let kept = last + 1 >= 4;
         assert!(is_dead(&format!("id-{number}")) || !kept, "id-{number} is forgotten too early");
         assert!(!is_dead(&format!("id-{number}")) || last + 2 > 4, "id-{number} is kept too long");
+    }
+}
+
+#[test]
+fn whoever_is_disabled_ends_what_names_them_until_enabled() {
+    let subject = alice();
+    let actor = |sub: &str| Actor {
+        iss: "https://narrows.example".to_owned(),
+        sub: sub.to_owned(),
+    };
+    let act = ActorChain::extend(Some(&ActorChain::extend(None, actor("edge"))), actor("orders"));
+    let line = Line {
+        client: Some("billing"),
+        act: Some(&act),
+        ..line(&[], &subject, now())
+    };
+    let (by_subject, by_client) = (PartyKind::Subject, PartyKind::Client);
+    let rows = [
+        (by_subject, Key::of_pair(CORP, "alice"), Some(by_subject)),
+        (by_client, Key::of("billing"), Some(by_client)),
+        (by_client, Key::of("orders"), Some(by_client)),
+        (by_client, Key::of("edge"), Some(by_client)),
+        (by_client, Key::of_pair(CORP, "alice"), None),
+        (by_subject, Key::of("edge"), None),
+        (by_subject, Key::of_pair("https://narrows.example", "alice"), None),
+        (by_client, Key::of("alice"), None),
+    ];
+    let mut all = Disabled::nobody();
+    for (kind, key, expected) in rows {
+        let mut disabled = Disabled::nobody();
+        disabled.set((kind, key), true);
+        all.set((kind, key), true);
+        let view = |disabled: &Disabled| View::default().with_disabled(Arc::new(disabled.clone()));
+        assert_eq!(view(&disabled).disables(&line), expected, "{kind:?}");
+        assert_eq!(view(&disabled).kills(&line), None, "nothing is revoked by it");
+        disabled.set((kind, key), false);
+        assert!(disabled.is_empty() && view(&disabled).disables(&line).is_none());
+    }
+    let all = View::default().with_disabled(Arc::new(all));
+    assert_eq!(all.disables(&line), Some(by_subject), "whom nobody may act for is the reason");
+}
+
+/// A subject is disabled by the name that the configuration has for its issuer, and tokens name the issuer itself.
+#[test]
+fn who_is_disabled_has_the_key_of_the_issuer_that_is_meant_today() {
+    let named = |issuer: &str, sub: &str| (issuer.to_owned(), sub.to_owned());
+    let subjects = [named("corp", "alice"), named("gone", "alice"), named("narrows", "edge")];
+    let view = View::new([ClientId::parse("edge").unwrap()], subjects);
+    let snapshot = testkit::snapshot();
+    let keys = view.keys_of_disabled(|name| snapshot.issuer_of_subjects(name));
+    let expected = [
+        (PartyKind::Subject, Key::of_pair(CORP, "alice")),
+        (PartyKind::Subject, Key::of_pair(&snapshot.issuer, "edge")),
+        (PartyKind::Client, Key::of("edge")),
+    ];
+    assert_eq!(keys, expected.into_iter().collect());
+    assert_eq!(**view.disabled(), expected.into_iter().skip(2).collect(), "clients need no issuer");
+}
+
+#[test]
+fn what_changed_of_who_is_disabled_leads_from_one_to_the_other() {
+    let some = |names: &[&str]| -> Disabled { names.iter().map(|name| (PartyKind::Client, Key::of(name))).collect() };
+    for (before, after, changes) in [
+        (&[][..], &["a", "b"][..], 2),
+        (&["a", "b"], &["b", "c"], 2),
+        (&["a", "b"], &[], 2),
+        (&["a"], &["a"], 0),
+    ] {
+        let (mut reached, after) = (some(before), some(after));
+        let before = reached.clone();
+        assert_eq!(after.since(&before).count(), changes);
+        after.since(&before).for_each(|(party, is_disabled)| reached.set(party, is_disabled));
+        assert_eq!(reached, after);
     }
 }
