@@ -26,7 +26,8 @@ pub trait Broker: Send + Sync + 'static {
     /// Its keys of now; none where they never could be had, or are too old to be believed.
     fn keys(&self) -> Option<Arc<KeySet>>;
 
-    /// What was revoked, and how long ago the broker was last heard, by a clock that is never set.
+    /// What was revoked and, [by key](View::disables), who is disabled; and how long ago the broker was last heard, by a clock that is never
+    /// set.
     fn view(&self) -> (Arc<View>, Duration);
 
     /// Looks for keys again, since a token names one that is not there; done when that was looked for.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use delegation::oauth::Reason;
-use delegation::revocation::{Key, MarkKind, View};
+use delegation::revocation::{Key, MarkKind, PartyKind, View};
 use delegation::time::Timestamp;
 use delegation::token::AccessClaims;
 use http::HeaderMap;
@@ -168,9 +168,9 @@ impl<'m> Verified<'m> {
                 "nothing was heard from the broker for longer than `max_age`",
             );
         }
-        // 10. Neither it nor anything that it hangs from was revoked.
-        if is_revoked(said, &at.view) {
-            return refuse(Reason::SubjectTokenRevoked, "it was revoked, or something that it came from");
+        // 10. Neither it nor anything that it hangs from was revoked, and nobody in it is disabled.
+        if let Some((reason, why)) = ended(said, &at.view) {
+            return refuse(reason, why);
         }
         Ok(Self {
             said: Arc::clone(said),
@@ -242,14 +242,22 @@ impl<'m> Covered<'m, '_> {
     }
 }
 
-/// Whether `view` ends a token that says this, or anything that it hangs from.
-pub(crate) fn is_revoked(said: &AccessClaims, view: &View) -> bool {
+/// Why `view` ends a token that says this, if it does; the reasons are those of the broker. Whoever is disabled comes first: with such a
+/// subject no newer token would be better.
+pub(crate) fn ended(said: &AccessClaims, view: &View) -> Option<(Reason, &'static str)> {
+    let line = said.line();
+    match view.disables(&line) {
+        Some(PartyKind::Subject) => return Some((Reason::SubjectDisabled, "its subject is disabled")),
+        Some(PartyKind::Client) => return Some((Reason::SubjectTokenRevoked, "a client in it is disabled")),
+        None => {}
+    }
     let named = [
         (MarkKind::Exception, said.exception.as_ref().map(|exception| exception.id.as_str())),
         (MarkKind::Approval, said.approval.as_deref()),
     ];
     let is_dead = |(kind, id): &(MarkKind, Option<&str>)| id.is_some_and(|id| view.is_dead(*kind, &Key::of(id)));
-    view.kills(&said.line()).is_some() || named.iter().any(is_dead)
+    let is_revoked = view.kills(&line).is_some() || named.iter().any(is_dead);
+    is_revoked.then_some((Reason::SubjectTokenRevoked, "it was revoked, or something that it came from"))
 }
 
 /// What `call` needs. Attributes of subjects are known to a boundary alone; a guard is not built with a route that reads them.

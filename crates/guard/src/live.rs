@@ -20,7 +20,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::broker::{Asked, Broker, Line, Rechecked, Refused, SeenTwice, Use};
 use crate::call::{Call, LARGEST_BODY};
-use crate::check::{Admitted, At, Known, Refusal, Shown, Verdict, is_revoked};
+use crate::check::{Admitted, At, Known, Refusal, Shown, Verdict, ended};
 use crate::clock::Clock;
 use crate::guard::{GuardError, Rules};
 use crate::redacted;
@@ -223,8 +223,8 @@ impl<B: Broker> Live<B> {
         self.denied(&seen, Refusal::from(reason).about(admitted).into())
     }
 
-    /// Done when the response to what was `admitted` must end: its token has expired or was revoked, or the broker was not heard for so
-    /// long that nobody knows.
+    /// Done when the response to what was `admitted` must end: its token has expired or was revoked, somebody in it is disabled, or the
+    /// broker was not heard for so long that nobody knows.
     ///
     /// Within half a second of when it is known here.
     pub async fn ended(&self, admitted: &Admitted) {
@@ -245,8 +245,8 @@ impl<B: Broker> Live<B> {
             if age > in_force.rules.max_age {
                 return Reason::RevocationViewStale;
             }
-            if is_revoked(admitted, &view) {
-                return Reason::SubjectTokenRevoked;
+            if let Some((reason, _)) = ended(admitted, &view) {
+                return reason;
             }
         }
     }

@@ -5,8 +5,10 @@
 
 mod event;
 mod feed;
+mod key;
 mod post;
 mod spool;
+mod standing;
 mod view;
 
 use std::fmt;
@@ -73,7 +75,7 @@ impl<S: Fn() -> Option<String> + Send + Sync + 'static> Remote<S> {
         Self { shared, tasks }
     }
 
-    /// Whether requests can be decided: the broker answers, there are keys, and everything that was revoked is known.
+    /// Whether requests can be decided: the broker answers, there are keys, and it is known what was revoked and who is disabled.
     pub fn is_ready(&self) -> bool {
         let (_, age) = self.shared.followed.view();
         self.shared.link.is_ready() && age <= self.shared.link.place().max_age

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use delegation::revocation::{Key, MarkKind, Revocation, Revoked};
+use delegation::revocation::{MarkKind, Revocation, Revoked};
 use delegation::time::Timestamp;
 use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::event::{Event, Events};
+use super::key;
+use super::standing::{Standing, Unreadable};
 use super::view::Followed;
 use crate::link::{Link, Unanswered};
 
@@ -38,6 +40,14 @@ enum Left {
     Ended,
     #[error("what it says is no feed of revocations")]
     Unreadable,
+    #[error("it does not say who is disabled; a broker of an earlier version does not")]
+    Untold,
+}
+
+impl From<Unreadable> for Left {
+    fn from(_: Unreadable) -> Self {
+        Self::Unreadable
+    }
 }
 
 /// Follows the feed for ever, and says in `followed` what is known.
@@ -74,7 +84,7 @@ impl Reader {
         let headers: Vec<_> = last.iter().map(|last| ("last-event-id", last.as_str())).collect();
         let mut heard = Instant::now();
         let mut stream = link.stream(&["v1", "revocations", "stream"], &headers).await?;
-        let mut events = Events::default();
+        let (mut events, mut standing) = (Events::default(), Standing::default());
         loop {
             let next = timeout(QUIET, stream.next()).await.map_err(|_| Left::Silent)??;
             let bytes = next.ok_or(Left::Ended)?;
@@ -84,12 +94,12 @@ impl Reader {
             }
             heard = Instant::now();
             for event in events.read(bytes.as_ref()).map_err(|_| Left::Unreadable)? {
-                self.take(&event, followed, heard)?;
+                self.take(&event, &mut standing, followed, heard)?;
             }
         }
     }
 
-    fn take(&mut self, event: &Event, followed: &Followed, then: Instant) -> Result<(), Left> {
+    fn take(&mut self, event: &Event, standing: &mut Standing, followed: &Followed, then: Instant) -> Result<(), Left> {
         let said: Value = serde_json::from_str(&event.data).map_err(|_| Left::Unreadable)?;
         match event.name.as_str() {
             "revoked" => {
@@ -97,10 +107,17 @@ impl Reader {
                 // Behind what it stands for: whoever begins again here has it.
                 self.last = Some(event.id.clone().ok_or(Left::Unreadable)?);
             }
+            "standing" => {
+                // What a stream has told in part is no view: until all of it is there, that of the last one stays.
+                if let Some(disabled) = standing.take(&said)? {
+                    followed.disabled(disabled);
+                }
+            }
             "heartbeat" => {
+                let disabled = standing.is_whole().ok_or(Left::Untold)?;
                 // By this clock alone can anything be forgotten; the broker keeps it for as long.
                 self.revoked.forget(crate::Clock::earliest());
-                followed.is_complete(&self.revoked, then);
+                followed.is_complete(&self.revoked, disabled, then);
             }
             // A later broker may say more.
             _ => {}
@@ -112,18 +129,7 @@ impl Reader {
 /// What was revoked. A kind that is not known here could end anything, so then the feed is not one that we can follow.
 fn revocation(said: &Value) -> Option<Revocation> {
     let kind = MarkKind::parse(said.get("kind")?.as_str()?)?;
-    let key = bytes(said.get("key")?.as_str()?)?;
+    let key = key::of(said.get("key")?)?;
     let at = Timestamp::from_seconds(said.get("at")?.as_i64()?);
-    Some(Revocation::new(kind, Key::from_bytes(key), at, Duration::ZERO))
-}
-
-/// 64 hexadecimal digits.
-fn bytes(text: &str) -> Option<[u8; 32]> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let pairs = text.as_bytes().chunks(2).map(|pair| match pair {
-        [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
-        _ => None,
-    });
-    let bytes: Vec<u8> = pairs.collect::<Option<_>>()?;
-    bytes.try_into().ok()
+    Some(Revocation::new(kind, key, at, Duration::ZERO))
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use delegation::revocation::{Revoked, View};
+use delegation::revocation::{Disabled, Revoked, View};
 use tokio::time::Instant;
 
 /// The view that is in force. It is replaced whole where the feed had to begin anew, and never by an emptier one.
@@ -36,11 +36,16 @@ impl Followed {
         (Arc::clone(&state.view), age)
     }
 
-    /// Everything that the broker had acknowledged at `then` is in `revoked`.
-    pub(super) fn is_complete(&self, revoked: &Arc<Revoked>, then: Instant) {
-        let view = View::default().beside(Arc::clone(revoked));
+    /// Everything that the broker had acknowledged at `then` is in `revoked` and `disabled`.
+    pub(super) fn is_complete(&self, revoked: &Arc<Revoked>, disabled: &Arc<Disabled>, then: Instant) {
+        let view = View::default().beside(Arc::clone(revoked)).with_disabled(Arc::clone(disabled));
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.view = Arc::new(view);
         state.heard = Some(then);
+    }
+    /// Those are disabled from now on. It says nothing of what was revoked, so the view gets no younger.
+    pub(super) fn disabled(&self, disabled: &Arc<Disabled>) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.view = Arc::new(View::clone(&state.view).with_disabled(Arc::clone(disabled)));
     }
 }

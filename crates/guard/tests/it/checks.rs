@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use delegation::revocation::{Key, MarkKind, Revocation, Revoked, View};
+use delegation::revocation::{Disabled, Key, MarkKind, PartyKind, Revocation, Revoked, View};
 use delegation::time::Timestamp;
 use delegation::token::Algorithm;
 use http::{HeaderMap, HeaderValue, header};
@@ -205,6 +205,39 @@ fn an_old_view_of_revocations_refuses() {
     };
     assert_eq!(aged(5000), "allowed");
     assert_eq!(aged(5001), "revocation_view_stale");
+}
+
+/// The reasons are the broker's: of a token whose holder is disabled it says that it is revoked, since the subject may have another.
+#[test]
+fn whoever_is_disabled_ends_the_tokens_that_name_them_until_enabled() {
+    let rows = [
+        (PartyKind::Subject, Key::of_pair(CORP, "alice"), "subject_disabled"),
+        (PartyKind::Client, Key::of("edge"), "subject_token_revoked"),
+        (PartyKind::Client, Key::of("agent"), "subject_token_revoked"),
+        (PartyKind::Subject, Key::of_pair(BROKER, "alice"), "allowed"),
+        (PartyKind::Client, Key::of("alice"), "allowed"),
+    ];
+    for (kind, key, expected) in rows {
+        let mut disabled = Disabled::nobody();
+        let after = |disabled: &Disabled| {
+            let moment = At {
+                view: Arc::new(View::default().with_disabled(Arc::new(disabled.clone()))),
+                ..at()
+            };
+            match reader().check(&call(), &bearer(&token(&claims())), &moment) {
+                Verdict::Refused(refusal) => {
+                    assert_eq!((refusal.status().as_u16(), refusal.error()), (401, Some("invalid_token")));
+                    assert!(refusal.claims.is_some(), "the record says whose it was");
+                    refusal.reason.as_str()
+                }
+                other => word(&other),
+            }
+        };
+        disabled.set((kind, key), true);
+        assert_eq!(after(&disabled), expected, "{kind:?}");
+        disabled.set((kind, key), false);
+        assert_eq!(after(&disabled), "allowed");
+    }
 }
 
 #[test]

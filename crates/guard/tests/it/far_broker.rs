@@ -16,6 +16,7 @@ use axum::http::{HeaderMap, Response, StatusCode, Uri};
 use axum::routing::{get, post};
 use bytes::Bytes;
 use delegation::oauth::ClientId;
+use delegation::revocation::{Key, Party};
 use fetch::{FetchSettings, Fetcher};
 use narrows_guard::link::{Link, Place};
 use narrows_guard::remote::Remote;
@@ -42,6 +43,8 @@ struct Told {
     says: Mutex<BTreeMap<String, (u16, Value)>>,
     asked: Mutex<Vec<(String, Value)>>,
     readers: Mutex<Vec<mpsc::UnboundedSender<Bytes>>>,
+    /// What the feed says first of who is disabled, in each stream.
+    begins: Mutex<String>,
     /// The `Last-Event-ID` of each who opened the feed.
     opened: Mutex<Vec<Option<String>>>,
     /// Whether the feed cannot tell what follows a place.
@@ -62,6 +65,7 @@ impl FarBroker {
             says: Mutex::default(),
             asked: Mutex::default(),
             readers: Mutex::default(),
+            begins: Mutex::new(standing(true, &[], &[])),
             opened: Mutex::default(),
             gap: AtomicBool::new(false),
             no_keys: AtomicBool::new(false),
@@ -124,6 +128,11 @@ impl FarBroker {
         self.state.readers.lock().unwrap().retain(|reader| reader.send(bytes.clone()).is_ok());
     }
 
+    /// Says this first in every stream from now on.
+    pub(crate) fn begins_with(&self, text: &str) {
+        text.clone_into(&mut self.state.begins.lock().unwrap());
+    }
+
     /// Ends every feed.
     pub(crate) fn hangs_up(&self) {
         self.state.readers.lock().unwrap().clear();
@@ -150,9 +159,19 @@ pub(crate) const HEARTBEAT: &str = "event: heartbeat\ndata: {\"seq\":0}\n\n";
 
 /// The event that says that this token is revoked.
 pub(crate) fn revoked(seq: u32, jti: &str) -> String {
-    let key: String = delegation::revocation::Key::of(jti).as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-    let said = json!({ "seq": seq, "kind": "jti", "key": key, "at": testkit::now().seconds() });
+    let said = json!({ "seq": seq, "kind": "jti", "key": hex(&Key::of(jti)), "at": testkit::now().seconds() });
     format!("id: {seq}\nevent: revoked\ndata: {said}\n\n")
+}
+
+/// The event that says who is disabled and who is enabled.
+pub(crate) fn standing(begins: bool, disabled: &[Party], enabled: &[Party]) -> String {
+    let said = |parties: &[Party]| Value::from_iter(parties.iter().map(|(kind, key)| json!({ "kind": kind.as_str(), "key": hex(key) })));
+    let said = json!({ "begins": begins, "disabled": said(disabled), "enabled": said(enabled) });
+    format!("event: standing\ndata: {said}\n\n")
+}
+
+fn hex(key: &Key) -> String {
+    key.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Waits until it is so, and not for ever.
@@ -233,6 +252,8 @@ async fn stream(State(told): State<Arc<Told>>, headers: HeaderMap, _: Uri) -> Re
         return response;
     }
     let (sender, receiver) = mpsc::unbounded_channel();
+    let begins = told.begins.lock().unwrap().clone();
+    sender.send(Bytes::from(begins)).unwrap();
     told.readers.lock().unwrap().push(sender);
     Response::new(Body::new(Frames(receiver)))
 }

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use delegation::oauth::Reason;
+use delegation::revocation::{Key, PartyKind};
 use delegation::token::{Algorithm, KeySet};
 use narrows_guard::broker::{Introspected, Rechecked, Use};
 use narrows_guard::live::{Decision, Modes, Recheck};
 use narrows_guard::surplus::Excess;
 use narrows_guard::{Live, Settings};
 use serde_json::{Value, json};
-use testkit::{BROKER, FakeIssuer, now};
+use testkit::{BROKER, CORP, FakeIssuer, now};
 
 use crate::guarded::{AUDIENCE, ISSUER, bearer, call, claims, settings, token, with};
 use crate::service::{asked, demand};
@@ -65,6 +66,11 @@ async fn only_the_signature_of_a_token_is_remembered() {
     *broker.0.age.lock().unwrap() = Duration::from_secs(6);
     assert_eq!(shown_again().await, "revocation_view_stale");
     *broker.0.age.lock().unwrap() = Duration::ZERO;
+    assert_eq!(shown_again().await, "allowed");
+    let alice = (PartyKind::Subject, Key::of_pair(CORP, "alice"));
+    broker.0.disable(alice, true);
+    assert_eq!(shown_again().await, "subject_disabled");
+    broker.0.disable(alice, false);
     assert_eq!(shown_again().await, "allowed");
     broker.0.revoke("t-2");
     assert_eq!(shown_again().await, "subject_token_revoked");
@@ -299,8 +305,16 @@ async fn policy_is_asked_again_about_what_is_fixed() {
 #[tokio::test(start_paused = true)]
 async fn a_response_ends_with_its_token_and_when_nobody_knows() {
     type Ends = fn(&Told);
-    let rows: [(Ends, Reason); 2] = [
+    let rows: [(Ends, Reason); 4] = [
         (|told| told.revoke("t-2"), Reason::SubjectTokenRevoked),
+        (
+            |told| told.disable((PartyKind::Subject, Key::of_pair(CORP, "alice")), true),
+            Reason::SubjectDisabled,
+        ),
+        (
+            |told| told.disable((PartyKind::Client, Key::of("agent")), true),
+            Reason::SubjectTokenRevoked,
+        ),
         (
             |told| *told.age.lock().unwrap() = Duration::from_secs(6),
             Reason::RevocationViewStale,

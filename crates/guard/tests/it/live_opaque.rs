@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use delegation::revocation::{Key, PartyKind};
 use delegation::token::{OpaqueForm, OpaqueKind};
 use narrows_guard::Live;
 use narrows_guard::broker::Introspected;
@@ -89,6 +90,11 @@ async fn what_the_broker_says_is_checked_like_what_a_token_says() {
     let broker = broker();
     let live = guard(&broker);
     says(&broker, active(&claims()));
+    assert_eq!(shown(&live, &opaque(1)).await, "allowed");
+    let edge = (PartyKind::Client, Key::of("edge"));
+    broker.0.disable(edge, true);
+    assert_eq!(shown(&live, &opaque(1)).await, "subject_token_revoked");
+    broker.0.disable(edge, false);
     assert_eq!(shown(&live, &opaque(1)).await, "allowed");
     broker.0.revoke("t-2");
     assert_eq!(

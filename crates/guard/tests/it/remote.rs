@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use delegation::authority::Authority;
 use delegation::oauth::Reason;
-use delegation::revocation::Key;
+use delegation::revocation::{Key, Party, PartyKind};
 use delegation::token::Algorithm;
 use narrows_guard::broker::{Asked, Broker as _, Introspected, Line, Rechecked, Refused, SeenTwice, Use, Used};
 use narrows_guard::live::{Modes, Recheck};
@@ -12,9 +12,9 @@ use narrows_guard::remote::Remote;
 use narrows_guard::surplus::Excess;
 use narrows_guard::{Clock, Live, live};
 use serde_json::{Value, json};
-use testkit::{BROKER, FakeIssuer, now};
+use testkit::{BROKER, CORP, FakeIssuer, now};
 
-use crate::far_broker::{FarBroker, HEARTBEAT, Signs, link, remote, revoked, until};
+use crate::far_broker::{FarBroker, HEARTBEAT, Signs, link, remote, revoked, standing, until};
 use crate::guarded::{ISSUER, bearer, call, claims, settings, token, with};
 use crate::service::demand;
 use crate::told::{caller, opaque, word};
@@ -118,6 +118,12 @@ async fn what_is_no_feed_of_revocations_makes_no_view() {
         "event: revoked\nid: 1\ndata: {\"kind\":\"unheard_of\",\"key\":\"00\",\"at\":1}\n\n".to_owned(),
         revoked(1, "x").replace("\"key\":\"", "\"key\":\"0"),
         revoked(1, "x").replace("id: 1\n", ""),
+        standing(true, &[], &[]),
+        standing(false, &[alice()], &[]).replace("\"subject\"", "\"unheard_of\""),
+        standing(false, &[alice()], &[]).replace("\"key\":\"", "\"key\":\"0"),
+        standing(false, &[alice()], &[]).replace("enabled", "enable"),
+        standing(false, &[], &[alice()]).replace("disabled", "disable"),
+        standing(false, &[], &[]).replace("false", "0"),
     ];
     for text in unread {
         let broker = FarBroker::start(&ISSUER).await;
@@ -127,6 +133,97 @@ async fn what_is_no_feed_of_revocations_makes_no_view() {
         until(|| broker.opened().len() == 2).await;
         assert!(!remote.is_ready(), "{text}");
     }
+}
+
+fn alice() -> Party {
+    (PartyKind::Subject, Key::of_pair(CORP, "alice"))
+}
+
+fn agent() -> Party {
+    (PartyKind::Client, Key::of("agent"))
+}
+
+fn disables(remote: &Remote<Signs>, party: Party) -> bool {
+    remote.view().0.disabled().contains(&party)
+}
+
+#[tokio::test]
+async fn nothing_is_allowed_before_who_is_disabled_is_told() {
+    let broker = FarBroker::start(&ISSUER).await;
+    broker.begins_with("");
+    let remote = remote(&broker).await;
+    until(|| broker.opened().len() == 1).await;
+    broker.tells(HEARTBEAT);
+    until(|| broker.opened().len() == 2).await;
+    assert!(!remote.is_ready(), "an earlier broker beats and tells of nobody");
+    // Changes alone are not all of it.
+    broker.tells(&format!("{}{HEARTBEAT}", standing(false, &[alice()], &[])));
+    until(|| broker.opened().len() == 3).await;
+    assert!(!remote.is_ready() && !disables(&remote, alice()));
+    broker.begins_with(&standing(true, &[alice()], &[]));
+    broker.hangs_up();
+    until(|| broker.opened().len() == 4).await;
+    broker.makes_ready(&remote).await;
+    assert!(disables(&remote, alice()));
+}
+
+#[tokio::test]
+async fn whoever_is_disabled_is_refused_until_enabled() {
+    let broker = FarBroker::start(&ISSUER).await;
+    let live = guard(remote(&broker).await, Recheck::Never);
+    until(|| broker.opened().len() == 1).await;
+    broker.makes_ready(live.broker()).await;
+    let shows = async || shown(&live, &token(&claims())).await;
+    assert_eq!(shows().await, "allowed");
+    for (party, expected) in [(alice(), "subject_disabled"), (agent(), "subject_token_revoked")] {
+        broker.tells(&standing(false, &[party], &[]));
+        until(|| disables(live.broker(), party)).await;
+        assert_eq!(shows().await, expected);
+        broker.tells(&standing(false, &[], &[party]));
+        until(|| !disables(live.broker(), party)).await;
+        assert_eq!(shows().await, "allowed");
+    }
+    // What is revoked beside it is dead in whichever order they come.
+    broker.tells(&format!("{}{}", standing(false, &[alice()], &[]), revoked(1, "t-2")));
+    until(|| disables(live.broker(), alice()) && is_dead(live.broker(), "t-2")).await;
+    assert_eq!(shows().await, "subject_disabled");
+    broker.tells(&standing(false, &[], &[alice()]));
+    until(|| !disables(live.broker(), alice())).await;
+    assert_eq!(shows().await, "subject_token_revoked");
+}
+
+#[tokio::test]
+async fn whoever_was_enabled_while_nobody_listened_is_so_when_all_is_told_again_and_not_before() {
+    let broker = FarBroker::start(&ISSUER).await;
+    let remote = remote(&broker).await;
+    broker.begins_with(&standing(true, &[alice()], &[]));
+    until(|| broker.opened().len() == 1).await;
+    broker.hangs_up();
+    until(|| broker.opened().len() == 2).await;
+    broker.tells(&revoked(7, "first"));
+    broker.makes_ready(&remote).await;
+    assert!(disables(&remote, alice()) && !disables(&remote, agent()));
+
+    // The next stream is of somebody else. What it has told in part is not in force.
+    broker.begins_with(&standing(true, &[], &[]));
+    broker.hangs_up();
+    until(|| broker.opened().len() == 3).await;
+    broker.tells(&format!("{}{}", standing(false, &[agent()], &[]), revoked(8, "second")));
+    until(|| is_dead(&remote, "second")).await;
+    assert!(disables(&remote, alice()) && !disables(&remote, agent()), "not all is told");
+    broker.tells(HEARTBEAT);
+    until(|| disables(&remote, agent())).await;
+    assert!(!disables(&remote, alice()));
+    assert_eq!(broker.opened()[2].as_deref(), Some("7"), "no place is one of standing");
+
+    // Nor is anything of it kept where all is read anew.
+    broker.has_gap(true);
+    broker.begins_with(&standing(true, &[alice()], &[]));
+    broker.hangs_up();
+    until(|| broker.opened().len() >= 5).await;
+    broker.tells(HEARTBEAT);
+    until(|| disables(&remote, alice())).await;
+    assert!(!disables(&remote, agent()));
 }
 
 #[tokio::test]
@@ -299,7 +396,7 @@ async fn refusals_are_on_record_soon_in_their_order_and_say_what_is_known() {
             "claims": {
                 "jti": "t-2", "sub": "alice", "client_id": "edge", "aud": "https://tickets.internal",
                 "exp": now().seconds() + 60, "iat": now().seconds() - 10, "txn": "x-1", "task": "k-1",
-                "sub_id": { "format": "iss_sub", "iss": testkit::CORP, "sub": "alice" },
+                "sub_id": { "format": "iss_sub", "iss": CORP, "sub": "alice" },
             },
             "compared": { "required": ["ticket:read/7"], "presented": ["ticket:read/7", "scope profile"], "surplus": ["scope profile"] },
         }],

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use delegation::oauth::Reason;
-use delegation::revocation::{Key, MarkKind, Revocation, Revoked, View};
+use delegation::revocation::{Disabled, Key, MarkKind, Party, Revocation, Revoked, View};
 use delegation::token::{KeySet, OpaqueForm, OpaqueKind};
 use narrows_guard::broker::{Asked, Broker, Introspected, Rechecked, Refused, SeenTwice, Use, Used};
 use narrows_guard::live::{Decision, Modes, Recheck};
@@ -27,6 +27,7 @@ pub(crate) struct Told {
     /// The keys that a look finds.
     pub(crate) fresh: Mutex<Option<Arc<KeySet>>>,
     pub(crate) revoked: Arc<Revoked>,
+    pub(crate) disabled: Mutex<Disabled>,
     pub(crate) age: Mutex<Duration>,
     pub(crate) used: Mutex<Use>,
     pub(crate) said: Mutex<Introspected>,
@@ -55,6 +56,7 @@ impl Default for Told {
             keys: Mutex::new(keys),
             fresh: Mutex::default(),
             revoked: Arc::default(),
+            disabled: Mutex::default(),
             age: Mutex::default(),
             used: Mutex::new(Use::Accepted),
             said: Mutex::new(Introspected::Inactive),
@@ -83,6 +85,10 @@ impl Told {
         self.revoked.add(&ended(jti));
     }
 
+    pub(crate) fn disable(&self, party: Party, is_disabled: bool) {
+        self.disabled.lock().unwrap().set(party, is_disabled);
+    }
+
     pub(crate) fn refusals(&self) -> Vec<Refused> {
         self.refusals.lock().unwrap().clone()
     }
@@ -98,7 +104,8 @@ impl Broker for Beside {
     }
 
     fn view(&self) -> (Arc<View>, Duration) {
-        let view = View::default().beside(Arc::clone(&self.0.revoked));
+        let disabled = self.0.disabled.lock().unwrap().clone();
+        let view = View::default().beside(Arc::clone(&self.0.revoked)).with_disabled(Arc::new(disabled));
         (Arc::new(view), *self.0.age.lock().unwrap())
     }
 

@@ -171,6 +171,40 @@ fn revoke_alice(folder: &Path) {
     assert_eq!(revoked.code, 0, "{revoked:?}");
 }
 
+fn set(folder: &Path, kind: &str, verb: &str, name: &str) {
+    let ran = narrows(folder, &[kind, verb, name], "");
+    assert_eq!(ran.code, 0, "{ran:?}");
+}
+
+/// At this door whoever is disabled is refused, with what they have open; once they are enabled, the same tokens pass again.
+pub(crate) fn disabled_and_enabled(guarded: &Guarded, door: SocketAddr) {
+    let folder = guarded.served.path();
+    let (good, lists) = (guarded.bearer(&["ticket:read/42"]), guarded.bearer(&["ticket:list"]));
+    let ask = || get(door, "/tickets/42", &good);
+    for (kind, name, reason) in [
+        ("subject", "corp|alice", "subject_disabled"),
+        ("client", "edge", "subject_token_revoked"),
+    ] {
+        until("it is let through", 200, ask);
+        let mut stream = echo::open(door, &format!("GET /stream HTTP/1.1\r\nhost: tickets.internal\r\n{lists}\r\n"));
+        assert!(echo::until(&mut stream, "first").starts_with("HTTP/1.1 200"));
+        set(folder, kind, "disable", name);
+        assert_eq!(until("it is refused", 401, ask), reason);
+        let mut rest = Vec::new();
+        assert!(has_ended(std::io::Read::read_to_end(&mut stream, &mut rest)));
+        set(folder, kind, "enable", name);
+    }
+    until("it is let through again", 200, ask);
+    // What a token was made of is good for another, too: nothing was revoked.
+    exchanged(folder, &guarded.alice, TICKETS, &["ticket:read/42"], &[]);
+}
+
+#[test]
+fn whoever_is_disabled_is_refused_with_all_that_is_open_until_enabled() {
+    let guarded = Guarded::with(&["forward = \"identity\""]);
+    disabled_and_enabled(&guarded, guarded.door());
+}
+
 #[test]
 fn a_token_is_good_for_its_own_request_and_for_no_other() {
     let guarded = Guarded::with(&["forward = \"identity\""]);

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::apart::Apart;
 use crate::boundary::{body, has_ended, header, problem, status};
-use crate::guard::{Guarded, TICKETS, as_header, behind, exchanged, get, guard, on_record, told, until};
+use crate::guard::{Guarded, TICKETS, as_header, behind, disabled_and_enabled, exchanged, get, guard, on_record, told, until};
 use crate::run::narrows;
 use crate::{corp, echo};
 
@@ -125,6 +125,12 @@ fn a_guard_apart_says_what_one_beside_the_broker_says() {
     );
     let mut rest = Vec::new();
     assert!(has_ended(std::io::Read::read_to_end(&mut stream, &mut rest)));
+}
+
+#[test]
+fn whoever_is_disabled_at_the_broker_is_refused_by_a_guard_apart_until_enabled() {
+    let both = Both::with("forward = \"identity\"");
+    disabled_and_enabled(&both.beside, both.door());
 }
 
 #[test]
