@@ -93,12 +93,15 @@ impl Reader {
     }
 
     async fn of(&mut self, name: &str) -> Event {
-        loop {
-            let event = self.any().await.unwrap();
-            if event.name == name {
-                return event;
+        let found = async {
+            loop {
+                let event = self.any().await.unwrap();
+                if event.name == name {
+                    return event;
+                }
             }
-        }
+        };
+        within(&format!("there is no {name}"), found).await
     }
 
     /// Reads until the stream ends.
