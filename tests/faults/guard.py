@@ -1,7 +1,7 @@
 """A guard in a process of its own while its broker is stopped, killed or cut off, and while its clock is stepped.
 
 Without its broker a guard goes on for `revocation.max_age` and then lets nothing through but public requests; it comes back without a
-restart, and not before it knows what was revoked meanwhile. A clock that is stepped gives no token a longer life.
+restart, and not before it knows what was revoked and who was disabled meanwhile. A clock that is stepped gives no token a longer life.
 """
 import base64
 import glob
@@ -26,6 +26,7 @@ AUDIENCE = "https://tickets.internal"
 STALE = (503, "revocation_view_stale")
 REVOKED = (401, "subject_token_revoked")
 EXPIRED = (401, "subject_token_expired")
+DISABLED = (401, "subject_disabled")
 PASSES = (200, None)
 
 RULES = f"""
@@ -276,6 +277,24 @@ def broker_is_away(claim, guarded):
         claim(f"{name}: what was revoked meanwhile never passes afterwards", came <= {STALE, REVOKED} and REVOKED in came, came)
 
 
+def somebody_is_disabled(claim, guarded):
+    """Whoever is disabled or enabled while the feed is there, and while it is cut."""
+    for kind, name, refused in (("client", "job", REVOKED), ("subject", "narrows|job", DISABLED)):
+        token = guarded.token()
+        claim(f"{kind} disabled: its token passes before", guarded.ask(token=token) == PASSES)
+        for verb, expected in (("disable", refused), ("enable", PASSES)):
+            guarded.broker.run(kind, verb, name)
+            came = guarded.comes_to(expected, token)
+            claim(f"{kind} {verb}d: it is known", set(came) <= {PASSES, refused}, set(came))
+        for verb, expected in (("disable", refused), ("enable", PASSES)):
+            guarded.line.cut()
+            guarded.broker.run(kind, verb, name)
+            guarded.comes_to(STALE, token)
+            guarded.line.mend()
+            came = guarded.comes_to(expected, token)
+            claim(f"{kind} {verb}d while the feed was cut: nothing else comes afterwards", set(came) <= {STALE, expected}, set(came))
+
+
 def faketime():
     """The library that steps the clock of one process, installed if it is not there."""
     for command in ("true", "apt-get install -y -qq faketime", "apt-get update -qq && apt-get install -y -qq faketime"):
@@ -331,6 +350,7 @@ def run(claim, binary):
         guarded.broker.start()
         guarded.start_guard()
         broker_is_away(claim, guarded)
+        somebody_is_disabled(claim, guarded)
         guarded.stop_guard()
         clock_is_stepped(claim, guarded)
     finally:
