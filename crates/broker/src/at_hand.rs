@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use delegation::oauth::{ClientId, Reason};
 use delegation::revocation::View;
-use delegation::time::Timestamp;
 use delegation::token::KeySet;
 use serde_json::Value;
 
@@ -27,10 +26,5 @@ impl Broker {
     /// the client's to see. On record when it is given.
     pub async fn introspect(&self, client: &ClientId, token: &str) -> Result<Option<Value>, Reason> {
         introspection_endpoint::within(self, client, token).await
-    }
-
-    /// Now, by the clock that everything here goes by.
-    pub fn time(&self) -> Timestamp {
-        self.now()
     }
 }

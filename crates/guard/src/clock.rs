@@ -6,31 +6,54 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use delegation::time::Timestamp;
 
 /// A clock of the wall, by which tokens begin and end. Ages and waits are measured by one that is never set.
+///
+/// It may be set, but never to before what it showed when it was made and all that passed since: nothing that is over begins again.
 #[derive(Clone)]
-pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
+pub struct Clock(Arc<Watched>);
+
+struct Watched {
+    shows: Box<dyn Fn() -> Timestamp + Send + Sync>,
+    /// What it showed at first, and when that was by one that is never set.
+    first: (Timestamp, Instant),
+}
 
 impl Clock {
-    /// The machine's. It may be set, but never to before what it showed when it was first looked at and all that passed since:
-    /// nothing that is over begins again.
+    /// The machine's; one in the process, however often it is asked for.
     ///
     /// One that is before 1970 is wrong, and then it is the last of all days: nothing holds, and everything enforces.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place where the live guard looks at the machine's clock"
+    )]
     pub fn machine() -> Self {
-        Self::showing(|| Looked::now().latest())
+        static MACHINE: LazyLock<Clock> = LazyLock::new(|| Clock::showing(|| read(SystemTime::now())));
+        MACHINE.clone()
+    }
+
+    /// One that shows what `shows` says: in a test, what is set there. It does not stand still: time passes.
+    #[expect(clippy::disallowed_methods, reason = "whatever shows the time, how much of it passes nobody sets")]
+    pub fn showing(shows: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        let first = (shows(), Instant::now());
+        let shows = Box::new(shows);
+        Self(Arc::new(Watched { shows, first }))
+    }
+
+    /// What it shows, or where it would be if nobody had set it, whichever is later.
+    pub fn now(&self) -> Timestamp {
+        self.look().latest()
     }
 
     /// What time it is at the least, for what is to be forgotten: a clock that was set ahead is not believed.
-    pub(crate) fn earliest() -> Timestamp {
-        Looked::now().earliest()
+    pub(crate) fn earliest(&self) -> Timestamp {
+        self.look().earliest()
     }
 
-    /// One that shows what `shows` says: that of a broker in this process, or one that stands still in a test.
-    pub fn showing(shows: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
-        Self(Arc::new(shows))
-    }
-
-    /// What it shows.
-    pub fn now(&self) -> Timestamp {
-        (self.0)()
+    fn look(&self) -> Looked {
+        let (shown, then) = self.0.first;
+        Looked {
+            shown: (self.0.shows)(),
+            unset: shown.plus(then.elapsed()),
+        }
     }
 }
 
@@ -40,27 +63,13 @@ impl std::fmt::Debug for Clock {
     }
 }
 
-/// The machine's clock at one moment, beside where it would be if nobody had set it since it was first looked at.
+/// A clock at one moment, beside where it would be if nobody had set it since it was first looked at.
 struct Looked {
     shown: Timestamp,
     unset: Timestamp,
 }
 
 impl Looked {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place where the live guard looks at the machine's clocks"
-    )]
-    fn now() -> Self {
-        /// What the clock showed at first, and when that was by one that is never set.
-        static FIRST: LazyLock<(Timestamp, Instant)> = LazyLock::new(|| (read(SystemTime::now()), Instant::now()));
-        let (shown, then) = *FIRST;
-        Self {
-            shown: read(SystemTime::now()),
-            unset: shown.plus(then.elapsed()),
-        }
-    }
-
     fn latest(&self) -> Timestamp {
         self.shown.max(self.unset)
     }

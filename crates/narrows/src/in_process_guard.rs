@@ -11,7 +11,6 @@ use delegation::oauth::{ClientId, Reason};
 use delegation::revocation::View;
 use delegation::token::KeySet;
 use issuance::audit::RequestLine;
-use narrows_guard::Clock;
 use narrows_guard::broker::{self as port, Asked, Introspected, Rechecked, Refused, SeenTwice, Use, Used};
 use serde_json::Value;
 
@@ -41,12 +40,6 @@ impl Who {
             client: &self.client,
         }
     }
-}
-
-/// The broker's clock: tokens begin and end by the one that they were made by.
-pub(crate) fn clock_of(broker: &Arc<Broker>) -> Clock {
-    let broker = Arc::clone(broker);
-    Clock::showing(move || broker.time())
 }
 
 impl InProcessGuard {

@@ -25,12 +25,13 @@ struct Behind<B> {
 }
 
 impl<B: Broker> Posts<B> {
-    /// Opens the door of every guard, for each of which `broker` makes the way to the broker. Tokens begin and end by `clock`.
-    pub(crate) async fn open(house: &mut House, loaded: &Loaded, clock: &Clock, broker: impl Fn(&Post) -> B) -> Result<Self, Failed> {
+    /// Opens the door of every guard, for each of which `broker` makes the way to the broker. Tokens begin and end by the machine's
+    /// clock, as far as nobody sets it back.
+    pub(crate) async fn open(house: &mut House, loaded: &Loaded, broker: impl Fn(&Post) -> B) -> Result<Self, Failed> {
         let mut posts = Vec::new();
         for (at, post) in loaded.posts.iter().enumerate() {
             let service = post.settings.service.as_str();
-            let decides = post.decides(&loaded.snapshot, loaded.settings.max_view_age, clock.clone());
+            let decides = post.decides(&loaded.snapshot, loaded.settings.max_view_age, Clock::machine());
             let live = Live::new(decides, broker(post)).map_err(|error| format!("guards[{at}]: {error}"))?;
             let guarding = Arc::new(Guarding::new(post.settings.clone(), live, house.bodies.clone()));
             let tls = post.tls.clone().map(Tls::new);
@@ -76,9 +77,9 @@ impl<B: Broker> Posts<B> {
     }
 
     /// Puts what `loaded` says in force; its guards have the same doors.
-    pub(crate) fn swap(&self, loaded: &Loaded, clock: &Clock) {
+    pub(crate) fn swap(&self, loaded: &Loaded) {
         for (behind, post) in self.0.iter().zip(&loaded.posts) {
-            let decides = post.decides(&loaded.snapshot, loaded.settings.max_view_age, clock.clone());
+            let decides = post.decides(&loaded.snapshot, loaded.settings.max_view_age, Clock::machine());
             // What makes a guard that is not built is a mistake of the configuration, and was found there.
             if let Err(error) = behind.guarding.live().swap(decides) {
                 tracing::error!(service = post.settings.service, %error, "the change is refused and the old state stays");

@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use crate::config::{self, Front, Loaded, Post};
 use crate::doors::{self, Doors, Failed, House};
 use crate::in_process::InProcess;
-use crate::in_process_guard::{InProcessGuard, clock_of};
+use crate::in_process_guard::InProcessGuard;
 use crate::posts::Posts;
 use crate::stamps::Stamps;
 
@@ -84,7 +84,7 @@ pub(crate) async fn start(paths: Vec<PathBuf>) -> Result<Running, Failed> {
     let doors = doors.await?;
     broker.set_routes(routes(&loaded.fronts));
     let at_hand = |post: &Post| InProcessGuard::start(Arc::clone(&broker), post.settings.service.clone(), post.client.clone());
-    let posts = Arc::new(Posts::open(&mut house, &loaded, &clock_of(&broker), at_hand).await?);
+    let posts = Arc::new(Posts::open(&mut house, &loaded, at_hand).await?);
     house.serve(listener, tls.clone(), broker::routes(&broker, loaded.metrics_listen.is_none()));
     let mut tasks = house.tasks;
     let followed = Followed {
@@ -206,7 +206,7 @@ impl Followed {
         let in_force = in_force(&loaded).map_err(|error| error.to_string())?;
         let doors = || {
             self.doors.swap(&loaded.fronts);
-            self.posts.swap(&loaded, &clock_of(&self.broker));
+            self.posts.swap(&loaded);
         };
         let swapped = self.broker.swap_with(loaded.settings.clone(), in_force, loaded.keys.clone(), doors).await;
         swapped.map_err(|error| error.to_string())?;

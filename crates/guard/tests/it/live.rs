@@ -13,7 +13,7 @@ use narrows_guard::{Live, Settings};
 use serde_json::{Value, json};
 use testkit::{BROKER, CORP, FakeIssuer, now};
 
-use crate::guarded::{AUDIENCE, ISSUER, bearer, call, claims, settings, token, with};
+use crate::guarded::{bearer, call, claims, settings, token, with};
 use crate::service::{asked, demand};
 use crate::told::{Beside, Told, active, broker, caller, denies, ended, live, opaque, shown};
 
@@ -333,15 +333,14 @@ async fn a_response_ends_with_its_token_and_when_nobody_knows() {
         assert_eq!(ended.unwrap(), expected);
     }
     let live = guard(Recheck::Never, &broker());
-    let last = with(json!({ "exp": now().seconds() + 1, "aud": AUDIENCE }));
-    let Decision::Allowed(admitted) = live.decide(&call(), &bearer(&ISSUER.sign("at+jwt", &last)), caller()).await else {
+    let Decision::Allowed(admitted) = live.decide(&call(), &bearer(&token(&claims())), caller()).await else {
         panic!("refused");
     };
     let later = narrows_guard::live::Settings {
         guard: usual(),
         recheck: Recheck::Never,
         modes: Modes::default(),
-        clock: narrows_guard::Clock::showing(|| now().plus(Duration::from_secs(1))),
+        clock: narrows_guard::Clock::showing(|| now().plus(Duration::from_secs(60))),
     };
     live.swap(later).unwrap();
     let ended = tokio::time::timeout(Duration::from_secs(2), live.why_ended(&admitted)).await;

@@ -17,6 +17,7 @@ mod headers;
 mod hosts;
 mod layer;
 mod live;
+mod live_clock;
 mod live_observe;
 mod live_opaque;
 mod matrix;

@@ -388,10 +388,12 @@ async fn refusals_are_on_record_soon_in_their_order_and_say_what_is_known() {
     assert_eq!(shown(&live, &broad).await, "overbroad_token");
     until(|| live.broker().waiting() == (0, 0)).await;
     let body = broker.asked("guards/tickets/refusals").remove(0);
-    let id = body["refusals"][0]["decision_id"].clone();
+    let (id, at) = (body["refusals"][0]["decision_id"].clone(), body["refusals"][0]["at"].clone());
+    let minute = now().millis()..now().millis() + 60_000;
+    assert!(minute.contains(&at.as_i64().unwrap()), "{at}");
     let expected = json!({
         "refusals": [{
-            "decision_id": id, "at": now().millis(), "reason": "overbroad_token", "client_ip": "192.0.2.7",
+            "decision_id": id, "at": at, "reason": "overbroad_token", "client_ip": "192.0.2.7",
             "request": { "method": "GET", "host": "tickets.internal", "path": "/r/7" },
             "claims": {
                 "jti": "t-2", "sub": "alice", "client_id": "edge", "aud": "https://tickets.internal",

@@ -169,7 +169,7 @@ pub(crate) fn broker() -> Beside {
     Beside(Arc::default())
 }
 
-/// A live guard with these settings, which stands still at the moment of most claims.
+/// A live guard with these settings, at the moment of most claims.
 pub(crate) fn live(guard: narrows_guard::Settings, recheck: Recheck, modes: Modes, broker: &Beside) -> Live<Beside> {
     let settings = live::Settings {
         guard,

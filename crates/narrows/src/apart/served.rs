@@ -7,7 +7,6 @@ use std::time::Duration;
 use boundary::remote::{self, Replies};
 use delegation::oauth::ClientId;
 use delegation::registry::TokenForm;
-use narrows_guard::Clock;
 use narrows_guard::broker::Broker as _;
 use narrows_guard::link::Link;
 use narrows_guard::remote::Remote;
@@ -160,7 +159,7 @@ impl Served {
             }
             Part::Guards => {
                 let broker = |post: &config::Post| Remote::start(Arc::clone(link), post.settings.service.clone());
-                Ok(Self::Guards(Posts::open(house, loaded, &Clock::machine(), broker).await?))
+                Ok(Self::Guards(Posts::open(house, loaded, broker).await?))
             }
         }
     }
@@ -172,7 +171,7 @@ impl Served {
                 replies.swap(Arc::clone(&loaded.snapshot));
                 doors.swap(&loaded.fronts);
             }
-            Self::Guards(posts) => posts.swap(loaded, &Clock::machine()),
+            Self::Guards(posts) => posts.swap(loaded),
         }
     }
 
