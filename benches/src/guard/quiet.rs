@@ -6,7 +6,7 @@ use std::time::Duration;
 use delegation::revocation::{Key, MarkKind, Revocation, Revoked, View};
 use delegation::time::Timestamp;
 use delegation::token::KeySet;
-use narrows_guard::broker::{Asked, Broker, Introspected, Rechecked, Refused, SeenTwice, Use, Used};
+use narrows_guard::broker::{Asked, Broker, FirstSeen, Introspected, Rechecked, Refused, SeenTwice, Use, Used};
 use serde_json::json;
 use testkit::FakeIssuer;
 
@@ -87,6 +87,10 @@ impl Broker for Quiet {
 
     async fn used(&self, _: &Used) -> bool {
         false
+    }
+
+    async fn first_seen(&self, _: &[FirstSeen]) -> bool {
+        true
     }
 
     fn seen_twice(&self, _: SeenTwice) {}

@@ -54,6 +54,7 @@ fn endpoints() -> Vec<(&'static str, &'static str, MethodRouter<Arc<Broker>>)> {
         ("POST", "/guards/{service}/refusals", post(guards::refuse)),
         ("POST", "/guards/{service}/recheck", post(guards::recheck)),
         ("POST", "/guards/{service}/sightings", post(guards::sight)),
+        ("POST", "/guards/{service}/places", post(guards::place)),
         ("GET", "/connections", get(connections::list)),
         ("POST", "/connections", post(connections::put)),
         ("DELETE", "/connections/{name}", delete(connections::remove)),

@@ -2,6 +2,7 @@
 //!
 //! A guard is believed in what it saw, and in nothing that the broker can look at itself: a token is verified here again.
 
+mod places;
 mod recheck;
 mod refusals;
 mod sightings;
@@ -13,6 +14,7 @@ use issuance::audit::{Kind, Record};
 use issuance::policy::Policy;
 use serde_json::json;
 
+pub use places::{Place, first_seen};
 pub use recheck::{Asked, recheck};
 pub use refusals::{Claims, Compared, MOST, RefusedCall, refused};
 pub use sightings::{Seen, SeenTwice, seen_twice};

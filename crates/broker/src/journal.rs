@@ -270,6 +270,7 @@ async fn forget(connection: &mut Connection, now: i64) -> Result<(), sqlx::Error
          (SELECT task, attempt FROM task_attempts WHERE forget_at < $1 LIMIT $2)",
         "DELETE FROM opaque_tokens WHERE forget_at < $1 AND digest IN \
          (SELECT digest FROM opaque_tokens WHERE forget_at < $1 LIMIT $2)",
+        "DELETE FROM token_places WHERE forget_at < $1 AND token IN (SELECT token FROM token_places WHERE forget_at < $1 LIMIT $2)",
         "DELETE FROM tasks WHERE forget_at < $1 AND id IN (SELECT id FROM tasks WHERE forget_at < $1 LIMIT $2)",
         "DELETE FROM revocations WHERE forget_at < $1 AND seq IN (SELECT seq FROM revocations WHERE forget_at < $1 LIMIT $2)",
         "DELETE FROM usage_days WHERE day < $1 / 86400000 - 90 AND (day, audience, service, client, route, what, name) IN \

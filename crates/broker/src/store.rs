@@ -9,6 +9,7 @@ mod migrations;
 mod observed;
 mod opaque_tokens;
 mod operators;
+mod places;
 mod restore;
 mod revocations;
 mod signals;

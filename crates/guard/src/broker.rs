@@ -50,6 +50,9 @@ pub trait Broker: Send + Sync + 'static {
     /// Hands over what was used since the last time. True if it is kept there, so that it may be forgotten here.
     fn used(&self, used: &Used) -> impl Future<Output = bool> + Send;
 
+    /// Says where tokens were shown first, since another guard may see one of them elsewhere. True if that need not be said again.
+    fn first_seen(&self, seen: &[FirstSeen]) -> impl Future<Output = bool> + Send;
+
     /// Says that one token was shown from two places.
     fn seen_twice(&self, sighting: SeenTwice);
 }
@@ -152,11 +155,26 @@ impl Used {
     }
 }
 
+/// Where a token was shown first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FirstSeen {
+    /// The token.
+    pub jti: String,
+    /// When it was made.
+    pub iat: Timestamp,
+    /// When it ends.
+    pub exp: Timestamp,
+    /// Where it was shown.
+    pub from: IpAddr,
+}
+
 /// One token, shown from two places.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SeenTwice {
     /// The token.
     pub jti: String,
+    /// When it was made.
+    pub iat: Timestamp,
     /// When it ends.
     pub exp: Timestamp,
     /// Where it was shown first.

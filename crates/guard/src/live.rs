@@ -8,7 +8,7 @@ mod strangers;
 mod tally;
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -33,6 +33,8 @@ use tally::Tally;
 
 /// How often it is looked whether a token still holds.
 const LOOK: Duration = Duration::from_millis(250);
+/// How often the broker is told where tokens were shown first, and of how many at a time.
+const TELL: (Duration, usize) = (Duration::from_secs(1), 256);
 /// How often what was used is handed over.
 const HAND_OVER: Duration = Duration::from_secs(60);
 
@@ -149,20 +151,40 @@ impl<B: Broker> Live<B> {
         Ok(())
     }
 
-    /// Hands over what was used, each minute and for ever. Somebody has to run it beside the requests.
+    /// Hands over what was used, each minute, and says where tokens were shown, each second, for ever. Somebody has to run it beside the
+    /// requests.
     pub async fn run(&self) {
-        let mut tick = interval(HAND_OVER);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut minute, mut second) = (interval(HAND_OVER), interval(TELL.0));
+        minute.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        second.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            tick.tick().await;
-            self.hand_over().await;
+            tokio::select! {
+                _ = minute.tick() => self.hand_over().await,
+                _ = second.tick() => self.tell().await,
+            }
         }
     }
 
-    /// Hands over what was used until now: before a process ends.
+    /// Hands over what was used and seen until now: before a process ends.
     pub async fn hand_over(&self) {
+        self.tell().await;
         let now = self.in_force.load().clock.now();
         self.tally.hand_over(&self.broker, now).await;
+    }
+
+    /// Says where tokens were shown first: to whom every guard says it.
+    async fn tell(&self) {
+        loop {
+            let news = self.sightings().news(TELL.1);
+            if news.seen.is_empty() || !self.broker.first_seen(&news.seen).await {
+                return;
+            }
+            self.sightings().told(&news);
+        }
+    }
+
+    fn sightings(&self) -> MutexGuard<'_, Sightings> {
+        self.sightings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The broker that it asks.
@@ -363,10 +385,11 @@ impl<B: Broker> Live<B> {
     /// Takes note of where a token was shown, and tells the broker of one that comes from elsewhere too.
     fn sighted(&self, known: &Known, from: IpAddr, now: Timestamp) {
         let said = known.says();
-        let mut sightings = self.sightings.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Sighting::Elsewhere { first } = sightings.see(&said.jti, from, said.exp, now) {
+        let sighting = self.sightings().see(&said.jti, from, said.iat..said.exp, now);
+        if let Sighting::Elsewhere { first } = sighting {
             self.broker.seen_twice(SeenTwice {
                 jti: said.jti.clone(),
+                iat: said.iat,
                 exp: said.exp,
                 first,
                 second: from,

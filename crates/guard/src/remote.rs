@@ -22,7 +22,7 @@ use serde_json::{Map, Value, json};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::broker::{Asked, Broker, Introspected, Line, Rechecked, Refused, SeenTwice, Use, Used};
+use crate::broker::{Asked, Broker, FirstSeen, Introspected, Line, Rechecked, Refused, SeenTwice, Use, Used};
 use crate::link::{Again, Link, Unanswered};
 use spool::Spool;
 use view::Followed;
@@ -187,6 +187,23 @@ impl<S: Fn() -> Option<String> + Send + Sync + 'static> Broker for Remote<S> {
                 false
             }
         }
+    }
+
+    async fn first_seen(&self, seen: &[FirstSeen]) -> bool {
+        let each = |seen: &FirstSeen| json!({ "jti": seen.jti, "iat": seen.iat.seconds(), "exp": seen.exp.seconds(), "from": seen.from.to_string() });
+        let body = json!({ "places": seen.iter().map(each).collect::<Vec<_>>() });
+        let Err(why) = self.shared.about_guard("places", &body, Again::Always).await else {
+            return true;
+        };
+        tracing::warn!(service = self.shared.service, %why, "where tokens were shown is not known to other guards");
+        // What is not taken now will not be taken the next time either, and what came since waits behind it.
+        matches!(
+            why,
+            Unanswered::Refused {
+                status: 400 | 404 | 413,
+                ..
+            }
+        )
     }
 
     fn seen_twice(&self, sighting: SeenTwice) {

@@ -11,7 +11,7 @@ use delegation::oauth::{ClientId, Reason};
 use delegation::revocation::View;
 use delegation::token::KeySet;
 use issuance::audit::RequestLine;
-use narrows_guard::broker::{self as port, Asked, Introspected, Rechecked, Refused, SeenTwice, Use, Used};
+use narrows_guard::broker::{self as port, Asked, FirstSeen, Introspected, Rechecked, Refused, SeenTwice, Use, Used};
 use serde_json::Value;
 
 use line::{Line, Said};
@@ -126,6 +126,17 @@ impl port::Broker for InProcessGuard {
                 true
             }
         }
+    }
+
+    async fn first_seen(&self, seen: &[FirstSeen]) -> bool {
+        let place = |seen: &FirstSeen| guards::Place {
+            jti: seen.jti.clone(),
+            iat: seen.iat,
+            exp: seen.exp,
+            from: seen.from,
+        };
+        let places: Vec<_> = seen.iter().map(place).collect();
+        guards::first_seen(&self.who.broker, &self.who.guard(), &places).await.is_ok()
     }
 
     fn seen_twice(&self, sighting: SeenTwice) {

@@ -2,6 +2,7 @@
 //!
 //! The steps and the records are those of a guard in this process; only the way here is another one.
 
+mod places;
 mod refusals;
 
 use std::net::SocketAddr;
@@ -119,6 +120,26 @@ async fn see(call: &mut Call, service: Named) -> Result<Response, Problem> {
         Seen::Before => json!({ "recorded": false, "revoked": false }),
     };
     Ok(reply(StatusCode::OK, &said))
+}
+
+/// `POST /v1/guards/{service}/places`: says where tokens were shown first.
+pub(crate) async fn place((State(broker), Extension(peer)): Came, service: Named, request: Request<Body>) -> Response {
+    let mut call = Call::new(broker, peer, request);
+    let kept = keep(&mut call, service).await;
+    call.answer(kept).await
+}
+
+async fn keep(call: &mut Call, service: Named) -> Result<Response, Problem> {
+    let (service, client) = guard(call, service).await?;
+    let mut body = Members(call.body_of(LARGEST_BATCH).await?);
+    let places = places::read(&mut body)?;
+    body.ends()?;
+    let guard = Guard {
+        service: &service,
+        client: &client,
+    };
+    let recorded = guards::first_seen(&call.broker, &guard, &places).await?;
+    Ok(reply(StatusCode::OK, &json!({ "seen_twice": recorded })))
 }
 
 /// `POST /v1/uses`: takes this for the one use of a token.

@@ -80,7 +80,7 @@ pub async fn seen_twice(broker: &Broker, guard: &Guard<'_>, seen: &SeenTwice) ->
             kind: UseKind::Sighting,
             issuer: guard.client.to_string(),
             id: seen.jti.clone(),
-            forget_at: seen.exp.min(now.plus(longest)).plus(KEPT_PAST),
+            forget_at: forget_at(broker, &in_force, seen.exp),
         }],
         revokes: revokes.then(|| Revocation::new(kind, key, now, longest)),
         ..Entry::of(record)
@@ -93,6 +93,11 @@ pub async fn seen_twice(broker: &Broker, guard: &Guard<'_>, seen: &SeenTwice) ->
         Err(CommitError::AlreadyUsed) => Ok(Seen::Before),
         Err(CommitError::Over(_) | CommitError::Unavailable) => Err(StoreUnavailable::busy()),
     }
+}
+
+/// When what was said of a token that is said to end at `exp` may be forgotten.
+pub(super) fn forget_at(broker: &Broker, in_force: &InForce, exp: Timestamp) -> Timestamp {
+    exp.min(broker.now().plus(in_force.snapshot.lifetimes.max)).plus(KEPT_PAST)
 }
 
 /// The record under which the token was issued, if that was for the audience of the guard's service.

@@ -8,7 +8,7 @@ use super::statement::sql;
 /// the key that is a record's place in the log; `{clustered}`, for tables that lie in the order of their key.
 ///
 /// They are only ever added to. The first may meet a store that was made before versions were counted.
-const MIGRATIONS: [&str; 10] = [
+const MIGRATIONS: [&str; 11] = [
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
@@ -19,6 +19,7 @@ const MIGRATIONS: [&str; 10] = [
     include_str!("migrations/0008.sql"),
     include_str!("migrations/0009.sql"),
     include_str!("migrations/0010.sql"),
+    include_str!("migrations/0011.sql"),
 ];
 
 /// The version of the store that this program reads and writes.

@@ -23,7 +23,7 @@ use Column::{Bytes, Integer, MaybeText, Text};
 ///
 /// Every table but `log_head` and `store_version`, whose values the head of a backup holds. A test compares it with what
 /// the migrations make, so that no table can be forgotten.
-pub(super) const TABLES: [Table; 15] = [
+pub(super) const TABLES: [Table; 16] = [
     Table {
         name: "records",
         key: 1,
@@ -161,6 +161,11 @@ pub(super) const TABLES: [Table; 15] = [
             ("granted", Integer),
             ("used", Integer),
         ],
+    },
+    Table {
+        name: "token_places",
+        key: 1,
+        columns: &[("token", Bytes), ("place", Text), ("forget_at", Integer)],
     },
 ];
 

@@ -30,7 +30,7 @@ when { context.subject in Group::"corp|support" };
 when { context has client_ip && context.client_ip.isInRange(ip("198.51.100.0/24")) };
 "#;
 
-async fn started(engine: Engine, on_duplicate: OnDuplicate) -> (Installation, String) {
+pub(crate) async fn started(engine: Engine, on_duplicate: OnDuplicate) -> (Installation, String) {
     let usual = plan();
     let change = move |snapshot: &mut Snapshot| {
         (usual.change)(snapshot);
@@ -72,7 +72,7 @@ fn stranger(at: usize, from: &str, path: &str) -> Value {
     })
 }
 
-async fn of_guards(narrows: &Installation) -> Vec<Value> {
+pub(crate) async fn of_guards(narrows: &Installation) -> Vec<Value> {
     narrows.records().await.into_iter().filter(|record| record["kind"] == "guard").collect()
 }
 
@@ -280,6 +280,7 @@ async fn only_a_client_that_guards_a_service_speaks_for_it_and_only_as_a_data_pl
             "sightings",
             json!({ "jti": "j", "exp": 1_780_000_060, "first": "192.0.2.1", "second": "192.0.2.2" }),
         ),
+        ("places", json!({ "places": [] })),
     ];
     for (what, body) in &bodies {
         let ask = async |service: &str, token: &str| {

@@ -41,6 +41,7 @@ mod leaks;
 mod limits;
 mod opaque_tokens;
 mod open_connections;
+mod places;
 mod records;
 mod remembered;
 mod reuse;

@@ -78,7 +78,8 @@ impl Spool {
     /// Puts a sighting in line.
     pub(super) fn put_sighting(&self, seen: &SeenTwice) {
         let said = json!({
-            "jti": seen.jti, "exp": seen.exp.seconds(), "first": seen.first.to_string(), "second": seen.second.to_string(),
+            "jti": seen.jti, "iat": seen.iat.seconds(), "exp": seen.exp.seconds(),
+            "first": seen.first.to_string(), "second": seen.second.to_string(),
         });
         let mut line = self.line();
         if line.sightings.len() < SIGHTINGS {

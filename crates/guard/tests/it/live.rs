@@ -402,3 +402,26 @@ async fn a_token_that_is_shown_from_two_places_is_told_about_if_it_holds() {
     assert_eq!(told.len(), 1);
     assert_eq!((told[0].jti.as_str(), told[0].first, told[0].second), ("t-2", caller(), elsewhere));
 }
+
+#[tokio::test]
+async fn the_broker_is_told_where_a_token_was_shown_first_until_it_keeps_that() {
+    let broker = broker();
+    let live = guard(Recheck::Never, &broker);
+    let told = || std::mem::take(&mut *broker.0.places.lock().unwrap());
+    for jti in ["t-7", "t-8"] {
+        let token = token(&with(json!({ "jti": jti })));
+        shown(&live, &token).await;
+        shown(&live, &token).await;
+    }
+    live.observe(&call(), &bearer(&token(&with(json!({ "jti": "t-9" })))), caller()).await;
+    broker.0.keeps.store(false, std::sync::atomic::Ordering::SeqCst);
+    live.hand_over().await;
+    assert_eq!(told().len(), 2);
+    broker.0.keeps.store(true, std::sync::atomic::Ordering::SeqCst);
+    live.hand_over().await;
+    let seen = told();
+    assert_eq!(seen.iter().map(|seen| seen.jti.as_str()).collect::<Vec<_>>(), ["t-7", "t-8"]);
+    assert_eq!((seen[0].from, seen[0].exp), (caller(), now().plus(Duration::from_secs(60))));
+    live.hand_over().await;
+    assert!(told().is_empty(), "each once");
+}

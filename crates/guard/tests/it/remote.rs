@@ -6,7 +6,7 @@ use delegation::authority::Authority;
 use delegation::oauth::Reason;
 use delegation::revocation::{Key, Party, PartyKind};
 use delegation::token::Algorithm;
-use narrows_guard::broker::{Asked, Broker as _, Introspected, Line, Rechecked, Refused, SeenTwice, Use, Used};
+use narrows_guard::broker::{Asked, Broker as _, FirstSeen, Introspected, Line, Rechecked, Refused, SeenTwice, Use, Used};
 use narrows_guard::live::{Modes, Recheck};
 use narrows_guard::remote::Remote;
 use narrows_guard::surplus::Excess;
@@ -509,13 +509,36 @@ async fn a_token_that_was_seen_twice_is_said_to_have_been() {
     let remote = remote(&broker).await;
     remote.seen_twice(SeenTwice {
         jti: "t-2".to_owned(),
+        iat: now(),
         exp: now(),
         first: caller(),
         second: "198.51.100.1".parse().unwrap(),
     });
     until(|| !broker.asked("guards/tickets/sightings").is_empty()).await;
-    let expected = json!({ "jti": "t-2", "exp": now().seconds(), "first": "192.0.2.7", "second": "198.51.100.1" });
+    let expected = json!({ "jti": "t-2", "iat": now().seconds(), "exp": now().seconds(), "first": "192.0.2.7", "second": "198.51.100.1" });
     assert_eq!(broker.asked("guards/tickets/sightings"), [expected]);
+}
+
+#[tokio::test]
+async fn where_tokens_were_shown_is_said_until_it_is_kept_or_never_will_be() {
+    let broker = FarBroker::start(&ISSUER).await;
+    let remote = remote(&broker).await;
+    let seen = [FirstSeen {
+        jti: "t-2".to_owned(),
+        iat: now(),
+        exp: now().plus(Duration::from_secs(60)),
+        from: caller(),
+    }];
+    for (status, settled) in [(200, true), (400, true), (404, true), (413, true), (429, false), (503, false)] {
+        broker.says("guards/tickets/places", status, json!({ "seen_twice": 0 }));
+        assert_eq!(within(remote.first_seen(&seen)).await, settled, "{status}");
+    }
+    let expected = json!({ "places": [
+        { "jti": "t-2", "iat": now().seconds(), "exp": now().seconds() + 60, "from": "192.0.2.7" },
+    ] });
+    assert_eq!(broker.asked("guards/tickets/places")[0], expected);
+    broker.crash().await;
+    assert!(!within(remote.first_seen(&seen)).await);
 }
 
 #[tokio::test]

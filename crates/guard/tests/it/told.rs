@@ -8,7 +8,7 @@ use std::time::Duration;
 use delegation::oauth::Reason;
 use delegation::revocation::{Disabled, Key, MarkKind, Party, Revocation, Revoked, View};
 use delegation::token::{KeySet, OpaqueForm, OpaqueKind};
-use narrows_guard::broker::{Asked, Broker, Introspected, Rechecked, Refused, SeenTwice, Use, Used};
+use narrows_guard::broker::{Asked, Broker, FirstSeen, Introspected, Rechecked, Refused, SeenTwice, Use, Used};
 use narrows_guard::live::{Decision, Modes, Recheck};
 use narrows_guard::{Clock, Live, live};
 use serde_json::{Value, json};
@@ -45,6 +45,7 @@ pub(crate) struct Told {
     pub(crate) batches: Mutex<Vec<Used>>,
     pub(crate) keeps: AtomicBool,
     pub(crate) sightings: Mutex<Vec<SeenTwice>>,
+    pub(crate) places: Mutex<Vec<FirstSeen>>,
     /// Whether a question about an opaque token is never answered.
     pub(crate) stalls: AtomicBool,
 }
@@ -71,6 +72,7 @@ impl Default for Told {
             batches: Mutex::default(),
             keeps: AtomicBool::new(true),
             sightings: Mutex::default(),
+            places: Mutex::default(),
             stalls: AtomicBool::new(false),
         }
     }
@@ -147,6 +149,11 @@ impl Broker for Beside {
 
     async fn used(&self, used: &Used) -> bool {
         self.0.batches.lock().unwrap().push(used.clone());
+        self.0.keeps.load(Ordering::SeqCst)
+    }
+
+    async fn first_seen(&self, seen: &[FirstSeen]) -> bool {
+        self.0.places.lock().unwrap().extend_from_slice(seen);
         self.0.keeps.load(Ordering::SeqCst)
     }
 

@@ -102,7 +102,7 @@ fn seen(sighting: &SeenTwice) -> guards::SeenTwice {
     guards::SeenTwice {
         jti: sighting.jti.clone(),
         exp: sighting.exp,
-        iat: None,
+        iat: Some(sighting.iat),
         first: sighting.first,
         second: sighting.second,
     }

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::apart::Apart;
 use crate::boundary::{body, has_ended, header, problem, status};
@@ -34,8 +35,13 @@ struct Both {
 
 impl Both {
     fn with(keys: &str) -> Self {
+        Self::changed(keys, |text| text)
+    }
+
+    /// The same, after `change` had a look at what `init` writes.
+    fn changed(keys: &str, change: impl Fn(String) -> String) -> Self {
         let tables = behind(&format!("http://{}", echo::start())) + &guard(keys) + DATA_PLANE;
-        let beside = Guarded::of(&corp::issuer(), &tables, RULE);
+        let beside = Guarded::changed(&corp::issuer(), &tables, RULE, change);
         let apart = Apart::run("guard", &files(beside.served.path(), beside.served.address));
         apart.until("the broker is heard", || apart.ready().0 == 200);
         Self { beside, apart }
@@ -125,6 +131,41 @@ fn a_guard_apart_says_what_one_beside_the_broker_says() {
     );
     let mut rest = Vec::new();
     assert!(has_ended(std::io::Read::read_to_end(&mut stream, &mut rest)));
+}
+
+/// What `door` says to a token that comes from 127.0.0.2.
+fn from_elsewhere(door: SocketAddr, target: &str, headers: &str) -> String {
+    let request = format!("GET {target} HTTP/1.1\r\nhost: tickets.internal\r\nconnection: close\r\n{headers}\r\n");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let asked = async {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        let mut stream = socket.connect(door).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut reply = Vec::new();
+        stream.read_to_end(&mut reply).await.unwrap();
+        String::from_utf8(reply).unwrap()
+    };
+    runtime.block_on(async { tokio::time::timeout(Duration::from_secs(30), asked).await.unwrap() })
+}
+
+#[test]
+fn a_token_that_two_guards_saw_at_two_places_ends_at_both() {
+    let revoking = |text: String| text.replacen("max_lifetime = \"2m\"\n", "max_lifetime = \"2m\"\non_duplicate = \"revoke\"\n", 1);
+    let both = Both::changed("", revoking);
+    let good = both.beside.bearer(&["ticket:read/42"]);
+    assert_eq!(status(&get(both.beside.doors[0], "/tickets/42", &good)), 200);
+    assert_eq!(status(&from_elsewhere(both.door(), "/tickets/42", &good)), 200);
+    for door in [both.beside.doors[0], both.door()] {
+        // Each sees it from one place only.
+        assert_eq!(
+            until("it is revoked", 401, || match door {
+                door if door == both.door() => from_elsewhere(door, "/tickets/42", &good),
+                door => get(door, "/tickets/42", &good),
+            }),
+            "subject_token_revoked"
+        );
+    }
 }
 
 #[test]
