@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use delegation::authority::Authority;
 use delegation::revocation::{Key, MarkKind, Revocation, Revoked, View};
 use delegation::time::Timestamp;
 use delegation::token::KeySet;
-use narrows_guard::broker::{Asked, Broker, FirstSeen, Introspected, Rechecked, Refused, SeenTwice, Use, Used};
+use narrows_guard::broker::{Asked, Broker, Consumed, FirstSeen, Introspected, Rechecked, Refused, SeenTwice, Use, Used};
 use serde_json::json;
 use testkit::FakeIssuer;
 
@@ -68,15 +69,15 @@ impl Broker for Quiet {
 
     async fn look_for_keys(&self) {}
 
-    async fn consume(&self, _: &str) -> Use {
-        Use::Unavailable
+    async fn consume(&self, _: &str, _: &Asked<'_>) -> Consumed {
+        Use::Unavailable.into()
     }
 
     async fn introspect(&self, _: &str) -> Introspected {
         Introspected::Unavailable
     }
 
-    async fn recheck(&self, _: &str, _: &Asked<'_>) -> Rechecked {
+    async fn recheck(&self, _: &str, _: &Asked<'_>, _: &Authority) -> Rechecked {
         Rechecked::Unavailable
     }
 

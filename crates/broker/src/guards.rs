@@ -18,7 +18,7 @@ pub use places::{Place, first_seen};
 pub use recheck::{Asked, recheck};
 pub use refusals::{Claims, Compared, MOST, RefusedCall, refused};
 pub use sightings::{Seen, SeenTwice, seen_twice};
-pub use uses::consume;
+pub use uses::{Shown, consume};
 
 use crate::broker::{Broker, InForce};
 use crate::front_door::Refused;

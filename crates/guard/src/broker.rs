@@ -35,14 +35,14 @@ pub trait Broker: Send + Sync + 'static {
     /// It bounds itself: however many tokens name keys that nobody has, the broker is asked seldom.
     fn look_for_keys(&self) -> impl Future<Output = ()> + Send;
 
-    /// Takes this for the one use of `token` (`POST /v1/uses`).
-    fn consume(&self, token: &str) -> impl Future<Output = Use> + Send;
+    /// Takes the request that `asked` names for the one use of `token` (`POST /v1/uses`).
+    fn consume(&self, token: &str, asked: &Asked<'_>) -> impl Future<Output = Consumed> + Send;
 
     /// What an opaque `token` says (RFC 7662).
     fn introspect(&self, token: &str) -> impl Future<Output = Introspected> + Send;
 
-    /// Asks policy again whether the request may be made with `token` (`recheck = "each"`).
-    fn recheck(&self, token: &str, asked: &Asked<'_>) -> impl Future<Output = Rechecked> + Send;
+    /// Asks policy again whether the request, which needs what is `required`, may be made with `token` (`recheck = "each"`).
+    fn recheck(&self, token: &str, asked: &Asked<'_>, required: &Authority) -> impl Future<Output = Rechecked> + Send;
 
     /// Puts a refusal on record.
     fn refused(&self, refused: Refused);
@@ -57,6 +57,46 @@ pub trait Broker: Send + Sync + 'static {
     fn seen_twice(&self, sighting: SeenTwice);
 }
 
+/// What comes of taking a request for the one use of its token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Consumed {
+    /// The answer.
+    pub answer: Use,
+    /// The record that the broker made of its refusal, if it made one.
+    pub recorded: Option<String>,
+}
+
+impl Consumed {
+    /// The broker refused for `reason`, and named its record, if it did.
+    pub fn refused(reason: Reason, decision_id: Option<String>) -> Self {
+        let is_about_token = ["subject_", "task_"].iter().any(|about| reason.as_str().starts_with(about));
+        let answer = match reason {
+            Reason::TokenUsed => Use::Used,
+            reason if is_about_token => Use::Refused(reason),
+            // It is about us, or about the broker; what becomes of the request is on no record yet.
+            _ => return Use::Unavailable.into(),
+        };
+        Self {
+            answer,
+            recorded: decision_id.and_then(|id| on_record(reason, id)),
+        }
+    }
+}
+
+impl From<Use> for Consumed {
+    fn from(answer: Use) -> Self {
+        Self { answer, recorded: None }
+    }
+}
+
+/// The record that the broker made of its refusal, if whoever was refused finds this refusal there.
+///
+/// A token that it does not know is among those of strangers, whose refusals share a record; and what could not be written is nowhere.
+pub(crate) fn on_record(reason: Reason, decision_id: String) -> Option<String> {
+    let is_elsewhere = matches!(reason, Reason::SubjectTokenInvalid | Reason::StoreUnavailable);
+    (!is_elsewhere).then_some(decision_id)
+}
+
 /// What the broker answers about an opaque token.
 #[derive(Clone)]
 pub enum Introspected {
@@ -68,15 +108,13 @@ pub enum Introspected {
     Unavailable,
 }
 
-/// Which request policy is asked about again.
+/// Which request the broker is asked about.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'r> {
     /// The request, if it could be read.
     pub request: Option<&'r Line>,
     /// Where it came from.
     pub from: IpAddr,
-    /// What it needs, with what is fixed.
-    pub required: &'r Authority,
 }
 
 /// What comes of asking policy again.

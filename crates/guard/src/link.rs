@@ -18,6 +18,7 @@ use fetch::{FetchError, Fetcher, IssuerEntry, IssuerKeys, KeySource};
 use tokio::time::Instant;
 use url::Url;
 
+pub(crate) use ask::decision_id;
 pub use ask::{Again, Unanswered};
 use session::Session;
 

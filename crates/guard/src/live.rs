@@ -18,7 +18,7 @@ use delegation::token::{OpaqueForm, OpaqueKind};
 use http::HeaderMap;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::broker::{Asked, Broker, Line, Rechecked, Refused, SeenTwice, Use};
+use crate::broker::{Asked, Broker, Consumed, Line, Rechecked, Refused, SeenTwice, Use, on_record};
 use crate::call::{Call, LARGEST_BODY};
 use crate::check::{Admitted, At, Known, Refusal, Shown, Verdict, ended};
 use crate::clock::Clock;
@@ -112,6 +112,14 @@ impl Seen<'_> {
     /// What a record says of a request that could be read. Few need it.
     fn line(&self) -> Option<Line> {
         self.call.map(line)
+    }
+
+    /// How the broker is asked about it.
+    fn asked<'r>(&self, line: Option<&'r Line>) -> Asked<'r> {
+        Asked {
+            request: line,
+            from: self.from,
+        }
     }
 }
 
@@ -317,12 +325,16 @@ impl<B: Broker> Live<B> {
             Verdict::Refused(refusal) => return Err(refusal.into()),
             Verdict::Allowed(allowed) => *allowed,
             Verdict::Unspent(unspent) => {
-                let used = match seen.effect {
-                    Effect::Enforced => self.broker.consume(unspent.token()).await,
+                let Consumed { answer, recorded } = match seen.effect {
+                    Effect::Enforced => {
+                        let line = seen.line();
+                        let asked = seen.asked(line.as_ref());
+                        self.broker.consume(unspent.token(), &asked).await
+                    }
                     // What goes on whatever is said uses nothing up.
-                    Effect::Observed => Use::Accepted,
+                    Effect::Observed => Use::Accepted.into(),
                 };
-                unspent.answered(used)?
+                unspent.answered(answer).map_err(|refusal| Turned { refusal, recorded })?
             }
         };
         self.tally.allowed(&allowed, at.now);
@@ -367,16 +379,12 @@ impl<B: Broker> Live<B> {
         let required = Required::of(needs, &rules.fixed, rules.types())
             .map_err(|_| Refusal::new(Reason::WiderThanSubject, "it is for another value than the fixed one").about(claims))?;
         let line = seen.line();
-        let asked = Asked {
-            request: line.as_ref(),
-            from: seen.from,
-            required: &required.authority,
-        };
-        match self.broker.recheck(shown.token(), &asked).await {
+        let asked = seen.asked(line.as_ref());
+        match self.broker.recheck(shown.token(), &asked, &required.authority).await {
             Rechecked::Allowed => Ok(()),
             Rechecked::Refused { reason, decision_id } => Err(Turned {
                 refusal: Refusal::from(reason).about(claims),
-                recorded: Some(decision_id),
+                recorded: on_record(reason, decision_id),
             }),
             Rechecked::Unavailable => Err(Refusal::new(Reason::StoreUnavailable, "policy could not be asked again").about(claims).into()),
         }

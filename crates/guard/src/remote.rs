@@ -15,6 +15,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use delegation::authority::Authority;
 use delegation::oauth::Reason;
 use delegation::revocation::View;
 use delegation::token::KeySet;
@@ -22,13 +23,10 @@ use serde_json::{Map, Value, json};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::broker::{Asked, Broker, FirstSeen, Introspected, Line, Rechecked, Refused, SeenTwice, Use, Used};
-use crate::link::{Again, Link, Unanswered};
+use crate::broker::{Asked, Broker, Consumed, FirstSeen, Introspected, Line, Rechecked, Refused, SeenTwice, Use, Used};
+use crate::link::{Again, Link, Unanswered, decision_id};
 use spool::Spool;
 use view::Followed;
-
-/// The longest id of a decision.
-const LONGEST_ID: usize = 64;
 
 /// One guard's way to a broker in another process.
 pub struct Remote<S> {
@@ -117,17 +115,19 @@ impl<S: Fn() -> Option<String> + Send + Sync + 'static> Broker for Remote<S> {
         let _ = timeout(link.place().deadline, link.keys_again()).await;
     }
 
-    async fn consume(&self, token: &str) -> Use {
+    async fn consume(&self, token: &str, asked: &Asked<'_>) -> Consumed {
         // One that was sent may have been counted; asked twice, the second would be told that it was used.
-        let asked = self.shared.asked(&["v1", "uses"], &json!({ "token": token }), Again::Unsent).await;
-        match asked {
-            Ok(reply) if reply.get("accepted") == Some(&Value::Bool(true)) => Use::Accepted,
+        let body = Value::Object(about_request(token, asked));
+        match self.shared.asked(&["v1", "uses"], &body, Again::Unsent).await {
+            Ok(reply) if reply.get("accepted") == Some(&Value::Bool(true)) => Use::Accepted.into(),
             Ok(_) => self.unavailable(&Unanswered::Unbelievable("it does not say whether the use is accepted")).into(),
-            Err(Unanswered::Refused { status: 409, .. }) => Use::Used,
-            Err(Unanswered::Refused { status, reason }) if (400..500).contains(&status) && is_about_token(&reason) => {
-                Reason::parse(&reason).map_or(Use::Unavailable, Use::Refused)
-            }
-            Err(why) => self.unavailable(&why).into(),
+            Err(Unanswered::Refused {
+                status: 409, decision_id, ..
+            }) => Consumed::refused(Reason::TokenUsed, decision_id),
+            Err(why) => match refused_token(&why) {
+                Some(consumed) => consumed,
+                None => self.unavailable(&why).into(),
+            },
         }
     }
 
@@ -149,22 +149,15 @@ impl<S: Fn() -> Option<String> + Send + Sync + 'static> Broker for Remote<S> {
         reply.unwrap_or_else(|why| self.unavailable(&why).into())
     }
 
-    async fn recheck(&self, token: &str, asked: &Asked<'_>) -> Rechecked {
-        let mut body = Map::new();
-        let required = asked.required;
+    async fn recheck(&self, token: &str, asked: &Asked<'_>, required: &Authority) -> Rechecked {
+        let mut body = about_request(token, asked);
         let scopes: Vec<_> = required.scopes.iter().map(delegation::oauth::Scope::as_str).collect();
-        let details = Value::from_iter(required.details.iter().map(delegation::details::Detail::to_json));
-        let members = [
-            ("token", Some(Value::from(token))),
-            ("request", asked.request.map(said_of)),
-            ("client_ip", Some(Value::from(asked.from.to_string()))),
-            ("authorization_details", (!required.details.is_empty()).then_some(details)),
-            ("scope", (!scopes.is_empty()).then(|| Value::from(scopes.join(" ")))),
-        ];
-        for (name, value) in members {
-            if let Some(value) = value {
-                body.insert(name.to_owned(), value);
-            }
+        if !required.details.is_empty() {
+            let details = required.details.iter().map(delegation::details::Detail::to_json);
+            body.insert("authorization_details".to_owned(), Value::from_iter(details));
+        }
+        if !scopes.is_empty() {
+            body.insert("scope".to_owned(), Value::from(scopes.join(" ")));
         }
         // Nothing says whether one that was sent and not answered is on record.
         let reply = self.shared.about_guard("recheck", &Value::Object(body), Again::Unsent).await;
@@ -224,9 +217,9 @@ impl<S> Remote<S> {
     }
 }
 
-impl From<Unavailable> for Use {
+impl From<Unavailable> for Consumed {
     fn from(_: Unavailable) -> Self {
-        Self::Unavailable
+        Use::Unavailable.into()
     }
 }
 
@@ -242,9 +235,29 @@ impl From<Unavailable> for Rechecked {
     }
 }
 
-/// Whether a refusal to count a use is about the token, and not about us.
-fn is_about_token(reason: &str) -> bool {
-    reason.starts_with("subject_") || reason.starts_with("task_")
+/// A refusal to count a use that is about the token, and not about us.
+fn refused_token(why: &Unanswered) -> Option<Consumed> {
+    let Unanswered::Refused {
+        status: 400..=499,
+        reason,
+        decision_id,
+    } = why
+    else {
+        return None;
+    };
+    let consumed = Consumed::refused(Reason::parse(reason)?, decision_id.clone());
+    matches!(consumed.answer, Use::Refused(_)).then_some(consumed)
+}
+
+/// A token and its request, as they are sent.
+fn about_request(token: &str, asked: &Asked<'_>) -> Map<String, Value> {
+    let members = [
+        ("token", Some(Value::from(token))),
+        ("request", asked.request.map(said_of)),
+        ("client_ip", Some(Value::from(asked.from.to_string()))),
+    ];
+    let there = members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    there.collect()
 }
 
 /// What a reply to a second question of policy says.
@@ -253,14 +266,9 @@ fn rechecked(reply: &Value) -> Result<Rechecked, &'static str> {
     if refused.is_none() && allowed == Some(&Value::Bool(true)) {
         return Ok(Rechecked::Allowed);
     }
-    let text = |name: &str| refused?.get(name)?.as_str();
-    // It is shown to people, so it is nothing but an id.
-    let is_id = |id: &&str| (1..=LONGEST_ID).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    match (text("reason").and_then(Reason::parse), text("decision_id").filter(is_id)) {
-        (Some(reason), Some(id)) => Ok(Rechecked::Refused {
-            reason,
-            decision_id: id.to_owned(),
-        }),
+    let reason = refused.and_then(|refused| Reason::parse(refused.get("reason")?.as_str()?));
+    match (reason, refused.and_then(decision_id)) {
+        (Some(reason), Some(id)) => Ok(Rechecked::Refused { reason, decision_id: id }),
         _ => Err("it says neither that policy allows nor that it refuses"),
     }
 }

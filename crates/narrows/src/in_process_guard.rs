@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use broker::usage::{self, UsageError};
 use broker::{Broker, guards};
-use delegation::oauth::{ClientId, Reason};
+use delegation::authority::Authority;
+use delegation::oauth::ClientId;
 use delegation::revocation::View;
 use delegation::token::KeySet;
 use issuance::audit::RequestLine;
-use narrows_guard::broker::{self as port, Asked, FirstSeen, Introspected, Rechecked, Refused, SeenTwice, Use, Used};
+use narrows_guard::broker::{self as port, Asked, Consumed, FirstSeen, Introspected, Rechecked, Refused, SeenTwice, Use, Used};
 use serde_json::Value;
 
 use line::{Line, Said};
@@ -70,14 +71,15 @@ impl port::Broker for InProcessGuard {
     /// Those of now are always here.
     async fn look_for_keys(&self) {}
 
-    async fn consume(&self, token: &str) -> Use {
-        match guards::consume(&self.who.broker, &self.who.client, None, token).await {
-            Ok(()) => Use::Accepted,
-            Err(refused) => match refused.reason {
-                Reason::TokenUsed => Use::Used,
-                reason if is_about_token(reason) => Use::Refused(reason),
-                _ => Use::Unavailable,
-            },
+    async fn consume(&self, token: &str, asked: &Asked<'_>) -> Consumed {
+        let shown = guards::Shown {
+            token: token.to_owned(),
+            request: asked.request.map(request_line),
+            from: Some(asked.from),
+        };
+        match guards::consume(&self.who.broker, &self.who.client, shown).await {
+            Ok(()) => Use::Accepted.into(),
+            Err(refused) => Consumed::refused(refused.reason, Some(refused.decision_id)),
         }
     }
 
@@ -89,8 +91,7 @@ impl port::Broker for InProcessGuard {
         }
     }
 
-    async fn recheck(&self, token: &str, asked: &Asked<'_>) -> Rechecked {
-        let required = asked.required;
+    async fn recheck(&self, token: &str, asked: &Asked<'_>, required: &Authority) -> Rechecked {
         let details = (!required.details.is_empty()).then(|| Value::from_iter(required.details.iter().map(|detail| detail.to_json())));
         let asked = guards::Asked {
             token: token.to_owned(),
@@ -142,11 +143,6 @@ impl port::Broker for InProcessGuard {
     fn seen_twice(&self, sighting: SeenTwice) {
         self.line.put(Said::SeenTwice(sighting));
     }
-}
-
-/// Whether a refusal to count a use is about the token, and not about us.
-fn is_about_token(reason: Reason) -> bool {
-    reason.as_str().starts_with("subject_") || reason.as_str().starts_with("task_")
 }
 
 /// The line of a request, as a record holds it.

@@ -152,9 +152,14 @@ pub(crate) async fn consume((State(broker), Extension(peer)): Came, request: Req
 async fn take(call: &mut Call) -> Result<Response, Problem> {
     let client = call.data_plane().await?;
     let mut body = Members(call.body_of(call.broker.body_limit()).await?);
-    let token = body.required("token")?;
+    let from = body.has("client_ip").then(|| body.address("client_ip")).transpose()?;
+    let shown = guards::Shown {
+        token: body.required("token")?,
+        request: body.request()?,
+        from: from.or(call.record.client_ip),
+    };
     body.ends()?;
-    match guards::consume(&call.broker, &client, call.record.client_ip, &token).await {
+    match guards::consume(&call.broker, &client, shown).await {
         Ok(()) => Ok(reply(StatusCode::OK, &json!({ "accepted": true }))),
         // On record already.
         Err(refused) => Ok(Problem::of_token(refused.reason).reply(Some(&refused.decision_id))),

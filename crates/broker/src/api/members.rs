@@ -13,6 +13,11 @@ use super::problem::Problem;
 pub(super) struct Members(pub(super) Map<String, Value>);
 
 impl Members {
+    /// Whether there is such a member.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     /// A string that may be absent.
     pub(super) fn text(&mut self, name: &str) -> Result<Option<String>, Problem> {
         match self.0.remove(name) {

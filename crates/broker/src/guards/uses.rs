@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use delegation::oauth::{ClientId, Reason};
 use delegation::registry::AuthenticatedClient;
-use issuance::audit::{CommitError, Decision, Entry, Journal, Kind, Record};
+use issuance::audit::{CommitError, Decision, Entry, Journal, Kind, Record, RequestLine};
 use issuance::exchange;
 use issuance::policy::Policy;
 use serde_json::json;
@@ -15,21 +15,41 @@ use crate::front_door::Refused;
 use crate::ids;
 use crate::overload::Overloaded;
 
-/// Takes this for the one use of `shown`, which `client` received from `from`.
+/// A token that somebody shows, to be used now.
+#[derive(Clone)]
+pub struct Shown {
+    /// It.
+    pub token: String,
+    /// What was asked with it, for the record.
+    pub request: Option<RequestLine>,
+    /// Whose it is, as far as whoever asks believes it.
+    pub from: Option<IpAddr>,
+}
+
+/// Without the token.
+impl std::fmt::Debug for Shown {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Shown").field("request", &self.request).finish_non_exhaustive()
+    }
+}
+
+/// Takes this for the one use of the token that was `shown` to `client`.
 ///
 /// Of all calls with one token, on whichever node, one at most is `Ok`, and that is durable before it is answered: the token can then
 /// neither be used nor exchanged again. The token is verified whole before, so that one which does not hold is refused for that, and
 /// nothing is used up. A token of an audience without `single_use` is taken once all the same: whoever asks wants it once.
-/// A refusal is on record when it is given; [`Reason::TokenUsed`] says that there was another use.
-pub async fn consume(broker: &Broker, client: &ClientId, from: Option<IpAddr>, shown: &str) -> Result<(), Refused> {
+/// A refusal is on record when it is given, and needs no other; [`Reason::TokenUsed`] says that there was another use.
+pub async fn consume(broker: &Broker, client: &ClientId, shown: Shown) -> Result<(), Refused> {
     let in_force = broker.in_force();
     let mut record = Record::new(ids::decision(), broker.now(), Kind::Guard);
-    record.client_ip = from;
+    let Shown { token, request, from } = shown;
+    record.request = request;
+    record.client_ip = from.map(|from| from.to_canonical());
     record.config_version.clone_from(&in_force.snapshot.config_version);
     record.policy_version = in_force.policy.version().to_owned();
     record.inputs = json!({ "guard": client.as_str(), "asked": DOOR });
     let used = match broker.gate().enter().await {
-        Ok(_turn) => take(broker, client, shown, &mut record).await,
+        Ok(_turn) => take(broker, client, &token, &mut record).await,
         Err(Overloaded) => Err(Reason::RateLimited),
     };
     broker.telemetry().used(used.as_ref().err().map_or("accepted", |reason| reason.as_str()));

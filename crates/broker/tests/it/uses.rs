@@ -230,13 +230,50 @@ async fn a_token_that_is_good_once_passes_a_boundary_once_and_opens_one_task() {
     narrows.stop().await;
 }
 
+/// Its record is the only one, so it says which request that was.
+#[tokio::test]
+async fn a_use_that_is_refused_is_on_record_with_its_request() {
+    let (narrows, plane) = started(Engine::sqlite(), TokenForm::Jwt).await;
+    let request = json!({ "method": "GET", "host": "orders.internal", "path": "/orders/7" });
+    let body = json!({ "token": for_orders(&narrows).await, "request": request, "client_ip": "192.0.2.7" });
+    let ask = async |changes: Value| narrows.ask("POST", "/v1/uses", &plane, Some(&with(body.clone(), &changes))).await;
+    for wrong in [
+        json!({ "client_ip": "here" }),
+        json!({ "client_ip": null }),
+        json!({ "request": { "method": "GET" } }),
+        json!({ "request": { "method": "GET", "host": "a", "path": "/x?secret" } }),
+        json!({ "service": "orders" }),
+    ] {
+        assert_eq!(outcome(&ask(wrong.clone()).await), (400, "malformed_request"), "{wrong}");
+    }
+    assert_eq!(outcome(&ask(json!({})).await), (200, "accepted"));
+    let refused = ask(json!({})).await;
+    assert_eq!(outcome(&refused), (409, "token_used"));
+    let records = narrows.records().await;
+    let of_use: Vec<_> = records.iter().filter(|record| record["kind"] == "guard").collect();
+    assert_eq!(of_use.len(), 2);
+    for (record, reason) in of_use.iter().zip(["used", "token_used"]) {
+        assert_eq!(
+            (&record["reason"], &record["request"], &record["client_ip"]),
+            (&json!(reason), &request, &json!("192.0.2.7"))
+        );
+    }
+    assert_eq!(of_use[1]["id"], refused.text("decision_id"));
+    narrows.stop().await;
+}
+
 /// A guard of this process has no credential that would be refused before.
 #[tokio::test]
 async fn a_stale_view_and_a_client_that_is_disabled_use_nothing_up() {
     let (narrows, _) = started(Engine::sqlite(), TokenForm::Jwt).await;
     let orders = ClientId::parse("orders").unwrap();
     let token = for_orders(&narrows).await;
-    let why = async || guards::consume(&narrows.broker, &orders, None, &token).await.err().map(|refused| refused.reason);
+    let shown = || guards::Shown {
+        token: token.clone(),
+        request: None,
+        from: None,
+    };
+    let why = async || guards::consume(&narrows.broker, &orders, shown()).await.err().map(|refused| refused.reason);
     let store = narrows.engine.open().await;
     let set = async |client: &str, standing: Standing| {
         let party = Party::Client(ClientId::parse(client).unwrap());

@@ -11,6 +11,8 @@ use zeroize::Zeroizing;
 
 use super::{Link, under};
 
+/// The longest id of a decision.
+const LONGEST_ID: usize = 64;
 /// The media type of a form.
 pub(super) const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -52,6 +54,8 @@ pub enum Unanswered {
         status: u16,
         /// Its reason.
         reason: String,
+        /// Its record of that, if it named one: letters, digits and `-`.
+        decision_id: Option<String>,
     },
     /// What it says cannot be.
     #[error("the broker's reply is not believed: {0}")]
@@ -134,8 +138,12 @@ impl<S: Fn() -> Option<String> + Send + Sync + 'static> Link<S> {
                     self.another_bearer(&shown).await?;
                 }
                 let reason = String::new();
-                let status = status.as_u16();
-                Err(Unanswered::Refused { status, reason })
+                let (status, decision_id) = (status.as_u16(), None);
+                Err(Unanswered::Refused {
+                    status,
+                    reason,
+                    decision_id,
+                })
             }
             Err(error) => {
                 self.first.store(first.wrapping_add(1), Ordering::Relaxed);
@@ -186,8 +194,19 @@ impl<S: Fn() -> Option<String> + Send + Sync + 'static> Link<S> {
 
 /// Why it refuses to be asked, in its own word.
 fn refused(status: u16, body: &[u8]) -> Unanswered {
-    let reason = reason(body);
-    Unanswered::Refused { status, reason }
+    let problem: Value = serde_json::from_slice(body).unwrap_or_default();
+    Unanswered::Refused {
+        status,
+        reason: reason(body),
+        decision_id: decision_id(&problem),
+    }
+}
+
+/// The id of a decision that `said` names. It is shown to people, so it is nothing but an id.
+pub(crate) fn decision_id(said: &Value) -> Option<String> {
+    let id = said.get("decision_id").and_then(Value::as_str)?;
+    let is_id = (1..=LONGEST_ID).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    is_id.then(|| id.to_owned())
 }
 
 /// The reason in the body of a refusal.

@@ -223,6 +223,42 @@ async fn every_refusal_is_told_once_with_what_is_known_and_without_the_token() {
     assert!(!format!("{told:?}").contains(signature));
 }
 
+/// One refusal, one record: the broker's where it made one of this refusal alone, and else the guard's own.
+#[tokio::test]
+async fn what_the_broker_refused_is_on_record_once() {
+    let broker = broker();
+    let once = token(&with(json!({ "single_use": true })));
+    let refused = |reason| Rechecked::Refused {
+        reason,
+        decision_id: "of-the-broker".to_owned(),
+    };
+    let yes = Rechecked::Allowed;
+    let rows = [
+        (Use::Used, yes.clone(), Some("of-the-use")),
+        (Use::Refused(Reason::TaskCancelled), yes.clone(), Some("of-the-use")),
+        (Use::Refused(Reason::SubjectTokenInvalid), yes.clone(), None),
+        (Use::Unavailable, yes, None),
+        (Use::Accepted, refused(Reason::PolicyDenied), Some("of-the-broker")),
+        (Use::Accepted, refused(Reason::SubjectTokenInvalid), None),
+        (Use::Accepted, refused(Reason::StoreUnavailable), None),
+        (Use::Accepted, Rechecked::Unavailable, None),
+    ];
+    let live = guard(Recheck::Each, &broker);
+    for (used, policy, theirs) in rows {
+        let before = broker.0.refusals().len();
+        *broker.0.used.lock().unwrap() = used;
+        *broker.0.policy.lock().unwrap() = policy.clone();
+        let Decision::Refused(denied) = live.decide(&call(), &bearer(&once), caller()).await else {
+            panic!("let through");
+        };
+        let own: Vec<_> = broker.0.refusals().split_off(before).into_iter().map(|refused| refused.decision_id).collect();
+        match theirs {
+            Some(id) => assert_eq!((denied.decision_id.as_str(), own.len()), (id, 0), "{used:?} {policy:?}"),
+            None => assert_eq!(own, [denied.decision_id.clone()], "{used:?} {policy:?}"),
+        }
+    }
+}
+
 /// What the broker may say of a use, of an opaque token and of policy; the first of each is a yes.
 fn answers() -> (Vec<Use>, Vec<Introspected>, Vec<Rechecked>) {
     (

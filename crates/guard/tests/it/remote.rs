@@ -6,7 +6,7 @@ use delegation::authority::Authority;
 use delegation::oauth::Reason;
 use delegation::revocation::{Key, Party, PartyKind};
 use delegation::token::Algorithm;
-use narrows_guard::broker::{Asked, Broker as _, FirstSeen, Introspected, Line, Rechecked, Refused, SeenTwice, Use, Used};
+use narrows_guard::broker::{Asked, Broker as _, Consumed, FirstSeen, Introspected, Line, Rechecked, Refused, SeenTwice, Use, Used};
 use narrows_guard::live::{Modes, Recheck};
 use narrows_guard::remote::Remote;
 use narrows_guard::surplus::Excess;
@@ -248,27 +248,55 @@ async fn a_broker_that_is_away_lets_the_view_grow_old() {
 async fn a_use_is_accepted_only_when_the_broker_says_so() {
     let broker = FarBroker::start(&ISSUER).await;
     let remote = remote(&broker).await;
-    let rows: [(u16, Value, Use); 7] = [
-        (200, json!({ "accepted": true }), Use::Accepted),
-        (200, json!({ "accepted": "true" }), Use::Unavailable),
-        (200, json!({}), Use::Unavailable),
-        (409, json!({ "reason": "token_used" }), Use::Used),
+    let of = |answer: Use, recorded: Option<&str>| Consumed {
+        answer,
+        recorded: recorded.map(str::to_owned),
+    };
+    let refusal = |reason: &str, id: &str| json!({ "reason": reason, "decision_id": id });
+    let revoked = Use::Refused(Reason::SubjectTokenRevoked);
+    let rows: [(u16, Value, Consumed); 14] = [
+        (200, json!({ "accepted": true }), of(Use::Accepted, None)),
+        (200, json!({ "accepted": "true" }), of(Use::Unavailable, None)),
+        (200, json!({}), of(Use::Unavailable, None)),
+        (409, json!({ "reason": "token_used" }), of(Use::Used, None)),
+        (409, refusal("token_used", "d-1"), of(Use::Used, Some("d-1"))),
+        (400, json!({ "reason": "subject_token_revoked" }), of(revoked, None)),
+        (422, refusal("subject_token_revoked", "d-2"), of(revoked, Some("d-2"))),
+        // What people are shown is an id.
+        (409, refusal("token_used", "<d>"), of(Use::Used, None)),
+        (409, refusal("token_used", &"d".repeat(65)), of(Use::Used, None)),
+        // It is on record there among those of strangers, or not at all.
         (
-            400,
-            json!({ "reason": "subject_token_revoked" }),
-            Use::Refused(Reason::SubjectTokenRevoked),
+            422,
+            refusal("subject_token_invalid", "d-3"),
+            of(Use::Refused(Reason::SubjectTokenInvalid), None),
         ),
-        (403, json!({ "reason": "unauthorized_client" }), Use::Unavailable),
-        (503, json!({ "reason": "store_unavailable" }), Use::Unavailable),
+        (403, refusal("unauthorized_client", "d-4"), of(Use::Unavailable, None)),
+        (422, refusal("invalid_dpop_proof", "d-5"), of(Use::Unavailable, None)),
+        (503, refusal("store_unavailable", "d-6"), of(Use::Unavailable, None)),
+        (503, refusal("subject_token_revoked", "d-7"), of(Use::Unavailable, None)),
     ];
-    for (status, said, expected) in rows {
-        broker.says("uses", status, said.clone());
-        assert_eq!(within(remote.consume("the.token")).await, expected, "{said}");
+    let line = Line {
+        method: "GET".to_owned(),
+        host: "tickets.internal".to_owned(),
+        path: "/r/7".to_owned(),
+    };
+    let asked = Asked {
+        request: Some(&line),
+        from: caller(),
+    };
+    for (status, said, expected) in &rows {
+        broker.says("uses", *status, said.clone());
+        assert_eq!(within(remote.consume("the.token", &asked)).await, *expected, "{said}");
     }
-    assert_eq!(broker.asked("uses")[0], json!({ "token": "the.token" }));
-    assert_eq!(broker.asked("uses").len(), 7, "a use is asked for once");
+    let request = json!({ "method": "GET", "host": "tickets.internal", "path": "/r/7" });
+    assert_eq!(
+        broker.asked("uses")[0],
+        json!({ "token": "the.token", "request": request, "client_ip": "192.0.2.7" })
+    );
+    assert_eq!(broker.asked("uses").len(), rows.len(), "a use is asked for once");
     broker.crash().await;
-    assert_eq!(within(remote.consume("the.token")).await, Use::Unavailable);
+    assert_eq!(within(remote.consume("the.token", &asked)).await, of(Use::Unavailable, None));
 }
 
 #[tokio::test]
@@ -317,30 +345,15 @@ async fn policy_is_asked_about_this_request_and_only_a_yes_is_one() {
         assert_eq!(shown(&live, &shown_token).await, expected, "{said}");
     }
     // Asked as a whole, with the broker gone.
-    let needs = needs(&live).await;
-    let required = Authority {
-        details: needs.details,
-        scopes: needs.scopes,
-    };
     broker.crash().await;
     let asked = Asked {
         request: None,
         from: caller(),
-        required: &required,
     };
-    assert_eq!(within(live.broker().recheck("t", &asked)).await, Rechecked::Unavailable);
-}
-
-/// What `GET /r/7` needs.
-async fn needs(live: &Live<Remote<Signs>>) -> narrows_guard::Needs {
-    let settings = settings(demand("GET /r/{id}", "ticket:read/{id}"), Excess::SameResource, &json!({}));
-    let table = narrows_guard::route::Table::build(vec![settings.service], settings.types).unwrap();
-    let call = call();
-    let _ = live;
-    match table.find(&call).unwrap().intent(&call, &Default::default()).unwrap() {
-        narrows_guard::Intent::Needs(needs) => *needs,
-        narrows_guard::Intent::Public => panic!("public"),
-    }
+    assert_eq!(
+        within(live.broker().recheck("t", &asked, &Authority::default())).await,
+        Rechecked::Unavailable
+    );
 }
 
 #[tokio::test]

@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use delegation::authority::Authority;
 use delegation::oauth::Reason;
 use delegation::revocation::{Disabled, Key, MarkKind, Party, Revocation, Revoked, View};
 use delegation::token::{KeySet, OpaqueForm, OpaqueKind};
-use narrows_guard::broker::{Asked, Broker, FirstSeen, Introspected, Rechecked, Refused, SeenTwice, Use, Used};
+use narrows_guard::broker::{Asked, Broker, Consumed, FirstSeen, Introspected, Rechecked, Refused, SeenTwice, Use, Used};
 use narrows_guard::live::{Decision, Modes, Recheck};
 use narrows_guard::{Clock, Live, live};
 use serde_json::{Value, json};
@@ -119,9 +120,13 @@ impl Broker for Beside {
         }
     }
 
-    async fn consume(&self, _: &str) -> Use {
+    async fn consume(&self, _: &str, _: &Asked<'_>) -> Consumed {
         self.0.uses.fetch_add(1, Ordering::SeqCst);
-        *self.0.used.lock().unwrap()
+        match *self.0.used.lock().unwrap() {
+            Use::Used => Consumed::refused(Reason::TokenUsed, Some("of-the-use".to_owned())),
+            Use::Refused(reason) => Consumed::refused(reason, Some("of-the-use".to_owned())),
+            answer => answer.into(),
+        }
     }
 
     async fn introspect(&self, _: &str) -> Introspected {
@@ -134,9 +139,9 @@ impl Broker for Beside {
         self.0.said.lock().unwrap().clone()
     }
 
-    async fn recheck(&self, _: &str, asked: &Asked<'_>) -> Rechecked {
+    async fn recheck(&self, _: &str, _: &Asked<'_>, required: &Authority) -> Rechecked {
         self.0.rechecks.fetch_add(1, Ordering::SeqCst);
-        *self.0.rechecked.lock().unwrap() = asked.required.details.iter().map(ToString::to_string).collect();
+        *self.0.rechecked.lock().unwrap() = required.details.iter().map(ToString::to_string).collect();
         if let Some(revoked) = self.0.revoked_meanwhile.lock().unwrap().take() {
             self.0.revoked.add(&revoked);
         }

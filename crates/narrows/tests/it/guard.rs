@@ -375,6 +375,12 @@ fn a_token_for_one_request_is_taken_once_and_a_refused_request_does_not_use_it_u
     assert_eq!(ask(1, "/tickets/42"), (200, String::new()));
     assert_eq!(ask(0, "/tickets/42"), (401, "token_used".to_owned()), "at another guard too");
     assert_eq!(ask(1, "/tickets/42"), (401, "token_used".to_owned()));
+    // Its record is the broker's, and says which request that was.
+    let reply = get(guarded.doors[0], "/tickets/42", &good);
+    let why = on_record(guarded.served.path(), problem(&reply)["decision_id"].as_str().unwrap());
+    for part in ["token_used", "POST /v1/uses", "/tickets/42", "127.0.0.1", "alice"] {
+        assert!(why.contains(part), "{part}: {why}");
+    }
 }
 
 #[test]
