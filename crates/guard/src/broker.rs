@@ -115,6 +115,8 @@ pub struct Asked<'r> {
     pub request: Option<&'r Line>,
     /// Where it came from.
     pub from: IpAddr,
+    /// Whether it goes on whatever is said.
+    pub observed: bool,
 }
 
 /// What comes of asking policy again.

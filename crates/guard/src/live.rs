@@ -16,6 +16,7 @@ use delegation::oauth::Reason;
 use delegation::time::Timestamp;
 use delegation::token::{OpaqueForm, OpaqueKind};
 use http::HeaderMap;
+use tokio::sync::Semaphore;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::broker::{Asked, Broker, Consumed, Line, Rechecked, Refused, SeenTwice, Use, on_record};
@@ -35,6 +36,8 @@ use tally::Tally;
 const LOOK: Duration = Duration::from_millis(250);
 /// How often the broker is told where tokens were shown first, and of how many at a time.
 const TELL: (Duration, usize) = (Duration::from_secs(1), 256);
+/// So many requests that went on may wait for policy's word at a time; about more it is not asked.
+const ASKING: usize = 1024;
 /// How often what was used is handed over.
 const HAND_OVER: Duration = Duration::from_secs(60);
 
@@ -68,6 +71,8 @@ pub struct Live<B> {
     broker: B,
     tally: Tally,
     sightings: Mutex<Sightings>,
+    /// Room for questions of policy about requests that went on.
+    asking: Semaphore,
 }
 
 /// What is swapped whole when the configuration changes; what is remembered was read by it.
@@ -119,6 +124,7 @@ impl Seen<'_> {
         Asked {
             request: line,
             from: self.from,
+            observed: self.effect == Effect::Observed,
         }
     }
 }
@@ -148,6 +154,7 @@ impl<B: Broker> Live<B> {
         Ok(Self {
             tally: Tally::since(settings.clock.now()),
             sightings: Mutex::default(),
+            asking: Semaphore::new(ASKING),
             in_force: ArcSwap::from_pointee(InForce::build(settings)?),
             broker,
         })
@@ -227,8 +234,7 @@ impl<B: Broker> Live<B> {
         self.settled(call, headers, from, Effect::Enforced).await
     }
 
-    /// Puts on record how `call`, which goes on as it came, would have been decided. Nothing is used up by it, and policy is not asked
-    /// again.
+    /// Puts on record how `call`, which goes on as it came, would have been decided. Nothing is used up by it.
     pub async fn observe(&self, call: &Call, headers: &HeaderMap, from: IpAddr) {
         self.settled(call, headers, from, Effect::Observed).await;
     }
@@ -314,7 +320,7 @@ impl<B: Broker> Live<B> {
         }
         let mut verdict = decided?;
         // Policy, again. That takes a while, so everything is looked at once more behind it.
-        if in_force.recheck == Recheck::Each && seen.effect == Effect::Enforced {
+        if in_force.recheck == Recheck::Each {
             self.rechecked(&in_force.rules, &verdict, &shown, seen).await?;
             later = self.at(&in_force);
             verdict = shown.decide(&known, &later)?;
@@ -378,6 +384,11 @@ impl<B: Broker> Live<B> {
         // Policy is asked about what the token was compared with: a request for one tenant, and not for any.
         let required = Required::of(needs, &rules.fixed, rules.types())
             .map_err(|_| Refusal::new(Reason::WiderThanSubject, "it is for another value than the fixed one").about(claims))?;
+        // What goes on anyway is not worth any number of questions.
+        let room = (seen.effect == Effect::Observed).then(|| self.asking.try_acquire());
+        if let Some(Err(_)) = room {
+            return Ok(());
+        }
         let line = seen.line();
         let asked = seen.asked(line.as_ref());
         match self.broker.recheck(shown.token(), &asked, &required.authority).await {

@@ -159,6 +159,9 @@ impl<S: Fn() -> Option<String> + Send + Sync + 'static> Broker for Remote<S> {
         if !scopes.is_empty() {
             body.insert("scope".to_owned(), Value::from(scopes.join(" ")));
         }
+        if asked.observed {
+            body.insert("observed".to_owned(), Value::Bool(true));
+        }
         // Nothing says whether one that was sent and not answered is on record.
         let reply = self.shared.about_guard("recheck", &Value::Object(body), Again::Unsent).await;
         match reply.and_then(|reply| rechecked(&reply).map_err(Unanswered::Unbelievable)) {

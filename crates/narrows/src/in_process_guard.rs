@@ -99,7 +99,7 @@ impl port::Broker for InProcessGuard {
             from: asked.from,
             details: details.map(|details| details.to_string()),
             scopes: required.scopes.clone(),
-            observed: false,
+            observed: asked.observed,
         };
         match guards::recheck(&self.who.broker, &self.who.guard(), asked).await {
             Ok(()) => Rechecked::Allowed,

@@ -284,6 +284,7 @@ async fn a_use_is_accepted_only_when_the_broker_says_so() {
     let asked = Asked {
         request: Some(&line),
         from: caller(),
+        observed: false,
     };
     for (status, said, expected) in &rows {
         broker.says("uses", *status, said.clone());
@@ -349,6 +350,7 @@ async fn policy_is_asked_about_this_request_and_only_a_yes_is_one() {
     let asked = Asked {
         request: None,
         from: caller(),
+        observed: false,
     };
     assert_eq!(
         within(live.broker().recheck("t", &asked, &Authority::default())).await,

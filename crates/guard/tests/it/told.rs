@@ -41,6 +41,10 @@ pub(crate) struct Told {
     pub(crate) rechecks: AtomicUsize,
     /// About which details policy was asked last.
     pub(crate) rechecked: Mutex<Vec<String>>,
+    /// How many of those were about what goes on anyway.
+    pub(crate) observed: AtomicUsize,
+    /// Whether policy never answers.
+    pub(crate) ponders: AtomicBool,
     pub(crate) refusals: Mutex<Vec<Refused>>,
     /// What was handed over as used, and whether it is kept.
     pub(crate) batches: Mutex<Vec<Used>>,
@@ -69,6 +73,8 @@ impl Default for Told {
             questions: AtomicUsize::new(0),
             rechecks: AtomicUsize::new(0),
             rechecked: Mutex::default(),
+            observed: AtomicUsize::new(0),
+            ponders: AtomicBool::new(false),
             refusals: Mutex::default(),
             batches: Mutex::default(),
             keeps: AtomicBool::new(true),
@@ -139,9 +145,13 @@ impl Broker for Beside {
         self.0.said.lock().unwrap().clone()
     }
 
-    async fn recheck(&self, _: &str, _: &Asked<'_>, required: &Authority) -> Rechecked {
+    async fn recheck(&self, _: &str, asked: &Asked<'_>, required: &Authority) -> Rechecked {
         self.0.rechecks.fetch_add(1, Ordering::SeqCst);
         *self.0.rechecked.lock().unwrap() = required.details.iter().map(ToString::to_string).collect();
+        self.0.observed.fetch_add(usize::from(asked.observed), Ordering::SeqCst);
+        if self.0.ponders.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
         if let Some(revoked) = self.0.revoked_meanwhile.lock().unwrap().take() {
             self.0.revoked.add(&revoked);
         }

@@ -665,6 +665,35 @@ fn what_a_guard_observes_goes_on_exactly_as_it_came() {
     assert_eq!(ready["observing"][0]["boundary"], json!("guard tickets"), "{ready}");
 }
 
+#[test]
+fn what_policy_would_refuse_of_what_is_observed_is_on_record_as_such() {
+    let until_then = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date().tomorrow().unwrap().to_string();
+    let observes = format!("recheck = \"each\"\nmode = \"observe\"\nobserve_until = \"{until_then}\"");
+    let guarded = Guarded::with(&["recheck = \"each\"", &observes]);
+    let folder = guarded.served.path();
+    let good = guarded.bearer(&["ticket:read/42"]);
+    let ask = |door: usize| get(guarded.doors[door], "/tickets/42", &good);
+    std::fs::write(
+        folder.join("policies/first.cedar"),
+        "@id(\"nothing\") forbid (principal, action, resource);",
+    )
+    .unwrap();
+    until("policy is read", 403, || ask(0));
+    assert_eq!(status(&ask(1)), 200);
+    let auditor = narrows(folder, &["operator", "add", "ann", "--role", "auditor", "--json"], "").out;
+    let auditor: Value = serde_json::from_str(&auditor).unwrap();
+    let url = format!("http://{}", guarded.served.address);
+    poll("it is in the report", || {
+        let report = narrows(
+            folder,
+            &["report", "observed", "--url", &url, "--json"],
+            auditor["token"].as_str().unwrap(),
+        );
+        let is_there = report.out.contains("policy_denied") && report.out.contains("tickets.internal");
+        if is_there { Ok(()) } else { Err(report.out + &report.err) }
+    });
+}
+
 /// Beside a route that enforces, nothing goes on that says another thing than its line.
 #[test]
 fn beside_what_enforces_a_request_that_may_mean_it_is_not_observed() {
