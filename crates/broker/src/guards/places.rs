@@ -41,7 +41,7 @@ pub async fn first_seen(broker: &Broker, guard: &Guard<'_>, places: &[Place]) ->
     let mut said = BTreeMap::new();
     for place in places {
         let key = key(&service.audience, &place.jti);
-        said.entry(key).or_insert((place.from, forget_at(broker, &in_force, place.exp)));
+        said.entry(key).or_insert_with(|| (place.from, forget_at(broker, &in_force, place.exp)));
     }
     let first = broker.store().first_places(&said).await?;
     let mut recorded = 0;

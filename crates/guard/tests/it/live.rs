@@ -254,7 +254,7 @@ async fn what_the_broker_refused_is_on_record_once() {
         let own: Vec<_> = broker.0.refusals().split_off(before).into_iter().map(|refused| refused.decision_id).collect();
         match theirs {
             Some(id) => assert_eq!((denied.decision_id.as_str(), own.len()), (id, 0), "{used:?} {policy:?}"),
-            None => assert_eq!(own, [denied.decision_id.clone()], "{used:?} {policy:?}"),
+            None => assert_eq!(own, std::slice::from_ref(&denied.decision_id), "{used:?} {policy:?}"),
         }
     }
 }
