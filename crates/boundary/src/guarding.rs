@@ -139,9 +139,9 @@ async fn serve<B: Broker>(
         }
     };
 
-    // 2. Its body, where that is looked into. Nobody's is waited for who shows no token.
+    // 2. Its body, where that is looked into.
     let mut body = Some(body);
-    if let Some(most) = guarding.live.reads(&call).filter(|_| parts.headers.contains_key(AUTHORIZATION)) {
+    if let Some(most) = guarding.live.reads(&call, &parts.headers) {
         call = match whole(&guarding.bodies, body.take(), many(from), most).await {
             Ok(read) => call.with_body(read),
             Err(reason) => return refused(guarding.live.refuse(Some(&call), from, reason)),
@@ -216,7 +216,7 @@ fn observed<B: Broker>(
     let Some(room) = guarding.observed.enter(&settings.service) else {
         return body;
     };
-    let most = call.as_ref().and_then(|call| guarding.live.reads(call));
+    let most = call.as_ref().and_then(|call| guarding.live.reads(call, &parts.headers));
     let (body, shown) = as_it_came::copied(body, most, &guarding.bodies);
     let (guarding, headers, from) = (Arc::clone(guarding), parts.headers.clone(), peer.ip().to_canonical());
     tokio::spawn(async move {

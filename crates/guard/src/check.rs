@@ -260,14 +260,20 @@ pub(crate) fn ended(said: &AccessClaims, view: &View) -> Option<(Reason, &'stati
     is_revoked.then_some((Reason::SubjectTokenRevoked, "it was revoked, or something that it came from"))
 }
 
-/// What `call` needs. Attributes of subjects are known to a boundary alone; a guard is not built with a route that reads them.
-fn needs(matched: &Matched<'_>, call: &Call) -> Result<Option<Box<Needs>>, Refusal> {
+/// Refuses a form that the door did not show: a token stands in `Authorization` and nowhere else, also where none is needed.
+fn refuse_hidden_form(call: &Call) -> Result<(), Refusal> {
     if call.is_form() && matches!(call.body(), Body::Hidden) {
         return Err(Refusal::new(
             Reason::UnreadInput,
             "a form may hold another token, and this one was not shown",
         ));
     }
+    Ok(())
+}
+
+/// What `call` needs. Attributes of subjects are known to a boundary alone; a guard is not built with a route that reads them.
+fn needs(matched: &Matched<'_>, call: &Call) -> Result<Option<Box<Needs>>, Refusal> {
+    refuse_hidden_form(call)?;
     match matched.intent(call, &Default::default())? {
         Intent::Public => Ok(None),
         Intent::Needs(needs) => Ok(Some(needs)),

@@ -19,7 +19,6 @@ use std::task::{Context, Poll};
 use axum_core::body::Body as HttpBody;
 use bytes::Bytes;
 use delegation::oauth::Reason;
-use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{Request, Response};
 use tower_layer::Layer;
@@ -140,8 +139,8 @@ where
     let Arrived { mut call, from } = arrived;
     let is_observed = live.observes(&call);
 
-    // 2. Its body, where that is looked into. Nobody's is waited for who shows no token.
-    if let Some(most) = live.reads(&call).filter(|_| parts.headers.contains_key(AUTHORIZATION)) {
+    // 2. Its body, where that is looked into.
+    if let Some(most) = live.reads(&call, &parts.headers) {
         let (read, onward) = read(body, most).await;
         body = onward;
         call = match read {

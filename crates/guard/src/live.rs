@@ -16,6 +16,7 @@ use delegation::oauth::Reason;
 use delegation::time::Timestamp;
 use delegation::token::{OpaqueForm, OpaqueKind};
 use http::HeaderMap;
+use http::header::AUTHORIZATION;
 use tokio::sync::Semaphore;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -207,12 +208,17 @@ impl<B: Broker> Live<B> {
         &self.broker
     }
 
-    /// The most bytes of its body that `call` must be shown with, if its route looks into it; without, it may be [`Hidden`](crate::Body).
-    pub fn reads(&self, call: &Call) -> Option<usize> {
+    /// The most bytes of its body that `call` must be shown with, if that is looked into: what its route reads, and a form, which may hold
+    /// a token, also on a public route; without, it may be [`Hidden`](crate::Body). `headers` are those that it came with.
+    ///
+    /// Nobody's body is waited for who shows no token where one is needed.
+    pub fn reads(&self, call: &Call, headers: &HeaderMap) -> Option<usize> {
         let in_force = self.in_force.load();
         let matched = in_force.rules.table().find(call)?;
-        let is_read = matched.route().reading().reads_body() || (call.is_form() && matched.route().needs_token());
-        is_read.then(|| matched.body_max().unwrap_or(LARGEST_BODY))
+        let route = matched.route();
+        let is_read = route.reading().reads_body() || call.is_form();
+        let is_waited_for = !route.needs_token() || headers.contains_key(AUTHORIZATION);
+        (is_read && is_waited_for).then(|| matched.body_max().unwrap_or(LARGEST_BODY))
     }
 
     /// Whether `call` goes on as it came, whatever would be decided; then [`observe`](Self::observe) it, and let it not wait for that.

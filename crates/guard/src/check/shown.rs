@@ -9,6 +9,7 @@ use http::HeaderMap;
 use super::known::Known;
 use super::presented::Presented;
 use super::refusal::Refusal;
+use super::refuse_hidden_form;
 use crate::call::Call;
 use crate::guard::Rules;
 use crate::route::{Matched, Rule};
@@ -27,6 +28,7 @@ impl<'g> Shown<'g> {
         let presented = Presented::of(headers, call)?;
         let matched = rules.table().find(call).ok_or(Reason::NoRoute)?;
         if matches!(matched.route().rule(), Rule::Public) {
+            refuse_hidden_form(call)?;
             return Ok(None);
         }
         Ok(Some(Self {

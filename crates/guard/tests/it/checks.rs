@@ -75,6 +75,12 @@ fn a_form_that_was_not_shown_may_hold_another_token() {
         word(&guard.check(&form(Body::Whole(Bytes::from_static(b"a=b"))), &headers, &at())),
         "allowed"
     );
+    // Also where none is needed, whether one is shown or not.
+    let public = |body: Body| Call::parse("GET", b"tickets.internal", b"/healthz", &headers, body).unwrap();
+    for shown in [&headers, &HeaderMap::new()] {
+        assert_eq!(word(&guard.check(&public(Body::Hidden), shown, &at())), "unread_input");
+        assert_eq!(word(&guard.check(&public(Body::Absent), shown, &at())), "public");
+    }
 }
 
 #[test]

@@ -510,21 +510,44 @@ fn what_a_route_reads_of_a_body_is_what_is_checked_and_what_goes_on() {
         assert_eq!(told(&patch(&sent, headers)), (expected, reason.to_owned()), "{sent} {headers}");
     }
     // A form may hold another token, whether a route reads it or not.
-    let form = |sent: &str| {
-        let head = format!(
-            "content-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n",
-            sent.len()
-        );
-        echo::ask(
-            guarded.door(),
-            &format!(
-                "GET /tickets/42 HTTP/1.1\r\nhost: tickets.internal\r\nconnection: close\r\n{head}{}\r\n{sent}",
-                guarded.bearer(&["ticket:read/42"])
-            ),
-        )
-    };
+    let read = guarded.bearer(&["ticket:read/42"]);
+    let form = |sent: &str| posted(guarded.door(), "/tickets/42", &read, sent);
     assert_eq!(told(&form("access_token=x")), (400, "malformed_request".to_owned()));
     assert_eq!(status(&form("note=x")), 200);
+}
+
+/// A form to `target`.
+fn posted(door: SocketAddr, target: &str, headers: &str, sent: &str) -> String {
+    let length = format!("content-length: {}\r\n", sent.len());
+    let head = format!("host: tickets.internal\r\nconnection: close\r\ncontent-type: application/x-www-form-urlencoded\r\n{length}");
+    echo::ask(door, &format!("GET {target} HTTP/1.1\r\n{head}{headers}\r\n{sent}"))
+}
+
+/// At a route that needs no token as at every other, whoever comes.
+#[test]
+fn a_form_to_a_public_route_holds_no_token() {
+    let guarded = Guarded::with(&[""]);
+    let good = guarded.bearer(&["ticket:read/42"]);
+    let secret = good.trim().rsplit('.').next().unwrap();
+    let coded = format!("%{:02x}{}", secret.as_bytes()[0], &secret[1..]);
+    for (headers, sent, expected) in [
+        ("", "access_token=x", 400),
+        (&good, "access_token=x", 400),
+        (&good, &format!("a={secret}"), 400),
+        (&good, &format!("a={coded}"), 400),
+        (&good, "a=x", 200),
+        ("", "a=x", 200),
+    ] {
+        let reply = posted(guarded.door(), "/healthz", headers, sent);
+        assert_eq!(status(&reply), expected, "{sent} {headers}");
+        if expected == 400 {
+            assert_eq!(told(&reply).1, "malformed_request");
+        } else {
+            assert!(reply.ends_with(sent), "byte for byte: {reply}");
+        }
+    }
+    let large = posted(guarded.door(), "/healthz", "", &format!("a={}", "x".repeat(1 << 20)));
+    assert_eq!(told(&large), (413, "too_large".to_owned()));
 }
 
 #[test]
