@@ -5,6 +5,7 @@
 
 mod answer;
 mod arrived;
+mod bounded;
 mod identity;
 mod joined;
 mod until;
@@ -21,13 +22,16 @@ use bytes::Bytes;
 use delegation::oauth::Reason;
 use http::request::Parts;
 use http::{Request, Response};
+use http_body::Body as _;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::broker::Broker;
+use crate::hygiene::credential::Credential;
 use crate::hygiene::headers::{ProxyHeaders, clean};
 use crate::live::{Decision, Live};
 use arrived::{Arrived, read};
+use bounded::{Bounded, Cut};
 pub use identity::{Identity, NoIdentity};
 use until::Until;
 
@@ -140,7 +144,8 @@ where
     let is_observed = live.observes(&call);
 
     // 2. Its body, where that is looked into.
-    if let Some(most) = live.reads(&call, &parts.headers) {
+    let reads = live.reads(&call, &parts.headers);
+    if let Some(most) = reads {
         let (read, onward) = read(body, most).await;
         body = onward;
         call = match read {
@@ -163,20 +168,41 @@ where
         Decision::Allowed(admitted) => Some(Arc::new(*admitted)),
     };
 
-    // 4. On it goes, without what only we may say, for as long as its token holds.
+    // 4. What may go on of a body that nobody has read.
+    let cut = Cut::default();
+    if reads.is_none() && !body.is_end_stream() {
+        let most = admitted.as_ref().and_then(|admitted| admitted.needs().body_max);
+        if most.is_some_and(|most| body.size_hint().lower() > u64::try_from(most).unwrap_or(u64::MAX)) {
+            return Ok(answer::refused(&live.refuse(Some(&call), from, Reason::TooLarge), None));
+        }
+        let secret = Credential::of(&parts.headers, &call).ok().flatten().and_then(|shown| shown.secret());
+        let (live, call) = (Arc::clone(&live), call.clone());
+        let refuse = move |reason| live.refuse(Some(&call), from, reason);
+        body = HttpBody::new(Bounded::of(body, (most, secret), refuse, &cut));
+    }
+
+    // 5. On it goes, without what only we may say, for as long as its token holds. Whatever the service makes of a body that was cut
+    // off, the request is refused.
     clean(&mut parts.headers, proxy_headers);
     let Some(admitted) = admitted else {
-        return Ok(inner.call(Request::from_parts(parts, body)).await?.map(HttpBody::new));
+        let answered = inner.call(Request::from_parts(parts, body)).await;
+        return match cut.take() {
+            Some(denied) => Ok(answer::refused(&denied, None)),
+            None => Ok(answered?.map(HttpBody::new)),
+        };
     };
     parts.extensions.insert(Identity::of(Arc::clone(&admitted)));
-    let answered = inner.call(Request::from_parts(parts, body));
-    let response = tokio::select! {
+    let answering = inner.call(Request::from_parts(parts, body));
+    let answered = tokio::select! {
         biased;
-        answered = answered => answered?,
+        answered = answering => answered,
         reason = live.why_ended(&admitted) => return Ok(answer::refused(&live.refuse_admitted(&call, from, &admitted, reason), None)),
     };
+    if let Some(denied) = cut.take() {
+        return Ok(answer::refused(&denied, None));
+    }
     let ended = async move { live.ended(&admitted).await };
-    Ok(response.map(|body| HttpBody::new(Until::new(body, ended))))
+    Ok(answered?.map(|body| HttpBody::new(Until::new(body, ended))))
 }
 
 impl<B> Clone for GuardLayer<B> {

@@ -13,7 +13,8 @@ use delegation::time::Timestamp;
 use http::{HeaderMap, header};
 use http_body_util::BodyExt as _;
 use narrows_guard::live::{Modes, Recheck};
-use narrows_guard::route::Mode;
+use narrows_guard::route::pattern::Pattern;
+use narrows_guard::route::{Demand, Mode, Route, Rule};
 use narrows_guard::surplus::Excess;
 use narrows_guard::{GuardLayer, Identity, Live};
 use serde_json::{Value, json};
@@ -46,10 +47,22 @@ fn guard(modes: Modes, broker: &Beside) -> Arc<Live<Beside>> {
     let mut settings = settings(demand, Excess::SameResource, &json!({}));
     settings.service.routes.extend([
         route("POST /r", "ticket:update/{body.id}"),
+        route("POST /hook", "public"),
+        unread(),
         route("GET /slow/{id}", "ticket:read/{id}"),
         route("GET /stream/{id}", "ticket:read/{id}"),
     ]);
     Arc::new(live(settings, Recheck::Never, modes, broker))
+}
+
+/// A route that reads no body, and bounds it.
+fn unread() -> Route {
+    let demand = Demand {
+        body_max: Some(1024),
+        ..crate::service::demand("PUT /r/{id}", "ticket:update/{id}")
+    };
+    let pattern = Pattern::parse("PUT /r/{id}").unwrap();
+    Route::new("unread".to_owned(), pattern, Rule::Needs(Box::new(demand)))
 }
 
 fn service(modes: Modes, broker: &Beside, backend: &Arc<Backend>) -> Router {
@@ -59,7 +72,10 @@ fn service(modes: Modes, broker: &Beside, backend: &Arc<Backend>) -> Router {
             backend.calls.fetch_add(1, Ordering::SeqCst);
             let (head, body) = request.into_parts();
             backend.heads.lock().unwrap().push(head.headers);
-            let body = body.collect().await.unwrap().to_bytes();
+            let Ok(body) = body.collect().await else {
+                return "broken off".to_owned();
+            };
+            let body = body.to_bytes();
             backend.bodies.lock().unwrap().push(body);
             identity.map_or_else(
                 || "nobody".to_owned(),
@@ -79,8 +95,9 @@ fn service(modes: Modes, broker: &Beside, backend: &Arc<Backend>) -> Router {
     };
     let (slow, streamed) = (Arc::clone(backend), Arc::clone(backend));
     Router::new()
-        .route("/r/{id}", get(seen(backend)))
+        .route("/r/{id}", get(seen(backend)).put(seen(backend)))
         .route("/r", post(seen(backend)))
+        .route("/hook", post(seen(backend)))
         .route("/healthz", get(seen(backend)))
         .route("/asks", get(async |_: Identity| "never"))
         .route(
@@ -290,6 +307,79 @@ async fn a_body_that_is_decided_on_goes_on_byte_for_byte_and_is_bounded() {
     *silent.body_mut() = Body::new(Frames(never));
     assert_eq!(answered(&service, silent).await.status(), 401);
     assert_eq!(backend.calls(), 1);
+}
+
+/// A request to change ticket 7, or to where no token is needed, whose body comes in these pieces.
+fn in_pieces(method: &str, path: &str, headers: HeaderMap, pieces: &[&[u8]]) -> Request<Body> {
+    let (sender, frames) = mpsc::unbounded_channel();
+    for piece in pieces {
+        sender.send(Bytes::copy_from_slice(piece)).unwrap();
+    }
+    let mut request = request(method, path, headers, "");
+    *request.body_mut() = Body::new(Frames(frames));
+    request
+}
+
+#[tokio::test]
+async fn a_body_that_nobody_reads_goes_by_within_its_bound_and_without_the_callers_token() {
+    let (broker, backend) = (broker(), Arc::new(Backend::default()));
+    let service = service(Modes::default(), &broker, &backend);
+    let headers = update();
+    let token = headers[header::AUTHORIZATION].to_str().unwrap().to_owned();
+    let secret = token.rsplit('.').next().unwrap().as_bytes();
+    let (begins, ends) = secret.split_at(9);
+    let half = vec![b'x'; 512];
+    let rows: [(&str, &str, &[&[u8]], u16, &str); 6] = [
+        ("PUT", "/r/7", &[&half, &half], 200, ""),
+        ("PUT", "/r/7", &[&half, &half, b"x"], 413, "too_large"),
+        ("PUT", "/r/7", &[b"{\"a\":\"", begins, ends, b"\"}"], 400, "malformed_request"),
+        ("PUT", "/r/7", &[begins, b".", ends], 200, ""),
+        ("POST", "/hook", &[begins, ends], 400, "malformed_request"),
+        ("POST", "/hook", &[&half, &half, &half], 200, ""),
+    ];
+    for (method, path, pieces, status, reason) in rows {
+        let (kept, told) = (backend.bodies.lock().unwrap().len(), broker.0.refusals().len());
+        let response = answered(&service, in_pieces(method, path, headers.clone(), pieces)).await;
+        assert_eq!(response.status(), status, "{path} {reason}");
+        let refused = status != 200;
+        assert_eq!(
+            backend.bodies.lock().unwrap().len(),
+            kept + usize::from(!refused),
+            "{path} {reason}"
+        );
+        let refusals = broker.0.refusals();
+        assert_eq!(refusals.len(), told + usize::from(refused), "once");
+        if refused {
+            let problem: Value = serde_json::from_str(&text(response).await).unwrap();
+            let last = refusals.last().unwrap();
+            assert_eq!(
+                (&problem["reason"], &problem["decision_id"]),
+                (&json!(reason), &json!(last.decision_id))
+            );
+            assert_eq!((last.reason.as_str(), last.request.is_some()), (reason, true));
+        } else {
+            assert_eq!(backend.bodies.lock().unwrap().last().unwrap(), &pieces.concat());
+        }
+    }
+    // One that says itself that it is too large gets to nobody.
+    let calls = backend.calls();
+    let mut large = request("PUT", "/r/7", headers, "");
+    *large.body_mut() = Body::from(vec![b'x'; 1025]);
+    assert_eq!((answered(&service, large).await.status().as_u16(), backend.calls()), (413, calls));
+}
+
+#[tokio::test]
+async fn a_form_to_a_public_route_holds_no_token() {
+    let (broker, backend) = (broker(), Arc::new(Backend::default()));
+    let service = service(Modes::default(), &broker, &backend);
+    let form = |sent: &'static str| {
+        let kind = "application/x-www-form-urlencoded".parse().unwrap();
+        request("POST", "/hook", HeaderMap::from_iter([(header::CONTENT_TYPE, kind)]), sent)
+    };
+    assert_eq!(answered(&service, form("access_token=x")).await.status(), 400);
+    assert_eq!(backend.calls(), 0);
+    assert_eq!(answered(&service, form("a=x")).await.status(), 200);
+    assert_eq!(backend.bodies.lock().unwrap().pop().unwrap(), "a=x");
 }
 
 #[tokio::test(start_paused = true)]
