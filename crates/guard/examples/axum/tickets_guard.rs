@@ -10,7 +10,7 @@
 // A request goes on if it shows, once and in `Authorization: Bearer` alone, a token of this installation for https://tickets.internal
 // that holds now, was not revoked, allows this very request, and no more than excess = "same_resource" lets it. Refusals are on record at
 // the broker, and so is what was used. Without the broker nothing is allowed for longer than 5000 ms. `mode = "observe"` means
-// nothing here: everything is enforced.
+// nothing here: everything is enforced, from the first request on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;

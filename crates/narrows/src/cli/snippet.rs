@@ -16,7 +16,7 @@ use clap::{Args, ValueEnum};
 use narrows_guard::route::Service;
 
 use super::Outcome;
-use super::output::say;
+use super::output::{remark, say};
 use crate::config::{self, Front, Loaded};
 use headers::{MEMBERS, STRIPPED, UNSAID};
 use place::{Place, in_each_others_way};
@@ -82,7 +82,11 @@ pub(super) fn run(args: &SnippetArgs, paths: &[PathBuf]) -> Outcome {
             let deadline = loaded.remote.as_ref().map(|remote| remote.deadline);
             proxy.snippet(front, timeout(deadline))?
         }
-        (Target::Middleware(middleware), None, service) => middleware.snippet(&loaded, service.as_deref())?,
+        (Target::Middleware(middleware), None, service) => {
+            let printed = middleware.snippet(&loaded, service.as_deref())?;
+            printed.warning.iter().for_each(|warning| remark(warning));
+            printed.text
+        }
     };
     say(text.trim_end());
     Ok(ExitCode::SUCCESS)

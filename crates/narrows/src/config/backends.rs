@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::boundaries::service;
 use super::either::Rule;
 use super::file::File;
+use super::modes;
 
 /// A service, and how a guard of it judges.
 #[derive(Clone, Debug)]
@@ -24,6 +25,8 @@ pub(crate) struct Backend {
     pub(crate) client: Option<String>,
     /// Whether its guard asks policy again about every request.
     pub(crate) rechecks: bool,
+    /// What says that it is only observed, by its keys; nothing that checks in a backend goes by that.
+    pub(crate) observes: Vec<String>,
     /// The routes as they stand in the configuration.
     pub(crate) written: Vec<WrittenRoute>,
 }
@@ -66,6 +69,7 @@ pub(super) fn build(file: &File, types: &DetailTypes) -> Vec<Backend> {
             asks_more: asks_more.collect(),
             client: guard.and_then(|guard| guard.client.clone()),
             rechecks: guard.is_some_and(|guard| guard.recheck.as_deref() == Some("each")),
+            observes: modes::observing_keys(file, written),
             written: written.routes.iter().map(|(key, rule)| as_written(key, rule)).collect(),
         }
     };

@@ -56,6 +56,19 @@ fn in_front(observes: bool, said: Option<&String>, until: Option<&String>, path:
     }
 }
 
+/// What says that requests to `service` are only observed: keys of the configuration, in the order in which they are written.
+pub(super) fn observing_keys(file: &File, service: &Service) -> Vec<String> {
+    let is_told = |said: &Option<String>| word(said.as_deref()) == Some(Mode::Observe);
+    let guards = file
+        .guards
+        .iter()
+        .enumerate()
+        .filter(|(_, guard)| guard.service == service.name && is_told(&guard.mode));
+    let own = is_told(&service.mode).then(|| format!("services.{}.mode", service.name));
+    let routes = observing_routes(service).map(|key| format!("services.{}.routes.\"{key}\".mode", service.name));
+    own.into_iter().chain(routes).chain(guards.map(|(at, _)| format!("guards[{at}].mode"))).collect()
+}
+
 fn observes(service: &Service) -> bool {
     word(service.mode.as_deref()) == Some(Mode::Observe) || observing_routes(service).next().is_some()
 }

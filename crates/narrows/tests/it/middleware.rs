@@ -118,6 +118,40 @@ fn what_is_printed_for_axum_is_a_program() {
     assert!(block(&page, "rust") == program, "docs/integrations/axum.md and the example differ");
 }
 
+/// Whoever says to observe is told that this does not, in the text and beside it; and nobody else.
+#[test]
+fn whoever_says_to_observe_is_told_that_this_enforces() {
+    let until = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date().tomorrow().unwrap();
+    let observe = format!("mode = \"observe\"\nobserve_until = \"{until}\"\n");
+    let route = READ.replace("\"ticket:read/{id}\"", "{ detail = \"ticket:read/{id}\", mode = \"observe\" }");
+    let keys = "audience = \"https://tickets.internal\"\n";
+    let cases = [
+        (tickets(READ) + GUARD, None),
+        (tickets(READ) + GUARD + &observe, Some("guards[0].mode:")),
+        (
+            service("tickets", &(keys.to_owned() + &observe), READ) + GUARD,
+            Some("services.tickets.mode:"),
+        ),
+        (
+            service("tickets", &format!("{keys}observe_until = \"{until}\""), &route) + GUARD,
+            Some("services.tickets.routes.\"GET /tickets/{id}\".mode:"),
+        ),
+    ];
+    for (tables, key) in cases {
+        let folder = installation(&tables);
+        for kind in KINDS.iter().chain(&["axum"]) {
+            let ran = narrows(folder.path(), &["snippet", kind], "");
+            assert_eq!(ran.code, 0, "{ran:?}");
+            assert!(ran.out.contains("from the first request on"), "{kind}");
+            assert!(!ran.out.contains("warning: "), "{kind}: what is printed is a program");
+            match key {
+                Some(key) => assert!(ran.err.contains(key) && ran.err.contains("enforces"), "{kind}: {}", ran.err),
+                None => assert_eq!(ran.err, "", "{kind}"),
+            }
+        }
+    }
+}
+
 #[test]
 fn every_language_goes_by_the_same_rules() {
     let all = KINDS.map(|kind| rules(&(tickets(READ) + GUARD), kind));

@@ -15,7 +15,8 @@
 // - It honours no exception, which may be withdrawn meanwhile: what one lifts is refused like everything else.
 // - It takes no proof of a key: a token with `cnf`, and the scheme DPoP, are refused. So are opaque tokens.
 // - Nothing is on record at the broker, neither refusals nor use, and a token that is shown from two places is not noticed.
-// - A response goes on when its token ends meanwhile. `mode = "observe"` means nothing here.
+// - A response goes on when its token ends meanwhile.
+// - `mode = "observe"` means nothing here: everything is enforced, from the first request on.
 
 import com.sun.net.httpserver.Filter;
 import com.sun.net.httpserver.HttpExchange;

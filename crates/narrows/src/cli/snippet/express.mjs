@@ -18,7 +18,8 @@
 // - It honours no exception, which may be withdrawn meanwhile: what one lifts is refused like everything else.
 // - It takes no proof of a key: a token with `cnf`, and the scheme DPoP, are refused. So are opaque tokens.
 // - Nothing is on record at the broker, neither refusals nor use, and a token that is shown from two places is not noticed.
-// - A response goes on when its token ends meanwhile. WebSockets never come here. `mode = "observe"` means nothing here.
+// - A response goes on when its token ends meanwhile. WebSockets never come here.
+// - `mode = "observe"` means nothing here: everything is enforced, from the first request on.
 import { parse as parseForm } from "node:querystring";
 import { compactVerify, importJWK } from "jose";
 

@@ -24,9 +24,15 @@ pub(super) enum Middleware {
     Java,
 }
 
+/// What is printed, and what is said beside it.
+pub(super) struct Printed {
+    pub(super) text: String,
+    pub(super) warning: Option<String>,
+}
+
 impl Middleware {
     /// The whole text for the service of this name, or for the only one.
-    pub(super) fn snippet(self, loaded: &Loaded, service: Option<&str>) -> Result<String, String> {
+    pub(super) fn snippet(self, loaded: &Loaded, service: Option<&str>) -> Result<Printed, String> {
         let backend = named(loaded, service)?;
         let rules = Rules::of(backend, loaded)?;
         let mut values = match self {
@@ -43,7 +49,10 @@ impl Middleware {
         values.set("excess", rules.excess());
         values.set("max_lifetime", rules.max_lifetime());
         values.set_each("rules", rules.lines().into_iter().map(|line| self.quoted(&line)));
-        Ok(template::fill(self.template(), &values))
+        Ok(Printed {
+            text: template::fill(self.template(), &values),
+            warning: enforces(backend),
+        })
     }
 
     fn template(self) -> &'static str {
@@ -62,6 +71,18 @@ impl Middleware {
             Self::Java => line.replace('\\', "\\\\"),
         }
     }
+}
+
+/// That whoever wrote `mode = "observe"` gets something else: refusals, from the first request on.
+fn enforces(backend: &Backend) -> Option<String> {
+    (!backend.observes.is_empty()).then(|| {
+        format!(
+            "warning: {}: says to observe, and this enforces from its first request on. To observe first, send callers to the guard of \
+             service `{}` (`[[guards]]`) until its `observe_until`, and add this to the backend then",
+            backend.observes.join(", "),
+            backend.service.name
+        )
+    })
 }
 
 fn named<'l>(loaded: &'l Loaded, name: Option<&str>) -> Result<&'l Backend, String> {
