@@ -13,7 +13,6 @@ use delegation::time::Timestamp;
 use delegation::token::{Algorithm, KeySet, KeySetError};
 use fetch::{Fetcher, Introspection, IssuerEntry, IssuerKeys};
 use issuance::audit::{CommitError, Decision, Entry, Journal, Kind, Record, Use, commit_denial};
-use narrows_guard::route::Table;
 use policy_cedar::CedarPolicy;
 
 use crate::api::Streams;
@@ -32,6 +31,7 @@ use crate::questions::Questions;
 use crate::refusals::Refusals;
 use crate::remembered::Remembered;
 use crate::reuse::Reuse;
+use crate::routed::Routed;
 use crate::signer::{KeyRing, KeyRingError, Schedule};
 use crate::store::{OperatorsByToken, Store, StoreAddress, StoreError, StoreUnavailable};
 use crate::telemetry::{Meter, Telemetry};
@@ -120,7 +120,7 @@ pub struct Broker {
     /// The same of what boundaries only observe: neither takes the other's room.
     observed: Refusals,
     observing: ArcSwap<Vec<Observing>>,
-    routes: ArcSwap<BTreeMap<String, Arc<Table>>>,
+    routes: ArcSwap<Routed>,
     telemetry: Telemetry,
     /// Who may look and decide, as of the last tending.
     operators: ArcSwap<OperatorsByToken>,
@@ -392,13 +392,13 @@ impl Broker {
         self.observing.store(Arc::new(parts));
     }
 
-    /// Says which routes each boundary of the configuration has, by its name.
-    pub fn set_routes(&self, routes: BTreeMap<String, Arc<Table>>) {
+    /// Says which routes the boundaries and the guards of the configuration have.
+    pub fn set_routes(&self, routes: Routed) {
         self.routes.store(Arc::new(routes));
     }
 
-    /// The routes of each boundary.
-    pub(crate) fn routes(&self) -> Arc<BTreeMap<String, Arc<Table>>> {
+    /// Their routes.
+    pub(crate) fn routes(&self) -> Arc<Routed> {
         self.routes.load_full()
     }
 

@@ -1,19 +1,18 @@
 //! A broker that runs: started from a configuration, and following its files.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker::{Broker, InForce, Tls};
+use broker::{Broker, InForce, Routed, Tls};
 use fetch::Fetcher;
 use narrows_guard::route::Table;
 use policy_cedar::CedarPolicy;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::config::{self, Front, Loaded, Post};
+use crate::config::{self, Backend, Front, Loaded, Post};
 use crate::doors::{self, Doors, Failed, House};
 use crate::in_process::InProcess;
 use crate::in_process_guard::InProcessGuard;
@@ -51,10 +50,17 @@ pub(crate) fn in_force(loaded: &Loaded) -> Result<InForce, policy_cedar::LoadErr
     })
 }
 
-/// The routes of each boundary, by its name.
-fn routes(fronts: &[Front]) -> BTreeMap<String, Arc<Table>> {
-    let each = |front: &Front| (front.settings.name.clone(), Arc::clone(&front.settings.table));
-    fronts.iter().map(each).collect()
+/// The routes of boundaries and services.
+fn routed(loaded: &Loaded) -> Routed {
+    let of_front = |front: &Front| (front.settings.name.clone(), Arc::clone(&front.settings.table));
+    let of_backend = |backend: &Backend| {
+        let table = Table::build(vec![backend.service.clone()], loaded.snapshot.types.clone()).ok()?;
+        Some((backend.service.name.clone(), table))
+    };
+    Routed {
+        boundaries: loaded.fronts.iter().map(of_front).collect(),
+        services: loaded.backends.iter().filter_map(of_backend).collect(),
+    }
 }
 
 /// Starts a broker from the files at `paths`.
@@ -82,7 +88,7 @@ pub(crate) async fn start(paths: Vec<PathBuf>) -> Result<Running, Failed> {
         client: front.client.clone(),
     });
     let doors = doors.await?;
-    broker.set_routes(routes(&loaded.fronts));
+    broker.set_routes(routed(&loaded));
     let at_hand = |post: &Post| InProcessGuard::start(Arc::clone(&broker), post.settings.service.clone(), post.client.clone());
     let posts = Arc::new(Posts::open(&mut house, &loaded, at_hand).await?);
     house.serve(listener, tls.clone(), broker::routes(&broker, loaded.metrics_listen.is_none()));
@@ -214,7 +220,7 @@ impl Followed {
         if let (Some(tls), Some(identity)) = (&self.tls, loaded.tls.clone()) {
             tls.present(identity);
         }
-        self.broker.set_routes(routes(&loaded.fronts));
+        self.broker.set_routes(routed(&loaded));
         tracing::info!(policy = loaded.policy_version, config = loaded.snapshot.config_version, "in force");
         Ok(loaded)
     }

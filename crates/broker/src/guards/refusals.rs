@@ -7,6 +7,7 @@ use delegation::identity::Subject;
 use delegation::oauth::{AudienceId, ClientId, Reason};
 use delegation::time::Timestamp;
 use issuance::audit::{CommitError, Effect, Entry, Journal, Record, RequestLine, Use, UseKind};
+use narrows_guard::shape::shape;
 use serde_json::{Map, Value, json};
 
 use super::Guard;
@@ -148,8 +149,20 @@ async fn write(broker: &Broker, guard: &Guard<'_>, entries: Vec<Written>) -> Res
     Ok(recorded)
 }
 
-/// What makes refusals the same: when, why, of which token or from which network, and whether it went on.
-type Alike<'r> = (i64, &'static str, Whose<'r>, bool);
+/// What makes refusals the same: when, why, of which token or from which network, and whether it went on; of what went on also what was
+/// asked, since whoever mends the configuration needs to see each.
+type Alike<'r> = (i64, &'static str, Whose<'r>, bool, Option<Likeness>);
+
+/// Method, host and the shape of the path.
+type Likeness = (String, String, String);
+
+/// No more are told apart in one batch by what was asked.
+const MOST_LIKENESSES: usize = 50;
+
+fn likeness(refused: &RefusedCall) -> Option<Likeness> {
+    let line = refused.request.as_ref().filter(|_| refused.observed)?;
+    Some((line.method.clone(), line.host.clone(), shape(&line.path)))
+}
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Whose<'r> {
@@ -163,21 +176,22 @@ fn entries(broker: &Broker, in_force: &InForce, guard: &Guard<'_>, refusals: &[&
     let mut alike = BTreeMap::<Alike<'_>, Vec<&RefusedCall>>::new();
     let mut told_apart = BTreeMap::<Alike<'_>, usize>::new();
     for each in refusals {
-        let of = |whose| (each.at.seconds(), each.reason.as_str(), whose, each.observed);
-        let key = match &each.claims {
-            None => of(Whose::Network(network(each.from.to_canonical()))),
-            Some(claims) => {
-                let key = of(Whose::Token(&claims.jti));
-                let there = told_apart.entry(key.clone()).or_default();
-                *there += 1;
-                if *there <= TOLD_APART {
-                    own.push(vec![*each]);
-                    continue;
-                }
-                key
-            }
+        let whose = match &each.claims {
+            Some(claims) => Whose::Token(&claims.jti),
+            None => Whose::Network(network(each.from.to_canonical())),
         };
-        alike.entry(key).or_default().push(each);
+        let of = |like| (each.at.seconds(), each.reason.as_str(), whose.clone(), each.observed, like);
+        if each.claims.is_some() {
+            let there = told_apart.entry(of(None)).or_default();
+            *there += 1;
+            if *there <= TOLD_APART {
+                own.push(vec![*each]);
+                continue;
+            }
+        }
+        let like = of(likeness(each));
+        let is_told_apart = alike.len() < MOST_LIKENESSES || alike.contains_key(&like);
+        alike.entry(if is_told_apart { like } else { of(None) }).or_default().push(each);
     }
     let entry = |group: Vec<&RefusedCall>| {
         let first = group.first()?;
@@ -190,10 +204,7 @@ fn entries(broker: &Broker, in_force: &InForce, guard: &Guard<'_>, refusals: &[&
         let mut record = record(guard.record(broker, in_force), first);
         if group.len() > 1 {
             record.count = Some(group.len() as u64);
-            record.request = first
-                .request
-                .clone()
-                .filter(|request| group.iter().all(|each| each.request.as_ref() == Some(request)));
+            record.request = together(&group);
         }
         Some(Written {
             entry: Entry {
@@ -205,6 +216,20 @@ fn entries(broker: &Broker, in_force: &InForce, guard: &Guard<'_>, refusals: &[&
         })
     };
     own.into_iter().chain(alike.into_values()).filter_map(entry).collect()
+}
+
+/// What all of them asked: the very same, or of what was only observed the same in shape.
+fn together(group: &[&RefusedCall]) -> Option<RequestLine> {
+    let line = group.first()?.request.as_ref()?;
+    if group.iter().all(|each| each.request.as_ref() == Some(line)) {
+        return Some(line.clone());
+    }
+    let like = likeness(group.first()?)?;
+    let is_alike = group.iter().all(|each| likeness(each).as_ref() == Some(&like));
+    is_alike.then(|| RequestLine {
+        path: like.2,
+        ..line.clone()
+    })
 }
 
 fn record(mut record: Record, refused: &RefusedCall) -> Record {

@@ -20,6 +20,7 @@ mod file_server;
 mod front;
 mod guard;
 mod guard_apart;
+mod guard_report;
 mod guard_stolen;
 mod id_jag;
 mod inspect;

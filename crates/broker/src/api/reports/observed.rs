@@ -1,7 +1,8 @@
-//! `GET /v1/reports/observed`: what boundaries that only observe would have refused, and what would let it through.
+//! `GET /v1/reports/observed`: what boundaries and guards that only observe would have refused, and what would let it through.
 
 mod covered;
 mod groups;
+mod guards;
 mod mend;
 
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! `report observed`: what boundaries that only observe would have refused, with the lines that would let it through.
+//! `report observed`: what boundaries and guards that only observe would have refused, with the lines that would let it through.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -73,7 +73,7 @@ pub(crate) fn told(report: &Value) -> Vec<String> {
     let row = |(at, item): (usize, &&Value)| {
         vec![
             (at + 1).to_string(),
-            text(item, "boundary"),
+            place(item),
             line(item),
             text(item, "reason"),
             whose(item),
@@ -139,6 +139,14 @@ fn line(item: &Value) -> String {
     match item.get("request") {
         Some(request) if request.is_object() => format!("{} {}{}", text(request, "method"), text(request, "host"), text(request, "path")),
         _ => "several".to_owned(),
+    }
+}
+
+/// The boundary, or the guard of a service.
+fn place(item: &Value) -> String {
+    match text(item, "service") {
+        service if service.is_empty() => text(item, "boundary"),
+        service => format!("guard of {service}"),
     }
 }
 

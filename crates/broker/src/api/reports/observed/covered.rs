@@ -1,7 +1,6 @@
 //! Whether what was refused then would still be refused for the same reason: by the configuration and the policies of today.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
 use delegation::authority::Authority;
 use delegation::details::{Detail, DetailTypes, Standing};
@@ -9,17 +8,20 @@ use delegation::oauth::Scope;
 use delegation::registry::Snapshot;
 use http::HeaderMap;
 use issuance::policy::{Answer, Inquiry, Policy as _};
-use narrows_guard::route::{Rule, Table};
+use narrows_guard::route::Rule;
 use narrows_guard::{Body, Call};
 use policy_cedar::CedarPolicy;
 use serde_json::Value;
+
+use super::guards;
+use crate::routed::Routed;
 
 /// What is in force now.
 pub(super) struct Today<'t> {
     pub(super) snapshot: &'t Snapshot,
     pub(super) policy: &'t CedarPolicy,
-    /// The routes of each boundary of this process, by its name.
-    pub(super) routes: &'t BTreeMap<String, Arc<Table>>,
+    /// The routes of boundaries and services.
+    pub(super) routes: &'t Routed,
 }
 
 impl Today<'_> {
@@ -43,7 +45,10 @@ impl Today<'_> {
     fn routed(&self, record: &Value) -> Option<Option<&Rule>> {
         let line = record.get("request")?;
         let part = |name: &str| line.get(name).and_then(Value::as_str);
-        let table = self.routes.get(record.get("boundary")?.as_str()?)?;
+        let table = match guards::service(record) {
+            "" => self.routes.boundaries.get(record.get("boundary")?.as_str()?)?,
+            service => self.routes.services.get(service)?,
+        };
         let (host, path) = (part("host")?.as_bytes(), part("path")?.as_bytes());
         // What no request could have has no route either.
         let call = Call::parse(part("method")?, host, path, &HeaderMap::new(), Body::Absent).ok();

@@ -7,7 +7,7 @@ use narrows_guard::shape::shape;
 use serde_json::{Value, json};
 
 use super::covered::Today;
-use super::mend;
+use super::{guards, mend};
 
 /// More groups than these are counted, and not told apart.
 const MOST: usize = 1_000;
@@ -16,6 +16,8 @@ const MOST: usize = 1_000;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Likeness {
     boundary: String,
+    /// The service, where it was a guard.
+    service: String,
     host: String,
     shape: String,
     method: String,
@@ -117,6 +119,7 @@ impl Likeness {
         };
         Self {
             boundary: text("boundary"),
+            service: guards::service(record).to_owned(),
             host: line("host"),
             shape: shape(&line("path")),
             method: line("method"),
@@ -142,8 +145,10 @@ impl Likeness {
             "decision_id": group.record.get("id"), "paste": paste, "note": note,
             "covered": today.covers(&group.record),
         });
-        if let (false, Some(members)) = (self.requested_by.is_empty(), item.as_object_mut()) {
-            members.insert("requested_by".to_owned(), Value::from(self.requested_by.as_str()));
+        for (name, text) in [("requested_by", &self.requested_by), ("service", &self.service)] {
+            if let (false, Some(members)) = (text.is_empty(), item.as_object_mut()) {
+                members.insert(name.to_owned(), Value::from(text.as_str()));
+            }
         }
         item
     }

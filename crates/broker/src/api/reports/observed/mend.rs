@@ -9,6 +9,7 @@ use narrows_guard::learn::{Identifier, Proposal};
 use serde_json::Value;
 
 use super::groups::Group;
+use super::guards;
 
 /// So many groups are named in a rule at most.
 const MOST_GROUPS: usize = 3;
@@ -22,7 +23,7 @@ pub(super) struct Paste {
 
 /// Type and action of everything that the request needed, or was asked about.
 pub(super) fn needs(record: &Value) -> BTreeSet<(String, String)> {
-    let mut needs = BTreeSet::new();
+    let mut needs = guards::needs(record);
     for member in ["authorization_details", "onward"] {
         for detail in record.get(member).and_then(Value::as_array).into_iter().flatten() {
             let kind = detail.get("type").and_then(Value::as_str).unwrap_or_default();
@@ -37,6 +38,7 @@ pub(super) fn needs(record: &Value) -> BTreeSet<(String, String)> {
 pub(super) fn of(group: &Group, method: &str, host: &str, shape: &str, snapshot: &Snapshot) -> (Vec<Paste>, String) {
     let text = |name: &str| group.record.get(name).and_then(Value::as_str).unwrap_or_default();
     let nothing = |note: &str| (Vec::new(), note.to_owned());
+    let is_guards = !guards::service(&group.record).is_empty();
     match text("reason") {
         "no_route" => match Proposal::of_shape(method, shape) {
             Some(route) => route_for(&route, host, snapshot),
@@ -54,7 +56,9 @@ pub(super) fn of(group: &Group, method: &str, host: &str, shape: &str, snapshot:
                 "no permit helps where a `forbid` refuses: `narrows why` with the `decision_id` says".to_owned(),
             )
         }
+        "wider_than_subject" if is_guards => nothing(&guards::too_narrow(&group.record)),
         "wider_than_subject" => wider(&group.record, snapshot),
+        "overbroad_token" => guards::too_broad(&group.record, &format!("{method} {host}{shape}"), &snapshot.types),
         "no_token" => nothing("no token came: let the caller show one, or make the route \"public\" if anybody may"),
         "unread_input" => nothing("the route reads the query or body and not all of it: `only`, `query_rest` or `body_rest` let more pass"),
         "too_large" => nothing("raise `body_max` of the route"),

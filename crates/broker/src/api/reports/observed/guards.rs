@@ -1,0 +1,91 @@
+//! What a guard would have refused: there the token was made already, and what it allows is beside what the request needed.
+
+use std::collections::BTreeSet;
+
+use delegation::details::{ConstraintOrder, Detail, DetailTypes, Standing};
+use serde_json::Value;
+
+use super::mend::Paste;
+
+/// So many pieces are named in a note at most.
+const MOST_NAMED: usize = 3;
+
+/// The service that the guard stands before; empty in a record of somebody else.
+pub(super) fn service(record: &Value) -> &str {
+    let is_guards = record.get("kind").and_then(Value::as_str) == Some("guard");
+    record.pointer("/inputs/service").and_then(Value::as_str).filter(|_| is_guards).unwrap_or_default()
+}
+
+/// Type and action of everything that the request needed; scopes have neither.
+pub(super) fn needs(record: &Value) -> BTreeSet<(String, String)> {
+    let named = pieces(record, "required").filter_map(|piece| piece.split_once(':'));
+    let each = |(kind, rest): (&str, &str)| {
+        let actions = rest.split(['/', '?']).next().unwrap_or_default().to_owned();
+        let kind = kind.to_owned();
+        actions.split(',').map(|action| (kind.clone(), action.to_owned())).collect::<Vec<_>>()
+    };
+    named.flat_map(each).collect()
+}
+
+/// A token that does not allow the request: nothing here can mend that.
+pub(super) fn too_narrow(record: &Value) -> String {
+    format!(
+        "the request needs {}, and the token allows {}: its client must ask the broker for what the request needs",
+        listed(record, "required"),
+        listed(record, "presented")
+    )
+}
+
+/// A token that allows more, and what to paste if it differs in constraints alone that may be wider.
+pub(super) fn too_broad(record: &Value, line: &str, types: &DetailTypes) -> (Vec<Paste>, String) {
+    let note = format!(
+        "the token allows {} beside what the request needs: let its client ask for this request alone, or choose another `excess` of the guard",
+        listed(record, "surplus")
+    );
+    let Some(wider) = wider(record, types) else {
+        return (Vec::new(), note);
+    };
+    let paste = Paste {
+        into: format!("the route for {line} in [services.routes] of service {}", service(record)),
+        text: format!("wider = {}", Value::from(wider.into_iter().collect::<Vec<_>>())),
+    };
+    (
+        vec![paste],
+        format!("{note}; with `wider` it may bound less than the request needs"),
+    )
+}
+
+/// The constraints in which all that is surplus is wider than what was needed, if nothing else is in the way.
+fn wider(record: &Value, types: &DetailTypes) -> Option<BTreeSet<String>> {
+    let read = |piece: &str, standing| Detail::parse_short(piece, types, standing).ok();
+    let needed: Vec<_> = pieces(record, "required").filter_map(|piece| read(piece, Standing::Asked)).collect();
+    let mut wider = BTreeSet::new();
+    for piece in pieces(record, "surplus") {
+        let held = read(piece, Standing::Ceiling)?;
+        let is_alike =
+            |needed: &&Detail| (needed.kind(), needed.actions(), needed.identifier()) == (held.kind(), held.actions(), held.identifier());
+        let needed = needed.iter().find(is_alike)?;
+        let orders = &types.get(held.kind())?.constraints;
+        let (ours, theirs) = (needed.constraints(), held.constraints());
+        let differ: Vec<_> = orders.iter().filter(|(name, _)| ours.get(*name) != theirs.get(*name)).collect();
+        if differ.is_empty() || differ.iter().any(|(_, order)| **order == ConstraintOrder::Equal) {
+            return None;
+        }
+        wider.extend(differ.into_iter().map(|(name, _)| name.clone()));
+    }
+    (!wider.is_empty()).then_some(wider)
+}
+
+fn pieces<'r>(record: &'r Value, of: &str) -> impl Iterator<Item = &'r str> {
+    let listed = record.get("inputs").and_then(|inputs| inputs.get(of)).and_then(Value::as_array);
+    listed.into_iter().flatten().filter_map(Value::as_str)
+}
+
+fn listed(record: &Value, of: &str) -> String {
+    let pieces: Vec<_> = pieces(record, of).map(|piece| format!("`{piece}`")).collect();
+    match pieces.split_at_checked(MOST_NAMED) {
+        _ if pieces.is_empty() => "nothing".to_owned(),
+        Some((named, others)) if !others.is_empty() => format!("{} and {} more", named.join(", "), others.len()),
+        _ => pieces.join(", "),
+    }
+}

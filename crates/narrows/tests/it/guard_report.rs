@@ -1,0 +1,140 @@
+//! `report observed` of a guard: what it would have refused, and what to paste.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::boundary::status;
+use crate::guard::{Guarded, behind, get, guard};
+use crate::run::narrows;
+use crate::{corp, echo};
+
+/// What a report may take on a machine that is busy.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A guard that observes, and somebody who may look.
+struct Observed {
+    guarded: Guarded,
+    auditor: String,
+}
+
+impl Observed {
+    fn start() -> Self {
+        let until = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date().tomorrow().unwrap();
+        let keys = format!("mode = \"observe\"\nobserve_until = \"{until}\"");
+        let tables = behind(&format!("http://{}", echo::start())) + &guard(&keys);
+        let guarded = Guarded::of(&corp::issuer(), &tables, "");
+        let added = narrows(
+            guarded.served.path(),
+            &["operator", "add", "ann", "--role", "auditor", "--json"],
+            "",
+        );
+        let added: Value = serde_json::from_str(&added.out).unwrap();
+        Self {
+            auditor: added["token"].as_str().unwrap().to_owned(),
+            guarded,
+        }
+    }
+
+    fn report(&self, more: &[&str]) -> String {
+        let url = format!("http://{}", self.guarded.served.address);
+        let arguments = [&["report", "observed", "--url", &url], more].concat();
+        let ran = narrows(self.guarded.served.path(), &arguments, &self.auditor);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        ran.out
+    }
+
+    /// The groups, once they are as `holds` wants them.
+    fn until(&self, holds: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+        let began = Instant::now();
+        loop {
+            let report: Value = serde_json::from_str(&self.report(&["--json"])).unwrap();
+            let items = report["items"].as_array().unwrap().clone();
+            if holds(&items) {
+                return items;
+            }
+            assert!(began.elapsed() < PATIENCE, "{report:#}\n{}", self.guarded.served.log());
+            // The condition decides, not the pause: that only keeps the asking from being a load of its own.
+            std::thread::park_timeout(Duration::from_millis(50));
+        }
+    }
+}
+
+/// How many requests are in all groups together.
+fn count(items: &[Value]) -> i64 {
+    items.iter().filter_map(|item| item["count"].as_i64()).sum()
+}
+
+fn find<'i>(items: &'i [Value], reason: &str, path: &str) -> &'i Value {
+    let found = items.iter().find(|item| item["reason"] == reason && item["request"]["path"] == path);
+    found.unwrap_or_else(|| panic!("{reason} {path}: {items:#?}"))
+}
+
+#[test]
+fn what_a_guard_would_have_refused_is_grouped_with_what_to_paste() {
+    let observed = Observed::start();
+    let (guarded, door) = (&observed.guarded, observed.guarded.doors[0]);
+    let patch = |headers: &str, sent: &str| {
+        let length = sent.len();
+        let head = format!("host: tickets.internal\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n");
+        echo::ask(door, &format!("PATCH /tickets/42 HTTP/1.1\r\n{head}{headers}\r\n{sent}"))
+    };
+    let read = guarded.bearer(&["ticket:read/42"]);
+    // Of strangers, and in the same second: each is a group of its own.
+    for target in ["/orders/7/label", "/orders/8/label", "/orders/9/label", "/notes/all", "/tickets/42"] {
+        assert_eq!(status(&get(door, target, "")), 200, "{target}");
+    }
+    assert_eq!(status(&get(door, "/tickets/43", &read)), 200);
+    assert_eq!(
+        status(&get(door, "/tickets/42", &guarded.bearer(&["ticket:read/42", "ticket:read/43"]))),
+        200
+    );
+    let owner = guarded.bearer(&["ticket:update/42?fields=owner,status"]);
+    assert_eq!(status(&patch(&owner, "{\"status\":1}")), 200);
+    let items = observed.until(|items| count(items) == 8);
+    assert!(
+        items.iter().all(|item| item["service"] == "tickets" && item["boundary"] == ""),
+        "{items:#?}"
+    );
+
+    let label = find(&items, "no_route", "/orders/{id}/label");
+    assert_eq!((&label["count"], &label["covered"]), (&json!(3), &json!(false)));
+    assert_eq!(label["paste"][0]["into"], "[services.routes] of the service for tickets.internal");
+    assert_eq!(label["paste"][0]["text"], "\"GET /orders/{id}/label\" = \"label:read/{id}\"");
+    assert_eq!(find(&items, "no_route", "/notes/all")["count"], 1);
+    let nobody = find(&items, "no_token", "/tickets/{id}");
+    assert_eq!((&nobody["paste"], &nobody["covered"]), (&json!([]), &json!(false)));
+    let narrow = find(&items, "wider_than_subject", "/tickets/{id}");
+    assert_eq!((&narrow["client"], &narrow["needs"]), (&json!("edge"), &json!(["ticket:read"])));
+    let note = narrow["note"].as_str().unwrap();
+    assert!(note.contains("`ticket:read/43`") && note.contains("`ticket:read/42`"), "{note}");
+    let overbroad = |method: &str| {
+        let mut found = items.iter().filter(|item| item["reason"] == "overbroad_token");
+        found.find(|item| item["request"]["method"] == method).unwrap()
+    };
+    let another = overbroad("GET");
+    assert!(
+        another["note"].as_str().unwrap().contains("allows `ticket:read/43` beside"),
+        "{another:#}"
+    );
+    assert_eq!(another["paste"], json!([]), "another resource is no constraint");
+    let wider = overbroad("PATCH");
+    assert_eq!(wider["paste"][0]["text"], "wider = [\"fields\"]", "{wider:#}");
+    assert_eq!(
+        wider["paste"][0]["into"],
+        "the route for PATCH tickets.internal/tickets/{id} in [services.routes] of service tickets"
+    );
+    let text = observed.report(&[]);
+    assert!(text.contains("guard of tickets") && text.contains("wider = [\"fields\"]"), "{text}");
+
+    // What was pasted is covered, and the rest is not.
+    let served = &observed.guarded.served;
+    let config = std::fs::read_to_string(served.path().join("narrows.toml")).unwrap();
+    let health = "\"GET /healthz\"        = \"public\"\n";
+    assert!(config.contains(health), "{config}");
+    let pasted = format!("{health}\"GET /orders/{{id}}/label\" = \"ticket:read/{{id}}\"\n");
+    served.write("narrows.toml", &config.replace(health, &pasted));
+    let items = observed.until(|items| find(items, "no_route", "/orders/{id}/label")["covered"] == true);
+    assert_eq!(find(&items, "no_route", "/notes/all")["covered"], false);
+    assert!(!observed.report(&[]).contains("label:read"), "nothing is left to paste for it");
+}
