@@ -22,6 +22,7 @@ mod guard;
 mod guard_apart;
 mod guard_report;
 mod guard_stolen;
+mod guard_tls;
 mod id_jag;
 mod inspect;
 mod inspected;

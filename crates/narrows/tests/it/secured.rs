@@ -15,7 +15,7 @@ use crate::run::narrows;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A folder whose configuration serves TLS at `listen` with `pair`.
-fn installation(listen: &str, pair: &Issued) -> tempfile::TempDir {
+pub(crate) fn installation(listen: &str, pair: &Issued) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(narrows(folder.path(), &["init", "."], "").code, 0);
     let text = std::fs::read_to_string(folder.path().join("narrows.toml")).unwrap();
@@ -36,13 +36,13 @@ fn put(folder: &Path, pair: &Issued) {
 }
 
 /// A broker that is killed when the test ends, however it ends.
-struct Served {
+pub(crate) struct Served {
     child: Child,
     log: mpsc::Receiver<String>,
 }
 
 impl Served {
-    fn start(folder: &Path) -> Self {
+    pub(crate) fn start(folder: &Path) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_narrows"))
             .arg("serve")
             .current_dir(folder)
@@ -59,7 +59,7 @@ impl Served {
     }
 
     /// Reads the log up to a line that holds `word`.
-    fn told(&mut self, word: &str) {
+    pub(crate) fn told(&mut self, word: &str) {
         loop {
             let line = self.log.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("the log does not tell `{word}`"));
             if line.contains(word) {
@@ -76,7 +76,7 @@ impl Drop for Served {
     }
 }
 
-fn free_address() -> String {
+pub(crate) fn free_address() -> String {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
