@@ -1,6 +1,7 @@
 """Backends that check for themselves, each with what `narrows snippet` prints for it, decide every request as the Rust guard does.
 
-Usage: run.py NARROWS VERDICTS PYTHON; the second is the example `verdicts` of narrows-guard, the third has what requirements.txt lists.
+Usage: run.py NARROWS VERDICTS PYTHON BUILT; the second is the example `verdicts` of narrows-guard, the third has what requirements.txt lists, and
+the last is what cargo says (`--message-format=json`) of what it built for that example: what is printed for axum is compiled against it.
 """
 import concurrent.futures
 import http.server
@@ -21,6 +22,7 @@ BINARY, VERDICTS, PYTHON = (str(pathlib.Path(each).absolute()) for each in sys.a
 # What a mode is called in the table, and what the configuration says for it.
 MODES = {"none": ("none", ""), "same_resource": ("same_resource", ""), "any": ("any", ""), "fixed": ("same_resource", 'tenant = "acme"')}
 KINDS = ("fastapi", "express", "java")
+CRATES = ("axum", "fetch", "narrows_guard", "tokio")
 passed = failed = 0
 
 
@@ -31,24 +33,53 @@ def claim(name, holds, seen=""):
 
 
 class Keys(http.server.ThreadingHTTPServer):
-    """The broker, as far as a backend knows it: its key set."""
+    """The broker, as far as a backend knows it: its key set, and for the layer a token of its own, a feed that says nothing is revoked,
+    and an ear for what it refused. No token is opaque here, and of single uses it knows nothing."""
 
     daemon_threads = True
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Answer)
-        self.issuer, self.reply, self.asked, self.lured = f"http://127.0.0.1:{self.server_port}", (503, b""), 0, 0
+        self.issuer, self.reply, self.asked, self.lured, self.refusals = f"http://127.0.0.1:{self.server_port}", (503, b""), 0, 0, 0
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
 
 class Answer(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
+        if self.path == "/v1/revocations/stream":
+            self.beat()
+            return
         if self.path != "/oauth2/jwks":
             self.server.lured += 1
             self.tell(200, self.server.good)
             return
         self.server.asked += 1
         self.tell(*self.server.reply)
+
+    def do_POST(self):
+        said = self.rfile.read(int(self.headers["Content-Length"]))
+        answers = {"/oauth2/token": (200, {"access_token": "own", "expires_in": 3600}), "/oauth2/introspect": (200, {"active": False}),
+                   "/v1/uses": (400, {"reason": "subject_token_invalid"}), "/v1/usage": (200, {}), "/v1/guards/tickets/sightings": (200, {})}
+        if self.path == "/v1/guards/tickets/refusals":
+            told = json.loads(said)["refusals"]
+            self.server.refusals += len(told)
+            self.tell(200, json.dumps({"recorded": len(told)}).encode())
+            return
+        status, reply = answers[self.path]
+        self.tell(status, json.dumps(reply).encode())
+
+    def beat(self):
+        """A feed, until nobody listens."""
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.end_headers()
+        try:
+            while True:
+                self.wfile.write(b'event: heartbeat\ndata: {"seq":0}\n\n')
+                self.wfile.flush()
+                time.sleep(0.5)
+        except OSError:
+            pass
 
     def tell(self, status, body):
         self.send_response(status)
@@ -68,7 +99,7 @@ class Backend:
     def __init__(self, kind, mode, folder):
         self.kind, self.mode = kind, mode
         commands = {"fastapi": [PYTHON, "app.py"], "express": ["node", "--max-http-header-size=65536", "app.mjs"],
-                    "java": ["java", "-XX:TieredStopAtLevel=1", "-cp", "classes", "App"]}
+                    "java": ["java", "-XX:TieredStopAtLevel=1", "-cp", "classes", "App"], "axum": ["./app"]}
         self.process = subprocess.Popen(commands[kind], cwd=folder, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
         line = queue.Queue()
         threading.Thread(target=lambda: line.put(self.process.stdout.readline()), daemon=True).start()
@@ -105,7 +136,7 @@ class Backend:
 
     def differs(self, row):
         """Wherein this backend differs from the guard; nothing, if it does not."""
-        wanted = row["verdicts"][self.mode]
+        wanted = row["of_layer" if self.kind == "axum" else "verdicts"][self.mode]
         status, headers, challenge, text = self.ask(row)
         seen = f"{status} {text[:200]!r}"
         if status != wanted["status"]:
@@ -138,7 +169,25 @@ def print_out(keys, mode, folder):
         (folder / printed).write_text(run("snippet", kind, "--service", "tickets"))
         shutil.copy(HERE / app, folder)
     (folder / "node_modules").symlink_to(HERE.absolute() / "node_modules")
+    (folder / "tickets_guard.rs").write_text(run("snippet", "axum", "--service", "tickets"))
+    shutil.copy(HERE / "app.rs", folder)
     return subprocess.Popen(["javac", "-Xlint:all", "-Werror", "-d", "classes", "NarrowsFilter.java", "App.java"], cwd=folder)
+
+
+def compile_rust(folder, crates):
+    """The layer as it is printed, against what cargo has built of these crates; with a word of what is wrong."""
+    found = [word for name in CRATES for word in ("--extern", f"{name}={crates[name]}")]
+    ran = subprocess.run(["rustc", "--edition", "2024", "-D", "warnings", "-L", f"dependency={pathlib.Path(crates['tokio']).parent}", *found, "app.rs"],
+                         cwd=folder, capture_output=True, text=True, timeout=300)
+    return ran.stderr
+
+
+def built(messages):
+    """Where the library of each crate is."""
+    artifacts = (json.loads(line) for line in pathlib.Path(messages).read_text().splitlines())
+    libraries = (each for each in artifacts if each.get("reason") == "compiler-artifact" and "lib" in each["target"]["kind"])
+    return {each["target"]["name"].replace("-", "_"): next(name for name in each["filenames"] if name.endswith(".rlib")) for each in libraries
+            if any(name.endswith(".rlib") for name in each["filenames"])}
 
 
 def until(holds, seconds):
@@ -197,7 +246,7 @@ def a_large_body_is_refused(backends, rows):
 
 
 def main():
-    keys, backends = Keys(), []
+    keys, backends, started = Keys(), [], []
     with tempfile.TemporaryDirectory() as place:
         try:
             folders = {mode: pathlib.Path(place) / mode for mode in MODES}
@@ -205,6 +254,9 @@ def main():
                 folder.mkdir()
             compilers = [print_out(keys, mode, folder) for mode, folder in folders.items()]
             claim("what is printed for Java compiles without a warning", all(each.wait(timeout=120) == 0 for each in compilers))
+            wrong = [compile_rust(folder, built(sys.argv[4])) for folder in folders.values()]
+            claim("what is printed for axum compiles without a warning", not any(wrong), wrong)
+            # Its tokens live for some minutes from now on.
             told = subprocess.run([VERDICTS, keys.issuer, str(int(time.time()))], check=True, capture_output=True, text=True, timeout=120).stdout
             matrix = json.loads(told)
             keys.good = json.dumps(matrix["jwks"], separators=(",", ":")).encode()
@@ -212,13 +264,19 @@ def main():
                 backends += [Backend(kind, mode, folder) for kind in KINDS]
             right = next(row for row in matrix["rows"] if all("subject" in verdict for verdict in row["verdicts"].values()))
             keys_are_fetched_from_the_broker_alone(keys, backends, right)
-            judge(backends, matrix["rows"])
+            layers = [Backend("axum", mode, folder) for mode, folder in folders.items()]
+            started += layers
+            ready = until(lambda: all(each.ask(right)[0] == 200 for each in layers), 60)
+            claim("the layer finds keys and feed of the broker by itself", ready, [each.ask(right) for each in layers])
+            judge(backends + layers, matrix["rows"])
+            claim("what the layer refuses is told to the broker", until(lambda: keys.refusals > len(matrix["rows"]), 30), keys.refusals)
             a_large_body_is_refused(backends, matrix["rows"])
             a_new_key_is_found(keys, backends, matrix)
         finally:
-            for each in backends:
+            started += backends
+            for each in started:
                 each.process.terminate()
-            for each in backends:
+            for each in started:
                 each.process.wait(timeout=20)
     print(f"\nbackends: {passed} passed, {failed} failed")
     return failed

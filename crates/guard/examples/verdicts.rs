@@ -84,8 +84,9 @@ impl Row {
         }
     }
 
-    fn headers(&self) -> HeaderMap {
-        let value = |name: &str, value: &str| match &self.judged_by {
+    /// Its headers, with this token in place of the one that is shown.
+    fn headers(&self, judged_by: Option<&String>) -> HeaderMap {
+        let value = |name: &str, value: &str| match judged_by {
             Some(token) if name == "authorization" => format!("Bearer {token}"),
             _ => value.to_owned(),
         };
@@ -98,16 +99,36 @@ impl Row {
         headers
     }
 
+    /// What a middleware says that was printed.
     fn verdict(&self, guard: &Guard, at: &At) -> Value {
-        let headers = self.headers();
-        let body = match self.body.as_deref() {
+        self.judged(guard, at, &self.target, &self.headers(self.judged_by.as_ref()), self.whole())
+    }
+
+    /// What the layer says: it honours exceptions, and waits for nobody's body who shows no token where one is needed.
+    fn verdict_of_layer(&self, guard: &Guard, at: &At) -> Value {
+        // Its server has read the absolute form for it, which has the same host here, and has left a fragment behind.
+        let target = self.target.split('#').next().unwrap();
+        let target = target.strip_prefix(&format!("http://{}", self.host)).unwrap_or(target);
+        let headers = self.headers(None);
+        let hidden = self.judged(guard, at, target, &headers, Body::Hidden);
+        if hidden.get("reason") == Some(&json!("no_token")) {
+            return hidden;
+        }
+        self.judged(guard, at, target, &headers, self.whole())
+    }
+
+    fn whole(&self) -> Body {
+        match self.body.as_deref() {
             None | Some("") => Body::Absent,
             Some(body) => Body::Whole(Bytes::copy_from_slice(body.as_bytes())),
-        };
-        let Ok(call) = Call::parse(self.method, self.host.as_bytes(), self.target.as_bytes(), &headers, body) else {
+        }
+    }
+
+    fn judged(&self, guard: &Guard, at: &At, target: &str, headers: &HeaderMap, body: Body) -> Value {
+        let Ok(call) = Call::parse(self.method, self.host.as_bytes(), target.as_bytes(), headers, body) else {
             return refused(&Refusal::from(Reason::MalformedRequest));
         };
-        match guard.check(&call, &headers, at) {
+        match guard.check(&call, headers, at) {
             Verdict::Public => json!({ "status": 200 }),
             Verdict::Allowed(allowed) => json!({ "status": 200, "subject": allowed.sub, "route": allowed.needs().route }),
             // Whether it was used the broker alone can tell.
@@ -117,10 +138,14 @@ impl Row {
     }
 
     fn to_json(&self, guards: &[(&str, Guard)], at: &At) -> Value {
-        let verdicts: Map<_, _> = guards.iter().map(|(mode, guard)| ((*mode).to_owned(), self.verdict(guard, at))).collect();
+        let each = |judge: &dyn Fn(&Guard) -> Value| -> Map<_, _> {
+            guards.iter().map(|(mode, guard)| ((*mode).to_owned(), judge(guard))).collect()
+        };
+        let verdicts = each(&|guard| self.verdict(guard, at));
+        let of_layer = each(&|guard| self.verdict_of_layer(guard, at));
         json!({
             "name": self.name, "method": self.method, "host": self.host, "target": self.target, "headers": self.headers,
-            "body": self.body, "verdicts": verdicts,
+            "body": self.body, "verdicts": verdicts, "of_layer": of_layer,
         })
     }
 }
