@@ -320,6 +320,9 @@ fn in_pieces(method: &str, path: &str, headers: HeaderMap, pieces: &[&[u8]]) -> 
     request
 }
 
+/// Method, path and pieces of a body, and what is answered: status and reason.
+type Sent<'s> = (&'s str, &'s str, &'s [&'s [u8]], u16, &'s str);
+
 #[tokio::test]
 async fn a_body_that_nobody_reads_goes_by_within_its_bound_and_without_the_callers_token() {
     let (broker, backend) = (broker(), Arc::new(Backend::default()));
@@ -329,7 +332,7 @@ async fn a_body_that_nobody_reads_goes_by_within_its_bound_and_without_the_calle
     let secret = token.rsplit('.').next().unwrap().as_bytes();
     let (begins, ends) = secret.split_at(9);
     let half = vec![b'x'; 512];
-    let rows: [(&str, &str, &[&[u8]], u16, &str); 6] = [
+    let rows: [Sent<'_>; 6] = [
         ("PUT", "/r/7", &[&half, &half], 200, ""),
         ("PUT", "/r/7", &[&half, &half, b"x"], 413, "too_large"),
         ("PUT", "/r/7", &[b"{\"a\":\"", begins, ends, b"\"}"], 400, "malformed_request"),
