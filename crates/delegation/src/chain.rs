@@ -30,7 +30,8 @@ impl ActorChain {
 
     /// Takes an `act` claim of ours: nested objects of exactly `iss` and `sub`, no deeper than `most` levels.
     pub fn from_claim(claim: &Value, most: usize) -> Result<Self, MalformedChain> {
-        let mut actors = Vec::new();
+        // Most have one, and are kept.
+        let mut actors = Vec::with_capacity(1);
         let mut level = Some(claim);
         while let Some(value) = level {
             let members = value.as_object().ok_or(MalformedChain)?;

@@ -137,7 +137,12 @@ impl View {
 
     /// What has ended a token of this line, if anything has.
     pub fn kills(&self, line: &Line<'_>) -> Option<MarkKind> {
-        self.revoked.kills(line)
+        self.revoked.kills(line, line.named())
+    }
+
+    /// The same where `named` is what the line [names](Line::named): a digest of each takes longer than to look for it.
+    pub fn kills_named(&self, line: &Line<'_>, named: &[(MarkKind, Key)]) -> Option<MarkKind> {
+        self.revoked.kills(line, named.iter().copied())
     }
 }
 
@@ -227,7 +232,7 @@ impl Revoked {
         self.len() == 0
     }
 
-    fn kills(&self, line: &Line<'_>) -> Option<MarkKind> {
+    fn kills(&self, line: &Line<'_>, mut named: impl Iterator<Item = (MarkKind, Key)>) -> Option<MarkKind> {
         // 1. Epochs: whatever was issued in that second or before.
         let iat = line.iat.seconds();
         if iat <= self.floor.load(Ordering::Acquire) {
@@ -240,9 +245,15 @@ impl Revoked {
         if self.dead.is_empty() {
             return None;
         }
-        let of_chain = line.chain.iter().map(|entry| Key::of_entry(entry));
-        let named = [(MarkKind::Txn, line.txn), (MarkKind::Task, line.task)];
-        let by_name = named.into_iter().filter_map(|(kind, id)| Some((kind, Key::of(id?))));
-        of_chain.chain(by_name).find(|(kind, key)| self.dead.holds(*kind, key)).map(|(kind, _)| kind)
+        named.find(|(kind, key)| self.dead.holds(*kind, key)).map(|(kind, _)| kind)
+    }
+}
+
+impl<'t> Line<'t> {
+    /// All of it that is ended once and for ever, by key: its chain, its transaction and its task.
+    pub fn named(&self) -> impl Iterator<Item = (MarkKind, Key)> + use<'t> {
+        let of_chain = self.chain.iter().map(|entry| Key::of_entry(entry));
+        let by_name = [(MarkKind::Txn, self.txn), (MarkKind::Task, self.task)];
+        of_chain.chain(by_name.into_iter().filter_map(|(kind, id)| Some((kind, Key::of(id?)))))
     }
 }

@@ -31,7 +31,7 @@ mod verified;
 pub use access::{AccessClaims, Excepted};
 pub use active::Active;
 pub use assertion::{AssertedClient, AssertedWorkload};
-pub use authentic::{Authentic, AuthenticateError, Unverified};
+pub use authentic::{Authentic, AuthenticateError, Unverified, Voucher};
 pub use claims::TokenError;
 pub use digest::{chain_entry, sha256};
 pub use id_jag::GrantEvidence;

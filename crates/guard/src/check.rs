@@ -149,7 +149,7 @@ impl<'m> Verified<'m> {
             return refuse(Reason::SubjectTokenNotForClient, "its `aud` is not this guard's audience alone");
         }
         // 6. It has begun and not ended.
-        token.in_time(at.now).map_err(|error| Refusal::from(error).about(said))?;
+        said.in_time(at.now).map_err(|error| Refusal::from(error).about(said))?;
         // 7. It was never to live longer than tokens of this audience do, but for what an exception says.
         let by_exception = said.exception.as_ref().and_then(|exception| exception.max_lifetime);
         let most = rules.max_lifetime.max(by_exception.unwrap_or_default());
@@ -157,7 +157,7 @@ impl<'m> Verified<'m> {
             return refuse(Reason::SubjectTokenInvalid, "it lives longer than tokens of this audience may");
         }
         // 8. Whoever shows it is whom it was made for. Proofs of keys are not taken yet, so nothing that is bound to one is.
-        token.unbound().map_err(|error| Refusal::from(error).about(said))?;
+        said.unbound().map_err(|error| Refusal::from(error).about(said))?;
         if scheme == Scheme::Dpop {
             return refuse(Reason::InvalidDpopProof, "it is bound to no key, and is shown as if it were");
         }
@@ -245,8 +245,7 @@ impl<'m> Covered<'m, '_> {
 /// Why `view` ends a token that says this, if it does; the reasons are those of the broker. Whoever is disabled comes first: with such a
 /// subject no newer token would be better.
 pub(crate) fn ended(said: &AccessClaims, view: &View) -> Option<(Reason, &'static str)> {
-    let line = said.line();
-    match view.disables(&line) {
+    match view.disables(&said.line()) {
         Some(PartyKind::Subject) => return Some((Reason::SubjectDisabled, "its subject is disabled")),
         Some(PartyKind::Client) => return Some((Reason::SubjectTokenRevoked, "a client in it is disabled")),
         None => {}
@@ -256,7 +255,7 @@ pub(crate) fn ended(said: &AccessClaims, view: &View) -> Option<(Reason, &'stati
         (MarkKind::Approval, said.approval.as_deref()),
     ];
     let is_dead = |(kind, id): &(MarkKind, Option<&str>)| id.is_some_and(|id| view.is_dead(*kind, &Key::of(id)));
-    let is_revoked = view.kills(&line).is_some() || named.iter().any(is_dead);
+    let is_revoked = said.killed_by(view).is_some() || named.iter().any(is_dead);
     is_revoked.then_some((Reason::SubjectTokenRevoked, "it was revoked, or something that it came from"))
 }
 

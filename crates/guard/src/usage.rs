@@ -116,7 +116,7 @@ impl Usage {
             return;
         }
         let sum = self.sums.entry(of).or_default();
-        sum.shown(self.shown.see(&claims.jti, claims.exp));
+        sum.shown(self.shown.see(claims.key(), claims.exp));
         change(sum);
     }
 }

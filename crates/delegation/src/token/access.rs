@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::authentic::Authentic;
-use super::claims::{Claims, TokenError};
+use super::claims::{Claims, Times, TokenError};
 use super::kind::AccessToken;
 use super::outside::refuse_bound;
 use crate::authority::Authority;
@@ -13,7 +13,7 @@ use crate::chain::ActorChain;
 use crate::details::{Detail, DetailTypes, Standing};
 use crate::identity::{Subject, is_sub};
 use crate::oauth::{ClientId, parse_scope};
-use crate::revocation::Line;
+use crate::revocation::{Key, Line, MarkKind, View};
 use crate::time::Timestamp;
 
 /// What an access token says of itself (RFC 9068 §2.2), every claim of its own type.
@@ -55,6 +55,14 @@ pub struct AccessClaims {
     pub auth_time: Option<Timestamp>,
     /// How the subject authenticated.
     pub acr: Option<String>,
+    /// From when on it holds, where it says so beside when it was issued.
+    nbf: Option<Timestamp>,
+    /// To what it is bound that nobody can prove here.
+    bound: Option<TokenError>,
+    /// The key of its `jti`.
+    key: Key,
+    /// The keys of all that [`line`](Self::line) named when it was read, for it is asked about again and again.
+    named: Box<[(MarkKind, Key)]>,
 }
 
 /// What an exception lifts for one token.
@@ -84,9 +92,11 @@ impl Authentic<AccessToken> {
         let scopes = claims.text("scope")?.map(parse_scope).transpose();
         let act = members.get("act").map(|act| ActorChain::from_claim(act, max_chain)).transpose();
         let jti = claims.required_text("jti")?.to_owned();
-        let mut chain = claims.texts("chain")?.unwrap_or_default();
-        chain.push(jti.clone());
-        Ok(AccessClaims {
+        let ancestors = claims.texts("chain")?.unwrap_or_default();
+        let chain = ancestors.into_iter().chain([jti.clone()]).collect();
+        let mut said = AccessClaims {
+            key: Key::of(&jti),
+            named: Box::default(),
             sub: claims.required_text("sub")?.to_owned(),
             subject: self.sub_id()?,
             audiences: claims.audiences()?,
@@ -107,17 +117,11 @@ impl Authentic<AccessToken> {
             single_use: claims.flag("single_use")?,
             auth_time: claims.date("auth_time")?,
             acr: claims.text("acr")?.map(str::to_owned),
-        })
-    }
-
-    /// Checks that it has begun and not ended at `now`, without leeway: the clock of the broker is the only one that counts.
-    pub fn in_time(&self, now: Timestamp) -> Result<(), TokenError> {
-        Claims(self.claims()).times(now, Duration::ZERO).map(|_| ())
-    }
-
-    /// Refuses one that is bound to a key (RFC 7800): nobody takes proofs of keys yet.
-    pub fn unbound(&self) -> Result<(), TokenError> {
-        refuse_bound(self.claims())
+            nbf: claims.date("nbf")?,
+            bound: refuse_bound(members).err(),
+        };
+        said.named = said.line().named().collect();
+        Ok(said)
     }
 
     /// The outside pair (RFC 9493 §3.2.3).
@@ -136,6 +140,27 @@ impl Authentic<AccessToken> {
 }
 
 impl AccessClaims {
+    /// Checks that it has begun and not ended at `now`, without leeway: the clock of the broker is the only one that counts.
+    pub fn in_time(&self, now: Timestamp) -> Result<(), TokenError> {
+        let Self { exp, iat, nbf, .. } = *self;
+        Times { exp, iat, nbf }.hold(now, Duration::ZERO)
+    }
+
+    /// Refuses one that is bound to a key (RFC 7800): nobody takes proofs of keys yet.
+    pub fn unbound(&self) -> Result<(), TokenError> {
+        self.bound.map_or(Ok(()), Err)
+    }
+
+    /// The key of its `jti`, which tells it from every other token of its issuer.
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// What of its line `view` says to be dead, if anything is.
+    pub fn killed_by(&self, view: &View) -> Option<MarkKind> {
+        view.kills_named(&self.line(), &self.named)
+    }
+
     /// All that a revocation could name, but for the exception and the approval.
     pub fn line(&self) -> Line<'_> {
         Line {

@@ -57,6 +57,10 @@ pub struct Authentic<K: TokenKind> {
     kind: PhantomData<K>,
 }
 
+/// Who vouched for a token, without the token: good for telling whether it may be relied on again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Voucher(Option<[u8; 32]>);
+
 /// What stands for a token.
 enum Vouched {
     /// The signature of its issuer.
@@ -200,10 +204,15 @@ impl<K: TokenKind> Authentic<K> {
 
     /// Whether it may be relied on again under `keys`: if they are the very set that verified it. One that is kept needs none.
     pub fn holds_under(&self, keys: &KeySet) -> bool {
-        match &self.vouched {
-            Vouched::Signature { keys: verified, .. } => verified == keys.identity(),
-            Vouched::Store { .. } => true,
-        }
+        self.voucher().holds_under(keys)
+    }
+
+    /// Who vouched for it.
+    pub fn voucher(&self) -> Voucher {
+        Voucher(match &self.vouched {
+            Vouched::Signature { keys, .. } => Some(*keys),
+            Vouched::Store { .. } => None,
+        })
     }
 
     pub(super) fn claims(&self) -> &Map<String, Value> {
@@ -228,6 +237,13 @@ impl<K: TokenKind> Authentic<K> {
             Vouched::Signature { compact, .. } => &compact.signing_input,
             Vouched::Store { .. } => "",
         }
+    }
+}
+
+impl Voucher {
+    /// Whether what it vouched for may be relied on again under `keys`: if they are the very set that verified it. What is kept needs none.
+    pub fn holds_under(&self, keys: &KeySet) -> bool {
+        self.0.is_none_or(|verified| verified == *keys.identity())
     }
 }
 

@@ -1,5 +1,7 @@
 //! Registered claims, read strictly: one of the wrong type is an invalid token, never an absent claim.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value};
 
 use crate::time::Timestamp;
@@ -116,10 +118,29 @@ impl<'a> Claims<'a> {
     /// Checks `exp`, `nbf` and `iat` at `now`; `leeway` covers the last two alone. Gives `(exp, iat)`.
     ///
     /// With less than a second left a token is expired: nothing made from it could live.
-    pub(super) fn times(self, now: Timestamp, leeway: std::time::Duration) -> Result<(Timestamp, Timestamp), TokenError> {
-        let exp = self.required_date("exp")?;
-        let iat = self.required_date("iat")?;
-        let nbf = self.date("nbf")?;
+    pub(super) fn times(self, now: Timestamp, leeway: Duration) -> Result<(Timestamp, Timestamp), TokenError> {
+        let times = Times {
+            exp: self.required_date("exp")?,
+            iat: self.required_date("iat")?,
+            nbf: self.date("nbf")?,
+        };
+        times.hold(now, leeway)?;
+        Ok((times.exp, times.iat))
+    }
+}
+
+/// When a token holds, by its own word.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    pub(super) exp: Timestamp,
+    pub(super) iat: Timestamp,
+    pub(super) nbf: Option<Timestamp>,
+}
+
+impl Times {
+    /// The rule of [`Claims::times`].
+    pub(super) fn hold(self, now: Timestamp, leeway: Duration) -> Result<(), TokenError> {
+        let Self { exp, iat, nbf } = self;
         if exp <= iat || nbf.is_some_and(|nbf| nbf >= exp) {
             return Err(TokenError::Invalid("its times contradict each other"));
         }
@@ -130,6 +151,6 @@ impl<'a> Claims<'a> {
         if exp.millis() - now.millis() < 1000 {
             return Err(TokenError::Expired);
         }
-        Ok((exp, iat))
+        Ok(())
     }
 }

@@ -1,8 +1,10 @@
 //! Our own access tokens, at the resource server that they are for.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use delegation::details::Standing;
+use delegation::details::{Detail, Standing};
+use delegation::revocation::{Key, MarkKind, Revocation, Revoked, View};
 use delegation::token::{AccessClaims, AccessToken, Authentic, TokenError, Unverified};
 use serde_json::{Value, json};
 use testkit::{BROKER, CORP, FakeIssuer, now, snapshot};
@@ -94,6 +96,7 @@ fn a_malformed_claim_is_a_bad_token_and_never_an_absent_claim() {
         ("approval", json!({})),
         ("single_use", json!("true")),
         ("auth_time", json!("now")),
+        ("nbf", json!("now")),
         ("acr", json!(1)),
         ("exception", json!("e-1")),
         ("exception", json!({})),
@@ -114,26 +117,47 @@ fn a_malformed_claim_is_a_bad_token_and_never_an_absent_claim() {
 
 #[test]
 fn an_access_token_is_bound_by_the_time_of_its_issuer() {
-    let token = authentic("at+jwt", &right()).unwrap();
+    let token = says(&right()).unwrap();
     assert!(token.in_time(now()).is_ok());
     assert!(token.in_time(now().plus(Duration::from_millis(59_000))).is_ok());
     assert_eq!(token.in_time(now().plus(Duration::from_millis(59_001))), Err(TokenError::Expired));
-    let early = authentic("at+jwt", &with("iat", json!(now().seconds() + 1))).unwrap();
-    assert!(matches!(early.in_time(now()), Err(TokenError::Invalid(_))));
+    for name in ["iat", "nbf"] {
+        let early = says(&with(name, json!(now().seconds() + 1))).unwrap();
+        assert!(matches!(early.in_time(now()), Err(TokenError::Invalid(_))), "{name}");
+    }
 }
 
 #[test]
 fn an_access_token_that_is_bound_to_a_key_is_told_apart() {
-    let unbound = |cnf: Value| authentic("at+jwt", &with("cnf", cnf)).unwrap().unbound();
-    assert_eq!(authentic("at+jwt", &right()).unwrap().unbound(), Ok(()));
+    let unbound = |cnf: Value| says(&with("cnf", cnf)).unwrap().unbound();
+    assert_eq!(says(&right()).unwrap().unbound(), Ok(()));
     assert_eq!(unbound(json!({ "jkt": "k" })), Err(TokenError::ProofMissing));
     assert!(unbound(json!({ "x5t#S256": "k" })).is_err() && unbound(json!(null)).is_err());
 }
 
 #[test]
+fn what_a_token_names_ends_it_as_its_line_does() {
+    let said = says(&right()).unwrap();
+    assert_eq!(*said.key(), Key::of("t-2"));
+    for (kind, key) in [
+        (MarkKind::Jti, Key::of("t-2")),
+        (MarkKind::Jti, Key::of("t-1")),
+        (MarkKind::Txn, Key::of("x")),
+        (MarkKind::Task, Key::of("k")),
+        (MarkKind::Client, Key::of("edge")),
+    ] {
+        let revoked = Arc::new(Revoked::default());
+        revoked.add(&Revocation::new(kind, key, now(), Duration::from_secs(900)));
+        let view = View::default().beside(revoked);
+        assert_eq!((said.killed_by(&view), view.kills(&said.line())), (Some(kind), Some(kind)));
+    }
+    assert_eq!(said.killed_by(&View::default()), None);
+}
+
+#[test]
 fn a_detail_is_bounded_by_what_one_of_its_actions_declares() {
     let types = snapshot().types;
-    let detail = |text: &str| delegation::details::Detail::parse_short(text, &types, Standing::Asked).unwrap();
+    let detail = |text: &str| Detail::parse_short(text, &types, Standing::Asked).unwrap();
     let value = |text: &str| detail(text).constraints()["tenant"].clone();
     let acme = value("ticket:read/1?tenant=acme");
     let bounded = |text: &str, name: &str| detail(text).bounded(name, acme.clone(), &types).map(|detail| detail.to_string());

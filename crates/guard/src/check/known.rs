@@ -3,22 +3,27 @@
 use std::sync::Arc;
 
 use delegation::details::DetailTypes;
-use delegation::time::Timestamp;
-use delegation::token::{AccessClaims, AccessToken, Authentic, KeySet, TokenError};
+use delegation::token::{AccessClaims, AccessToken, Authentic, KeySet, Voucher};
 
 use super::refusal::Refusal;
 
 /// A token whose maker is known. Nothing of it has been compared with anything: when, where and for what it is shown is asked each time.
+///
+/// The token itself is not here: once it was read, its bytes and its JSON would only take room.
 pub(crate) struct Known {
-    token: Authentic<AccessToken>,
     said: Arc<AccessClaims>,
+    voucher: Voucher,
+    size: usize,
 }
 
 impl Known {
     /// Reads `token` as a guard does that knows these `types`, where chains have at most `max_chain` levels.
-    pub(crate) fn read(token: Authentic<AccessToken>, types: &DetailTypes, max_chain: usize) -> Result<Self, Refusal> {
-        let said = Arc::new(token.says(types, max_chain)?);
-        Ok(Self { token, said })
+    pub(crate) fn read(token: &Authentic<AccessToken>, types: &DetailTypes, max_chain: usize) -> Result<Self, Refusal> {
+        Ok(Self {
+            said: Arc::new(token.says(types, max_chain)?),
+            voucher: token.voucher(),
+            size: token.size(),
+        })
     }
 
     /// What it says.
@@ -28,20 +33,12 @@ impl Known {
 
     /// Whether it may be relied on again under `keys`.
     pub(crate) fn holds_under(&self, keys: &KeySet) -> bool {
-        self.token.holds_under(keys)
+        self.voucher.holds_under(keys)
     }
 
     /// The bytes that it was read from.
     pub(crate) fn size(&self) -> usize {
-        self.token.size()
-    }
-
-    pub(super) fn in_time(&self, now: Timestamp) -> Result<(), TokenError> {
-        self.token.in_time(now)
-    }
-
-    pub(super) fn unbound(&self) -> Result<(), TokenError> {
-        self.token.unbound()
+        self.size
     }
 }
 

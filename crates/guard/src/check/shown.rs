@@ -43,11 +43,11 @@ impl<'g> Shown<'g> {
     pub(crate) fn known(&self, keys: Option<&KeySet>) -> Result<Known, Refusal> {
         let keys = keys.filter(|keys| keys.issuer() == self.rules.issuer);
         let keys = keys.ok_or_else(|| Refusal::from(Reason::IssuerUnavailable).asking_for_keys())?;
-        self.read(self.presented.authenticate(keys)?)
+        self.read(&self.presented.authenticate(keys)?)
     }
 
     /// What `token`, which is the one that is shown, says.
-    pub(crate) fn read(&self, token: Authentic<AccessToken>) -> Result<Known, Refusal> {
+    pub(crate) fn read(&self, token: &Authentic<AccessToken>) -> Result<Known, Refusal> {
         Known::read(token, self.rules.types(), self.rules.max_chain)
     }
 

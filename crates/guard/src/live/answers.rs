@@ -72,7 +72,7 @@ impl Answers {
             }
             Introspected::Active(said) => {
                 let token = Authentic::<AccessToken>::answered(form, shown.issuer(), &said)?;
-                Some(Arc::new(shown.read(token)?))
+                Some(Arc::new(shown.read(&token)?))
             }
         };
         *place = Some(Answer {

@@ -22,9 +22,9 @@ pub(super) enum Sight {
 }
 
 impl Shown {
-    /// Takes note of the token `jti`, which ends at `exp`.
-    pub(super) fn see(&mut self, jti: &str, exp: Timestamp) -> Sight {
-        let token = (exp, Key::of(jti));
+    /// Takes note of the token whose `jti` has this `key`, and which ends at `exp`.
+    pub(super) fn see(&mut self, key: &Key, exp: Timestamp) -> Sight {
+        let token = (exp, *key);
         if self.0.contains(&token) {
             Sight::Again
         } else if self.0.len() >= MOST_TOKENS {
@@ -45,19 +45,20 @@ impl Shown {
 
 #[cfg(test)]
 mod tests {
-    use super::{MOST_TOKENS, Shown, Sight, Timestamp};
+    use super::{Key, MOST_TOKENS, Shown, Sight, Timestamp};
 
     #[test]
     fn no_more_tokens_are_remembered_than_there_is_room_for_and_that_is_said() {
+        let see = |shown: &mut Shown, jti: &str, exp| shown.see(&Key::of(jti), exp);
         let (mut shown, soon, late) = (Shown::default(), Timestamp::from_seconds(60), Timestamp::from_seconds(120));
         for token in 1..MOST_TOKENS {
-            assert_eq!(shown.see(&token.to_string(), late), Sight::First);
+            assert_eq!(see(&mut shown, &token.to_string(), late), Sight::First);
         }
-        assert_eq!(shown.see("soon", soon), Sight::First);
-        assert_eq!(shown.see("one more", late), Sight::Untold);
-        assert_eq!(shown.see("soon", soon), Sight::Again);
+        assert_eq!(see(&mut shown, "soon", soon), Sight::First);
+        assert_eq!(see(&mut shown, "one more", late), Sight::Untold);
+        assert_eq!(see(&mut shown, "soon", soon), Sight::Again);
         shown.forget(soon);
-        assert_eq!(shown.see("one more", late), Sight::First);
-        assert_eq!(shown.see("1", late), Sight::Again);
+        assert_eq!(see(&mut shown, "one more", late), Sight::First);
+        assert_eq!(see(&mut shown, "1", late), Sight::Again);
     }
 }
