@@ -43,12 +43,17 @@ impl Authority {
     /// Every atom must be covered by one atom of the ceiling, and every scope must be among its scopes.
     /// Two atoms of the ceiling together cover nothing that neither of them covers alone.
     pub fn is_within(&self, ceiling: &Self, types: &DetailTypes) -> Result<(), Uncovered> {
-        for atom in atoms(&self.details) {
-            if !atoms(&ceiling.details).any(|bound| atom.is_within(bound, types)) {
+        ceiling.covers(&self.details, &self.scopes, types)
+    }
+
+    /// Whether this authority is a ceiling of `details` and `scopes`, by the rule of [`is_within`](Self::is_within).
+    pub fn covers(&self, details: &[Detail], scopes: &BTreeSet<Scope>, types: &DetailTypes) -> Result<(), Uncovered> {
+        for atom in atoms(details) {
+            if !atoms(&self.details).any(|bound| atom.is_within(bound, types)) {
                 return Err(Uncovered::Detail(atom.to_string()));
             }
         }
-        match self.scopes.difference(&ceiling.scopes).next() {
+        match scopes.difference(&self.scopes).next() {
             Some(scope) => Err(Uncovered::Scope(scope.clone())),
             None => Ok(()),
         }

@@ -192,7 +192,7 @@ impl<'m> Verified<'m> {
         };
         Compared {
             route: needs.route.clone(),
-            required: required.map_or_else(|_| needs.authority(), |required| required.authority),
+            required: required.map_or_else(|_| needs.authority(), Required::authority),
             presented: held.clone(),
             exception: exception.map(|exception| exception.id.clone()),
             missing,

@@ -7,10 +7,10 @@ mod differs;
 mod fixed;
 mod words;
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
 
 use delegation::authority::{Atom, Authority, Uncovered, atoms};
-use delegation::details::DetailTypes;
+use delegation::details::{Detail, DetailTypes};
 use delegation::oauth::Scope;
 use delegation::token::Excepted;
 
@@ -59,9 +59,9 @@ pub enum Surplus {
 /// What a request needs at this guard: R.
 #[derive(Clone, Debug)]
 pub struct Required<'n> {
-    /// What the token must hold.
-    pub(crate) authority: Authority,
-    wider: &'n BTreeSet<String>,
+    /// The details that the token must hold.
+    details: Cow<'n, [Detail]>,
+    needs: &'n Needs,
     fixed: &'n Fixed,
 }
 
@@ -71,20 +71,25 @@ impl<'n> Required<'n> {
     /// Where the request names another value than the fixed one, it is a request for somebody else's resource; no token is for it,
     /// and what is named is given back.
     pub fn of(needs: &'n Needs, fixed: &'n Fixed, types: &DetailTypes) -> Result<Self, Uncovered> {
-        let details = needs.details.iter().map(|detail| fixed.join(detail, types)).collect::<Result<_, _>>()?;
-        Ok(Self {
-            authority: Authority {
-                details,
-                scopes: needs.scopes.clone(),
-            },
-            wider: &needs.wider,
-            fixed,
-        })
+        let details = if fixed.is_empty() {
+            Cow::Borrowed(needs.details.as_slice())
+        } else {
+            needs.details.iter().map(|detail| fixed.join(detail, types)).collect::<Result<_, _>>()?
+        };
+        Ok(Self { details, needs, fixed })
+    }
+
+    /// The details and scopes that the token must hold.
+    pub(crate) fn authority(self) -> Authority {
+        Authority {
+            details: self.details.into_owned(),
+            scopes: self.needs.scopes.clone(),
+        }
     }
 
     /// Whether `held` allows the request; if not, what of it is missing.
     pub fn is_covered(&self, held: &Authority, types: &DetailTypes) -> Result<(), Uncovered> {
-        self.authority.is_within(held, types)
+        held.covers(&self.details, &self.needs.scopes, types)
     }
 
     /// What of `held` is more than `excess` lets a token have. What `exception` lists is none of it.
@@ -99,7 +104,7 @@ impl<'n> Required<'n> {
             let held = atom.to_string();
             Some(Surplus::Detail { held, why })
         });
-        let scopes = held.scopes.difference(&self.authority.scopes).cloned().map(Surplus::Scope);
+        let scopes = held.scopes.difference(&self.needs.scopes).cloned().map(Surplus::Scope);
         details.chain(scopes).collect()
     }
 
@@ -108,11 +113,11 @@ impl<'n> Required<'n> {
         let measure = Measure {
             types,
             is_exact: excess == Excess::None,
-            wider: self.wider,
+            wider: &self.needs.wider,
             fixed: self.fixed,
         };
         let mut nearest = Differs::Type;
-        for needed in &self.authority.details {
+        for needed in &*self.details {
             nearest = nearest.max(measure.differs(atom, needed)?);
         }
         Some(nearest)

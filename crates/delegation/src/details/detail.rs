@@ -127,17 +127,19 @@ impl Detail {
         if !is_distinct(&self.actions) || self.actions.len() > MOST {
             return Err(DetailsError::Malformed);
         }
-        let mut bounded = std::collections::BTreeSet::new();
         for action in &self.actions {
             let rule = declared.actions.get(action).ok_or(DetailsError::UnknownAction)?;
-            bounded.extend(rule.constraints.iter());
             match (rule.identifier, &self.identifier) {
                 (IdentifierRule::None, Some(_)) => return Err(DetailsError::Malformed),
                 (IdentifierRule::Required, None) if standing == Standing::Asked => return Err(DetailsError::Malformed),
                 _ => {}
             }
         }
-        if self.constraints.keys().any(|name| !bounded.contains(name)) {
+        let bounds = |name: &String| {
+            let mut rules = self.actions.iter().filter_map(|action| declared.actions.get(action));
+            rules.any(|rule| rule.constraints.contains(name))
+        };
+        if !self.constraints.keys().all(bounds) {
             return Err(DetailsError::UnknownMember);
         }
         let sound = |text: &String| !text.is_empty() && text.len() <= LONGEST && !text.chars().any(char::is_control);
@@ -185,6 +187,30 @@ impl Detail {
         self.constraints.insert(name.to_owned(), value);
         // Where it stands was looked at when it was made, and nothing of that has changed.
         self.checked(declared, Standing::Ceiling)
+    }
+
+    /// This detail as one that is asked for, with `identifier` in place of its own if there is one, and with the values of `members`, which
+    /// are as in JSON, in place of those that it has by these names.
+    pub fn filled(
+        &self,
+        identifier: Option<String>,
+        members: impl IntoIterator<Item = (String, Value)>,
+        types: &DetailTypes,
+    ) -> Result<Self, DetailsError> {
+        let declared = types.get(&self.kind).ok_or(DetailsError::UnknownType)?;
+        let mut constraints = self.constraints.clone();
+        for (name, json) in members {
+            let order = declared.constraints.get(&name).ok_or(DetailsError::UnknownMember)?;
+            constraints.insert(name, order.value(&json).ok_or(DetailsError::Malformed)?);
+        }
+        Self {
+            kind: self.kind.clone(),
+            actions: self.actions.clone(),
+            identifier: identifier.or_else(|| self.identifier.clone()),
+            locations: self.locations.clone(),
+            constraints,
+        }
+        .checked(declared, Standing::Asked)
     }
 
     /// This detail with `action` alone.

@@ -128,8 +128,14 @@ fn texts(items: &[Value]) -> Option<Vec<String>> {
 
 /// Non-empty, without an empty string, without a string twice.
 pub(crate) fn is_distinct(items: &[String]) -> bool {
-    let mut seen = std::collections::BTreeSet::new();
-    !items.is_empty() && items.iter().all(|item| !item.is_empty() && seen.insert(item))
+    match items {
+        [] => false,
+        [only] => !only.is_empty(),
+        several => {
+            let mut seen = std::collections::BTreeSet::new();
+            several.iter().all(|item| !item.is_empty() && seen.insert(item))
+        }
+    }
 }
 
 /// Segments that mean the same to every reader: nothing that another program would decode, fold or climb.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use delegation::details::{Detail, Standing};
+use delegation::details::{Detail, DetailsError, Standing};
 use delegation::revocation::{Key, MarkKind, Revocation, Revoked, View};
 use delegation::token::{AccessClaims, AccessToken, Authentic, TokenError, Unverified};
 use serde_json::{Value, json};
@@ -152,6 +152,27 @@ fn what_a_token_names_ends_it_as_its_line_does() {
         assert_eq!((said.killed_by(&view), view.kills(&said.line())), (Some(kind), Some(kind)));
     }
     assert_eq!(said.killed_by(&View::default()), None);
+}
+
+#[test]
+fn a_detail_is_filled_with_values_that_its_type_admits() {
+    let types = snapshot().types;
+    let sample = Detail::parse_short("ticket:read/1?tenant=acme", &types, Standing::Asked).unwrap();
+    let filled = |identifier: Option<&str>, members: &[(&str, Value)]| {
+        let members = members.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+        sample.filled(identifier.map(str::to_owned), members, &types).map(|detail| detail.to_string())
+    };
+    assert_eq!(filled(None, &[]).as_deref(), Ok("ticket:read/1?tenant=acme"));
+    let other = filled(Some("2"), &[("tenant", json!("other"))]);
+    assert_eq!(other.as_deref(), Ok("ticket:read/2?tenant=other"));
+    assert_eq!(filled(Some(""), &[]), Err(DetailsError::Malformed));
+    assert_eq!(filled(None, &[("tenant", json!([]))]), Err(DetailsError::Malformed));
+    assert_eq!(filled(None, &[("unheard_of", json!(1))]), Err(DetailsError::UnknownMember));
+    assert_eq!(
+        filled(None, &[("limit", json!(1))]),
+        Err(DetailsError::UnknownMember),
+        "of another action"
+    );
 }
 
 #[test]

@@ -15,14 +15,15 @@ pub(crate) struct Media {
 
 impl Media {
     pub(crate) fn of(headers: &HeaderMap) -> Self {
-        let mut types = headers.get_all(header::CONTENT_TYPE).iter();
-        let json = match (types.next(), types.next()) {
+        let types = headers.get_all(header::CONTENT_TYPE);
+        let mut each = types.iter();
+        let json = match (each.next(), each.next()) {
             (Some(only), None) => is_json(only),
             _ => false,
         };
         Self {
             json,
-            form: headers.get_all(header::CONTENT_TYPE).iter().any(is_form),
+            form: types.iter().any(is_form),
             coded: headers.contains_key(header::CONTENT_ENCODING),
         }
     }

@@ -58,10 +58,18 @@ impl Credential {
         let Some(line) = lines.next() else {
             return Ok(None);
         };
-        if lines.next().is_some() || line.as_bytes().contains(&b',') {
+        if lines.next().is_some() {
             return Err(CredentialError::Several);
         }
-        let line = std::str::from_utf8(line.as_bytes()).map_err(|_| CredentialError::Grammar)?;
+        match Self::read(line.as_bytes()) {
+            // What is one credential holds none.
+            Err(_) if line.as_bytes().contains(&b',') => Err(CredentialError::Several),
+            read => read.map(Some),
+        }
+    }
+
+    fn read(line: &[u8]) -> Result<Self, CredentialError> {
+        let line = std::str::from_utf8(line).map_err(|_| CredentialError::Grammar)?;
         let (scheme, token) = line.split_once(' ').ok_or(CredentialError::Grammar)?;
         let scheme = match scheme {
             _ if scheme.eq_ignore_ascii_case("bearer") => Scheme::Bearer,
@@ -74,10 +82,10 @@ impl Credential {
         if !is_token(token) {
             return Err(CredentialError::Grammar);
         }
-        Ok(Some(Self {
+        Ok(Self {
             scheme,
             token: token.to_owned(),
-        }))
+        })
     }
 
     /// Whether the token stands in another place too: in a header beside its own, in the target, or in what was read of the body.
@@ -85,8 +93,8 @@ impl Credential {
     /// A signature is looked for, since whoever has it has the token; what is short could be anything.
     /// Every place is read as it is, and as it is after one percent-decoding.
     pub fn is_repeated(&self, headers: &HeaderMap, call: &Call) -> bool {
-        let Some(secret) = self.secret() else { return false };
-        let holds = |bytes: &[u8]| secret.is_in(bytes) || (bytes.contains(&b'%') && secret.is_in(&decoded(bytes)));
+        let Some(secret) = self.signature() else { return false };
+        let holds = |bytes: &[u8]| is_in(secret, bytes) || (bytes.contains(&b'%') && is_in(secret, &decoded(bytes)));
         let in_headers = headers.iter().any(|(name, value)| name != header::AUTHORIZATION && holds(value.as_bytes()));
         let in_body = matches!(call.body(), Body::Whole(bytes) if holds(bytes));
         in_headers || in_body || holds(call.target().as_bytes())
@@ -94,11 +102,15 @@ impl Credential {
 
     /// What is looked for in other places: none where the token is too short for that.
     pub fn secret(&self) -> Option<Secret> {
-        let secret = self.token.rsplit('.').next().unwrap_or_default().as_bytes();
-        (secret.len() >= SHORTEST_SECRET).then(|| Secret {
+        self.signature().map(|secret| Secret {
             bytes: secret.to_vec(),
             before: Vec::new(),
         })
+    }
+
+    fn signature(&self) -> Option<&[u8]> {
+        let signature = self.token.rsplit('.').next().unwrap_or_default().as_bytes();
+        (signature.len() >= SHORTEST_SECRET).then_some(signature)
     }
 
     /// How it is shown.
@@ -120,16 +132,12 @@ pub struct Secret {
 }
 
 impl Secret {
-    fn is_in(&self, bytes: &[u8]) -> bool {
-        bytes.windows(self.bytes.len()).any(|part| part == self.bytes)
-    }
-
     /// Whether it is in what has come, now that `data` came too: bytes that come in pieces may be cut anywhere.
     pub fn comes_with(&mut self, data: &[u8]) -> bool {
         let longest = self.bytes.len().saturating_sub(1);
         let begins = data.get(..longest.min(data.len())).unwrap_or_default();
         self.before.extend_from_slice(begins);
-        if self.is_in(&self.before) || self.is_in(data) {
+        if is_in(&self.bytes, &self.before) || is_in(&self.bytes, data) {
             return true;
         }
         if data.len() >= longest {
@@ -155,6 +163,10 @@ impl fmt::Debug for Credential {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("Credential").field("scheme", &self.scheme).finish_non_exhaustive()
     }
+}
+
+fn is_in(secret: &[u8], bytes: &[u8]) -> bool {
+    bytes.windows(secret.len()).any(|part| part == secret)
 }
 
 /// `b64token`: characters, and then padding.

@@ -46,10 +46,15 @@ impl Path {
     }
 }
 
+/// One segment, all of visible characters.
 fn segment(text: &str) -> Result<String, Malformed> {
     let decoded = decode(text)?;
     if matches!(decoded.as_str(), "." | "..") {
         return Err(Malformed("the path holds a dot segment"));
+    }
+    // Most segments are what they say. What is looked for below, but for these, takes an escape.
+    if !text.contains(['%', '\\', ';']) {
+        return Ok(decoded);
     }
     // Many a reader drops blanks at the ends of a name or number: what was decided about ` 42` would be done to 42.
     if decoded.starts_with(is_blank) || decoded.ends_with(is_blank) {

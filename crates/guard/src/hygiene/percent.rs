@@ -1,9 +1,12 @@
 //! Percent-encoding, decoded once.
 
-use super::Malformed;
+use super::{Malformed, is_visible};
 
 /// `text` after one decoding (RFC 3986 §2.1).
 pub(crate) fn decode(text: &str) -> Result<String, Malformed> {
+    if !text.contains('%') && is_visible(text) {
+        return Ok(text.to_owned());
+    }
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {

@@ -1,5 +1,6 @@
 //! The key of a route: a method and a path with variables.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -96,7 +97,7 @@ impl Pattern {
     /// The values of its variables in a request with `method` for `path`; `None` if it is not for that request.
     ///
     /// There is no falling back between methods: `HEAD` is not `GET`.
-    pub fn capture(&self, method: &str, path: &Path) -> Option<BTreeMap<String, String>> {
+    pub fn capture<'v>(&'v self, method: &str, path: &'v Path) -> Option<BTreeMap<&'v str, Cow<'v, str>>> {
         if self.method != method {
             return None;
         }
@@ -107,11 +108,11 @@ impl Pattern {
             match piece {
                 Piece::Literal(text) if text == first => rest = behind,
                 Piece::One(name) if !first.is_empty() => {
-                    values.insert(name.clone(), first.clone());
+                    values.insert(name.as_str(), Cow::from(first));
                     rest = behind;
                 }
                 Piece::Rest(name) if !first.is_empty() => {
-                    values.insert(name.clone(), rest.join("/"));
+                    values.insert(name.as_str(), Cow::from(rest.join("/")));
                     rest = &[];
                 }
                 _ => return None,

@@ -21,7 +21,8 @@ use crate::hygiene::host::Host;
 pub struct Table {
     services: Vec<Service>,
     types: DetailTypes,
-    hosts: HashMap<HostPattern, HashMap<String, Node>>,
+    /// By the host's pattern as it is written, and by the method.
+    hosts: HashMap<String, HashMap<String, Node>>,
 }
 
 /// Where a route stands: the service, and the route in it.
@@ -74,7 +75,7 @@ pub struct Matched<'t> {
 impl Table {
     /// Joins the routes of `services`, whose details are of `types`.
     pub fn build(services: Vec<Service>, types: DetailTypes) -> Result<Self, TableError> {
-        let mut hosts: HashMap<HostPattern, HashMap<String, Node>> = HashMap::new();
+        let mut hosts: HashMap<String, HashMap<String, Node>> = HashMap::new();
         let called = |(service, route): Place| {
             let service = services.get(service);
             let route = service.and_then(|service| service.routes.get(route));
@@ -99,7 +100,7 @@ impl Table {
                     }
                 }
                 for host in service.hosts.iter().collect::<BTreeSet<_>>() {
-                    let methods = hosts.entry(host.clone()).or_default();
+                    let methods = hosts.entry(host.to_string()).or_default();
                     let place = methods.entry(route.pattern().method().to_owned()).or_default().place(route.pattern());
                     if let Some(first) = place.replace((at, index)) {
                         return Err(TableError::Tie {
@@ -111,7 +112,7 @@ impl Table {
             }
             // A host without any route is its service's all the same.
             for host in &service.hosts {
-                hosts.entry(host.clone()).or_default();
+                hosts.entry(host.to_string()).or_default();
             }
         }
         Ok(Self { services, types, hosts })
@@ -119,7 +120,7 @@ impl Table {
 
     /// The route of `call`; without one, it is refused.
     pub fn find(&self, call: &Call) -> Option<Matched<'_>> {
-        let methods = HostPattern::of(call.host()).find_map(|host| self.hosts.get(&host))?;
+        let methods = self.at(call.host())?;
         let (service, route) = methods.get(call.method().as_str())?.find(call.path().segments())?;
         let service = self.services.get(service)?;
         Some(Matched {
@@ -129,9 +130,15 @@ impl Table {
         })
     }
 
+    /// What is served at `host`, by method.
+    fn at(&self, host: &Host) -> Option<&HashMap<String, Node>> {
+        let below = || HostPattern::of(host).skip(1).find_map(|host| self.hosts.get(&host.to_string()));
+        self.hosts.get(host.name()).or_else(below)
+    }
+
     /// The services that a request to `host` may be for, in the order in which they were given; none, if the host is nobody's.
     pub fn services_at<'t>(&'t self, host: &Host) -> impl Iterator<Item = &'t Service> {
-        let served = HostPattern::of(host).find(|host| self.hosts.contains_key(host));
+        let served = HostPattern::of(host).find(|host| self.hosts.contains_key(&host.to_string()));
         self.services
             .iter()
             .filter(move |service| served.as_ref().is_some_and(|host| service.hosts.contains(host)))

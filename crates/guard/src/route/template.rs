@@ -11,7 +11,7 @@ use super::values::{FillError, Origin, Reads, Source, Values};
 
 /// A detail in short form with `{…}` in its identifier and constraints.
 ///
-/// Checked against its type when it is read, filled by building JSON: a value is a value, whatever is in it.
+/// Checked against its type when it is read, filled value by value: a value is a value, whatever is in it.
 #[derive(Clone, Debug)]
 pub struct Template {
     /// The detail with a `1` in each place, from which type, actions and what is fixed are taken.
@@ -106,16 +106,10 @@ impl Template {
     ///
     /// Its type, actions and fixed members are the template's, whatever the values are.
     pub fn fill(&self, values: &Values<'_>, types: &DetailTypes) -> Result<Detail, FillError> {
-        let mut json = self.sample.to_json();
-        if let Some(members) = json.as_object_mut() {
-            if let Some(identifier) = &self.identifier {
-                members.insert("identifier".to_owned(), Value::from(identifier.fill(values)?));
-            }
-            for (name, member) in &self.members {
-                members.insert(name.clone(), member.fill(values)?);
-            }
-        }
-        Ok(Detail::from_json(&json, types, Standing::Asked)?)
+        let identifier = self.identifier.as_ref().map(|identifier| identifier.fill(values)).transpose()?;
+        let members = self.members.iter().map(|(name, member)| Ok((name.clone(), member.fill(values)?)));
+        let members = members.collect::<Result<Vec<_>, FillError>>()?;
+        Ok(self.sample.filled(identifier, members, types)?)
     }
 
     /// Every value that it reads.

@@ -1,5 +1,6 @@
 //! Where the values of a template come from.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -66,7 +67,7 @@ pub enum FillError {
 /// The values of one request, or of one call of a tool.
 #[derive(Debug)]
 pub struct Values<'a> {
-    pub(crate) path: BTreeMap<String, String>,
+    pub(crate) path: BTreeMap<&'a str, Cow<'a, str>>,
     pub(crate) query: BTreeMap<String, String>,
     pub(crate) host: &'a str,
     pub(crate) object: Option<&'a Map<String, Value>>,
@@ -89,7 +90,7 @@ impl<'a> Values<'a> {
     pub(super) fn json(&self, source: &Source) -> Result<Value, FillError> {
         let missing = || FillError::Missing(source.text.clone());
         match &source.from {
-            Origin::Path(name) => self.path.get(name).map(|text| Value::from(text.as_str())).ok_or_else(missing),
+            Origin::Path(name) => self.path.get(name.as_str()).map(|text| Value::from(&**text)).ok_or_else(missing),
             Origin::Query(name) => self.query.get(name).map(|text| Value::from(text.as_str())).ok_or_else(missing),
             Origin::Host => Ok(Value::from(self.host.split('.').next().unwrap_or_default())),
             Origin::Subject(name) => self.attribute(name),

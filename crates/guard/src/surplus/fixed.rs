@@ -40,6 +40,11 @@ impl Fixed {
         self.0.get(name)
     }
 
+    /// Whether no value is fixed.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// `detail` with the fixed value of every constraint that one of its actions declares.
     pub(super) fn join(&self, detail: &Detail, types: &DetailTypes) -> Result<Detail, Uncovered> {
         let elsewhere = |detail: &Detail| Uncovered::Detail(detail.to_string());

@@ -46,16 +46,18 @@ pub(super) struct Sum {
 struct Rows(Vec<(String, u64, u64)>);
 
 impl Rows {
-    /// Counts `name` once; false where there is no room for it.
-    fn add(&mut self, name: &str, is_used: bool) -> bool {
+    /// Counts the name that is made of `parts` once; false where there is no room for it.
+    fn add(&mut self, parts: &[&str], is_used: bool) -> bool {
         let used = u64::from(is_used);
-        if let Some((_, granted, was_used)) = self.0.iter_mut().find(|(known, ..)| known == name) {
+        // Most names are known, and to look at one takes no making of it.
+        let is_it = |name: &str| parts.iter().try_fold(name, |rest, part| rest.strip_prefix(part)) == Some("");
+        if let Some((_, granted, was_used)) = self.0.iter_mut().find(|(known, ..)| is_it(known)) {
             (*granted, *was_used) = (*granted + 1, *was_used + used);
             return true;
         }
         let has_room = self.0.len() < MOST_ROWS;
         if has_room {
-            self.0.push((name.to_owned(), 1, used));
+            self.0.push((parts.concat(), 1, used));
         }
         has_room
     }
@@ -84,19 +86,23 @@ impl Sum {
 
     /// Counts what `held` granted, of which `needed` and `named` were used. `held` covers them.
     pub(super) fn held(&mut self, held: &Authority, needed: &[Detail], named: &BTreeSet<Scope>) {
-        let used: BTreeSet<_> = atoms(needed).map(|atom| (atom.detail.kind(), atom.action)).collect();
-        let granted: BTreeSet<_> = atoms(&held.details).map(|atom| (atom.detail.kind(), atom.action)).collect();
-        for of @ (kind, action) in granted {
-            let has_room = self.actions.add(&format!("{kind}:{action}"), used.contains(&of));
+        let mut granted: Vec<_> = atoms(&held.details).map(|atom| (atom.detail.kind(), atom.action)).collect();
+        granted.sort_unstable();
+        granted.dedup();
+        for (kind, action) in granted {
+            let is_used = needed
+                .iter()
+                .any(|needed| needed.kind() == kind && needed.actions().iter().any(|used| used == action));
+            let has_room = self.actions.add(&[kind, ":", action], is_used);
             self.others += u64::from(!has_room);
         }
         for scope in &held.scopes {
-            let has_room = self.scopes.add(scope.as_str(), named.contains(scope));
+            let has_room = self.scopes.add(&[scope.as_str()], named.contains(scope));
             self.others += u64::from(!has_room);
         }
         let wider: BTreeSet<_> = needed.iter().flat_map(|needed| unbounded(&held.details, needed)).collect();
-        for name in wider {
-            let has_room = self.wider.add(&name, false);
+        for (kind, name) in wider {
+            let has_room = self.wider.add(&[kind, " ", name], false);
             self.others += u64::from(!has_room);
         }
     }
@@ -116,7 +122,7 @@ impl Sum {
         self.refused += 1;
         let kinds: BTreeSet<_> = surplus.iter().map(kind).collect();
         for kind in kinds {
-            let has_room = self.surplus.add(&kind, false);
+            let has_room = self.surplus.add(&[&kind], false);
             self.others += u64::from(!has_room);
         }
     }
@@ -147,7 +153,7 @@ impl Sum {
 }
 
 /// In what a detail of `held` bounds less than `needed` does, an action of which it grants. It covers that, so what differs is wider.
-fn unbounded<'d>(held: &'d [Detail], needed: &'d Detail) -> impl Iterator<Item = String> + 'd {
+fn unbounded<'d>(held: &'d [Detail], needed: &'d Detail) -> impl Iterator<Item = (&'d str, &'d str)> + 'd {
     let grants = |held: &&Detail| held.kind() == needed.kind() && held.actions().iter().any(|action| needed.actions().contains(action));
     held.iter().filter(grants).flat_map(move |held| {
         let identifier = (held.identifier() != needed.identifier()).then_some("identifier");
@@ -155,7 +161,7 @@ fn unbounded<'d>(held: &'d [Detail], needed: &'d Detail) -> impl Iterator<Item =
         let constraints = needed.constraints().iter();
         let wider = constraints.filter(|(name, value)| held.constraints().get(*name) != Some(*value));
         let names = identifier.into_iter().chain(locations).chain(wider.map(|(name, _)| name.as_str()));
-        names.map(|name| format!("{} {name}", needed.kind()))
+        names.map(|name| (needed.kind(), name))
     })
 }
 

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use super::{Matched, Node, Place, Table};
 use crate::call::Call;
-use crate::route::hosts::HostPattern;
 
 /// Methods that one program or another answers alike (RFC 9110 §9.3.2).
 const TWINS: [(&str, &str); 2] = [("GET", "HEAD"), ("HEAD", "GET")];
@@ -15,7 +14,7 @@ impl Table {
     ///
     /// A route that matches the path as it is, and that another goes before, is none of them: it was not overlooked.
     pub fn resembling(&self, call: &Call) -> Vec<Matched<'_>> {
-        let Some(methods) = HostPattern::of(call.host()).find_map(|host| self.hosts.get(&host)) else {
+        let Some(methods) = self.at(call.host()) else {
             return Vec::new();
         };
         let method = call.method().as_str();
