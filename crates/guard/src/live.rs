@@ -397,7 +397,7 @@ impl<B: Broker> Live<B> {
         }
         let line = seen.line();
         let asked = seen.asked(line.as_ref());
-        match self.broker.recheck(shown.token(), &asked, &required.authority).await {
+        match self.broker.recheck(shown.token(), &asked, &required.authority()).await {
             Rechecked::Allowed => Ok(()),
             Rechecked::Refused { reason, decision_id } => Err(Turned {
                 refusal: Refusal::from(reason).about(claims),
