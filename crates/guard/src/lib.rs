@@ -41,6 +41,7 @@ pub mod remote;
 pub mod route;
 pub mod shape;
 pub mod sightings;
+pub mod spool;
 pub mod surplus;
 pub mod usage;
 

@@ -7,7 +7,7 @@ mod event;
 mod feed;
 mod key;
 mod post;
-mod spool;
+mod said;
 mod standing;
 mod view;
 
@@ -23,9 +23,9 @@ use serde_json::{Map, Value, json};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::broker::{Asked, Broker, Consumed, FirstSeen, Introspected, Line, Rechecked, Refused, SeenTwice, Use, Used};
+use crate::broker::{Asked, Broker, Consumed, FirstSeen, Introspected, Rechecked, Refused, SeenTwice, Use, Used};
 use crate::link::{Again, Link, Unanswered, decision_id};
-use spool::Spool;
+use crate::spool::Spool;
 use view::Followed;
 
 /// One guard's way to a broker in another process.
@@ -40,7 +40,8 @@ struct Shared<S> {
     /// The service whose backend the guard stands before.
     service: String,
     followed: Arc<Followed>,
-    spool: Spool,
+    /// Refusals as they will be sent.
+    spool: Spool<String>,
 }
 
 impl<S> fmt::Debug for Remote<S> {
@@ -81,7 +82,7 @@ impl<S: Fn() -> Option<String> + Send + Sync + 'static> Remote<S> {
 
     /// How many refusals are not on record at the broker: in line, and lost for want of room.
     pub fn waiting(&self) -> (usize, u64) {
-        self.shared.spool.waiting()
+        self.shared.spool.count()
     }
 
     /// Sends what is in line, for as long as that may take: before a process ends.
@@ -171,7 +172,9 @@ impl<S: Fn() -> Option<String> + Send + Sync + 'static> Broker for Remote<S> {
     }
 
     fn refused(&self, refused: Refused) {
-        self.shared.spool.put(&refused);
+        let said = said::refusal(&refused).to_string();
+        let size = said.len();
+        self.shared.spool.put(&refused, said, size);
     }
 
     async fn used(&self, used: &Used) -> bool {
@@ -203,7 +206,7 @@ impl<S: Fn() -> Option<String> + Send + Sync + 'static> Broker for Remote<S> {
     }
 
     fn seen_twice(&self, sighting: SeenTwice) {
-        self.shared.spool.put_sighting(&sighting);
+        self.shared.spool.put_sighting(sighting);
     }
 }
 
@@ -256,7 +259,7 @@ fn refused_token(why: &Unanswered) -> Option<Consumed> {
 fn about_request(token: &str, asked: &Asked<'_>) -> Map<String, Value> {
     let members = [
         ("token", Some(Value::from(token))),
-        ("request", asked.request.map(said_of)),
+        ("request", asked.request.map(said::line)),
         ("client_ip", Some(Value::from(asked.from.to_string()))),
     ];
     let there = members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
@@ -274,9 +277,4 @@ fn rechecked(reply: &Value) -> Result<Rechecked, &'static str> {
         (Some(reason), Some(id)) => Ok(Rechecked::Refused { reason, decision_id: id }),
         _ => Err("it says neither that policy allows nor that it refuses"),
     }
-}
-
-/// The line of a request, as it is sent.
-fn said_of(line: &Line) -> Value {
-    json!({ "method": line.method, "host": line.host, "path": line.path })
 }

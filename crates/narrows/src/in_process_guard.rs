@@ -15,7 +15,7 @@ use issuance::audit::RequestLine;
 use narrows_guard::broker::{self as port, Asked, Consumed, FirstSeen, Introspected, Rechecked, Refused, SeenTwice, Use, Used};
 use serde_json::Value;
 
-use line::{Line, Said};
+use line::Line;
 
 /// One guard's way to the broker: no network, and no credential.
 #[derive(Debug)]
@@ -111,7 +111,7 @@ impl port::Broker for InProcessGuard {
     }
 
     fn refused(&self, refused: Refused) {
-        self.line.put(Said::Refused(Box::new(refused)));
+        self.line.refused(&refused);
     }
 
     async fn used(&self, used: &Used) -> bool {
@@ -141,7 +141,7 @@ impl port::Broker for InProcessGuard {
     }
 
     fn seen_twice(&self, sighting: SeenTwice) {
-        self.line.put(Said::SeenTwice(sighting));
+        self.line.seen_twice(sighting);
     }
 }
 

@@ -16,7 +16,7 @@ use crate::journal::used;
 use crate::refusals::network;
 use crate::store::StoreUnavailable;
 
-/// No more refusals than this come together.
+/// No more refusals than this come together from elsewhere, and no more of their records wait for the log at a time.
 pub const MOST: usize = 256;
 /// So many refusals of one token that are alike have records of their own in one batch, each for the caller who was told its id.
 const TOLD_APART: usize = 8;
@@ -82,9 +82,9 @@ pub struct Compared {
 
 /// Puts on record what `guard` refused, and that it could not say `lost` others; gives how many are on record now that were not before.
 ///
-/// At most [`MOST`] at a time. Each is found again by its id, so a batch may be sent twice. A refusal with claims has a record of its own,
-/// under its id, unless its token brings many that are alike; of the others, whose callers nobody knows, those of one second, reason and
-/// network share one, under the id of the first.
+/// Each is found again by its id, so a batch may be sent twice. A refusal with claims has a record of its own, under its id, unless its
+/// token brings many that are alike; of the others, whose callers nobody knows, those of one second, reason and network share one, under
+/// the id of the first.
 /// `Err`: some may be on record, and all may be sent again.
 pub async fn refused(broker: &Broker, guard: &Guard<'_>, refusals: &[RefusedCall], lost: u64) -> Result<usize, StoreUnavailable> {
     let in_force = broker.in_force();
@@ -127,23 +127,26 @@ struct Written {
     count: usize,
 }
 
-/// Writes all of them, which share commits; gives how many refusals that were.
-async fn write(broker: &Broker, guard: &Guard<'_>, entries: Vec<Written>) -> Result<usize, StoreUnavailable> {
-    let mut waiting = Vec::with_capacity(entries.len());
-    for Written { entry, reason, count } in entries {
-        let answered = broker.journal().submit(entry).map_err(|_| StoreUnavailable::busy())?;
-        waiting.push((answered, reason, count));
-    }
+/// Writes all of them, many of which share a commit; gives how many refusals that were.
+async fn write(broker: &Broker, guard: &Guard<'_>, mut entries: Vec<Written>) -> Result<usize, StoreUnavailable> {
     let mut recorded = 0;
-    for (answered, reason, count) in waiting {
-        match answered.await.unwrap_or(Err(CommitError::Unavailable)) {
-            Ok(_) => {
-                broker.telemetry().guard_refused(guard.service, reason.as_str(), count as u64);
-                recorded += count;
+    // Others write too, and find room in the line.
+    while !entries.is_empty() {
+        let mut waiting = Vec::with_capacity(MOST);
+        for Written { entry, reason, count } in entries.drain(..entries.len().min(MOST)) {
+            let answered = broker.journal().submit(entry).map_err(|_| StoreUnavailable::busy())?;
+            waiting.push((answered, reason, count));
+        }
+        for (answered, reason, count) in waiting {
+            match answered.await.unwrap_or(Err(CommitError::Unavailable)) {
+                Ok(_) => {
+                    broker.telemetry().guard_refused(guard.service, reason.as_str(), count as u64);
+                    recorded += count;
+                }
+                // Another batch had one of them meanwhile.
+                Err(CommitError::AlreadyUsed) => {}
+                Err(CommitError::Over(_) | CommitError::Unavailable) => return Err(StoreUnavailable::busy()),
             }
-            // Another batch had one of them meanwhile.
-            Err(CommitError::AlreadyUsed) => {}
-            Err(CommitError::Over(_) | CommitError::Unavailable) => return Err(StoreUnavailable::busy()),
         }
     }
     Ok(recorded)

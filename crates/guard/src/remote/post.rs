@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::Shared;
-use super::spool::MANY;
+use super::{Shared, said};
 use crate::link::{Again, Unanswered};
 
 /// How long refusals are gathered before they are sent: they are on record within two seconds.
 const GATHER: Duration = Duration::from_millis(200);
+/// So many refusals are sent at a time, and so many bytes of them.
+const MANY: usize = 100;
+const LARGEST: usize = 128 * 1024;
 /// How long we wait after a failure, at first and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
 
@@ -34,23 +36,25 @@ pub(super) async fn deliver<S: Fn() -> Option<String> + Send + Sync + 'static>(s
 pub(super) async fn empty<S: Fn() -> Option<String> + Send + Sync + 'static>(shared: &Shared<S>) -> Result<(), Unanswered> {
     let _turn = shared.spool.turn.lock().await;
     let mut most = MANY;
-    while let Some(batch) = shared.spool.batch(most) {
+    while let Some(batch) = shared.spool.batch(most, LARGEST) {
+        let (count, lost) = (batch.refusals.len(), batch.lost);
+        let body = format!("{{\"refusals\":[{}],\"lost\":{lost}}}", batch.refusals.join(","));
         let path = ["v1", "guards", &shared.service, "refusals"];
         // The broker knows by its id what it has on record already.
-        let sent = shared.link.asked(&path, "application/json", &batch.body, Again::Always).await;
+        let sent = shared.link.asked(&path, "application/json", &body, Again::Always).await;
         match sent {
-            Ok(_) => shared.spool.sent(&batch),
+            Ok(_) => shared.spool.delivered(&batch),
             // It will not be taken the next time either, and others wait behind it: the one that is wrong is found, and counted.
-            Err(Unanswered::Refused { status: 400 | 413, .. }) if batch.count > 1 => most = 1,
-            Err(why @ Unanswered::Refused { status: 400 | 413, .. }) if batch.count == 1 => {
+            Err(Unanswered::Refused { status: 400 | 413, .. }) if count > 1 => most = 1,
+            Err(why @ Unanswered::Refused { status: 400 | 413, .. }) if count == 1 => {
                 tracing::error!(service = shared.service, %why, "a refusal is lost");
-                shared.spool.give_up();
+                shared.spool.give_up(&batch);
             }
             Err(why) => return Err(why),
         }
     }
-    while let Some(sighting) = shared.spool.sighting() {
-        if let Err(why) = shared.about_guard("sightings", &sighting, Again::Always).await {
+    while let Some(seen) = shared.spool.sighting() {
+        if let Err(why) = shared.about_guard("sightings", &said::sighting(&seen), Again::Always).await {
             tracing::warn!(service = shared.service, %why, "a token that was seen twice is not on record");
         }
     }

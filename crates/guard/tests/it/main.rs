@@ -28,6 +28,7 @@ mod ranks;
 mod reference;
 mod remote;
 mod service;
+mod spool;
 mod surplus;
 mod templates;
 mod told;

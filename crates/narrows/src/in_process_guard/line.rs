@@ -1,101 +1,104 @@
 //! What a guard of this process says, in line for the log: no request waits for it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use broker::guards::{self, Claims, Compared, RefusedCall};
+use broker::store::StoreUnavailable;
 use narrows_guard::broker::{Refused, SeenTwice};
+use narrows_guard::spool::Spool;
 use serde_json::Value;
-use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::{Who, request_line};
 
-/// So much waits, of at most a few KiB each; what finds no room is counted.
-const MOST: usize = 4096;
+/// So many refusals are written at a time: those of strangers share records, and a commit costs its sync, however much is in it.
+const MANY: usize = 4 * guards::MOST;
 /// How long the writer waits after the log could not be written.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// What is said.
-#[derive(Debug)]
-pub(super) enum Said {
-    /// A request was refused.
-    Refused(Box<Refused>),
-    /// A token was shown from two places.
-    SeenTwice(SeenTwice),
-    /// All that was said before is wanted in the log.
-    Flush(oneshot::Sender<()>),
-}
-
-/// A line, which is written until its last holder is gone.
+/// A line, which is written until its holder is gone.
 #[derive(Debug)]
 pub(super) struct Line {
-    sender: mpsc::Sender<Said>,
-    lost: Arc<AtomicU64>,
+    shared: Arc<Shared>,
+    writer: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    who: Arc<Who>,
+    spool: Spool<Box<RefusedCall>>,
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.writer.abort();
+    }
 }
 
 impl Line {
     pub(super) fn start(who: Arc<Who>) -> Self {
-        let (sender, receiver) = mpsc::channel(MOST);
-        let lost = Arc::new(AtomicU64::new(0));
-        tokio::spawn(write(who, receiver, Arc::clone(&lost)));
-        Self { sender, lost }
+        let shared = Arc::new(Shared {
+            who,
+            spool: Spool::default(),
+        });
+        let writer = tokio::spawn(write(Arc::clone(&shared)));
+        Self { shared, writer }
     }
 
     /// Returns at once.
-    pub(super) fn put(&self, said: Said) {
-        let is_refusal = matches!(said, Said::Refused(_));
-        // A token that was not said to be seen twice will be seen again.
-        if self.sender.try_send(said).is_err() && is_refusal {
-            self.lost.fetch_add(1, Ordering::Relaxed);
-        }
+    pub(super) fn refused(&self, refused: &Refused) {
+        put(&self.shared.spool, refused);
     }
 
-    /// Waits until all that was put before is written, or for so long.
+    /// Returns at once.
+    pub(super) fn seen_twice(&self, sighting: SeenTwice) {
+        self.shared.spool.put_sighting(sighting);
+    }
+
+    /// Waits until all that was said before is written, or for so long.
     pub(super) async fn flush(&self, patience: Duration) {
-        let (done, written) = oneshot::channel();
-        let flushed = async {
-            // A writer that is gone has nothing to write.
-            if self.sender.send(Said::Flush(done)).await.is_ok() {
-                let _ = written.await;
-            }
-        };
-        let _ = timeout(patience, flushed).await;
+        let _ = timeout(patience, emptied(&self.shared)).await;
     }
 }
 
-async fn write(who: Arc<Who>, mut receiver: mpsc::Receiver<Said>, lost: Arc<AtomicU64>) {
-    let mut waiting = Vec::new();
-    while receiver.recv_many(&mut waiting, guards::MOST).await > 0 {
-        let (mut refusals, mut sightings, mut flushes) = (Vec::new(), Vec::new(), Vec::new());
-        for said in waiting.drain(..) {
-            match said {
-                Said::Refused(refused) => refusals.push(call(*refused)),
-                Said::SeenTwice(sighting) => sightings.push(sighting),
-                Said::Flush(done) => flushes.push(done),
-            }
-        }
-        let missing = lost.swap(0, Ordering::Relaxed);
-        while !refusals.is_empty() || missing > 0 {
-            // Each is found again by its id, so that what is on record already is not written twice.
-            match guards::refused(&who.broker, &who.guard(), &refusals, missing).await {
-                Ok(_) => break,
-                Err(_) => {
-                    tracing::warn!(service = who.service, "refusals are not on record yet");
-                    sleep(PAUSE).await;
-                }
-            }
-        }
-        for sighting in &sightings {
-            if guards::seen_twice(&who.broker, &who.guard(), &seen(sighting)).await.is_err() {
-                tracing::warn!(service = who.service, "a token that was seen twice is not on record");
-            }
-        }
-        for done in flushes {
-            let _ = done.send(());
+fn put(spool: &Spool<Box<RefusedCall>>, refused: &Refused) {
+    let call = Box::new(call(refused));
+    let size = size(&call);
+    spool.put(refused, call, size);
+}
+
+async fn write(shared: Arc<Shared>) {
+    loop {
+        shared.spool.news.notified().await;
+        emptied(&shared).await;
+    }
+}
+
+/// Writes all that waits, however long that takes.
+async fn emptied(shared: &Shared) {
+    while empty(shared).await.is_err() {
+        tracing::warn!(service = shared.who.service, "refusals are not on record yet");
+        sleep(PAUSE).await;
+    }
+}
+
+/// Writes all that waits, or as much of it as the log takes.
+async fn empty(Shared { who, spool }: &Shared) -> Result<(), StoreUnavailable> {
+    let _turn = spool.turn.lock().await;
+    while let Some(batch) = spool.batch(MANY, usize::MAX) {
+        // Each is found again by its id, so that what is on record already is not written twice.
+        let calls: Vec<_> = batch.refusals.iter().map(|call| RefusedCall::clone(call)).collect();
+        guards::refused(&who.broker, &who.guard(), &calls, batch.lost).await?;
+        spool.delivered(&batch);
+    }
+    while let Some(sighting) = spool.sighting() {
+        if guards::seen_twice(&who.broker, &who.guard(), &seen(&sighting)).await.is_err() {
+            tracing::warn!(service = who.service, "a token that was seen twice is not on record");
         }
     }
+    Ok(())
 }
 
 fn seen(sighting: &SeenTwice) -> guards::SeenTwice {
@@ -109,25 +112,25 @@ fn seen(sighting: &SeenTwice) -> guards::SeenTwice {
 }
 
 /// A refusal as the log takes it.
-fn call(refused: Refused) -> RefusedCall {
+fn call(refused: &Refused) -> RefusedCall {
     RefusedCall {
-        decision_id: refused.decision_id,
+        decision_id: refused.decision_id.clone(),
         at: refused.at,
         reason: refused.reason,
         request: refused.request.as_ref().map(request_line),
         from: refused.from,
-        claims: refused.claims.map(|claims| Claims {
-            audience: claims.audiences.into_iter().next().unwrap_or_default(),
-            jti: claims.jti,
-            sub: claims.sub,
-            subject: Some((claims.subject.iss, claims.subject.sub)),
-            client: claims.client,
+        claims: refused.claims.as_ref().map(|claims| Claims {
+            audience: claims.audiences.first().cloned().unwrap_or_default(),
+            jti: claims.jti.clone(),
+            sub: claims.sub.clone(),
+            subject: Some((claims.subject.iss.clone(), claims.subject.sub.clone())),
+            client: claims.client.clone(),
             exp: claims.exp,
             iat: claims.iat,
-            task: claims.task,
-            txn: Some(claims.txn),
+            task: claims.task.clone(),
+            txn: Some(claims.txn.clone()),
         }),
-        compared: refused.compared.map(|compared| {
+        compared: refused.compared.as_ref().map(|compared| {
             let all = compared.to_json();
             let texts = |name: &str| {
                 let list = all.get(name).and_then(Value::as_array).into_iter().flatten();
@@ -140,5 +143,62 @@ fn call(refused: Refused) -> RefusedCall {
             }
         }),
         observed: refused.observed,
+    }
+}
+
+/// About so many bytes are kept of it.
+fn size(call: &RefusedCall) -> usize {
+    let request = call.request.iter().flat_map(|line| [line.method.len(), line.host.len(), line.path.len()]);
+    let claims = call.claims.iter().flat_map(|claims| {
+        let (iss, sub) = claims.subject.as_ref().map_or((0, 0), |(iss, sub)| (iss.len(), sub.len()));
+        let [task, txn] = [&claims.task, &claims.txn].map(|text| text.as_ref().map_or(0, String::len));
+        [claims.jti.len(), claims.sub.len(), claims.audience.len(), iss, sub, task, txn]
+    });
+    let compared = call.compared.iter().flat_map(|compared| {
+        let lists = [&compared.required, &compared.presented, &compared.surplus];
+        lists.map(|list| list.iter().map(|text| size_of::<String>() + text.len()).sum())
+    });
+    let texts: usize = request.chain(claims).chain(compared).sum();
+    size_of::<RefusedCall>() + call.decision_id.len() + texts
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use delegation::oauth::Reason;
+    use delegation::time::Timestamp;
+    use narrows_guard::broker::{Line, Refused};
+    use narrows_guard::spool::{MOST_OF_STRANGERS, Spool};
+
+    use super::put;
+
+    #[test]
+    fn what_waits_for_the_log_is_bounded_by_its_bytes() {
+        let spool = Spool::default();
+        let line = Line {
+            method: "GET".to_owned(),
+            host: "tickets.internal".to_owned(),
+            path: "/".repeat(8 * 1024),
+        };
+        let long = Refused {
+            decision_id: "d-1".to_owned(),
+            at: Timestamp::from_seconds(1),
+            reason: Reason::NoToken,
+            request: Some(line),
+            from: Ipv4Addr::LOCALHOST.into(),
+            claims: None,
+            compared: None,
+            observed: false,
+        };
+        for _ in 0..1000 {
+            put(&spool, &long);
+        }
+        let (waiting, lost) = spool.count();
+        let most = MOST_OF_STRANGERS / (8 * 1024);
+        assert!(
+            (most * 9 / 10..most).contains(&waiting) && lost == 1000 - waiting as u64,
+            "{waiting} {lost}"
+        );
     }
 }
