@@ -76,15 +76,11 @@ impl Post {
     }
 }
 
-/// Finds what is wrong with each, and between them.
+/// Finds what is wrong with each.
 pub(super) fn check(file: &File, types: &DetailTypes, problems: &mut Problems) {
     for (at, each) in file.guards.iter().enumerate() {
         let path = format!("guards[{at}]");
         guard(file, each, &path, types, problems);
-        if let Some(other) = file.guards.iter().take(at).position(|other| is_one_address(other, each)) {
-            let address = each.listen.as_deref().unwrap_or_default();
-            problems.add_twice(&format!("{path}.listen"), &format!("guards[{other}].listen"), address);
-        }
     }
 }
 
@@ -217,12 +213,6 @@ fn tokens(guard: &Guard, audience: &Audience, path: &str, problems: &mut Problem
             format!("a token for `{id}` is good for one request, which is this one; forward the identity, or nothing"),
         );
     }
-}
-
-/// A port of the system's choice is each time another.
-fn is_one_address(one: &Guard, other: &Guard) -> bool {
-    let address = |guard: &Guard| guard.listen.as_deref().and_then(|text| text.parse::<SocketAddr>().ok());
-    address(one).is_some_and(|address| address.port() != 0) && address(one) == address(other)
 }
 
 /// Every guard that is right. What is wrong with one was told before.

@@ -6,29 +6,52 @@ use super::Process;
 use super::file::File;
 use super::problem::Problems;
 
+/// An address, by its key, and who listens there where the broker is another process.
+struct Listens<'f> {
+    key: String,
+    address: &'f str,
+    part: Part,
+}
+
+/// Boundaries and guards have a process each where the broker is elsewhere, and one together where it is not.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Either,
+    Boundaries,
+    Guards,
+}
+
+impl Part {
+    fn meets(self, other: Self) -> bool {
+        self == other || self == Self::Either || other == Self::Either
+    }
+}
+
 /// Finds every two that would be in each other's way when `process` starts.
 pub(super) fn check(process: Process, file: &File, problems: &mut Problems) {
-    let mut open: Vec<(String, SocketAddr)> = Vec::new();
-    for (key, text) in all(process, file) {
+    let mut open: Vec<(String, SocketAddr, Part)> = Vec::new();
+    for Listens { key, address, part } in all(file) {
         // What is no address was told where it is read; port 0 is any that is free.
-        let Some(address) = text.parse::<SocketAddr>().ok().filter(|address| address.port() != 0) else {
+        let Some(address) = address.parse::<SocketAddr>().ok().filter(|address| address.port() != 0) else {
             continue;
         };
-        match open.iter().find(|(_, other)| meet(*other, address)) {
-            Some((other, _)) => {
+        let is_in_the_way =
+            |(_, at, of): &&(String, SocketAddr, Part)| (process == Process::Broker || of.meets(part)) && meet(*at, address);
+        match open.iter().find(is_in_the_way) {
+            Some((other, ..)) => {
                 let place = problems.source().place(other);
                 let mend = format!("`{address}` is taken by `{other}`, at {place}; give one of them another address or port");
                 problems.add(&key, mend);
             }
-            None => open.push((key, address)),
+            None => open.push((key, address, part)),
         }
     }
 }
 
 /// Every address with its key, in the order in which they are written.
-fn all(process: Process, file: &File) -> Vec<(String, &str)> {
+fn all(file: &File) -> Vec<Listens<'_>> {
     let own = [("listen", &file.listen), ("metrics_listen", &file.metrics_listen)];
-    let own = own.into_iter().map(|(key, address)| (key.to_owned(), address));
+    let own = own.into_iter().map(|(key, address)| (key.to_owned(), address, Part::Either));
     let doors = file.boundaries.iter().enumerate().flat_map(|(at, boundary)| {
         let doors = [
             ("proxy", &boundary.proxy),
@@ -36,13 +59,13 @@ fn all(process: Process, file: &File) -> Vec<(String, &str)> {
             ("ext_authz_http", &boundary.ext_authz_http),
             ("forward_auth", &boundary.forward_auth),
         ];
-        doors.map(|(key, address)| (format!("boundaries[{at}].{key}"), address))
+        doors.map(|(key, address)| (format!("boundaries[{at}].{key}"), address, Part::Boundaries))
     });
-    // Guards have a process of their own where boundaries have one.
-    let guards = file.guards.iter().enumerate().filter(|_| process == Process::Broker);
-    let guards = guards.map(|(at, guard)| (format!("guards[{at}].listen"), &guard.listen));
+    let guards = file.guards.iter().enumerate();
+    let guards = guards.map(|(at, guard)| (format!("guards[{at}].listen"), &guard.listen, Part::Guards));
     let every = own.chain(doors).chain(guards);
-    every.filter_map(|(key, address)| Some((key, address.as_deref()?))).collect()
+    let written = every.filter_map(|(key, address, part)| Some((key, address.as_deref()?, part)));
+    written.map(|(key, address, part)| Listens { key, address, part }).collect()
 }
 
 /// Whether two sockets cannot have these addresses at once. A socket for every address has that of each; one for every address of

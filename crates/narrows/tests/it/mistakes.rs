@@ -604,7 +604,7 @@ fn every_mistake_has_its_key_and_its_mend() {
         (
             "[[guards]]",
             "[[guards]]\nservice = \"depots\"\nclient = \"parcel-guard\"\nlisten = \"127.0.0.1:8440\"\n[[guards]]",
-            "guards[1].listen: `127.0.0.1:8440` is there twice",
+            "guards[1].listen: `127.0.0.1:8440` is taken by `guards[0].listen`",
         ),
         (
             "roles  = [\"approver\", \"auditor\"]",
@@ -739,6 +739,29 @@ fn two_boundaries_have_two_addresses() {
     .unwrap();
     let ran = narrows(folder.path(), &["check"], "");
     assert_eq!(ran.code, 0, "{}", ran.out);
+}
+
+/// Of guards too, wherever they run; boundaries beside them have another process where the broker is elsewhere.
+#[test]
+fn two_guards_have_two_addresses_and_one_that_both_name_is_told_once() {
+    let folder = installation();
+    let second = |address: &str| {
+        format!("[[guards]]\nservice = \"depots\"\nclient = \"parcel-guard\"\nlisten = \"{address}\"\ntrust_network = true\n\n[[guards]]")
+    };
+    let told = checked(folder.path(), "[[guards]]", &second("127.0.0.1:8440"));
+    assert_eq!(told.matches("127.0.0.1:8440").count(), 1, "{told}");
+    let config = folder.path().join("narrows.toml");
+    let apart = |address: &str| {
+        let text = include_str!("every_key.toml").replace("[[guards]]", &second(address));
+        let text: Vec<_> = text.lines().filter(|line| !line.starts_with("store ")).collect();
+        std::fs::write(&config, text.join("\n")).unwrap();
+        narrows(folder.path(), &["check"], "").out
+    };
+    let told = apart("127.0.0.1:8440");
+    let expected = "guards[1].listen: `127.0.0.1:8440` is taken by `guards[0].listen`";
+    assert_eq!((told.matches("is taken by").count(), told.contains(expected)), (1, true), "{told}");
+    let told = apart("127.0.0.1:8430");
+    assert!(!told.contains("is taken by"), "{told}");
 }
 
 /// Neither wins of two routes of one service, or of two: that is told once, however many boundaries serve them.
