@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use delegation::authority::Authority;
 use delegation::oauth::{Reason, Scope};
 use delegation::registry::AuthenticatedClient;
 use issuance::audit::{Effect, Record, RequestLine};
@@ -52,16 +53,16 @@ pub async fn recheck(broker: &Broker, guard: &Guard<'_>, asked: Asked) -> Result
     record.request.clone_from(&asked.request);
     record.client_ip = Some(asked.from.to_canonical());
     record.effect = asked.observed.then_some(Effect::Observed);
-    let by = record.inputs.clone();
+    let mut by = record.inputs.clone();
     let decided = match broker.gate().enter().await {
-        Ok(_turn) => decide(broker, guard, asked, &mut record).await,
+        Ok(_turn) => decide(broker, guard, asked, &mut record, &mut by).await,
         Err(Overloaded) => Err(Reason::RateLimited),
     };
     broker.telemetry().rechecked(guard.service, decided.is_ok());
     match decided {
         Ok(()) => Ok(()),
         Err(reason) => {
-            // What policy saw, beside who asked.
+            // What policy saw, beside who asked, and what the token allows.
             if let (Some(inputs), Value::Object(by)) = (record.inputs.as_object_mut(), by) {
                 inputs.extend(by);
             }
@@ -70,7 +71,7 @@ pub async fn recheck(broker: &Broker, guard: &Guard<'_>, asked: Asked) -> Result
     }
 }
 
-async fn decide(broker: &Broker, guard: &Guard<'_>, asked: Asked, record: &mut Record) -> Result<(), Reason> {
+async fn decide(broker: &Broker, guard: &Guard<'_>, asked: Asked, record: &mut Record, by: &mut Value) -> Result<(), Reason> {
     // 1. Who asks, and the whole token, for this service alone.
     let in_force = broker.in_force();
     let moment = broker.moment(&in_force);
@@ -80,9 +81,18 @@ async fn decide(broker: &Broker, guard: &Guard<'_>, asked: Asked, record: &mut R
     if !service.is_some_and(|service| token.audiences.iter().eq([service.audience.as_str()])) {
         return Err(Reason::SubjectTokenNotForClient);
     }
+    if let Some(by) = by.as_object_mut() {
+        by.insert("presented".to_owned(), presented(&token.authority));
+    }
 
     // 2. What is kept of it; then policy.
     let kept = evidence::kept(broker, &token).await?;
     let proposed = Recheck::propose(&moment, &token, &kept, asked.details, asked.scopes, record)?;
     policy::decide(&in_force.policy, proposed, record).map(drop)
+}
+
+/// Details in their short form, and scopes: as guards tell what a token allows.
+fn presented(authority: &Authority) -> Value {
+    let scopes = authority.scopes.iter().map(|scope| format!("scope {scope}"));
+    authority.details.iter().map(ToString::to_string).chain(scopes).collect()
 }

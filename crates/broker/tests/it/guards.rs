@@ -361,6 +361,7 @@ async fn policy_is_asked_again_about_what_the_request_needs_and_a_refusal_is_on_
         (&one["inputs"]["service"], &one["inputs"]["client"]),
         (&json!("orders"), &json!("edge"))
     );
+    assert_eq!(one["inputs"]["presented"], json!(["ticket:read/42"]), "what the token allows");
     let admin = operator(&narrows, "ann", &[Role::Admin]).await;
     let jti = claims_of(&token)["jti"].clone();
     assert_eq!(

@@ -74,7 +74,11 @@ pub(crate) fn tell(record: &Value, loaded: &Loaded) -> Vec<String> {
     if text("effect") == "observed" {
         line(
             "observed",
-            "it went on as it came, and nothing was minted: the boundary does not enforce".to_owned(),
+            if text("kind") == "guard" {
+                "it went on as it came: the guard does not enforce".to_owned()
+            } else {
+                "it went on as it came, and nothing was minted: the boundary does not enforce".to_owned()
+            },
         );
     }
     line("boundary", text("boundary"));

@@ -4,13 +4,14 @@ use std::path::Path;
 
 use broker::StoreJournal;
 use broker::store::{Store, StoreAddress};
-use delegation::oauth::Reason;
+use delegation::oauth::{AudienceId, Reason};
 use delegation::time::Timestamp;
-use issuance::audit::{Entry, Journal, Kind, Record};
+use issuance::audit::{Entry, Journal, Kind, Record, RequestLine};
 use serde_json::{Value, json};
 use testkit::FakeIssuer;
 
 use crate::corp;
+use crate::guard::{behind, guard};
 use crate::run::{Ran, narrows};
 use crate::served::Served;
 
@@ -113,6 +114,18 @@ fn a_story_that_policy_ends_has_the_ceiling_before_the_rules() {
     assert_eq!(allowed.code, 0, "{}", allowed.out);
 }
 
+fn put_on_record(folder: &Path, records: Vec<Record>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let store = Store::open(&StoreAddress::sqlite(folder.join("narrows.db"))).await.unwrap();
+        let journal = StoreJournal::start(&store);
+        for record in records {
+            journal.commit(Entry::of(record)).await.unwrap();
+        }
+        journal.close().await;
+    });
+}
+
 /// What a guard puts on record is told like any decision: what was needed, what came, and what was too much.
 #[test]
 fn what_a_guard_refused_is_told_with_what_was_surplus() {
@@ -123,13 +136,7 @@ fn what_a_guard_refused_is_told_with_what_was_surplus() {
         "service": "tickets", "guard": "tickets-guard", "required": ["ticket:read/42"],
         "presented": ["ticket:read/42", "ticket:read/43"], "surplus": ["ticket:read/43"],
     });
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let store = Store::open(&StoreAddress::sqlite(served.path().join("narrows.db"))).await.unwrap();
-        let journal = StoreJournal::start(&store);
-        journal.commit(Entry::of(record)).await.unwrap();
-        journal.close().await;
-    });
+    put_on_record(served.path(), vec![record]);
     let ran = narrows(served.path(), &["why", &id], "");
     assert_eq!(ran.code, 0, "{}", ran.err);
     let parts = [
@@ -144,5 +151,91 @@ fn what_a_guard_refused_is_told_with_what_was_surplus() {
     for part in parts {
         assert!(rest.contains(part), "`{part}` comes next\n{}", ran.out);
         rest = rest.split_once(part).unwrap().1;
+    }
+}
+
+/// A guard takes the broker's tokens alone and makes none, so other things help there than at a boundary.
+#[test]
+fn what_a_guard_refused_is_mended_as_a_guard_is() {
+    let served = Served::start(|folder| {
+        let config = folder.join("narrows.toml");
+        let text = std::fs::read_to_string(&config).unwrap();
+        std::fs::write(&config, text + &behind("http://127.0.0.1:9001") + &guard("")).unwrap();
+    });
+    let compared = |required: &str| json!({ "required": [required], "presented": ["ticket:read,update/42", "scope profile"] });
+    let (none, ours) = (json!({}), json!({ "jti": "t-1" }));
+    let rows = [
+        (
+            (Reason::WiderThanSubject, "/tickets/43", compared("ticket:read/43")),
+            "mend         ask for a token that allows this request: the one that came with it does not allow `ticket:read/43`\n",
+        ),
+        (
+            (Reason::WiderThanSubject, "/tickets/42", compared("scope tickets.full")),
+            "does not allow `scope tickets.full`\n",
+        ),
+        (
+            (Reason::WiderThanSubject, "/tickets/42", compared("ticket:read/42")),
+            "names another value than the guard has `fixed`",
+        ),
+        (
+            (Reason::WiderThanSubject, "/tickets/42", none.clone()),
+            "mend         ask for a token that allows this request\n",
+        ),
+        (
+            (Reason::SubjectTokenNotForClient, "/tickets/42", ours.clone()),
+            "mend         ask for a token for https://tickets.internal; this one is for https://notes.internal",
+        ),
+        (
+            (Reason::SubjectTokenInvalid, "/tickets/42", none.clone()),
+            "an identity provider's own is none",
+        ),
+        (
+            (Reason::SubjectTokenInvalid, "/tickets/42", ours),
+            "`max_lifetime` of https://tickets.internal",
+        ),
+        (
+            (Reason::RevocationViewStale, "/tickets/42", none.clone()),
+            "mend         the guard had not heard from its broker",
+        ),
+        (
+            (Reason::ClientAuthenticationFailed, "/tickets/42", none.clone()),
+            "mend         the client of the guard is not known",
+        ),
+        (
+            (Reason::StoreUnavailable, "/tickets/42", none.clone()),
+            "mend         the guard had to ask its broker",
+        ),
+        (
+            (Reason::NoRoute, "/ticket/42", none.clone()),
+            "near it      GET /tickets/{id}  at narrows.toml:",
+        ),
+        (
+            (Reason::NoRoute, "/ticket/42", none.clone()),
+            "mend         ask for a route that there is",
+        ),
+        (
+            (Reason::NoRoute, "/tickets/42", none),
+            "`GET /tickets/{id}` is for it, and was added since",
+        ),
+    ];
+    let record = |at: usize, (reason, path, told): &(Reason, &str, Value)| {
+        let mut record = Record::new(format!("guard-{at:02}"), Timestamp::from_seconds(1_780_000_000), Kind::Guard).denied(*reason);
+        record.request = Some(RequestLine {
+            method: "GET".to_owned(),
+            host: "tickets.internal".to_owned(),
+            path: (*path).to_owned(),
+        });
+        record.audience = AudienceId::parse("https://notes.internal").ok();
+        record.jti = told["jti"].as_str().map(str::to_owned);
+        record.inputs = told.clone();
+        record.inputs["service"] = json!("tickets");
+        record
+    };
+    let records = rows.iter().enumerate().map(|(at, (told, _))| record(at, told)).collect();
+    put_on_record(served.path(), records);
+    for (at, (_, expected)) in rows.iter().enumerate() {
+        let ran = narrows(served.path(), &["why", &format!("guard-{at:02}")], "");
+        assert!(ran.out.contains(expected), "`{expected}`\n{}{}", ran.out, ran.err);
+        assert!(!ran.out.contains("`receives`") && !ran.out.contains("boundary"), "{}", ran.out);
     }
 }

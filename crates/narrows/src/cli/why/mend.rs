@@ -1,6 +1,9 @@
 //! The smallest mend of a refusal that policy did not decide.
 
+mod guard;
+
 use http::HeaderMap;
+use narrows_guard::route::Table;
 use narrows_guard::{Body, Call};
 use serde_json::Value;
 
@@ -10,14 +13,13 @@ use crate::config::Loaded;
 /// The lines that tell what helps; of a request without a route, after the routes that are nearest to it.
 pub(super) fn mend(record: &Value, loaded: &Loaded) -> Vec<String> {
     let text = |pointer: &str| record.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    if text("/kind") == "guard" {
+        return guard::mend(record, loaded);
+    }
     let reason = text("/reason");
     let mut lines = Vec::new();
-    let line = |label: &str, value: &str| format!("{label:<12} {value}");
     let front = loaded.fronts.iter().find(|front| front.settings.name == text("/boundary"));
-    let (method, host, path) = (text("/request/method"), text("/request/host"), text("/request/path"));
-    if let (Some(front), "no_route") = (front, reason)
-        && let Ok(call) = Call::parse(method, host.as_bytes(), path.as_bytes(), &HeaderMap::new(), Body::Absent)
-    {
+    if let (Some(front), "no_route", Some(call)) = (front, reason, asked(record)) {
         if let Some(matched) = front.settings.table.find(&call) {
             let route = matched.route().pattern();
             let why = format!(
@@ -26,11 +28,7 @@ pub(super) fn mend(record: &Value, loaded: &Loaded) -> Vec<String> {
             );
             return vec![line("mend", &why)];
         }
-        lines.extend(
-            nearest(loaded, front, &call)
-                .iter()
-                .map(|(route, place)| line("near it", &format!("{route}  at {place}"))),
-        );
+        lines.extend(near(loaded, &front.settings.table, &call));
     }
     // The caller is told `store_unavailable` too where the store is well and holds no credential to go on with.
     let told = if reason == "store_unavailable" && !text("/inputs/credential").is_empty() {
@@ -44,6 +42,23 @@ pub(super) fn mend(record: &Value, loaded: &Loaded) -> Vec<String> {
         lines.push(line("mend", told));
     }
     lines
+}
+
+fn line(label: &str, value: &str) -> String {
+    format!("{label:<12} {value}")
+}
+
+/// The request, if it could be read.
+fn asked(record: &Value) -> Option<Call> {
+    let part = |name: &str| record.get("request")?.get(name)?.as_str();
+    let (method, host, path) = (part("method")?, part("host")?, part("path")?);
+    Call::parse(method, host.as_bytes(), path.as_bytes(), &HeaderMap::new(), Body::Absent).ok()
+}
+
+/// The routes of `table` that are nearest to `call`.
+fn near(loaded: &Loaded, table: &Table, call: &Call) -> Vec<String> {
+    let told = |(route, place): &(String, String)| line("near it", &format!("{route}  at {place}"));
+    nearest(loaded, table, call).iter().map(told).collect()
 }
 
 /// What helps against `reason`; nothing for `policy_denied`, whose mend is in the policies.

@@ -1,7 +1,7 @@
 //! Why a request goes no further than its boundary, and how to mend that.
 
 use narrows_guard::hygiene::Malformed;
-use narrows_guard::route::{Matched, Route, Service};
+use narrows_guard::route::{Matched, Route, Service, Table};
 use narrows_guard::{Body, Call, Refused};
 
 use crate::config::{Front, Loaded};
@@ -52,10 +52,8 @@ pub(super) fn of_refused(refused: &Refused, matched: &Matched<'_>, call: &Call) 
 }
 
 /// The routes that are most like `call`, with where each is written.
-pub(in super::super::super) fn nearest(loaded: &Loaded, front: &Front, call: &Call) -> Vec<(String, String)> {
-    let mut near: Vec<_> = front
-        .settings
-        .table
+pub(in super::super::super) fn nearest(loaded: &Loaded, table: &Table, call: &Call) -> Vec<(String, String)> {
+    let mut near: Vec<_> = table
         .services_at(call.host())
         .flat_map(|service| service.routes.iter().map(move |route| (distance(route, call), service, route)))
         .collect();
@@ -69,7 +67,7 @@ pub(in super::super::super) fn nearest(loaded: &Loaded, front: &Front, call: &Ca
 }
 
 pub(super) fn no_route(loaded: &Loaded, front: &Front, call: &Call) -> Unfit {
-    let nearest = nearest(loaded, front, call);
+    let nearest = nearest(loaded, &front.settings.table, call);
     Unfit {
         reason: Refused::NoRoute.reason(),
         what: Refused::NoRoute.to_string(),
