@@ -14,7 +14,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use delegation::oauth::Reason;
 use delegation::time::Timestamp;
-use delegation::token::{OpaqueForm, OpaqueKind};
+use delegation::token::{AccessClaims, OpaqueForm, OpaqueKind};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use tokio::sync::Semaphore;
@@ -432,10 +432,22 @@ impl<B: Broker> Live<B> {
         }
     }
 
+    /// Counts a token that is refused as shown, if it is for this guard: nobody asks us to tell which of the others are used.
+    fn shown(&self, seen: &Seen<'_>, refusal: &Refusal) {
+        let in_force = self.in_force.load();
+        let is_ours = |claims: &AccessClaims| claims.audiences == [in_force.rules.audience.as_str()];
+        if !refusal.claims.as_ref().is_some_and(|claims| is_ours(claims)) {
+            return;
+        }
+        if let Some(matched) = seen.call.and_then(|call| in_force.rules.table().find(call)) {
+            self.tally.refused(refusal, matched.route().name(), in_force.clock.now());
+        }
+    }
+
     /// Sends a refusal on its way to the record, unless the broker has put it there.
     fn denied(&self, seen: &Seen<'_>, turned: Turned) -> Box<Denied> {
         let Turned { refusal, recorded } = turned;
-        self.tally.refused(&refusal);
+        self.shown(seen, &refusal);
         let decision_id = recorded.clone().unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
         if recorded.is_none() {
             self.broker.refused(Refused {

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::check::{Allowed, Refusal};
 pub use shown::MOST_TOKENS;
-use shown::Shown;
+use shown::{Shown, Sight};
 pub use sum::MOST_ROWS;
 use sum::Sum;
 
@@ -62,16 +62,24 @@ impl Usage {
         });
     }
 
-    /// Adds a request that was refused because its token allowed more than it may. What the request needed was used by whoever sent
-    /// it, so that a client all of whose tokens are too wide is not taken for one that needs nothing. Other refusals say nothing
-    /// about use.
-    pub fn refused(&mut self, refusal: &Refusal) {
-        let (Some(claims), Some(compared)) = (&refusal.claims, &refusal.compared) else {
+    /// Adds a request that was refused at `route`, with a token for this guard's audience. That the token was shown is counted whatever
+    /// it was refused for, unless it had ended by `now`: then it ended unseen.
+    ///
+    /// What the request needed was used only if its token covers that, and was refused because it allowed more than it may: a client all
+    /// of whose tokens are too wide is not taken for one that needs nothing. Other refusals say nothing about use.
+    pub fn refused(&mut self, refusal: &Refusal, route: &str, now: Timestamp) {
+        let Some(claims) = &refusal.claims else { return };
+        self.shown.forget(now);
+        let surplus = refusal
+            .compared
+            .as_ref()
+            .filter(|compared| compared.missing.is_none() && !compared.surplus.is_empty());
+        let Some(compared) = surplus else {
+            if now < claims.exp {
+                self.see(claims, route);
+            }
             return;
         };
-        if compared.missing.is_some() || compared.surplus.is_empty() {
-            return;
-        }
         let Authority { details, scopes } = &compared.required;
         self.add(claims, &compared.route, |sum| {
             sum.held(&compared.presented, details, scopes);
@@ -106,17 +114,41 @@ impl Usage {
     }
 
     fn add(&mut self, claims: &AccessClaims, route: &str, change: impl FnOnce(&mut Sum)) {
-        let of = Of {
-            client: claims.client.as_str().to_owned(),
-            audience: claims.audiences.first().cloned().unwrap_or_default(),
-            route: route.to_owned(),
-        };
-        if self.sums.len() >= MOST_SUMS && !self.sums.contains_key(&of) {
-            self.others += 1;
+        let of = Of::new(claims, route);
+        if !self.has_room(&of) {
             return;
         }
         let sum = self.sums.entry(of).or_default();
         sum.shown(self.shown.see(claims.key(), claims.exp));
         change(sum);
+    }
+
+    /// Takes note of a token alone.
+    fn see(&mut self, claims: &AccessClaims, route: &str) {
+        let of = Of::new(claims, route);
+        if !self.has_room(&of) {
+            return;
+        }
+        match self.shown.see(&claims.jti, claims.exp) {
+            Sight::Again => {}
+            sight => self.sums.entry(of).or_default().seen(sight),
+        }
+    }
+
+    /// Whether there is a sum of this; if there is no room for one, that is counted.
+    fn has_room(&mut self, of: &Of) -> bool {
+        let has_room = self.sums.len() < MOST_SUMS || self.sums.contains_key(of);
+        self.others += u64::from(!has_room);
+        has_room
+    }
+}
+
+impl Of {
+    fn new(claims: &AccessClaims, route: &str) -> Self {
+        Self {
+            client: claims.client.as_str().to_owned(),
+            audience: claims.audiences.first().cloned().unwrap_or_default(),
+            route: route.to_owned(),
+        }
     }
 }

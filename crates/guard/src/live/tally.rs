@@ -38,12 +38,9 @@ impl Tally {
         self.sums().usage.allowed(allowed, now);
     }
 
-    /// Adds one that does not.
-    pub(super) fn refused(&self, refusal: &Refusal) {
-        // Others say nothing about use, and may be many.
-        if refusal.compared.is_some() {
-            self.sums().usage.refused(refusal);
-        }
+    /// Adds one at `route` that does not, whose token is for this guard's audience.
+    pub(super) fn refused(&self, refusal: &Refusal, route: &str, now: Timestamp) {
+        self.sums().usage.refused(refusal, route, now);
     }
 
     /// Hands over all that was used until `now`, or as much of it as the broker takes. Nothing is forgotten that it has not kept.

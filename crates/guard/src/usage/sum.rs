@@ -77,6 +77,11 @@ impl Sum {
     /// Counts a request whose token was seen so.
     pub(super) fn shown(&mut self, sight: Sight) {
         self.requests += 1;
+        self.seen(sight);
+    }
+
+    /// Counts a token that was seen so, with a request that says nothing about use.
+    pub(super) fn seen(&mut self, sight: Sight) {
         match sight {
             Sight::First => self.tokens += 1,
             Sight::Untold => self.untold += 1,

@@ -410,6 +410,42 @@ async fn what_was_used_is_handed_over_until_it_is_kept_and_then_forgotten() {
     );
 }
 
+/// What a report calls "never shown" is what no guard was shown, and not what one refused.
+#[tokio::test]
+async fn a_token_that_is_refused_is_handed_over_as_shown_if_it_is_for_this_guard() {
+    let broker = broker();
+    let live = guard(Recheck::Each, &broker);
+    broker.0.revoke("t-revoked");
+    *broker.0.policy.lock().unwrap() = denies();
+    let other = json!([{ "type": "ticket", "actions": ["read"], "identifier": "8" }]);
+    for (changes, expected) in [
+        (json!({ "jti": "t-denied" }), "policy_denied"),
+        (json!({ "jti": "t-denied" }), "policy_denied"),
+        (json!({ "jti": "t-revoked" }), "subject_token_revoked"),
+        (json!({ "jti": "t-8", "authorization_details": other }), "wider_than_subject"),
+        (json!({ "jti": "t-long", "exp": now().seconds() + 6000 }), "subject_token_invalid"),
+        (
+            json!({ "jti": "t-elsewhere", "aud": "https://other.internal" }),
+            "subject_token_not_for_client",
+        ),
+        (json!({ "jti": "t-ended", "exp": now().seconds() - 1 }), "subject_token_expired"),
+    ] {
+        assert_eq!(shown(&live, &token(&with(changes.clone()))).await, expected, "{changes}");
+    }
+    live.observe(
+        &call(),
+        &bearer(&token(&with(json!({ "jti": "t-seen", "authorization_details": other })))),
+        caller(),
+    )
+    .await;
+    let forged = FakeIssuer::new(BROKER, "other", Algorithm::Es256).sign("at+jwt", &claims());
+    assert_eq!(shown(&live, &forged).await, "subject_token_invalid");
+    live.hand_over().await;
+    let batch = broker.0.batches.lock().unwrap().remove(0);
+    let sums = json!([{ "client": "edge", "audience": AUDIENCE, "route": "GET /r/{id}", "tokens": 5 }]);
+    assert_eq!(batch.sums["sums"], sums);
+}
+
 #[tokio::test]
 async fn a_token_that_is_shown_from_two_places_is_told_about_if_it_holds() {
     let broker = broker();

@@ -16,7 +16,7 @@ fn used(usage: &mut Usage, guard: &Guard, claims: &Value) {
     let moment = at();
     match guard.check(&call(), &bearer(&token(claims)), &moment) {
         Verdict::Allowed(allowed) => usage.allowed(&allowed, moment.now),
-        Verdict::Refused(refusal) => usage.refused(&refusal),
+        Verdict::Refused(refusal) => usage.refused(&refusal, "GET /r/{id}", moment.now),
         other => panic!("{}", word(&other)),
     }
 }
@@ -94,7 +94,8 @@ fn what_is_refused_for_surplus_is_used_all_the_same_and_other_refusals_say_nothi
     let [sum] = sums(usage.take()).try_into().unwrap();
     assert_eq!(
         (&sum["requests"], &sum["refused"], &sum["tokens"]),
-        (&json!(1), &json!(1), &json!(1))
+        (&json!(1), &json!(1), &json!(1)),
+        "they have one name, and the last of them had ended"
     );
     assert_eq!(
         sum["surplus"],
@@ -104,6 +105,23 @@ fn what_is_refused_for_surplus_is_used_all_the_same_and_other_refusals_say_nothi
         sum["actions"],
         json!([{ "name": "ticket:read", "granted": 1, "used": 1 }, { "name": "ticket:update", "granted": 1, "used": 0 }])
     );
+}
+
+#[test]
+fn a_token_that_is_refused_was_shown_all_the_same_and_once() {
+    let (mut usage, guard) = (Usage::default(), reader());
+    let narrow = |jti: &str, exp: i64| {
+        let elsewhere = json!([{ "type": "ticket", "actions": ["read"], "identifier": "8" }]);
+        with(json!({ "jti": jti, "authorization_details": elsewhere, "exp": now().seconds() + exp }))
+    };
+    for (jti, exp) in [("t-3", 60), ("t-3", 60), ("t-4", 60), ("t-5", -1), ("t-5", -1)] {
+        used(&mut usage, &guard, &narrow(jti, exp));
+    }
+    let [sum] = sums(usage.take()).try_into().unwrap();
+    let expected = json!({ "client": "edge", "audience": "https://tickets.internal", "route": "GET /r/{id}", "tokens": 2 });
+    assert_eq!(sum, expected, "no request is counted, and no token that had ended");
+    used(&mut usage, &guard, &narrow("t-3", 60));
+    assert!(usage.take().is_none(), "what was shown before is not new");
 }
 
 #[test]

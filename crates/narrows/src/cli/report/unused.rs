@@ -84,7 +84,9 @@ pub(crate) fn told(report: &Value) -> Vec<String> {
             text(item, "audience"),
             text(item, "note")
         ));
-        for route in list(item, "routes") {
+        // Where everything was refused nothing was used, and that is no news.
+        let has_requests = |route: &&Value| route.get("requests").and_then(Value::as_i64) != Some(0);
+        for route in list(item, "routes").into_iter().filter(has_requests) {
             lines.push(format!("#   {}: {}", text(route, "route"), enough(route)));
         }
         lines.extend(mends(item));
