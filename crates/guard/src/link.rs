@@ -99,9 +99,9 @@ impl<S: Fn() -> Option<String> + Send + Sync + 'static> Link<S> {
         }
     }
 
-    /// Whether the broker answered last time, and replies of it can be verified.
+    /// Whether the broker answered last time and took our client, and replies of it can be verified.
     pub fn is_ready(&self) -> bool {
-        self.has_answered() && self.session.bearer().is_some() && self.held_keys().next().is_some()
+        self.has_answered() && !self.is_disowned() && self.session.bearer().is_some() && self.held_keys().next().is_some()
     }
 
     /// How long ago the broker answered anything; nothing if it never did.

@@ -106,14 +106,13 @@ impl<S: Fn() -> Option<String> + Send + Sync + 'static> Link<S> {
         self.renewed(|session| session.bearer().filter(|held| held != refused)).await
     }
 
-    /// Renews the token in time, or when it is not known whether anybody is there to take it.
+    /// Renews the token in time, or when it is not known whether anybody is there to take it, or would.
     pub(super) async fn renew_if_due(&self) -> Result<(), Unanswered> {
-        if !self.session.is_due() && self.has_answered() {
+        let is_good = |session: &Session<S>| !session.is_due() && !session.is_disowned() && self.has_answered();
+        if is_good(&self.session) {
             return Ok(());
         }
-        self.renewed(|session| session.bearer().filter(|_| !session.is_due() && self.has_answered()))
-            .await
-            .map(drop)
+        self.renewed(|session| session.bearer().filter(|_| is_good(session))).await.map(drop)
     }
 
     /// What `good` finds when it is our turn, or else a new token.

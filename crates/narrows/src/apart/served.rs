@@ -188,7 +188,8 @@ impl Served {
         let Self::Guards(posts) = self else { return Map::new() };
         let each = posts.named().map(|(service, guard)| {
             let (waiting, lost) = guard.waiting();
-            let age = u64::try_from(guard.view().1.as_millis()).unwrap_or(u64::MAX);
+            // Before the broker was ever heard there is none.
+            let age = u64::try_from(guard.view().1.as_millis()).ok();
             json!({
                 "service": service,
                 "keys": if guard.keys().is_some() { "ok" } else { "none" },

@@ -512,6 +512,11 @@ fn what_goes_on_ends_when_the_client_of_its_boundary_is_disabled() {
         through_the_proxy(both.apart.door("proxy"), "GET /tickets/42", &good, ""),
         came(503, &json!({ "reason": "store_unavailable" }), None)
     );
+    // It says so, and finds out by itself that it is taken again.
+    assert_eq!(both.apart.ready().0, 503);
+    let enabled = narrows(both.served.path(), &["client", "enable", "edge"], "");
+    assert_eq!(enabled.code, 0, "{enabled:?}");
+    both.apart.until("it is ready again", || both.apart.ready().0 == 200);
 }
 
 #[test]

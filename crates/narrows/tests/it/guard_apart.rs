@@ -188,6 +188,22 @@ fn without_its_broker_a_guard_soon_lets_public_requests_through_and_nothing_else
     assert_eq!(both.apart.ready().0, 503);
 }
 
+/// There is no number for how long ago that was which never happened.
+#[test]
+fn a_guard_that_never_heard_its_broker_says_no_age_of_what_it_knows() {
+    let mut both = Both::with("");
+    both.beside.served.child.kill().unwrap();
+    both.beside.served.child.wait().unwrap();
+    let alone = Apart::run("guard", &files(both.beside.served.path(), both.beside.served.address));
+    let (code, ready) = alone.ready();
+    assert_eq!(
+        (code, &ready["guards"][0]["view_age_ms"]),
+        (503, &serde_json::Value::Null),
+        "{ready}"
+    );
+    assert!(ready["guards"][0].get("view_age_ms").is_some(), "{ready}");
+}
+
 #[test]
 fn a_guard_apart_follows_its_files_and_stays_where_it_is() {
     let both = Both::with("forward = \"nothing\"");
