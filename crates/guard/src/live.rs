@@ -397,7 +397,7 @@ impl<B: Broker> Live<B> {
         }
         let line = seen.line();
         let asked = seen.asked(line.as_ref());
-        match self.broker.recheck(shown.token(), &asked, &required.authority()).await {
+        match self.about_request(self.broker.recheck(shown.token(), &asked, &required.authority()).await) {
             Rechecked::Allowed => Ok(()),
             Rechecked::Refused { reason, decision_id } => Err(Turned {
                 refusal: Refusal::from(reason).about(claims),
@@ -405,6 +405,24 @@ impl<B: Broker> Live<B> {
             }),
             Rechecked::Unavailable => Err(Refusal::new(Reason::StoreUnavailable, "policy could not be asked again").about(claims).into()),
         }
+    }
+
+    /// What the broker says of the request. What it says of the guard itself is for the log: the caller can mend nothing of it.
+    fn about_request(&self, rechecked: Rechecked) -> Rechecked {
+        match rechecked {
+            Rechecked::Refused { reason, decision_id } if Refusal::from(reason).is_about_guard() => {
+                let (service, why) = (self.service(), reason.as_str());
+                tracing::error!(service, why, decision_id, "policy is not asked again for this guard");
+                Rechecked::Unavailable
+            }
+            answer => answer,
+        }
+    }
+
+    /// The service that it stands before, by its name in the configuration.
+    fn service(&self) -> String {
+        let in_force = self.in_force.load();
+        in_force.rules.table().services().first().map(|service| service.name.clone()).unwrap_or_default()
     }
 
     /// Takes note of where a token was shown, and tells the broker of one that comes from elsewhere too.

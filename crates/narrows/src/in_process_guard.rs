@@ -87,7 +87,14 @@ impl port::Broker for InProcessGuard {
         match self.who.broker.introspect(&self.who.client, token).await {
             Ok(Some(said)) => Introspected::Active(said.to_string()),
             Ok(None) => Introspected::Inactive,
-            Err(_) => Introspected::Unavailable,
+            Err(why) => {
+                tracing::warn!(
+                    service = self.who.service,
+                    why = why.as_str(),
+                    "an opaque token could not be asked about"
+                );
+                Introspected::Unavailable
+            }
         }
     }
 

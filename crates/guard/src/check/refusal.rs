@@ -75,21 +75,62 @@ impl Refusal {
         }
     }
 
-    /// The status; a reason that nothing is said of here is one of a token that is not taken.
+    /// The status. What cannot be about the request or its token is ours to mend, and is never laid at the caller's door.
     pub fn status(&self) -> StatusCode {
         match self.reason {
-            Reason::MalformedRequest | Reason::MalformedDetails | Reason::UnreadInput => StatusCode::BAD_REQUEST,
+            Reason::MalformedRequest | Reason::MalformedScope | Reason::MalformedDetails | Reason::UnreadInput => StatusCode::BAD_REQUEST,
+            Reason::NoToken
+            | Reason::SubjectTokenInvalid
+            | Reason::SubjectTokenExpired
+            | Reason::SubjectTokenRevoked
+            | Reason::SubjectTokenNotForClient
+            | Reason::SubjectDisabled
+            | Reason::TaskPayloadMismatch
+            | Reason::TaskCompleted
+            | Reason::TaskCancelled
+            | Reason::TaskExpired
+            | Reason::TaskExhausted
+            | Reason::InvalidDpopProof
+            | Reason::InsufficientUserAuthentication
+            | Reason::OverbroadToken
+            | Reason::TokenUsed => StatusCode::UNAUTHORIZED,
             Reason::WiderThanSubject
             | Reason::NoRoute
             | Reason::PolicyDenied
             | Reason::ScopeNotMapped
             | Reason::ChainTooLong
-            | Reason::MayActMismatch => StatusCode::FORBIDDEN,
-            Reason::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            | Reason::MayActMismatch
+            | Reason::UnknownAudience
+            | Reason::SeveralAudiences
+            | Reason::AudienceClosed
+            | Reason::UnknownType
+            | Reason::UnknownAction
+            | Reason::UnknownMember
+            | Reason::NothingAsked => StatusCode::FORBIDDEN,
             Reason::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Reason::RevocationViewStale | Reason::StoreUnavailable | Reason::IssuerUnavailable => StatusCode::SERVICE_UNAVAILABLE,
-            _ => StatusCode::UNAUTHORIZED,
+            Reason::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            Reason::RevocationViewStale
+            | Reason::StoreUnavailable
+            | Reason::IssuerUnavailable
+            | Reason::ClientAuthenticationFailed
+            | Reason::UnauthorizedClient
+            | Reason::UnsupportedGrantType
+            | Reason::UnsupportedTokenType
+            | Reason::ActorTokenInvalid
+            | Reason::ActorTokenExpired
+            | Reason::ActorTokenRevoked
+            | Reason::ActorTokenNotForClient
+            | Reason::NotYours => StatusCode::SERVICE_UNAVAILABLE,
         }
+    }
+
+    /// Whether it says something of the guard itself, as the broker knows it, and nothing of the request.
+    pub(crate) fn is_about_guard(&self) -> bool {
+        let is_about_broker = matches!(
+            self.reason,
+            Reason::RevocationViewStale | Reason::StoreUnavailable | Reason::IssuerUnavailable
+        );
+        self.status() == StatusCode::SERVICE_UNAVAILABLE && !is_about_broker
     }
 
     /// The error word of RFC 6750 §3.1 or RFC 9470 §3. Nothing is called wrong where nothing was shown or nothing is served.
@@ -174,5 +215,32 @@ impl From<intent::Refused> for Refusal {
             intent::Refused::Attribute(_) => Reason::WiderThanSubject,
         };
         Self::new(reason, &refused.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use delegation::oauth::Reason;
+    use http::StatusCode;
+
+    use super::Refusal;
+
+    #[test]
+    fn nobodys_token_is_blamed_for_what_is_not_about_it() {
+        let about_token = ["subject_", "task_"];
+        let others = [
+            Reason::NoToken,
+            Reason::InvalidDpopProof,
+            Reason::InsufficientUserAuthentication,
+            Reason::OverbroadToken,
+            Reason::TokenUsed,
+        ];
+        for reason in Reason::ALL {
+            let refusal = Refusal::from(reason);
+            let is_about_token = about_token.iter().any(|about| reason.as_str().starts_with(about)) || others.contains(&reason);
+            assert_eq!(refusal.status() == StatusCode::UNAUTHORIZED, is_about_token, "{reason:?}");
+            let is_mended_by_token = refusal.status() == StatusCode::FORBIDDEN && reason != Reason::NoRoute;
+            assert_eq!(refusal.challenge().is_some(), is_about_token || is_mended_by_token, "{reason:?}");
+        }
     }
 }

@@ -319,6 +319,16 @@ async fn each_no_has_its_reason() {
     let cancelled = Use::Refused(Reason::TaskCancelled);
     assert_eq!(reason(&once, never, cancelled, Rechecked::Allowed).await, "task_cancelled");
     assert_eq!(reason(&claims(), each, Use::Accepted, denies()).await, "policy_denied");
+    // What the broker says of the guard is nothing of the caller's.
+    let of_us = |reason| Rechecked::Refused {
+        reason,
+        decision_id: "of-the-broker".to_owned(),
+    };
+    for ours in [Reason::ClientAuthenticationFailed, Reason::UnauthorizedClient, Reason::NotYours] {
+        assert_eq!(reason(&claims(), each, Use::Accepted, of_us(ours)).await, "store_unavailable");
+    }
+    let stale = of_us(Reason::RevocationViewStale);
+    assert_eq!(reason(&claims(), each, Use::Accepted, stale).await, "revocation_view_stale");
     let silent = Rechecked::Unavailable;
     assert_eq!(reason(&claims(), each, Use::Accepted, silent).await, "store_unavailable");
 }
