@@ -129,7 +129,7 @@ impl Usage {
         if !self.has_room(&of) {
             return;
         }
-        match self.shown.see(&claims.jti, claims.exp) {
+        match self.shown.see(claims.key(), claims.exp) {
             Sight::Again => {}
             sight => self.sums.entry(of).or_default().seen(sight),
         }
