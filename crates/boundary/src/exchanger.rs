@@ -44,8 +44,8 @@ pub trait Exchanger: Send + Sync + 'static {
         std::future::ready(false)
     }
 
-    /// Waits until what was granted holds no more.
-    fn ended(&self, granted: &Granted) -> impl Future<Output = ()> + Send;
+    /// Waits until what was granted holds no more; why, for the caller who waits for an answer.
+    fn ended(&self, granted: &Granted) -> impl Future<Output = Reason> + Send;
 }
 
 /// What is known of a request, for its record: its line without the query, and where it came from.

@@ -2,6 +2,7 @@
 
 mod identity;
 
+use std::future::ready;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -28,7 +29,7 @@ use crate::proxy::ends::Until;
 use crate::proxy::onward::{Leaving, send};
 use crate::proxy::watched::{Answer, Bound, comes};
 use crate::proxy::{Upstreams, arrived, as_it_came, hop, say_forwarded, whole};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, wishes};
 use crate::settings::{Caller, Upstream};
 
 /// What the configuration says about what a guard lets through: a value, swapped whole.
@@ -163,6 +164,10 @@ async fn serve<B: Broker>(
     say_forwarded(&mut told, settings.scheme, &call, from);
     let most = admitted.as_ref().and_then(|admitted| admitted.needs().body_max);
     let bound = comes(body.as_ref()).then(|| bound(&guarding, &call, from, &parts, most)).flatten();
+    let upgrade = admitted.as_ref().and_then(|admitted| admitted.needs().upgrade);
+    let until = admitted.map_or_else(Until::it_ends, |admitted| {
+        until_ended(&guarding, admitted, &call, from, &parts.headers)
+    });
     let leaving = Leaving {
         service: settings.service.clone(),
         head: parts,
@@ -172,8 +177,8 @@ async fn serve<B: Broker>(
         told,
         is_minted: false,
         shown: None,
-        upgrade: admitted.as_ref().and_then(|admitted| admitted.needs().upgrade),
-        until: admitted.map_or_else(Until::it_ends, |admitted| until_ended(&guarding, admitted)),
+        upgrade,
+        until,
     };
     send(&upstreams, &settings.upstream, leaving).await
 }
@@ -229,11 +234,20 @@ fn observed<B: Broker>(
     body
 }
 
-/// Until the token holds no more.
-fn until_ended<B: Broker>(guarding: &Arc<Guarding<B>>, admitted: Admitted) -> Until {
+/// Until the token holds no more: a request that was not answered by then is refused.
+fn until_ended<B: Broker>(guarding: &Arc<Guarding<B>>, admitted: Admitted, call: &Call, from: IpAddr, asked: &HeaderMap) -> Until {
     let (guarding, admitted) = (Arc::clone(guarding), Arc::new(admitted));
-    Until::done(move || {
+    let ended = {
         let (guarding, admitted) = (Arc::clone(&guarding), Arc::clone(&admitted));
-        async move { guarding.live.ended(&admitted).await }
+        move || {
+            let (guarding, admitted) = (Arc::clone(&guarding), Arc::clone(&admitted));
+            async move { guarding.live.why_ended(&admitted).await }
+        }
+    };
+    // What its body takes is given back long before.
+    let (call, asked) = (call.clone().with_body(Body::Hidden), wishes(asked));
+    Until::done(ended, move |reason| {
+        let denied = guarding.live.refuse_admitted(&call, from, &admitted, reason);
+        ready(Refusal::of_guard(*denied).reply(&asked))
     })
 }

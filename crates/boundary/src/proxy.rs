@@ -39,6 +39,7 @@ use crate::boundary::{Boundary, Incoming, Onward, Unfit, Verdict};
 use crate::exchanger::{Exchanger, Granted, Seen};
 use crate::metadata;
 use crate::observe::{self, Form};
+use crate::refusal::wishes;
 use crate::settings::{Caller, Settings};
 pub(crate) use arrived::call;
 use arrived::host;
@@ -134,6 +135,10 @@ async fn serve<E: Exchanger>(
         is_callers_own: from.is_own,
         observed: false,
     };
+    let until = match &granted {
+        Some(granted) => until_ended(&boundary, &settings, granted.clone(), seen.clone(), &parts.headers),
+        None => Until::it_ends(),
+    };
     let leaving = Leaving {
         service,
         bound: comes(body.as_ref())
@@ -146,7 +151,7 @@ async fn serve<E: Exchanger>(
         is_minted: granted.is_some(),
         shown: granted.as_ref().and_then(|granted| shown(&boundary, granted, seen)),
         upgrade,
-        until: granted.map_or_else(Until::it_ends, |granted| until_ended(&boundary, granted)),
+        until,
     };
     send(&upstreams, upstream, leaving).await
 }
@@ -166,12 +171,28 @@ fn bound<E: Exchanger>(
     })
 }
 
-/// Until what was granted holds no more.
-fn until_ended<E: Exchanger>(boundary: &Arc<Boundary<E>>, granted: Granted) -> Until {
-    let boundary = Arc::clone(boundary);
-    Until::done(move || {
-        let (boundary, granted) = (Arc::clone(&boundary), granted.clone());
-        async move { boundary.exchanger().ended(&granted).await }
+/// Until what was granted holds no more: a request that was not answered by then is refused.
+fn until_ended<E: Exchanger>(
+    boundary: &Arc<Boundary<E>>,
+    settings: &Arc<Settings>,
+    granted: Granted,
+    seen: Seen,
+    asked: &HeaderMap,
+) -> Until {
+    let ended = {
+        let boundary = Arc::clone(boundary);
+        move || {
+            let (boundary, granted) = (Arc::clone(&boundary), granted.clone());
+            async move { boundary.exchanger().ended(&granted).await }
+        }
+    };
+    let (boundary, settings, asked) = (Arc::clone(boundary), Arc::clone(settings), Arc::new((seen, wishes(asked))));
+    Until::done(ended, move |reason| {
+        let (boundary, settings, asked) = (Arc::clone(&boundary), Arc::clone(&settings), Arc::clone(&asked));
+        async move {
+            let (seen, asked) = &*asked;
+            boundary.refused(&settings, seen, Unfit::ended(reason)).await.reply(asked)
+        }
     })
 }
 

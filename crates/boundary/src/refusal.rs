@@ -171,6 +171,11 @@ fn status(reason: Reason) -> StatusCode {
     }
 }
 
+/// What of `headers` says how a refusal is to be written: for whoever may need it later, and is to keep nothing else.
+pub(crate) fn wishes(headers: &HeaderMap) -> HeaderMap {
+    headers.get_all(ACCEPT).iter().map(|line| (ACCEPT, line.clone())).collect()
+}
+
 /// Whether a page is liked better than JSON (RFC 9110 §12.5.1); whoever likes both alike is a program.
 fn wants_page(asked: &HeaderMap) -> bool {
     let lines: Vec<_> = asked.get_all(ACCEPT).iter().filter_map(|line| line.to_str().ok()).collect();

@@ -201,7 +201,8 @@ impl<S: Fn() -> Option<String> + Send + Sync + 'static> Exchanger for Remote<S> 
         }
     }
 
-    async fn ended(&self, granted: &Granted) {
+    async fn ended(&self, granted: &Granted) -> Reason {
+        let exp = tokio::time::Instant::now() + granted.expires_in;
         let body = json!({ "token": granted.token });
         let mut look = tokio::time::interval_at(tokio::time::Instant::now() + LOOK, LOOK);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -213,12 +214,14 @@ impl<S: Fn() -> Option<String> + Send + Sync + 'static> Exchanger for Remote<S> 
             match looked {
                 // True of when it was asked, at the earliest.
                 Ok(Ok(reply)) if reply.get("alive").and_then(Value::as_bool) == Some(true) => held = asked,
-                Ok(Ok(_)) => return,
+                // The broker says no more than that, and we know until when it would have lived.
+                Ok(Ok(_)) if tokio::time::Instant::now() >= exp => return Reason::SubjectTokenExpired,
+                Ok(Ok(_)) => return Reason::SubjectTokenRevoked,
                 // Whoever may ask for no other request keeps no open one; of a broker that is away nothing is known.
-                Ok(Err(why)) if why.refuses_us() => return,
+                Ok(Err(why)) if why.refuses_us() => return Reason::StoreUnavailable,
                 // Too many looks of ours are not listened to, and one is enough.
-                Ok(Err(_)) | Err(_) if self.link.is_disowned() => return,
-                Ok(Err(_)) | Err(_) if held.elapsed() > self.link.place().max_age => return,
+                Ok(Err(_)) | Err(_) if self.link.is_disowned() => return Reason::StoreUnavailable,
+                Ok(Err(_)) | Err(_) if held.elapsed() > self.link.place().max_age => return Reason::RevocationViewStale,
                 Ok(Err(_)) | Err(_) => {}
             }
         }

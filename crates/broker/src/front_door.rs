@@ -298,13 +298,18 @@ pub async fn echoed(broker: &Broker, seen: &Seen<'_>, connection: &str) -> bool 
 }
 
 /// Waits until `token`, which was handed out here, has expired or was ended or its client is disabled, for half a second longer at
-/// most. One that cannot be looked up counts as ended.
-pub async fn ended(broker: &Broker, token: &str) {
+/// most; why. One that cannot be looked up counts as ended.
+pub async fn ended(broker: &Broker, token: &str) -> Reason {
     let mut look = tokio::time::interval_at(tokio::time::Instant::now() + LOOK, LOOK);
     // Most responses are over before the first look.
     look.tick().await;
-    let Some(watched) = Watched::of(broker, token).await else { return };
-    while watched.holds(broker) {
+    let Some(watched) = Watched::of(broker, token).await else {
+        return Reason::StoreUnavailable;
+    };
+    loop {
+        if let Err(why) = watched.holds_for(broker, None) {
+            return why;
+        }
         look.tick().await;
     }
 }
@@ -330,23 +335,31 @@ impl Watched {
     /// Whether it is alive, by a view that is not too old, and the client that it was handed to is not disabled: who may not ask for
     /// another request keeps no open one.
     pub fn holds(&self, broker: &Broker) -> bool {
-        self.holds_for(broker, None)
+        self.holds_for(broker, None).is_ok()
     }
 
-    /// The same, if it was handed to `client`, where one is named.
-    fn holds_for(&self, broker: &Broker, client: Option<&ClientId>) -> bool {
+    /// The same, if it was handed to `client`, where one is named; else why it does not.
+    fn holds_for(&self, broker: &Broker, client: Option<&ClientId>) -> Result<(), Reason> {
         let in_force = broker.in_force();
         let moment = broker.moment(&in_force);
-        let Some(active) = self.0.active_at(&moment) else { return false };
+        let active = self.0.alive_at(&moment).map_err(|error| evidence::refusal(error, evidence::SUBJECT))?;
         let theirs = active.token.client_id.as_ref();
         let may_act = |client: &ClientId| !moment.revocations.is_client_disabled(client);
-        (client.is_none() || theirs == client) && theirs.is_none_or(may_act) && broker.view_age() <= broker.settings().max_view_age
+        if client.is_some_and(|client| theirs != Some(client)) || !theirs.is_none_or(may_act) {
+            return Err(Reason::ClientAuthenticationFailed);
+        }
+        if broker.view_age() > broker.settings().max_view_age {
+            return Err(Reason::RevocationViewStale);
+        }
+        Ok(())
     }
 }
 
 /// Whether `token` was handed out here to `client`, and holds now. What cannot be looked up does not.
 pub(crate) async fn is_alive(broker: &Broker, token: &str, client: &ClientId) -> bool {
-    Watched::of(broker, token).await.is_some_and(|watched| watched.holds_for(broker, Some(client)))
+    Watched::of(broker, token)
+        .await
+        .is_some_and(|watched| watched.holds_for(broker, Some(client)).is_ok())
 }
 
 async fn denied_at(broker: &Broker, seen: &Seen<'_>, denied: Denied, mut record: Record) -> Refused {

@@ -18,7 +18,7 @@ use delegation::token::{AccessClaims, OpaqueForm, OpaqueKind};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use tokio::sync::Semaphore;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::broker::{Asked, Broker, Consumed, Line, Rechecked, Refused, SeenTwice, Use, on_record};
 use crate::call::{Call, LARGEST_BODY};
@@ -275,10 +275,7 @@ impl<B: Broker> Live<B> {
 
     /// The same, with why.
     pub async fn why_ended(&self, admitted: &Admitted) -> Reason {
-        let mut look = interval(LOOK);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            look.tick().await;
             let in_force = self.in_force.load();
             let (view, age) = self.broker.view();
             if in_force.clock.now() >= admitted.exp {
@@ -290,6 +287,8 @@ impl<B: Broker> Live<B> {
             if let Some((reason, _)) = ended(admitted, &view) {
                 return reason;
             }
+            // Not before the first look: whatever is ready by then would pass.
+            sleep(LOOK).await;
         }
     }
 

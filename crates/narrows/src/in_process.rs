@@ -96,8 +96,8 @@ impl Exchanger for InProcess {
         front_door::echoed(&self.broker, &self.seen(seen), connection).await
     }
 
-    async fn ended(&self, granted: &Granted) {
-        front_door::ended(&self.broker, &granted.token).await;
+    async fn ended(&self, granted: &Granted) -> Reason {
+        front_door::ended(&self.broker, &granted.token).await
     }
 }
 

@@ -13,6 +13,9 @@ const NO_DPOP: &str = "DPoP is not served; send a token that is bound to no key 
 /// Said to whoever sends a form with `_method` to what observes, beside what enforces.
 const METHOD: &str = "the form names another method than its request";
 
+/// Said to whoever waits for an answer that comes too late.
+const ENDED: &str = "the token that the request went on with holds no longer, and the service had not answered; show a token that lives on";
+
 /// Why a request is refused before a broker is asked, with what in particular is wrong.
 #[derive(Debug)]
 pub(crate) struct Unfit(pub(crate) Reason, pub(crate) String);
@@ -21,6 +24,11 @@ impl Unfit {
     /// The body says that the request is another than its line does, and cannot go on without that.
     pub(crate) fn another_method() -> Self {
         Self(Reason::MalformedRequest, METHOD.to_owned())
+    }
+
+    /// What the request went on with holds no longer, for this reason, and there was no answer yet.
+    pub(crate) fn ended(reason: Reason) -> Self {
+        Self(reason, ENDED.to_owned())
     }
 }
 

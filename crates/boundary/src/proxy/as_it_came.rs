@@ -146,7 +146,7 @@ pub(crate) async fn pass(
     };
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return match caller {
-            Some(caller) => upgrade::join(response, caller, &Until::it_ends()),
+            Some(caller) => upgrade::join(response, caller, Until::it_ends().over()),
             None => upstream_failed(StatusCode::BAD_GATEWAY),
         };
     }

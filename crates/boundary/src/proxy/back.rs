@@ -7,7 +7,7 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
 use super::echo::{self, Shown};
-use super::ends::{Ends, Until};
+use super::ends::{Ends, Over};
 use super::failed::upstream_failed;
 use super::{hop, trailers, upgrade};
 
@@ -26,8 +26,8 @@ pub(super) struct Asked {
     pub(super) shown: Option<Shown>,
     /// The caller's connection, where it asked for another protocol and may have it.
     pub(super) caller: Option<OnUpgrade>,
-    /// For how long the response may take.
-    pub(super) until: Until,
+    /// Until when the response may take.
+    pub(super) over: Over,
 }
 
 /// What the upstream answered, on its way to the caller.
@@ -36,11 +36,11 @@ pub(super) async fn back(response: Response<Incoming>, asked: Asked) -> Response
         is_minted,
         shown,
         caller,
-        until,
+        over,
     } = asked;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return match caller {
-            Some(caller) => upgrade::join(response, caller, &until),
+            Some(caller) => upgrade::join(response, caller, over),
             // Nobody asked for another protocol.
             None => upstream_failed(StatusCode::BAD_GATEWAY),
         };
@@ -72,6 +72,6 @@ pub(super) async fn back(response: Response<Incoming>, asked: Asked) -> Response
         response.headers_mut().remove(name);
     }
     let (parts, body) = response.into_parts();
-    let body = Ends::response(body, until.over());
+    let body = Ends::response(body, over);
     Response::from_parts(parts, HttpBody::new(body))
 }

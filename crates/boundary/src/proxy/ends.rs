@@ -1,22 +1,34 @@
-//! A body that ends with the token that it came or was asked with.
+//! What ends with the token that it came or was asked with.
 
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
+use axum::body::Body as HttpBody;
 use bytes::Bytes;
-use http::HeaderMap;
+use delegation::oauth::Reason;
+use http::{HeaderMap, Response};
 use hyper::body::{Body, Frame, SizeHint};
 
 use super::trailers;
 
-type Over = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// Done when it is over, with why.
+pub(super) type Over = Pin<Box<dyn Future<Output = Reason> + Send>>;
+type Refusing = Pin<Box<dyn Future<Output = Response<HttpBody>> + Send>>;
 
-/// For how long something may go on. Each that waits for its end, waits by itself.
+/// For how long something may go on, and what is answered where there was no answer until then. Each that waits for its end, waits by
+/// itself.
 #[derive(Clone)]
-pub(crate) struct Until(Option<Arc<dyn Fn() -> Over + Send + Sync>>);
+pub(crate) struct Until(Option<Arc<End>>);
+
+struct End {
+    wait: Box<dyn Fn() -> Over + Send + Sync>,
+    refuse: Box<dyn Fn(Reason) -> Refusing + Send + Sync>,
+    /// Why it is over, once somebody who waited knows.
+    why: OnceLock<Reason>,
+}
 
 impl Until {
     /// For as long as it takes.
@@ -24,17 +36,34 @@ impl Until {
         Self(None)
     }
 
-    /// Until what `wait` makes is done.
-    pub(crate) fn done<F>(wait: impl Fn() -> F + Send + Sync + 'static) -> Self
+    /// Until what `wait` makes is done. What `refuse` makes of why puts that on record, and is then the answer.
+    pub(crate) fn done<W, R>(wait: impl Fn() -> W + Send + Sync + 'static, refuse: impl Fn(Reason) -> R + Send + Sync + 'static) -> Self
     where
-        F: Future<Output = ()> + Send + 'static,
+        W: Future<Output = Reason> + Send + 'static,
+        R: Future<Output = Response<HttpBody>> + Send + 'static,
     {
-        Self(Some(Arc::new(move || Box::pin(wait()))))
+        Self(Some(Arc::new(End {
+            wait: Box::new(move || Box::pin(wait())),
+            refuse: Box::new(move |reason| Box::pin(refuse(reason))),
+            why: OnceLock::new(),
+        })))
     }
 
     /// Waits until it is over.
     pub(super) fn over(&self) -> Over {
-        self.0.as_ref().map_or_else(|| Box::pin(std::future::pending()) as Over, |wait| wait())
+        let Some(end) = self.0.clone() else {
+            return Box::pin(std::future::pending());
+        };
+        Box::pin(async move {
+            let reason = (end.wait)().await;
+            *end.why.get_or_init(|| reason)
+        })
+    }
+
+    /// The answer, if any of those who wait knows that it is over.
+    pub(super) async fn refused(&self) -> Option<Response<HttpBody>> {
+        let end = self.0.as_ref()?;
+        Some((end.refuse)(*end.why.get()?).await)
     }
 }
 

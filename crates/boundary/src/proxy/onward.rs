@@ -45,7 +45,7 @@ pub(crate) struct Leaving {
     pub(crate) shown: Option<Shown>,
     /// The protocol that the connection may change to.
     pub(crate) upgrade: Option<Upgrade>,
-    /// For how long it may take, and its response.
+    /// For how long it may take, and its response; what is answered where there is none until then.
     pub(crate) until: Until,
 }
 
@@ -120,13 +120,22 @@ pub(crate) async fn send(upstreams: &Upstreams, upstream: &Upstream, leaving: Le
     *onward.uri_mut() = uri;
     *onward.version_mut() = Version::HTTP_11;
     *onward.headers_mut() = head.headers;
-    let asked = Asked {
+    let mut asked = Asked {
         is_minted,
         shown,
         caller: upgrades.then(|| head.extensions.remove()).flatten(),
-        until,
+        over: until.over(),
     };
-    match answered(upstreams.request(upstream, onward), &taken, HEAD).await {
+    let answered = tokio::select! {
+        biased;
+        _ = &mut asked.over => None,
+        answered = answered(upstreams.request(upstream, onward), &taken, HEAD) => Some(answered),
+    };
+    // Of a token that ended before there was an answer, none goes to the caller; its body may have been cut off first.
+    if let Some(refused) = until.refused().await {
+        return refused;
+    }
+    match answered.flatten() {
         Some(Ok(response)) => back(response, asked).await,
         // What came of the body was cut off or could not be read: that is the caller's, and nothing is said of the upstream.
         Some(Err(error)) if is_of_the_body(&error) => answer.take().unwrap_or_else(malformed_body),

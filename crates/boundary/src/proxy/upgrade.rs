@@ -8,7 +8,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use narrows_guard::route::Upgrade;
 
-use super::ends::Until;
+use super::ends::Over;
 
 /// Whether the caller asks for a WebSocket and the route has one. Whoever asks in vain gets an ordinary request.
 pub(super) fn wanted(parts: &Parts, route: Option<Upgrade>) -> bool {
@@ -27,17 +27,17 @@ pub(super) fn ask(headers: &mut HeaderMap) {
 }
 
 /// Joins the two sides, until one of them ends or they may go on no longer.
-pub(super) fn join(mut response: Response<hyper::body::Incoming>, caller: OnUpgrade, until: &Until) -> Response<HttpBody> {
+pub(super) fn join(mut response: Response<hyper::body::Incoming>, caller: OnUpgrade, over: Over) -> Response<HttpBody> {
     let upstream = hyper::upgrade::on(&mut response);
-    let over = until.over();
     tokio::spawn(async move {
         let (Ok(caller), Ok(upstream)) = tokio::join!(caller, upstream) else {
             return;
         };
         let (mut caller, mut upstream) = (TokioIo::new(caller), TokioIo::new(upstream));
         tokio::select! {
+            biased;
+            _ = over => {}
             joined = tokio::io::copy_bidirectional(&mut caller, &mut upstream) => drop(joined),
-            () = over => {}
         }
     });
     let (parts, _) = response.into_parts();

@@ -57,7 +57,7 @@ impl Exchanger for Shows {
         self.records
     }
 
-    async fn ended(&self, _: &Granted) {
+    async fn ended(&self, _: &Granted) -> Reason {
         pending().await
     }
 }

@@ -83,7 +83,7 @@ impl Exchanger for FakeExchanger {
         }
     }
 
-    async fn ended(&self, _: &Granted) {
+    async fn ended(&self, _: &Granted) -> Reason {
         pending().await
     }
 }

@@ -3,6 +3,7 @@
 
 mod bodies;
 mod credentials;
+mod ended;
 mod exchanger;
 mod ext_authz;
 mod ext_authz_http;

@@ -36,7 +36,7 @@ impl Exchanger for Away {
         pending().await
     }
 
-    async fn ended(&self, _: &Granted) {
+    async fn ended(&self, _: &Granted) -> Reason {
         pending().await
     }
 }

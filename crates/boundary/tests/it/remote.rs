@@ -399,7 +399,7 @@ async fn a_response_goes_on_while_its_token_is_alive_and_ends_with_it() {
     };
     within(async {
         tokio::select! {
-            () = remote.ended(&granted) => panic!("its token is alive"),
+            _ = remote.ended(&granted) => panic!("its token is alive"),
             () = looked_twice => {}
         }
     })
@@ -407,8 +407,13 @@ async fn a_response_goes_on_while_its_token_is_alive_and_ends_with_it() {
     assert_eq!(broker.asked().last().unwrap().1, json!({ "token": token }));
     for said in [json!({ "alive": false }), json!({ "alive": "true" }), json!({})] {
         broker.says(Says::Reply(200, said));
-        within(remote.ended(&granted)).await;
+        assert_eq!(within(remote.ended(&granted)).await, Reason::SubjectTokenRevoked);
     }
+    let expired = Granted {
+        expires_in: Duration::ZERO,
+        ..granted
+    };
+    assert_eq!(within(remote.ended(&expired)).await, Reason::SubjectTokenExpired);
 }
 
 #[tokio::test]
@@ -418,13 +423,16 @@ async fn a_response_does_not_go_on_when_nobody_can_say_whether_it_may() {
     let remote = over(link);
     broker.says(granted(&broker.token()));
     let granted = ask(&remote).await.unwrap();
-    for silence in [
-        Says::Nothing,
-        Says::Reply(503, json!({ "reason": "store_unavailable" })),
-        Says::Reply(401, json!({})),
+    for (silence, why) in [
+        (Says::Nothing, Reason::RevocationViewStale),
+        (
+            Says::Reply(503, json!({ "reason": "store_unavailable" })),
+            Reason::RevocationViewStale,
+        ),
+        (Says::Reply(401, json!({})), Reason::StoreUnavailable),
     ] {
         broker.says(silence);
-        within(remote.ended(&granted)).await;
+        assert_eq!(within(remote.ended(&granted)).await, why);
     }
 }
 

@@ -109,7 +109,8 @@ async fn what_a_client_holds_open_ends_when_it_is_disabled() {
     narrows.broker.tend().await;
     assert!(!watched.holds(&narrows.broker));
     let ended = front_door::ended(&narrows.broker, &minted.token);
-    tokio::time::timeout(Duration::from_secs(20), ended).await.unwrap();
+    let why = tokio::time::timeout(Duration::from_secs(20), ended).await.unwrap();
+    assert_eq!(why, Reason::ClientAuthenticationFailed);
     narrows.stop().await;
 }
 

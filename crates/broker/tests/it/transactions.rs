@@ -343,7 +343,8 @@ async fn a_boundary_gets_the_same_one_again_and_hears_of_its_end() {
     let early = tokio::time::timeout(Duration::from_millis(1200), &mut ended).await;
     assert!(early.is_err(), "it is alive");
     assert_eq!(narrows.about("/oauth2/revoke", "edge", &first.token).await.status, 200);
-    tokio::time::timeout(Duration::from_secs(30), ended).await.unwrap();
+    let why = tokio::time::timeout(Duration::from_secs(30), ended).await.unwrap();
+    assert_eq!(why, delegation::oauth::Reason::SubjectTokenRevoked);
     let next = reuse::ask(&narrows, "edge", &changes).await.unwrap();
     assert_ne!(next.token, first.token);
     // Shown where a boundary takes access tokens it is none.

@@ -1,6 +1,8 @@
 //! Claims about a guard that is running: what it remembers, what it asks, and in which order.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use delegation::oauth::Reason;
@@ -375,6 +377,9 @@ async fn a_response_ends_with_its_token_and_when_nobody_knows() {
         let goes_on = tokio::time::timeout(Duration::from_secs(30), live.why_ended(&admitted)).await;
         assert!(goes_on.is_err(), "it holds");
         end(&broker.0);
+        // At the first look: what is ready then would go by before a second.
+        let first = pin!(live.why_ended(&admitted)).poll(&mut Context::from_waker(Waker::noop()));
+        assert_eq!(first, Poll::Ready(expected));
         let ended = tokio::time::timeout(Duration::from_secs(2), live.why_ended(&admitted)).await;
         assert_eq!(ended.unwrap(), expected);
     }

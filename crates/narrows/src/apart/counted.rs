@@ -64,7 +64,7 @@ impl<E: Exchanger> Exchanger for Counted<E> {
         self.inner.echoed(seen, connection).await
     }
 
-    async fn ended(&self, granted: &Granted) {
-        self.inner.ended(granted).await;
+    async fn ended(&self, granted: &Granted) -> Reason {
+        self.inner.ended(granted).await
     }
 }

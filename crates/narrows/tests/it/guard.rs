@@ -626,6 +626,35 @@ fn streams_and_sockets_end_when_their_token_does() {
     cut(&mut socket);
 }
 
+/// GWY-034, of an answer that did not begin: whatever the backend says later is for nobody.
+#[test]
+fn a_request_that_is_not_answered_before_its_token_ends_is_refused() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let guarded = Guarded::before(&format!("http://{}", listener.local_addr().unwrap()), &["forward = \"identity\""]);
+    let folder = guarded.served.path();
+    let details = ["ticket:read/42"];
+    let short = as_header(&exchanged(folder, &guarded.alice, TICKETS, &details, &["--expires-in", "5"]));
+    for (headers, is_revoked, reason) in [
+        (short, false, "subject_token_expired"),
+        (guarded.bearer(&details), true, "subject_token_revoked"),
+    ] {
+        let head = format!("GET /tickets/42 HTTP/1.1\r\nhost: tickets.internal\r\n{headers}\r\n");
+        let mut caller = echo::open(guarded.door(), &head);
+        let (mut backend, _) = listener.accept().unwrap();
+        backend.set_read_timeout(Some(PATIENCE)).unwrap();
+        echo::until(&mut backend, "\r\n\r\n");
+        if is_revoked {
+            revoke_alice(folder);
+        }
+        assert!(has_ended(backend.read_to_end(&mut Vec::new())), "while the caller still waits");
+        let reply = echo::until(&mut caller, "}");
+        assert_eq!(told(&reply), (401, reason.to_owned()));
+        let record = on_record(folder, problem(&reply)["decision_id"].as_str().unwrap());
+        let says = ["\"guard\"", "\"/tickets/42\"", "alice", reason];
+        assert!(says.iter().all(|part| record.contains(part)), "{record}");
+    }
+}
+
 /// A socket of this machine is as near as loopback, and what its door lets in comes from the guard.
 #[test]
 fn a_backend_may_be_a_socket_of_this_machine() {

@@ -69,8 +69,35 @@ fn an_upload_breaks_off_when_its_token_is_revoked() {
         !String::from_utf8_lossy(&rest).contains("0\r\n\r\n"),
         "it was cut, and does not look whole"
     );
-    let told = echo::until(&mut caller, "\r\n\r\n");
-    assert_eq!(status(&told), 400, "{told}");
+    let told = echo::until(&mut caller, "}");
+    let reason = problem(&told)["reason"].as_str().map(str::to_owned);
+    assert_eq!((status(&told), reason.as_deref()), (401, Some("subject_token_revoked")), "{told}");
+}
+
+/// GWY-034, of an answer that did not begin: it is none, and its refusal is on record beside the permission.
+#[test]
+fn a_request_that_is_not_answered_before_its_token_is_revoked_is_refused() {
+    let (listener, address) = upstream();
+    let edge = Edge::before(&address, &corp::issuer(), "", "");
+    let head = format!("GET /tickets/42 HTTP/1.1\r\nhost: tickets.internal\r\n{}\r\n", edge.bearer());
+    let mut caller = echo::open(edge.proxy, &head);
+    let mut upstream = next(&listener);
+    echo::until(&mut upstream, "\r\n\r\n");
+    revoke_alice(&edge);
+    let mut rest = Vec::new();
+    assert!(has_ended(upstream.read_to_end(&mut rest)), "while the caller still waits");
+    let told = echo::until(&mut caller, "}");
+    let problem = problem(&told);
+    assert_eq!(
+        (status(&told), &problem["reason"]),
+        (401, &json!("subject_token_revoked")),
+        "{told}"
+    );
+    let why = edge.why(problem["decision_id"].as_str().unwrap());
+    assert!(
+        why.contains("subject_token_revoked") && why.contains("GET tickets.internal/tickets/42"),
+        "{why}"
+    );
 }
 
 /// Of a body that nobody reads, what is more than its route takes goes nowhere, and the caller learns of the record.
