@@ -183,11 +183,11 @@ async fn serve<B: Broker>(
     send(&upstreams, &settings.upstream, leaving).await
 }
 
-/// What of a body may go on that nobody reads: `most` bytes, and not the token that the request shows.
+/// What of a body may go on that nobody reads: `most` bytes, not the token that the request shows, and no other method.
 fn bound<B: Broker>(guarding: &Arc<Guarding<B>>, call: &Call, from: IpAddr, asked: &Parts, most: Option<usize>) -> Option<Bound> {
     let secret = Credential::of(&asked.headers, call).ok().flatten().and_then(|shown| shown.secret());
-    let (guarding, call, asked) = (Arc::clone(guarding), call.clone(), asked.headers.clone());
-    Bound::of(most, secret, async move |Unfit(reason, why)| {
+    let (guarding, form, call, asked) = (Arc::clone(guarding), call.form(), call.clone(), asked.headers.clone());
+    Bound::of(most, secret, form, async move |Unfit(reason, why)| {
         Refusal::of_guard(*guarding.live.refuse(Some(&call), from, reason)).saying(why).reply(&asked)
     })
 }

@@ -2,8 +2,6 @@
 //!
 //! The most specific word holds: a route's, else its service's, else the boundary's. No word without a day observes.
 
-mod form;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -15,7 +13,8 @@ use narrows_guard::route::{Matched, Mode, Rule, Service, Table};
 use narrows_guard::{Body, Call};
 
 use crate::ext_authz::PARTIAL;
-pub(crate) use form::Form;
+pub(crate) use narrows_guard::hygiene::form::Form;
+pub(crate) use narrows_guard::hygiene::method::names_method;
 
 /// The moment `time`. A clock that is before 1970 is wrong, and nobody knows what day it is: that is the last of all days, on
 /// which everything enforces.
@@ -40,23 +39,6 @@ const OF_A_PROXY: [&str; 7] = [
 pub(crate) fn is_strange(headers: &HeaderMap, proxy_headers: ProxyHeaders, believed: bool) -> bool {
     let may = |name: &HeaderName| (believed && OF_A_PROXY.contains(&name.as_str())) || name == PARTIAL;
     headers.keys().any(|name| removed(name, proxy_headers) && !may(name))
-}
-
-/// Whether the query of `call` says another method, as some programs take it from there.
-pub(crate) fn names_method(call: &Call) -> bool {
-    let mut parts = call.query().unwrap_or_default().split(['&', ';']);
-    parts.any(|part| url::form_urlencoded::parse(part.as_bytes()).any(|(name, _)| is_method(&name)))
-}
-
-/// Whether a program may take the field `name` for `_method`: some write `_` for a character that their names cannot have, and to some
-/// what stands before a bracket or a NUL is the name.
-fn is_method(name: &str) -> bool {
-    let name = name.trim();
-    let stem = name.trim_start_matches('[').split(['[', ']', '\0']).next().unwrap_or_default();
-    [name, stem].iter().any(|name| {
-        let mut rest = name.chars();
-        rest.next().is_some_and(|first| !first.is_alphanumeric()) && rest.as_str().eq_ignore_ascii_case("method")
-    })
 }
 
 /// What a boundary or a service says about whether decisions bind there.

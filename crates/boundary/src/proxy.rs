@@ -156,7 +156,7 @@ async fn serve<E: Exchanger>(
     send(&upstreams, upstream, leaving).await
 }
 
-/// What of a body may go on that nobody reads: `most` bytes, and not the token that the request shows.
+/// What of a body may go on that nobody reads: `most` bytes, not the token that the request shows, and no other method.
 fn bound<E: Exchanger>(
     boundary: &Arc<Boundary<E>>,
     settings: &Arc<Settings>,
@@ -166,7 +166,7 @@ fn bound<E: Exchanger>(
 ) -> Option<Bound> {
     let secret = Credential::of(&asked.headers, call).ok().flatten().and_then(|shown| shown.secret());
     let (boundary, settings, asked) = (Arc::clone(boundary), Arc::clone(settings), asked.headers.clone());
-    Bound::of(most, secret, async move |unfit| {
+    Bound::of(most, secret, call.form(), async move |unfit| {
         boundary.refused(&settings, &seen, unfit).await.reply(&asked)
     })
 }

@@ -5,6 +5,7 @@ mod media;
 use bytes::Bytes;
 use http::{HeaderMap, Method, header};
 
+use crate::hygiene::form::Form;
 use crate::hygiene::headers::nominated;
 use crate::hygiene::host::Host;
 use crate::hygiene::path::Path;
@@ -30,6 +31,7 @@ pub struct Call {
     target: String,
     path: Path,
     media: Media,
+    form: Option<Form>,
     body: Body,
 }
 
@@ -74,6 +76,7 @@ impl Call {
             target: target.to_owned(),
             path,
             media: Media::of(headers),
+            form: Form::of(headers),
             body,
         })
     }
@@ -111,6 +114,11 @@ impl Call {
     /// Whether the body says to be a form, which may hold a token (RFC 6750 §2.2).
     pub fn is_form(&self) -> bool {
         self.media.form
+    }
+
+    /// Which kind of form the body says to be, in which a method may be named.
+    pub fn form(&self) -> Option<Form> {
+        self.form
     }
 
     /// The same request with its body, for a door that reads the body only where a route asks for it.

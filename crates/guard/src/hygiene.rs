@@ -1,8 +1,10 @@
 //! What a request must be before anything is decided about it: one path, one host, one credential, to every reader.
 
 pub mod credential;
+pub mod form;
 pub mod headers;
 pub mod host;
+pub mod method;
 pub mod path;
 pub(crate) mod percent;
 

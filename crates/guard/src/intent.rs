@@ -10,6 +10,7 @@ use delegation::oauth::{AudienceId, Scope};
 
 use crate::call::Call;
 use crate::hygiene::Malformed;
+use crate::hygiene::method::refuse_another;
 use crate::route::values::{FillError, Values};
 use crate::route::{Matched, Mode, Rule, Upgrade};
 
@@ -116,6 +117,7 @@ impl Matched<'_> {
         let path = self.route().pattern().capture(call.method().as_str(), call.path());
         // Nobody can ask with a call that another route is for.
         let path = path.ok_or(Refused::NoRoute)?;
+        refuse_another(call, |name| self.route().reading().reads_query(name))?;
         let Rule::Needs(demand) = self.route().rule() else {
             return Ok(Intent::Public);
         };

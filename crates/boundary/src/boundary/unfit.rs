@@ -10,8 +10,8 @@ const HIDDEN: &str = "the body has to be read here, and the proxy in front did n
 /// Said to whoever shows a token under the scheme `DPoP`.
 const NO_DPOP: &str = "DPoP is not served; send a token that is bound to no key as Authorization: Bearer";
 
-/// Said to whoever sends a form with `_method` to what observes, beside what enforces.
-const METHOD: &str = "the form names another method than its request";
+/// Said to whoever sends a form with `_method` where that may be followed.
+const METHOD: &str = "the form names another method than its request, or may";
 
 /// Said to whoever waits for an answer that comes too late.
 const ENDED: &str = "the token that the request went on with holds no longer, and the service had not answered; show a token that lives on";

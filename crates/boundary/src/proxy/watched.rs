@@ -2,8 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
 use axum::body::Body as HttpBody;
@@ -15,6 +14,7 @@ use narrows_guard::hygiene::credential::{CredentialError, Secret};
 use tokio::sync::oneshot;
 
 use crate::boundary::Unfit;
+use crate::observe::Form;
 
 /// Whether the next piece of a body may go by; asked once about each.
 type May = Box<dyn FnMut(&[u8]) -> bool + Send>;
@@ -40,32 +40,38 @@ impl Bound {
         }
     }
 
-    /// Lets at most `most` bytes go by, and never the `secret` of the token that the request shows; nothing binds where neither is known.
-    pub(crate) fn of<F>(most: Option<usize>, mut secret: Option<Secret>, refuse: impl FnOnce(Unfit) -> F + Send + 'static) -> Option<Self>
+    /// Lets at most `most` bytes go by, never the `secret` of the token that the request shows, and of a `form` nothing that names
+    /// another method; nothing binds where none of these is known.
+    pub(crate) fn of<F>(
+        most: Option<usize>,
+        mut secret: Option<Secret>,
+        form: Option<Form>,
+        refuse: impl FnOnce(Unfit) -> F + Send + 'static,
+    ) -> Option<Self>
     where
         F: Future<Output = Response<HttpBody>> + Send,
     {
-        if most.is_none() && secret.is_none() {
+        if most.is_none() && secret.is_none() && form.is_none() {
             return None;
         }
-        let mut fits = most.map(at_most);
-        let is_repeated = Arc::new(AtomicBool::new(false));
-        let found = Arc::clone(&is_repeated);
+        let (mut fits, mut look) = (most.map(at_most), form.map(Form::look));
+        let why: Arc<OnceLock<fn() -> Unfit>> = Arc::default();
+        let found = Arc::clone(&why);
         let may = move |data: &[u8]| {
-            if secret.as_mut().is_some_and(|secret| secret.comes_with(data)) {
-                found.store(true, Ordering::Relaxed);
-                return false;
-            }
-            fits.as_mut().is_none_or(|fits| fits(data))
-        };
-        let refuse = async move {
-            let unfit = if is_repeated.load(Ordering::Relaxed) {
-                CredentialError::Elsewhere.into()
+            let unfit: fn() -> Unfit = if secret.as_mut().is_some_and(|secret| secret.comes_with(data)) {
+                || CredentialError::Elsewhere.into()
+            } else if look.as_mut().is_some_and(|look| look.may_name_method(data)) {
+                Unfit::another_method
+            } else if fits.as_mut().is_some_and(|fits| !fits(data)) {
+                || Reason::TooLarge.into()
             } else {
-                Reason::TooLarge.into()
+                return true;
             };
-            refuse(unfit).await
+            found.get_or_init(|| unfit);
+            false
         };
+        // Nobody asks before a piece was found that may not go by.
+        let refuse = async move { refuse(why.get().map_or_else(|| Reason::TooLarge.into(), |unfit| unfit())).await };
         Some(Self::new(may, refuse))
     }
 }
@@ -223,7 +229,7 @@ mod tests {
                 *refused.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
                 refused
             };
-            let Some(bound) = Bound::of(Some(5), None, refuse) else {
+            let Some(bound) = Bound::of(Some(5), None, None, refuse) else {
                 unreachable!("it binds");
             };
             let mut cut = Watched::cut(Parts::of(&parts), bound, answer.clone());

@@ -87,6 +87,7 @@ fn before(upstream: SocketAddr, all_observes: bool) -> Settings {
         route("GET /tickets/{id}", None, enforces),
         route("PUT /{path:rest}", Some(10), Some(Mode::Observe)),
         route("POST /{path:rest}", None, Some(Mode::Observe)),
+        Route::new("POST /hook".to_owned(), Pattern::parse("POST /hook").unwrap(), Rule::Public),
     ];
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     let boundary = Said {
@@ -274,7 +275,8 @@ async fn beside_what_enforces_a_form_goes_on_up_to_the_name_of_another_method() 
             assert_eq!(outcome.came.contains("DELETE"), expected == 200, "{}", outcome.came);
             assert_eq!(outcome.came.ends_with("\r\n0\r\n\r\n"), expected == 200, "{}", outcome.came);
             let shows_token = target.contains("access_token");
-            let is_allowed = expected == 200 && !shows_token;
+            // It goes on where all observes, and would not if that enforced.
+            let is_allowed = expected == 200 && !shows_token && body != method;
             let on_record = if is_allowed {
                 "observed ticket:read/1"
             } else {
@@ -287,10 +289,45 @@ async fn beside_what_enforces_a_form_goes_on_up_to_the_name_of_another_method() 
         }
     }
     // Nobody here can look into it, and it may be another for what enforces.
-    for (target, expected) in [("/pages", "observed ticket:read/1"), ("/tickets/42", "ticket:read/1")] {
+    for (target, status, expected) in [("/pages", 200, "observed ticket:read/1"), ("/tickets/42", 400, "malformed_request")] {
         let coded = [("content-type", "multipart/form-data; boundary=x"), ("content-encoding", "gzip")];
         let outcome = sent(("POST", target), &coded, false, chunked(&["?"])).await;
-        assert_eq!(outcome.status, 200, "{target}: {}", outcome.problem);
+        assert_eq!(outcome.status, status, "{target}: {}", outcome.problem);
         outcome.on_record(expected).await;
+    }
+}
+
+/// GWY-016, where everything enforces, also where no token is needed: unlike a header, it cannot be taken off.
+#[tokio::test]
+async fn what_enforces_lets_no_request_on_that_names_another_method() {
+    let fields = [("content-type", "application/x-www-form-urlencoded")];
+    let parts = [("content-type", "multipart/form-data; boundary=x")];
+    let named = &[
+        "--x\r\ncontent-disposition: form-data; na",
+        "me=\"_method\"\r\n",
+        "\r\nDELETE\r\n--x--",
+    ];
+    let other = &[
+        "--x\r\ncontent-disposition: form-data; na",
+        "me=\"page\"\r\n",
+        "\r\nDELETE\r\n--x--",
+    ];
+    for (line, allowed) in [(("PUT", "/any"), "ticket:read/1"), (("POST", "/hook"), "")] {
+        let (method, target) = line;
+        let asks = format!("{target}?a=b&%5Fmethod=DELETE");
+        for (target, headers, body, expected) in [
+            (asks.as_str(), &fields, &["a=b"][..], 400),
+            (target, &fields, &["a=b&_met", "hod=DELETE"], 400),
+            (target, &parts, &named[..], 400),
+            (target, &fields, &["a=b&met", "hod=DELETE!"], 200),
+            (target, &parts, &other[..], 200),
+        ] {
+            let outcome = sent((method, target), headers, false, chunked(body)).await;
+            assert_eq!(outcome.status, expected, "{target} {body:?}: {}", outcome.problem);
+            outcome.on_record(if expected == 400 { "malformed_request" } else { allowed }).await;
+            assert_eq!(outcome.came.contains("DELETE"), expected == 200, "{}", outcome.came);
+            let is_whole = outcome.came.ends_with("\r\n0\r\n\r\n") || outcome.came.ends_with('!');
+            assert_eq!(is_whole, expected == 200, "{}", outcome.came);
+        }
     }
 }

@@ -29,6 +29,7 @@ impl<'g> Shown<'g> {
         let matched = rules.table().find(call).ok_or(Reason::NoRoute)?;
         if matches!(matched.route().rule(), Rule::Public) {
             refuse_hidden_form(call)?;
+            matched.intent(call, &Default::default())?;
             return Ok(None);
         }
         Ok(Some(Self {

@@ -79,6 +79,11 @@ impl Reading {
         self.object.is_some()
     }
 
+    /// Whether this name of the query is read.
+    pub(crate) fn reads_query(&self, name: &str) -> bool {
+        self.query.contains(name)
+    }
+
     /// Whether verified attributes of the subject are read, so that the token is looked at first.
     pub fn reads_attributes(&self) -> bool {
         self.attributes

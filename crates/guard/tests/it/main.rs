@@ -21,6 +21,7 @@ mod live_clock;
 mod live_observe;
 mod live_opaque;
 mod matrix;
+mod methods;
 mod needed;
 mod paths;
 mod queries;

@@ -580,6 +580,34 @@ fn the_callers_token_goes_to_no_backend_in_a_body() {
     }
 }
 
+/// GWY-016: unlike a header, what a query or a form says cannot be taken off. Also where no token is needed.
+#[test]
+fn a_request_that_names_another_method_in_its_query_or_form_goes_nowhere() {
+    let guarded = Guarded::with(&[""]);
+    let list = guarded.bearer(&["ticket:list"]);
+    let (fields, parts) = ("application/x-www-form-urlencoded", "multipart/form-data; boundary=x");
+    let named = "--x\r\nContent-Disposition: form-data; name=\"_method\"\r\n\r\nDELETE\r\n--x--\r\n";
+    let page = named.replace("_method", "page");
+    for (line, headers) in [("GET /healthz", ""), ("PUT /notes", list.as_str())] {
+        for (query, kind, sent, expected) in [
+            ("?_method=DELETE", "text/plain", "", 400),
+            ("?method=DELETE", "text/plain", "", 200),
+            ("", fields, "a=b&_method=DELETE", 400),
+            ("", fields, "a=b&method=DELETE", 200),
+            ("", parts, named, 400),
+            ("", parts, page.as_str(), 200),
+        ] {
+            let length = sent.len();
+            let head = format!("host: tickets.internal\r\nconnection: close\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n");
+            let reply = echo::ask(guarded.door(), &format!("{line}{query} HTTP/1.1\r\n{head}{headers}\r\n{sent}"));
+            assert_eq!(status(&reply), expected, "{line} {query} {sent}: {reply}");
+            if expected == 400 {
+                assert_eq!(told(&reply).1, "malformed_request");
+            }
+        }
+    }
+}
+
 /// Whoever shows nothing is told so before anything of the body has come.
 #[test]
 fn nobodys_body_is_waited_for_who_shows_no_token() {

@@ -3,14 +3,14 @@
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
-use super::is_method;
+use super::method::is_method;
 
 /// The longest name of a field, and line of a part's head, that is read; a longer one is taken for one of a method.
 const LONGEST: usize = 4 * 1024;
 
 /// A kind of form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
+pub enum Form {
     /// `application/x-www-form-urlencoded`.
     Fields,
     /// `multipart/…`.
@@ -21,7 +21,7 @@ pub(crate) enum Form {
 
 impl Form {
     /// The kind that a request with these headers says to hold; read leniently, since others do.
-    pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
+    pub fn of(headers: &HeaderMap) -> Option<Self> {
         let says = |word: &str| {
             let mut types = headers.get_all(CONTENT_TYPE).iter();
             types.any(|value| String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase().contains(word))
@@ -38,14 +38,19 @@ impl Form {
     }
 
     /// Whether `body`, the whole of such a form, names a method, as far as it can be read.
-    pub(crate) fn names_method(self, body: &[u8]) -> bool {
+    pub fn names_method(self, body: &[u8]) -> bool {
         let mut look = self.look();
         // The end of a body ends a field, and a line.
         look.names_method(body) || look.names_method(b"&\n")
     }
 
+    /// The same; one that cannot be looked into may name any.
+    pub(super) fn may_name_method(self, body: &[u8]) -> bool {
+        self.names_method(body) || (self == Self::Unreadable && !body.is_empty())
+    }
+
     /// Begins to look at one that comes in pieces.
-    pub(crate) fn look(self) -> Look {
+    pub fn look(self) -> Look {
         Look {
             form: self,
             read: Vec::new(),
@@ -56,7 +61,8 @@ impl Form {
 }
 
 /// What was seen of a form so far.
-pub(crate) struct Look {
+#[derive(Debug)]
+pub struct Look {
     form: Form,
     /// The name of a field, or the line, that began and did not end yet.
     read: Vec<u8>,
@@ -68,13 +74,18 @@ pub(crate) struct Look {
 
 impl Look {
     /// Whether the form names a method now that `data` came too.
-    pub(crate) fn names_method(&mut self, data: &[u8]) -> bool {
+    pub fn names_method(&mut self, data: &[u8]) -> bool {
         match self.form {
             Form::Fields => data.iter().any(|byte| self.field(*byte)),
             Form::Parts => data.iter().any(|byte| self.line(*byte)),
             // Whoever asks knows that nobody can tell.
             Form::Unreadable => false,
         }
+    }
+
+    /// The same; one that cannot be looked into may name any.
+    pub fn may_name_method(&mut self, data: &[u8]) -> bool {
+        self.names_method(data) || (self.form == Form::Unreadable && !data.is_empty())
     }
 
     fn field(&mut self, byte: u8) -> bool {
