@@ -176,9 +176,9 @@ where
             return Ok(answer::refused(&live.refuse(Some(&call), from, Reason::TooLarge), None));
         }
         let secret = Credential::of(&parts.headers, &call).ok().flatten().and_then(|shown| shown.secret());
-        let (live, call) = (Arc::clone(&live), call.clone());
+        let (live, call, form) = (Arc::clone(&live), call.clone(), call.form());
         let refuse = move |reason| live.refuse(Some(&call), from, reason);
-        body = HttpBody::new(Bounded::of(body, (most, secret), refuse, &cut));
+        body = HttpBody::new(Bounded::of(body, (most, secret, form), refuse, &cut));
     }
 
     // 5. On it goes, without what only we may say, for as long as its token holds. Whatever the service makes of a body that was cut

@@ -11,6 +11,7 @@ use delegation::oauth::Reason;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::hygiene::credential::Secret;
+use crate::hygiene::form::{Form, Look};
 use crate::live::Denied;
 
 /// Puts a refusal on record.
@@ -26,13 +27,14 @@ impl Cut {
     }
 }
 
-/// What of a body may go on: so many bytes, and never the secret of the token that the request shows. From the first piece that may not,
+/// What of a body may go on: so many bytes, never the secret of the token that the request shows, and of a form no other method. From the first piece that may not,
 /// nothing does: the request is refused, and whoever reads the body meets an error.
 pub(super) struct Bounded {
     body: HttpBody,
     /// How many bytes more, where there is a bound.
     left: Option<usize>,
     secret: Option<Secret>,
+    form: Option<Look>,
     /// Until it was cut off.
     refuse: Option<Refuse>,
     cut: Cut,
@@ -41,7 +43,7 @@ pub(super) struct Bounded {
 impl Bounded {
     pub(super) fn of(
         body: HttpBody,
-        (most, secret): (Option<usize>, Option<Secret>),
+        (most, secret, form): (Option<usize>, Option<Secret>, Option<Form>),
         refuse: impl FnOnce(Reason) -> Box<Denied> + Send + 'static,
         cut: &Cut,
     ) -> Self {
@@ -49,6 +51,7 @@ impl Bounded {
             body,
             left: most,
             secret,
+            form: form.map(Form::look),
             refuse: Some(Box::new(refuse)),
             cut: cut.clone(),
         }
@@ -57,6 +60,9 @@ impl Bounded {
     /// Why `data`, which came next, may not go on.
     fn unfit(&mut self, data: &[u8]) -> Option<Reason> {
         if self.secret.as_mut().is_some_and(|secret| secret.comes_with(data)) {
+            return Some(Reason::MalformedRequest);
+        }
+        if self.form.as_mut().is_some_and(|look| look.may_name_method(data)) {
             return Some(Reason::MalformedRequest);
         }
         match &mut self.left {

@@ -372,6 +372,25 @@ async fn a_body_that_nobody_reads_goes_by_within_its_bound_and_without_the_calle
 }
 
 #[tokio::test]
+async fn a_form_that_nobody_reads_goes_by_up_to_the_name_of_another_method() {
+    let (broker, backend) = (broker(), Arc::new(Backend::default()));
+    let service = service(Modes::default(), &broker, &backend);
+    for (name, status) in [("_method", 400), ("page", 200)] {
+        let kind = "multipart/form-data; boundary=x".parse().unwrap();
+        let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, kind)]);
+        let ends = format!("me=\"{name}\"\r\n");
+        let pieces: [&[u8]; 3] = [
+            b"--x\r\ncontent-disposition: form-data; na",
+            ends.as_bytes(),
+            b"\r\nDELETE\r\n--x--",
+        ];
+        let response = answered(&service, in_pieces("POST", "/hook", headers, &pieces)).await;
+        assert_eq!(response.status(), status, "{name}");
+    }
+    assert_eq!(backend.bodies.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn a_form_to_a_public_route_holds_no_token() {
     let (broker, backend) = (broker(), Arc::new(Backend::default()));
     let service = service(Modes::default(), &broker, &backend);
