@@ -143,10 +143,14 @@ impl<E: Exchanger> Boundary<E> {
             seen.line = Some(Seen::line(&call));
         }
 
-        // 2. Its route.
-        let served = |matched: &Matched<'_>| incoming.sends_on || !shows_credential(matched.route().rule());
-        let Some(matched) = matched(settings, &call, incoming.route.as_deref()).filter(served) else {
-            return Err(self.refused(settings, seen, Reason::NoRoute.into()).await);
+        // 2. Its route, which is that to every reader.
+        let served = |matched: &Matched<'_>| {
+            is_named(matched, incoming.route.as_deref()) && (incoming.sends_on || !shows_credential(matched.route().rule()))
+        };
+        let matched = match settings.table.only(&call) {
+            Ok(matched) if served(&matched) => matched,
+            Ok(_) => return Err(self.refused(settings, seen, Reason::NoRoute.into()).await),
+            Err(unmet) => return Err(self.refused(settings, seen, unmet.into()).await),
         };
 
         // 3. Its body, where that must be looked into: what the route reads, and where a token may hide. Nobody's body is waited for
@@ -240,12 +244,9 @@ fn shows_credential(rule: &Rule) -> bool {
     matches!(rule, Rule::Needs(demand) if demand.connection.is_some())
 }
 
-/// The route of `call`; where the proxy says which it is, no other will do.
-fn matched<'s>(settings: &'s Settings, call: &Call, named: Option<&str>) -> Option<Matched<'s>> {
-    settings
-        .table
-        .find(call)
-        .filter(|matched| named.is_none_or(|route| route == matched.route().name()))
+/// Whether it is the route that the proxy says, where it says which it is.
+fn is_named(matched: &Matched<'_>, named: Option<&str>) -> bool {
+    named.is_none_or(|route| route == matched.route().name())
 }
 
 /// The most bytes that the body of `call` may have, if it is looked into.

@@ -65,6 +65,14 @@ pub enum Refused {
     /// It can be read in two ways.
     #[error(transparent)]
     Malformed(#[from] Malformed),
+    /// A program that reads less strictly takes it for another route first, which asks for something else.
+    #[error("`{own}` is for it, and a less strict reader takes it for `{other}`, which asks for something else")]
+    Resembles {
+        /// The route that it is for as it is.
+        own: String,
+        /// The other.
+        other: String,
+    },
     /// It says something that the route does not read, where it reads.
     #[error("`{0}` is not read here, and may change what the request means")]
     Unread(String),
@@ -94,7 +102,7 @@ impl Refused {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::NoRoute => "no_route",
-            Self::Malformed(_) => "malformed_request",
+            Self::Malformed(_) | Self::Resembles { .. } => "malformed_request",
             Self::Unread(_) | Self::Hidden => "unread_input",
             Self::Details(_) => "malformed_details",
             Self::Attribute(_) => "wider_than_subject",

@@ -1,5 +1,6 @@
 //! Routes: which request needs which detail.
 
+mod alike;
 pub mod hosts;
 pub mod pattern;
 pub mod reading;

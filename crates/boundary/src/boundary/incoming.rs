@@ -6,7 +6,7 @@ use narrows_guard::hygiene::host::Host;
 use narrows_guard::route::Matched;
 use narrows_guard::{Body, Call};
 
-use super::{Unfit, matched};
+use super::{Unfit, is_named};
 use crate::exchanger::Seen;
 use crate::observe::Form;
 use crate::settings::{Caller, Settings};
@@ -67,6 +67,7 @@ impl Incoming {
 
     /// Its route, if it can be read and has one.
     pub(crate) fn matched<'s>(&self, settings: &'s Settings) -> Option<Matched<'s>> {
-        matched(settings, self.call.as_ref().ok()?, self.route.as_deref())
+        let matched = settings.table.find(self.call.as_ref().ok()?);
+        matched.filter(|matched| is_named(matched, self.route.as_deref()))
     }
 }

@@ -16,6 +16,10 @@ const METHOD: &str = "the form names another method than its request, or may";
 /// Said to whoever waits for an answer that comes too late.
 const ENDED: &str = "the token that the request went on with holds no longer, and the service had not answered; show a token that lives on";
 
+/// Said to whoever sends what another program may take for another route's.
+const RESEMBLES: &str = "a program that reads paths less strictly may take it for a request of another route; send it with the case, the \
+                         slash and the ending that the route is written with";
+
 /// Why a request is refused before a broker is asked, with what in particular is wrong.
 #[derive(Debug)]
 pub(crate) struct Unfit(pub(crate) Reason, pub(crate) String);
@@ -57,6 +61,7 @@ impl From<Unmet> for Unfit {
         match unmet {
             Unmet::NoRoute => Reason::NoRoute.into(),
             Unmet::Malformed(malformed) => malformed.into(),
+            Unmet::Resembles { .. } => Self(Reason::MalformedRequest, RESEMBLES.to_owned()),
             Unmet::Unread(_) => Reason::UnreadInput.into(),
             Unmet::Hidden => Self(Reason::UnreadInput, HIDDEN.to_owned()),
             Unmet::Details(_) => Reason::MalformedDetails.into(),

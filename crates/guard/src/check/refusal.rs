@@ -209,7 +209,7 @@ impl From<intent::Refused> for Refusal {
     fn from(refused: intent::Refused) -> Self {
         let reason = match &refused {
             intent::Refused::NoRoute => Reason::NoRoute,
-            intent::Refused::Malformed(_) => Reason::MalformedRequest,
+            intent::Refused::Malformed(_) | intent::Refused::Resembles { .. } => Reason::MalformedRequest,
             intent::Refused::Unread(_) | intent::Refused::Hidden => Reason::UnreadInput,
             intent::Refused::Details(_) => Reason::MalformedDetails,
             intent::Refused::Attribute(_) => Reason::WiderThanSubject,

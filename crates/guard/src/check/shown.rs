@@ -23,10 +23,10 @@ pub(crate) struct Shown<'g> {
 }
 
 impl<'g> Shown<'g> {
-    /// 1. One credential at most, in the one place for it, and a route; `None` where the route needs no token.
+    /// 1. One credential at most, in the one place for it, and one route to every reader; `None` where the route needs no token.
     pub(crate) fn of(rules: &'g Rules, call: &'g Call, headers: &HeaderMap) -> Result<Option<Self>, Refusal> {
         let presented = Presented::of(headers, call)?;
-        let matched = rules.table().find(call).ok_or(Reason::NoRoute)?;
+        let matched = rules.table().only(call)?;
         if matches!(matched.route().rule(), Rule::Public) {
             refuse_hidden_form(call)?;
             matched.intent(call, &Default::default())?;

@@ -98,27 +98,52 @@ impl Pattern {
     ///
     /// There is no falling back between methods: `HEAD` is not `GET`.
     pub fn capture<'v>(&'v self, method: &str, path: &'v Path) -> Option<BTreeMap<&'v str, Cow<'v, str>>> {
-        if self.method != method {
+        if self.method != method || !self.fits(path) {
             return None;
         }
         let mut values = BTreeMap::new();
-        let mut rest = path.segments();
-        for piece in &self.segments {
-            let (first, behind) = rest.split_first()?;
+        for (at, (piece, segment)) in self.segments.iter().zip(path.segments()).enumerate() {
             match piece {
-                Piece::Literal(text) if text == first => rest = behind,
-                Piece::One(name) if !first.is_empty() => {
-                    values.insert(name.as_str(), Cow::from(first));
-                    rest = behind;
+                Piece::Literal(_) => {}
+                Piece::One(name) => {
+                    values.insert(name.as_str(), Cow::from(segment));
                 }
-                Piece::Rest(name) if !first.is_empty() => {
-                    values.insert(name.as_str(), Cow::from(rest.join("/")));
-                    rest = &[];
+                Piece::Rest(name) => {
+                    values.insert(name.as_str(), Cow::from(path.segments().get(at..)?.join("/")));
                 }
-                _ => return None,
             }
         }
-        rest.is_empty().then_some(values)
+        Some(values)
+    }
+
+    /// Whether `path` is one of its own, as it is.
+    pub(super) fn fits(&self, path: &Path) -> bool {
+        let mut rest = path.segments();
+        for piece in &self.segments {
+            let Some((first, behind)) = rest.split_first() else { return false };
+            rest = match piece {
+                Piece::Literal(text) if text == first => behind,
+                Piece::One(_) if !first.is_empty() => behind,
+                Piece::Rest(_) if !first.is_empty() => &[],
+                _ => return false,
+            };
+        }
+        rest.is_empty()
+    }
+
+    /// Whether it goes before `other` where both match, to a reader for whom a slash at the end is of no account.
+    pub(super) fn goes_before(&self, other: &Self) -> bool {
+        let ranks = |pattern: &Self| pattern.bare().iter().map(Piece::rank).collect::<Vec<_>>();
+        ranks(self) < ranks(other)
+    }
+
+    /// Where the variable `name` stands, and whether it is all that remains there.
+    pub(super) fn place(&self, name: &str) -> Option<(usize, bool)> {
+        self.segments.iter().enumerate().find_map(|(at, piece)| match piece {
+            Piece::One(own) if own == name => Some((at, false)),
+            Piece::Rest(own) if own == name => Some((at, true)),
+            _ => None,
+        })
     }
 
     /// Whether a request may match this and no other, that a more lenient reader takes for one of `other`: for which see
@@ -156,8 +181,9 @@ impl Pattern {
         &self.method
     }
 
-    pub(super) fn segments(&self) -> &[Piece] {
-        &self.segments
+    /// Its segments, without the slash at its end.
+    pub(super) fn bare(&self) -> &[Piece] {
+        bare(&self.segments)
     }
 }
 

@@ -1,16 +1,19 @@
 //! The one route of a request, among all that a boundary serves.
 
 mod resembling;
+mod tree;
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::ControlFlow;
 
 use delegation::details::DetailTypes;
 
 use super::hosts::HostPattern;
-use super::pattern::{Pattern, Piece};
 use super::{Route, Rule, Service};
 use crate::call::Call;
 use crate::hygiene::host::Host;
+use crate::intent::Refused;
+use tree::{Node, Place};
 
 /// All routes of the services that a boundary or guard serves.
 ///
@@ -23,18 +26,6 @@ pub struct Table {
     types: DetailTypes,
     /// By the host's pattern as it is written, and by the method.
     hosts: HashMap<String, HashMap<String, Node>>,
-}
-
-/// Where a route stands: the service, and the route in it.
-type Place = (usize, usize);
-
-/// What is below one beginning of a path.
-#[derive(Debug, Default)]
-struct Node {
-    literal: HashMap<String, Self>,
-    one: Option<Box<Self>>,
-    rest: Option<Place>,
-    end: Option<Place>,
 }
 
 /// Why services cannot be served together.
@@ -76,22 +67,21 @@ impl Table {
     /// Joins the routes of `services`, whose details are of `types`.
     pub fn build(services: Vec<Service>, types: DetailTypes) -> Result<Self, TableError> {
         let mut hosts: HashMap<String, HashMap<String, Node>> = HashMap::new();
-        let called = |(service, route): Place| {
-            let service = services.get(service);
-            let route = service.and_then(|service| service.routes.get(route));
-            let name = service.map_or("", |service| service.name.as_str());
-            format!("`{}` of service `{name}`", route.map_or("", Route::name))
+        let route = |(service, route): Place| services.get(service).and_then(|service: &Service| service.routes.get(route));
+        let called = |place: Place| {
+            let name = services.get(place.0).map_or("", |service| service.name.as_str());
+            format!("`{}` of service `{name}`", route(place).map_or("", Route::name))
         };
         for (at, service) in services.iter().enumerate() {
             let mut names = BTreeSet::new();
-            for (index, route) in service.routes.iter().enumerate() {
-                if !names.insert(route.name()) {
+            for (index, new) in service.routes.iter().enumerate() {
+                if !names.insert(new.name()) {
                     return Err(TableError::Name {
                         service: service.name.clone(),
-                        name: route.name().to_owned(),
+                        name: new.name().to_owned(),
                     });
                 }
-                if let Rule::Needs(demand) = route.rule() {
+                if let Rule::Needs(demand) = new.rule() {
                     if demand.detail.is_none() && demand.scope.is_none() {
                         return Err(TableError::AsksNothing(called((at, index))));
                     }
@@ -101,13 +91,16 @@ impl Table {
                 }
                 for host in service.hosts.iter().collect::<BTreeSet<_>>() {
                     let methods = hosts.entry(host.to_string()).or_default();
-                    let place = methods.entry(route.pattern().method().to_owned()).or_default().place(route.pattern());
-                    if let Some(first) = place.replace((at, index)) {
+                    let node = methods.entry(new.pattern().method().to_owned()).or_default();
+                    let there = node.place(new.pattern());
+                    let ties = |place: &Place| route(*place).is_some_and(|first| first.pattern().ties(new.pattern()));
+                    if let Some(first) = there.iter().copied().find(ties) {
                         return Err(TableError::Tie {
                             first: called(first),
                             second: called((at, index)),
                         });
                     }
+                    there.push((at, index));
                 }
             }
             // A host without any route is its service's all the same.
@@ -118,22 +111,66 @@ impl Table {
         Ok(Self { services, types, hosts })
     }
 
-    /// The route of `call`; without one, it is refused.
+    /// The route that `call` is for as it is. Whoever decides about it asks for its [`only`](Self::only) route.
     pub fn find(&self, call: &Call) -> Option<Matched<'_>> {
-        let methods = self.at(call.host())?;
-        let (service, route) = methods.get(call.method().as_str())?.find(call.path().segments())?;
+        self.look(call).map(|(own, _)| own)
+    }
+
+    /// The route that `call` is for, to every reader: without one, it is refused, and so it is where a program that reads less strictly
+    /// takes it for another route first, which [asks for something else](Matched::asks_like).
+    ///
+    /// What such a program makes of a path: case is of no account, nor is a slash at the end, nor what may be an extension, and it
+    /// answers `HEAD` by what it has for `GET`.
+    pub fn only(&self, call: &Call) -> Result<Matched<'_>, Refused> {
+        let (own, before) = self.look(call).ok_or(Refused::NoRoute)?;
+        match before.iter().find(|other| !other.asks_like(&own)) {
+            None => Ok(own),
+            Some(other) => Err(Refused::Resembles {
+                own: own.route.name().to_owned(),
+                other: other.route.name().to_owned(),
+            }),
+        }
+    }
+
+    /// The route that `call` is for as it is, and those that a less strict reader takes it for before that.
+    fn look(&self, call: &Call) -> Option<(Matched<'_>, Vec<Matched<'_>>)> {
+        let methods = self.methods(call)?;
+        let (mut own, mut before) = (None, Vec::new());
+        let _ = methods.get(call.method().as_str())?.walk(call.path(), &mut |place| {
+            match self.at(place) {
+                Some(matched) if matched.route.pattern().fits(call.path()) => {
+                    own = Some(matched);
+                    return ControlFlow::Break(());
+                }
+                matched => before.extend(matched),
+            }
+            ControlFlow::Continue(())
+        });
+        let own = own?;
+        if let Some(node) = resembling::answering(call.method()).and_then(|method| methods.get(method)) {
+            let _ = node.walk(call.path(), &mut |place| {
+                before.extend(self.at(place));
+                ControlFlow::Continue(())
+            });
+        }
+        before.retain(|other| other.route.pattern().goes_before(own.route.pattern()));
+        Some((own, before))
+    }
+
+    /// The routes of the host that `call` is to, by method.
+    fn methods(&self, call: &Call) -> Option<&HashMap<String, Node>> {
+        let host = call.host();
+        let below = || HostPattern::of(host).skip(1).find_map(|host| self.hosts.get(&host.to_string()));
+        self.hosts.get(host.name()).or_else(below)
+    }
+
+    fn at(&self, (service, route): Place) -> Option<Matched<'_>> {
         let service = self.services.get(service)?;
         Some(Matched {
             service,
             route: service.routes.get(route)?,
             types: &self.types,
         })
-    }
-
-    /// What is served at `host`, by method.
-    fn at(&self, host: &Host) -> Option<&HashMap<String, Node>> {
-        let below = || HostPattern::of(host).skip(1).find_map(|host| self.hosts.get(&host.to_string()));
-        self.hosts.get(host.name()).or_else(below)
     }
 
     /// The services that a request to `host` may be for, in the order in which they were given; none, if the host is nobody's.
@@ -174,34 +211,15 @@ impl<'t> Matched<'t> {
         }
     }
 
+    /// Whether `other` asks a request for the very same: a token of the same audience for the same, or none.
+    pub fn asks_like(&self, other: &Self) -> bool {
+        match (self.route.rule(), other.route.rule()) {
+            (Rule::Public, Rule::Public) => true,
+            _ => self.service.audience == other.service.audience && self.route.asks_like(other.route),
+        }
+    }
+
     pub(crate) fn types(&self) -> &'t DetailTypes {
         self.types
-    }
-}
-
-impl Node {
-    /// Where a route with `pattern` stands.
-    fn place(&mut self, pattern: &Pattern) -> &mut Option<Place> {
-        let mut node = self;
-        for piece in pattern.segments() {
-            node = match piece {
-                Piece::Literal(text) => node.literal.entry(text.clone()).or_default(),
-                Piece::One(_) => node.one.get_or_insert_default(),
-                Piece::Rest(_) => return &mut node.rest,
-            };
-        }
-        &mut node.end
-    }
-
-    /// The place of the best route for what remains of a path.
-    fn find(&self, segments: &[String]) -> Option<Place> {
-        let Some((first, behind)) = segments.split_first() else {
-            return self.end;
-        };
-        let literal = self.literal.get(first).and_then(|node| node.find(behind));
-        if first.is_empty() {
-            return literal;
-        }
-        literal.or_else(|| self.one.as_ref().and_then(|node| node.find(behind))).or(self.rest)
     }
 }

@@ -12,7 +12,7 @@ use super::values::{FillError, Origin, Reads, Source, Values};
 /// A detail in short form with `{…}` in its identifier and constraints.
 ///
 /// Checked against its type when it is read, filled value by value: a value is a value, whatever is in it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     /// The detail with a `1` in each place, from which type, actions and what is fixed are taken.
     sample: Detail,
@@ -29,7 +29,7 @@ pub struct TemplateError {
 }
 
 /// How the value of one constraint comes about.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Member {
     /// The JSON value as it is.
     Json(Source),
@@ -40,7 +40,7 @@ enum Member {
 }
 
 /// One item of a list.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Item {
     Text(Text),
     /// Member names, or an attribute of several values.
@@ -48,10 +48,10 @@ enum Item {
 }
 
 /// Literal text and values in turn.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Text(Vec<Piece>);
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Piece {
     Literal(String),
     Value(Source),

@@ -16,7 +16,7 @@ use narrows_guard::{Body, Call, Guard, Sender, Settings};
 use serde_json::{Value, json};
 use testkit::{BROKER, CORP, FakeIssuer, now, snapshot};
 
-use crate::service::{demand, service};
+use crate::service::{asked, demand, service};
 
 /// Whom its tokens are for.
 pub(crate) const AUDIENCE: &str = "https://tickets.internal";
@@ -115,7 +115,12 @@ static KEYS: LazyLock<Arc<KeySet>> = LazyLock::new(|| Arc::new(ISSUER.key_set())
 
 /// What `guard` says to `GET /r/7` with a token of `claims`.
 pub(crate) fn decided(guard: &Guard, claims: &Value) -> &'static str {
-    word(&guard.check(&call(), &bearer(&token(claims)), &AT))
+    decided_at(guard, "/r/7", claims)
+}
+
+/// What `guard` says to `GET target` with a token of `claims`.
+pub(crate) fn decided_at(guard: &Guard, target: &str, claims: &Value) -> &'static str {
+    word(&guard.check(&asked("GET", target), &bearer(&token(claims)), &AT))
 }
 
 /// The refusal of a token of `claims`.

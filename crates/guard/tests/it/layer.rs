@@ -189,6 +189,27 @@ async fn an_identity_comes_from_the_layer_alone_and_a_handler_without_one_fails(
     assert_eq!(response.status(), 500);
 }
 
+/// GWY-020 GWY-022: axum knows the one from the other, and what stands behind it may not.
+#[tokio::test]
+async fn what_a_less_strict_service_takes_for_another_route_never_reaches_it() {
+    let broker = broker();
+    let mut settings = settings(
+        crate::service::demand("GET /r/{id}", "ticket:read/{id}"),
+        Excess::SameResource,
+        &json!({}),
+    );
+    settings.service.routes.push(route("GET /{path:rest}", "public"));
+    let guard = Arc::new(live(settings, Recheck::Never, Modes::default(), &broker));
+    let service = Router::new().fallback(async || "served").layer(GuardLayer::new(guard, |_| Some(caller())));
+    for (path, status) in [("/r/7", 401), ("/R/7", 400), ("/r/7/", 400), ("/anything", 200)] {
+        let response = answered(&service, request("GET", path, HeaderMap::new(), "")).await;
+        assert_eq!(response.status(), status, "{path}");
+        let body = text(response).await;
+        assert_eq!(body == "served", status == 200, "{body}");
+        assert_eq!(body.contains("malformed_request"), status == 400, "{body}");
+    }
+}
+
 #[tokio::test]
 async fn what_is_refused_never_reaches_the_service_and_its_caller_learns_why() {
     let (broker, backend) = (broker(), Arc::default());

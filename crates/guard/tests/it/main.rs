@@ -16,6 +16,7 @@ mod guarded;
 mod headers;
 mod hosts;
 mod layer;
+mod lenient;
 mod live;
 mod live_clock;
 mod live_observe;

@@ -10,12 +10,13 @@ use std::sync::LazyLock;
 use delegation::details::{Detail, DetailTypes, Standing};
 use delegation::oauth::Scope;
 use narrows_guard::Guard;
-use narrows_guard::route::Demand;
+use narrows_guard::route::pattern::Pattern;
+use narrows_guard::route::{Demand, Route, Rule};
 use narrows_guard::surplus::Excess;
 use serde_json::{Map, Value, json};
 use testkit::{now, snapshot};
 
-use crate::guarded::{build, decided, settings, with};
+use crate::guarded::{build, decided_at, settings, with};
 use crate::service::demand;
 
 /// What could be done in a world with few things in it.
@@ -95,6 +96,26 @@ mod evaluator {
             let same = outer.0["type"] == inner.0["type"] && outer.1 == inner.1;
             same && facets(&outer.0, &outer.1, &json!({})).iter().all(|(name, outer)| all[name].is_subset(outer))
         })
+    }
+
+    /// What becomes of a request for `target` at `/r/{id}` and another route `beside` it, where that is not decided by its token.
+    pub(super) fn unrouted(target: &str, beside: Option<(&str, &str)>) -> Option<&'static str> {
+        let parts: Vec<_> = target.split('/').skip(1).collect();
+        if parts == ["r", "7"] {
+            return None;
+        }
+        let fits = |(key, _): &(&str, &str)| *key == "GET /{path:rest}" || (parts.len() == 2 && !parts.contains(&""));
+        let Some((_, rule)) = beside.filter(fits) else {
+            return Some("no_route");
+        };
+        // Somebody may take it for the ticket, which needs what it needs.
+        let means = |part: &&str| !part.is_empty();
+        let is_the_ticket = parts.iter().filter(|part| means(part)).map(|part| part.to_lowercase()).eq(["r", "7"]);
+        match (rule, is_the_ticket) {
+            ("same", _) => None,
+            (_, true) => Some("malformed_request"),
+            (_, false) => Some("public"),
+        }
     }
 
     pub(super) struct Case<'c> {
@@ -260,6 +281,7 @@ struct Pair {
     wider: BTreeSet<String>,
     fixed: Value,
     excess: &'static str,
+    beside: Option<(&'static str, &'static str)>,
     guard: Guard,
 }
 
@@ -286,8 +308,21 @@ fn route(dice: &mut Dice) -> Pair {
     };
     needed.scope = scopes.first().map(|scope| Scope::parse(scope).unwrap());
     needed.wider.clone_from(&wider);
+    let beside = [
+        None,
+        Some(("GET /{path:rest}", "public")),
+        Some(("GET /{kind}/{id}", "public")),
+        Some(("GET /{kind}/{id}", "same")),
+    ][dice.roll(4)];
+    let also = beside.map(|(key, rule)| match rule {
+        "same" => Route::new(key.to_owned(), Pattern::parse(key).unwrap(), Rule::Needs(Box::new(needed.clone()))),
+        rule => crate::service::route(key, rule),
+    });
+    let mut settings = settings(needed, mode, &fixed);
+    settings.service.routes.extend(also);
     Pair {
-        guard: build(settings(needed, mode, &fixed)),
+        guard: build(settings),
+        beside,
         required,
         scopes,
         wider,
@@ -356,19 +391,23 @@ fn guard_and_evaluator_agree_on_every_route_and_token() {
         let pair = route(&mut dice);
         for _ in 0..8 {
             let claims = token(&mut dice, &pair);
-            let ours = decided(&pair.guard, &claims);
-            let theirs = evaluator::verdict(&evaluator::Case {
-                required: &pair.required,
-                scopes: &pair.scopes,
-                wider: &pair.wider,
-                fixed: &pair.fixed,
-                excess: pair.excess,
-                claims: &claims,
-            });
+            let target = ["/r/7", "/r/7", "/r/7", "/r/7", "/R/7", "/r/7/", "/R/7/", "/s/7"][dice.roll(8)];
+            let ours = decided_at(&pair.guard, target, &claims);
+            let by_token = || {
+                evaluator::verdict(&evaluator::Case {
+                    required: &pair.required,
+                    scopes: &pair.scopes,
+                    wider: &pair.wider,
+                    fixed: &pair.fixed,
+                    excess: pair.excess,
+                    claims: &claims,
+                })
+            };
+            let theirs = evaluator::unrouted(target, pair.beside).unwrap_or_else(by_token);
             assert_eq!(
                 ours, theirs,
-                "seed {seed}: {} wider {:?} scopes {:?} fixed {} excess {}: {claims}",
-                pair.required, pair.wider, pair.scopes, pair.fixed, pair.excess
+                "seed {seed}: {target} beside {:?}: {} wider {:?} scopes {:?} fixed {} excess {}: {claims}",
+                pair.beside, pair.required, pair.wider, pair.scopes, pair.fixed, pair.excess
             );
             *counts.entry((pair.excess, ours)).or_default() += 1;
         }
@@ -376,7 +415,13 @@ fn guard_and_evaluator_agree_on_every_route_and_token() {
     println!("pairs: {total} from seed {seed}, 0 differences: {counts:?}");
     // Every mode says every word that it can, and none of them seldom.
     for excess in ["none", "same_resource", "any"] {
-        for verdict in ["allowed", "wider_than_subject", "overbroad_token", "subject_token_invalid"] {
+        for verdict in [
+            "allowed",
+            "wider_than_subject",
+            "overbroad_token",
+            "subject_token_invalid",
+            "malformed_request",
+        ] {
             let often = counts.get(&(excess, verdict)).copied().unwrap_or_default();
             assert!(
                 often > total / 100 || (excess, verdict) == ("any", "overbroad_token"),

@@ -17,7 +17,7 @@ use issuance::policy::{Answer, ClientFacts, Inquiry, Policy as _, Question, Subj
 use policy_cedar::Explanation;
 use serde_json::json;
 
-pub(super) use self::request::nearest;
+pub(super) use self::request::{RESEMBLES, nearest};
 use super::Outcome;
 use super::as_client::asked_detail;
 use super::output::{complain, say};

@@ -65,7 +65,9 @@ impl Edge {
 
     /// What is told of a record.
     pub(crate) fn why(&self, id: &str) -> String {
-        crate::run::narrows(self.served.path(), &["why", id], "").out
+        let told = crate::run::narrows(self.served.path(), &["why", id], "");
+        assert_eq!(told.code, 0, "{told:?}");
+        told.out
     }
 
     fn asked(&self, headers: &str) -> String {
@@ -432,6 +434,28 @@ fn nobody_but_its_peers_asks_the_door_of_other_proxies() {
     let good = "host: tickets.internal\r\nx-original-method: GET\r\nx-original-uri: /healthz\r\n";
     assert_eq!(status(&edge.asked(good)), 403);
     assert_eq!(status(&edge.get("/healthz", "")), 200, "the own proxy is for everybody");
+}
+
+/// GWY-020 GWY-022: the service may take it for a ticket.
+#[test]
+fn what_a_less_strict_service_takes_for_another_route_does_not_reach_it() {
+    let edge = Edge::of(&corp::issuer(), "\n\"GET /{path:rest}\" = \"public\"\n");
+    assert_eq!(status(&edge.get("/about", "")), 200);
+    assert_eq!(status(&edge.get("/tickets/42", &edge.bearer())), 200);
+    let reply = edge.get("/TICKETS/42", "");
+    let story = edge.why(problem(&reply)["decision_id"].as_str().unwrap());
+    let both = "between      `GET /{path:rest}` is for it, and a less strict reader takes it for `GET /tickets/{id}`";
+    assert!(story.contains(both), "{story}");
+    for target in ["/TICKETS/42", "/tickets/42/", "/%54ickets/42"] {
+        for headers in [String::new(), edge.bearer()] {
+            let reply = edge.get(target, &headers);
+            assert_eq!(
+                (status(&reply), &problem(&reply)["reason"]),
+                (400, &"malformed_request".into()),
+                "{reply}"
+            );
+        }
+    }
 }
 
 /// GWY-022, GWY-025: one host, whoever reads it.

@@ -85,6 +85,26 @@ fn a_request_is_told_with_its_route_what_it_is_understood_as_and_the_rule() {
     assert!(stranger.code == 1 && stranger.out.contains("near miss"), "{stranger:?}");
 }
 
+/// GWY-020 GWY-022.
+#[test]
+fn a_request_that_a_less_strict_service_takes_for_another_route_is_told_with_both() {
+    let folder = installation();
+    let config = folder.path().join("narrows.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let wide = "\"GET /healthz\"       = \"public\"\n\"GET /{path:rest}\"   = \"public\"";
+    std::fs::write(&config, text.replace("\"GET /healthz\"       = \"public\"", wide)).unwrap();
+    let ran = ask(folder.path(), &["GET", "https://tickets.internal/Tickets/42"]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    let why = "malformed_request: `GET /{path:rest}` is for it, and a less strict reader takes it for `GET /tickets/{id}`";
+    for part in ["route        GET /{path:rest}  at ", why, "write a route for this very path"] {
+        assert!(ran.out.contains(part), "{part}: {}", ran.out);
+    }
+    let told = told(folder.path(), &["GET", "https://tickets.internal/tickets/42/"]);
+    assert_eq!((&told["allowed"], &told["reason"]), (&json!(false), &json!("malformed_request")));
+    let ran = ask(folder.path(), &["GET", "https://tickets.internal/Tickets"]);
+    assert!(ran.code == 0 && ran.out.contains("public"), "{ran:?}");
+}
+
 #[test]
 fn without_a_subject_it_is_told_what_a_request_is_understood_as() {
     let folder = installation();

@@ -22,8 +22,8 @@ use super::{Asked, ExplainArgs, Failure, answer, attributes, elsewhere, parties,
 use crate::config::Loaded;
 use front::front;
 use told::{refused, route_of, tell, undecided, understood_json};
-pub(in super::super) use unfit::nearest;
-use unfit::{Unfit, no_route, of_malformed, of_refused};
+pub(in super::super) use unfit::{RESEMBLES, nearest};
+use unfit::{Unfit, of_malformed, of_refused, of_unrouted};
 
 /// Said where nobody is named whom policy could be asked about.
 const NO_SUBJECT: &str = "policy, which needs --subject, as `--subject 'corp|alice'`";
@@ -50,8 +50,12 @@ pub(super) fn run(args: &ExplainArgs, loaded: &Loaded, method: &str, url: &str) 
         Ok(call) => call,
         Err(malformed) => return Ok(refused(args, front, None, &of_malformed(malformed))),
     };
-    let Some(matched) = front.settings.table.find(&call) else {
-        return Ok(refused(args, front, None, &no_route(loaded, front, &call)));
+    let matched = match front.settings.table.only(&call) {
+        Ok(matched) => matched,
+        Err(unmet) => {
+            let found = front.settings.table.find(&call).map(|matched| at(&matched));
+            return Ok(refused(args, front, found.as_ref(), &of_unrouted(&unmet, loaded, front, &call)));
+        }
     };
     let found = at(&matched);
 

@@ -4,22 +4,27 @@ mod guard;
 
 use http::HeaderMap;
 use narrows_guard::route::Table;
-use narrows_guard::{Body, Call};
+use narrows_guard::{Body, Call, Refused};
 use serde_json::Value;
 
-use super::super::explain::nearest;
+use super::super::explain::{RESEMBLES, nearest};
 use crate::config::Loaded;
 
 /// The lines that tell what helps; of a request without a route, after the routes that are nearest to it.
 pub(super) fn mend(record: &Value, loaded: &Loaded) -> Vec<String> {
     let text = |pointer: &str| record.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let (reason, call) = (text("/reason"), asked(record));
+    if reason == "malformed_request"
+        && let Some(refused) = call.as_ref().and_then(|call| resembles(record, loaded, call))
+    {
+        return vec![line("between", &refused.to_string()), line("mend", RESEMBLES)];
+    }
     if text("/kind") == "guard" {
         return guard::mend(record, loaded);
     }
-    let reason = text("/reason");
     let mut lines = Vec::new();
     let front = loaded.fronts.iter().find(|front| front.settings.name == text("/boundary"));
-    if let (Some(front), "no_route", Some(call)) = (front, reason, asked(record)) {
+    if let (Some(front), "no_route", Some(call)) = (front, reason, call) {
         if let Some(matched) = front.settings.table.find(&call) {
             let route = matched.route().pattern();
             let why = format!(
@@ -59,6 +64,20 @@ fn asked(record: &Value) -> Option<Call> {
 fn near(loaded: &Loaded, table: &Table, call: &Call) -> Vec<String> {
     let told = |(route, place): &(String, String)| line("near it", &format!("{route}  at {place}"));
     nearest(loaded, table, call).iter().map(told).collect()
+}
+
+/// Which routes `call` stands between, if it does, where it was refused.
+fn resembles(record: &Value, loaded: &Loaded, call: &Call) -> Option<Refused> {
+    let text = |pointer: &str| record.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let refused = match loaded.fronts.iter().find(|front| front.settings.name == text("/boundary")) {
+        Some(front) => front.settings.table.only(call).err(),
+        None => {
+            let guarded = loaded.backends.iter().find(|backend| backend.service.name == text("/inputs/service"))?;
+            let table = Table::build(vec![guarded.service.clone()], loaded.snapshot.types.clone()).ok()?;
+            table.only(call).err()
+        }
+    };
+    refused.filter(|refused| matches!(refused, Refused::Resembles { .. }))
 }
 
 /// What helps against `reason`; nothing for `policy_denied`, whose mend is in the policies.

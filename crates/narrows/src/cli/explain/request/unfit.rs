@@ -9,6 +9,10 @@ use crate::config::{Front, Loaded};
 /// No more routes are named to a request that has none.
 const NEAREST: usize = 5;
 
+/// What helps where a less strict reader may take a request for another route's.
+pub(in super::super::super) const RESEMBLES: &str = "send it with the case, the slash and the ending that the route is written with; if the service \
+     tells the two apart, write a route for this very path, or let both ask for the same";
+
 /// Why a request goes no further than its boundary.
 pub(super) struct Unfit {
     pub(super) reason: &'static str,
@@ -31,6 +35,7 @@ pub(super) fn of_refused(refused: &Refused, matched: &Matched<'_>, call: &Call) 
     let no_body = matched.route().reading().reads_body() && *call.body() == Body::Absent;
     let mend = match refused {
         Refused::NoRoute => "add a route for it",
+        Refused::Resembles { .. } => RESEMBLES,
         Refused::Malformed(_) if matched.route().reading().reads_body() => {
             "send one JSON object with `Content-Type: application/json`; here with --body and --header"
         }
@@ -66,7 +71,16 @@ pub(in super::super::super) fn nearest(loaded: &Loaded, table: &Table, call: &Ca
     near.iter().take(NEAREST).map(named).collect()
 }
 
-pub(super) fn no_route(loaded: &Loaded, front: &Front, call: &Call) -> Unfit {
+/// Why `call` has no route, or none that is its route to every reader.
+pub(super) fn of_unrouted(refused: &Refused, loaded: &Loaded, front: &Front, call: &Call) -> Unfit {
+    if *refused != Refused::NoRoute {
+        return Unfit {
+            reason: refused.reason(),
+            what: refused.to_string(),
+            mend: RESEMBLES.to_owned(),
+            nearest: Vec::new(),
+        };
+    }
     let nearest = nearest(loaded, &front.settings.table, call);
     Unfit {
         reason: Refused::NoRoute.reason(),
