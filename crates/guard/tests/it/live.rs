@@ -15,7 +15,7 @@ use narrows_guard::{Live, Settings};
 use serde_json::{Value, json};
 use testkit::{BROKER, CORP, FakeIssuer, now};
 
-use crate::guarded::{bearer, call, claims, settings, token, with};
+use crate::guarded::{AUDIENCE, bearer, call, claims, settings, token, with};
 use crate::service::{asked, demand};
 use crate::told::{Beside, Told, active, broker, caller, denies, ended, live, opaque, shown};
 
