@@ -16,7 +16,7 @@ use http::request::Parts;
 use http::{HeaderMap, Request, Response};
 use narrows_guard::broker::Broker;
 use narrows_guard::check::Admitted;
-use narrows_guard::hygiene::credential::Credential;
+use narrows_guard::hygiene::credential::{Credential, Secret};
 use narrows_guard::hygiene::headers::ProxyHeaders;
 use narrows_guard::live::{Decision, Denied, Live};
 use narrows_guard::{Body, Call};
@@ -24,10 +24,9 @@ use narrows_guard::{Body, Call};
 use crate::backlog::Backlog;
 use crate::bodies::Bodies;
 use crate::boundary::Unfit;
-use crate::observe;
 use crate::proxy::ends::Until;
 use crate::proxy::onward::{Leaving, send};
-use crate::proxy::watched::{Answer, Bound, comes};
+use crate::proxy::watched::{Answer, Bound, Watched, comes};
 use crate::proxy::{Upstreams, arrived, as_it_came, hop, say_forwarded, whole};
 use crate::refusal::{Refusal, wishes};
 use crate::settings::{Caller, Upstream};
@@ -86,13 +85,12 @@ impl<B: Broker> Guarding<B> {
         &self.live
     }
 
-    /// Whether a request goes on as it came. One that says another method, or that cannot be read, may be meant for anything here.
+    /// Whether a request goes on as it came.
     fn observes(&self, parts: &Parts, call: Option<&Call>) -> bool {
-        let Some(call) = call else { return self.live.observes_unread() };
-        if observe::is_strange(&parts.headers, ProxyHeaders::Removed, false) || observe::names_method(call) {
-            return self.live.observes_unread();
+        match call {
+            Some(call) => self.live.observes(call, &parts.headers, ProxyHeaders::Removed),
+            None => self.live.observes_unread(),
         }
-        self.live.observes(call)
     }
 }
 
@@ -127,8 +125,15 @@ async fn serve<B: Broker>(
     let call = arrived::call(&parts, Body::Hidden);
     let goes_on = arrived::framed(&parts).is_ok() && parts.uri.path_and_query().is_some();
     if goes_on && guarding.observes(&parts, call.as_ref().ok()) {
+        let answer = Answer::default();
+        // A form may make another request of it, for a route that enforces.
+        let form = call.as_ref().ok().filter(|call| call.form().is_some() && !guarding.live.observes_unread());
+        let body = match form.and_then(|call| bound(&guarding, call, from, &parts, (None, None))) {
+            Some(bound) => HttpBody::new(Watched::cut(body, bound, answer.clone())),
+            None => body,
+        };
         let body = observed(&guarding, &settings, call.ok(), &parts, (body, peer));
-        return as_it_came::pass(&upstreams, &settings.upstream, (parts, body), &Answer::default()).await;
+        return as_it_came::pass(&upstreams, &settings.upstream, (parts, body), &answer).await;
     }
     hop::join_cookies(&mut parts.headers);
     let refused = |denied: Box<Denied>| Refusal::of_guard(*denied).reply(&parts.headers);
@@ -163,7 +168,8 @@ async fn serve<B: Broker>(
     };
     say_forwarded(&mut told, settings.scheme, &call, from);
     let most = admitted.as_ref().and_then(|admitted| admitted.needs().body_max);
-    let bound = comes(body.as_ref()).then(|| bound(&guarding, &call, from, &parts, most)).flatten();
+    let secret = || Credential::of(&parts.headers, &call).ok().flatten().and_then(|shown| shown.secret());
+    let bound = comes(body.as_ref()).then(|| bound(&guarding, &call, from, &parts, (most, secret()))).flatten();
     let upgrade = admitted.as_ref().and_then(|admitted| admitted.needs().upgrade);
     let until = admitted.map_or_else(Until::it_ends, |admitted| {
         until_ended(&guarding, admitted, &call, from, &parts.headers)
@@ -183,9 +189,14 @@ async fn serve<B: Broker>(
     send(&upstreams, &settings.upstream, leaving).await
 }
 
-/// What of a body may go on that nobody reads: `most` bytes, not the token that the request shows, and no other method.
-fn bound<B: Broker>(guarding: &Arc<Guarding<B>>, call: &Call, from: IpAddr, asked: &Parts, most: Option<usize>) -> Option<Bound> {
-    let secret = Credential::of(&asked.headers, call).ok().flatten().and_then(|shown| shown.secret());
+/// What of a body may go on that nobody reads: `most` bytes, not the `secret` of the token that the request shows, and no other method.
+fn bound<B: Broker>(
+    guarding: &Arc<Guarding<B>>,
+    call: &Call,
+    from: IpAddr,
+    asked: &Parts,
+    (most, secret): (Option<usize>, Option<Secret>),
+) -> Option<Bound> {
     let (guarding, form, call, asked) = (Arc::clone(guarding), call.form(), call.clone(), asked.headers.clone());
     Bound::of(most, secret, form, async move |Unfit(reason, why)| {
         Refusal::of_guard(*guarding.live.refuse(Some(&call), from, reason)).saying(why).reply(&asked)

@@ -141,7 +141,8 @@ where
         }
     };
     let Arrived { mut call, from } = arrived;
-    let is_observed = live.observes(&call);
+    let is_observed = live.observes(&call, &parts.headers, proxy_headers);
+    let cut = Cut::default();
 
     // 2. Its body, where that is looked into.
     let reads = live.reads(&call, &parts.headers);
@@ -156,9 +157,19 @@ where
         };
     }
     if is_observed {
+        // A form may make another request of it, for a route that enforces.
+        if let Some(form) = call.form().filter(|_| !live.observes_unread()) {
+            let (live, call) = (Arc::clone(&live), call.clone());
+            let refuse = move |reason| live.refuse(Some(&call), from, reason);
+            body = HttpBody::new(Bounded::of(body, (None, None, Some(form)), refuse, &cut));
+        }
         let headers = parts.headers.clone();
         tokio::spawn(async move { live.observe(&call, &headers, from).await });
-        return Ok(inner.call(Request::from_parts(parts, body)).await?.map(HttpBody::new));
+        let answered = inner.call(Request::from_parts(parts, body)).await;
+        return match cut.take() {
+            Some(denied) => Ok(answer::refused(&denied, None)),
+            None => Ok(answered?.map(HttpBody::new)),
+        };
     }
 
     // 3. The decision.
@@ -169,7 +180,6 @@ where
     };
 
     // 4. What may go on of a body that nobody has read.
-    let cut = Cut::default();
     if reads.is_none() && !body.is_end_stream() {
         let most = admitted.as_ref().and_then(|admitted| admitted.needs().body_max);
         if most.is_some_and(|most| body.size_hint().lower() > u64::try_from(most).unwrap_or(u64::MAX)) {

@@ -25,6 +25,8 @@ use crate::call::{Call, LARGEST_BODY};
 use crate::check::{Admitted, At, Known, Refusal, Shown, Verdict, ended};
 use crate::clock::Clock;
 use crate::guard::{GuardError, Rules};
+use crate::hygiene::headers::{ProxyHeaders, removed};
+use crate::hygiene::method::names_method;
 use crate::redacted;
 use crate::remembered::{Digest, Memory};
 use crate::sightings::{Sighting, Sightings};
@@ -221,8 +223,16 @@ impl<B: Broker> Live<B> {
         (is_read && is_waited_for).then(|| matched.body_max().unwrap_or(LARGEST_BODY))
     }
 
-    /// Whether `call` goes on as it came, whatever would be decided; then [`observe`](Self::observe) it, and let it not wait for that.
-    pub fn observes(&self, call: &Call) -> bool {
+    /// Whether `call` with these `headers` goes on as it came, whatever would be decided; then [`observe`](Self::observe) it, and let it
+    /// not wait for that.
+    ///
+    /// One that says another method, or has a header that is taken off elsewhere, may be meant for anything. So may a
+    /// [form](Call::form), by what only its body says: unless [everything observes](Self::observes_unread), no piece of it goes on that
+    /// may name a method.
+    pub fn observes(&self, call: &Call, headers: &HeaderMap, proxy_headers: ProxyHeaders) -> bool {
+        if names_method(call) || headers.keys().any(|name| removed(name, proxy_headers)) {
+            return self.observes_unread();
+        }
         let in_force = self.in_force.load();
         in_force.modes.observes(in_force.rules.table(), call, in_force.clock.now())
     }

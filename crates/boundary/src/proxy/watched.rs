@@ -112,7 +112,7 @@ enum Otherwise {
 }
 
 /// A body of which each piece is looked at.
-pub(super) struct Watched<B> {
+pub(crate) struct Watched<B> {
     body: B,
     may: May,
     otherwise: Otherwise,
@@ -122,7 +122,7 @@ pub(super) struct Watched<B> {
 
 impl<B> Watched<B> {
     /// Breaks off where `bound` says, with the answer in `answer`.
-    pub(super) fn cut(body: B, bound: Bound, answer: Answer) -> Self {
+    pub(crate) fn cut(body: B, bound: Bound, answer: Answer) -> Self {
         let Bound { may, refuse } = bound;
         Self {
             body,

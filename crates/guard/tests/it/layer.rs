@@ -16,7 +16,7 @@ use narrows_guard::live::{Modes, Recheck};
 use narrows_guard::route::pattern::Pattern;
 use narrows_guard::route::{Demand, Mode, Route, Rule};
 use narrows_guard::surplus::Excess;
-use narrows_guard::{GuardLayer, Identity, Live};
+use narrows_guard::{GuardLayer, Identity, Live, Settings};
 use serde_json::{Value, json};
 use testkit::now;
 use tokio::sync::{Mutex, mpsc};
@@ -43,6 +43,10 @@ impl Backend {
 }
 
 fn guard(modes: Modes, broker: &Beside) -> Arc<Live<Beside>> {
+    Arc::new(live(checks(), Recheck::Never, modes, broker))
+}
+
+fn checks() -> Settings {
     let demand = crate::service::demand("GET /r/{id}", "ticket:read/{id}");
     let mut settings = settings(demand, Excess::SameResource, &json!({}));
     settings.service.routes.extend([
@@ -52,7 +56,7 @@ fn guard(modes: Modes, broker: &Beside) -> Arc<Live<Beside>> {
         route("GET /slow/{id}", "ticket:read/{id}"),
         route("GET /stream/{id}", "ticket:read/{id}"),
     ]);
-    Arc::new(live(settings, Recheck::Never, modes, broker))
+    settings
 }
 
 /// A route that reads no body, and bounds it.
@@ -66,6 +70,10 @@ fn unread() -> Route {
 }
 
 fn service(modes: Modes, broker: &Beside, backend: &Arc<Backend>) -> Router {
+    behind(guard(modes, broker), backend)
+}
+
+fn behind(guard: Arc<Live<Beside>>, backend: &Arc<Backend>) -> Router {
     let seen = |backend: &Arc<Backend>| {
         let backend = Arc::clone(backend);
         async move |identity: Option<Identity>, request: Request<Body>| {
@@ -114,7 +122,7 @@ fn service(modes: Modes, broker: &Beside, backend: &Arc<Backend>) -> Router {
                 Response::new(Body::new(Frames(frames)))
             }),
         )
-        .layer(GuardLayer::new(guard(modes, broker), |_| Some(caller())))
+        .layer(GuardLayer::new(guard, |_| Some(caller())))
 }
 
 fn request(method: &str, path: &str, headers: HeaderMap, body: &'static str) -> Request<Body> {
@@ -463,6 +471,47 @@ async fn a_request_whose_token_ends_before_it_is_answered_is_refused() {
     assert_eq!(response.status(), 401);
     let told = broker.0.refusals();
     assert_eq!((told[0].reason.as_str(), told[0].claims.is_some()), ("subject_token_revoked", true));
+}
+
+/// Whoever follows what a header, a query or a form says makes a request of it for a route that enforces.
+#[tokio::test]
+async fn beside_what_enforces_nothing_is_observed_that_names_another_method() {
+    let modes = Modes {
+        mode: Some(Mode::Observe),
+        until: Some(Timestamp::from_seconds(now().seconds() + 60)),
+    };
+    let (broker, backend) = (broker(), Arc::default());
+    let mut settings = checks();
+    let enforced = Demand {
+        mode: Some(Mode::Enforce),
+        ..crate::service::demand("DELETE /hook", "ticket:update/7")
+    };
+    let pattern = Pattern::parse("DELETE /hook").unwrap();
+    settings
+        .service
+        .routes
+        .push(Route::new("enforced".to_owned(), pattern, Rule::Needs(Box::new(enforced))));
+    let service = behind(Arc::new(live(settings, Recheck::Never, modes, &broker)), &backend);
+    let typed = |value: &'static str| HeaderMap::from_iter([(header::CONTENT_TYPE, value.parse().unwrap())]);
+    let fields = || typed("application/x-www-form-urlencoded");
+    let mut overridden = HeaderMap::new();
+    overridden.insert("x-http-method-override", "DELETE".parse().unwrap());
+    let part = "--b\r\ncontent-disposition: form-data; name=\"_method\"\r\n\r\nDELETE\r\n--b--\r\n";
+    let rows = [
+        ("/hook", fields(), "a=b", 200, 1),
+        // Taken off, it says nothing any more.
+        ("/hook", overridden, "", 200, 2),
+        ("/hook?_method=DELETE", HeaderMap::new(), "", 400, 2),
+        ("/hook", fields(), "a=b&_method=DELETE", 400, 2),
+        ("/hook", typed("multipart/form-data; boundary=b"), part, 400, 2),
+    ];
+    for (target, headers, body, status, seen) in rows {
+        let response = answered(&service, request("POST", target, headers.clone(), body)).await;
+        assert_eq!(response.status(), status, "{target} {headers:?} {body}");
+        assert_eq!(backend.bodies.lock().unwrap().len(), seen, "{target} {headers:?} {body}");
+    }
+    assert!(!backend.heads.lock().unwrap()[1].contains_key("x-http-method-override"));
+    assert!(broker.0.refusals().iter().all(|refused| !refused.observed));
 }
 
 #[tokio::test]

@@ -5,8 +5,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use delegation::time::Timestamp;
+use http::HeaderMap;
 use narrows_guard::Live;
 use narrows_guard::broker::Rechecked;
+use narrows_guard::hygiene::headers::ProxyHeaders;
 use narrows_guard::live::{Modes, Recheck};
 use narrows_guard::route::pattern::Pattern;
 use narrows_guard::route::{Demand, Mode, Route, Rule};
@@ -60,7 +62,10 @@ async fn the_most_specific_word_says_what_binds_and_no_word_without_a_day() {
     for (modes, expected) in rows {
         let live = guard(modes, &broker());
         let paths = ["/r/7", "/enforced", "/observed", "/ENFORCED", "/word", "/no/route"];
-        let found: Vec<_> = paths.iter().map(|path| live.observes(&asked("GET", path))).collect();
+        let found: Vec<_> = paths
+            .iter()
+            .map(|path| live.observes(&asked("GET", path), &HeaderMap::new(), ProxyHeaders::Removed))
+            .collect();
         assert_eq!(
             (found.as_slice(), live.observes_unread()),
             (&expected[..6], expected[6]),
@@ -70,7 +75,7 @@ async fn the_most_specific_word_says_what_binds_and_no_word_without_a_day() {
     // Where every route observes, so does what is none.
     let whole = settings(demand("GET /r/{id}", "ticket:read/{id}"), Excess::SameResource, &json!({}));
     let live = live(whole, Recheck::Never, observes(Some(Mode::Observe), day), &broker());
-    assert!(live.observes(&asked("GET", "/nothing")) && live.observes_unread());
+    assert!(live.observes(&asked("GET", "/nothing"), &HeaderMap::new(), ProxyHeaders::Removed) && live.observes_unread());
 }
 
 #[tokio::test]

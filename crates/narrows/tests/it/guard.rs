@@ -794,6 +794,20 @@ fn beside_what_enforces_a_request_that_may_mean_it_is_not_observed() {
     ] {
         assert_eq!(status(&get(guarded.door(), target, headers)), expected, "{target} {headers}");
     }
+    for (kind, form, expected) in [
+        ("application/x-www-form-urlencoded", "a=b", 200),
+        ("application/x-www-form-urlencoded", "a=b&_method=PATCH", 400),
+        (
+            "multipart/form-data; boundary=b",
+            "--b\r\ncontent-disposition: form-data; name=\"_method\"\r\n\r\nPATCH\r\n--b--\r\n",
+            400,
+        ),
+    ] {
+        let typed = format!("content-type: {kind}\r\ncontent-length: {}\r\n\r\n{form}", form.len());
+        let request = format!("GET /tickets HTTP/1.1\r\nhost: tickets.internal\r\nconnection: close\r\n{typed}");
+        let reply = echo::ask(guarded.door(), &request);
+        assert_eq!(status(&reply), expected, "{form}: {reply}");
+    }
 }
 
 #[test]
