@@ -16,6 +16,7 @@ use axum::response::Response;
 use delegation::oauth::{ClientId, parse_scope};
 use delegation::time::Timestamp;
 use http::{Request, StatusCode};
+use narrows_guard::sightings::is_one_place;
 use serde_json::json;
 
 use super::call::{Call, reply};
@@ -110,6 +111,9 @@ async fn see(call: &mut Call, service: Named) -> Result<Response, Problem> {
         second: body.address("second")?,
     };
     body.ends()?;
+    if is_one_place(seen.first, seen.second) {
+        return Err(Problem::Malformed("`first` and `second` are one place"));
+    }
     let guard = Guard {
         service: &service,
         client: &client,

@@ -40,17 +40,19 @@ pub enum Seen {
     Recorded,
     /// It is on record, and the token was revoked by that.
     Revoked,
-    /// This guard reported the token before.
+    /// This guard of this service reported the token before.
     Before,
 }
 
-/// Puts on record that a token was shown to `guard` from two places, once for each token and guard.
+/// Puts on record that a token was shown to `guard` from two places, once for each token, guard and service.
 ///
 /// With `on_duplicate = "revoke"` the token is revoked in the same commit, with all that came from it, if the log says that it was issued
 /// for the audience of the guard's service: no guard ends what is not its to see.
 pub async fn seen_twice(broker: &Broker, guard: &Guard<'_>, seen: &SeenTwice) -> Result<Seen, StoreUnavailable> {
     let in_force = broker.in_force();
-    if !used(broker.store(), UseKind::Sighting, guard.client.as_str(), &[&seen.jti]).await?.is_empty() {
+    // A client may guard several services, and no word about one is the word about another.
+    let reporter = format!("{} {}", guard.service, guard.client);
+    if !used(broker.store(), UseKind::Sighting, &reporter, &[&seen.jti]).await?.is_empty() {
         return Ok(Seen::Before);
     }
     let issued = issued(broker, &in_force, guard, seen).await?;
@@ -78,7 +80,7 @@ pub async fn seen_twice(broker: &Broker, guard: &Guard<'_>, seen: &SeenTwice) ->
     let entry = Entry {
         uses: vec![Use {
             kind: UseKind::Sighting,
-            issuer: guard.client.to_string(),
+            issuer: reporter,
             id: seen.jti.clone(),
             forget_at: forget_at(broker, &in_force, seen.exp),
         }],

@@ -402,9 +402,17 @@ async fn a_token_that_was_seen_twice_is_on_record_once_and_revoked_where_that_is
     let made_up = json!({ "jti": "a%", "exp": claims["exp"] });
     assert_eq!(ask("orders", &made_up, claims["iat"].clone()).await, (true, false));
 
+    // What the same client says for another service that it guards is another word.
+    let token = for_orders(&narrows).await;
+    let claims = claims_of(&token);
+    assert_eq!(ask("tickets", &claims, claims["iat"].clone()).await, (true, false));
+    assert_eq!(alive(&token).await, true);
+    assert_eq!(ask("orders", &claims, claims["iat"].clone()).await, (true, true));
+    assert_eq!(alive(&token).await, false);
+
     let records = of_guards(&narrows).await;
     let seen: Vec<_> = records.iter().filter(|record| record["reason"] == "token_seen_twice").collect();
-    assert_eq!(seen.len(), 4);
+    assert_eq!(seen.len(), 6);
     let one = seen[0];
     assert_eq!(
         (&one["decision"], &one["client"], &one["subject"]["sub"]),
@@ -427,5 +435,20 @@ async fn where_duplicates_are_reported_a_token_goes_on() {
     let reply = narrows.ask("POST", SIGHTINGS, &plane, Some(&body)).await;
     assert_eq!(reply.body, json!({ "recorded": true, "revoked": false }));
     assert_eq!(narrows.about("/oauth2/introspect", "orders", &token).await.body["active"], true);
+    narrows.stop().await;
+}
+
+#[tokio::test]
+async fn one_place_is_no_two_and_ends_nothing() {
+    let (narrows, plane) = started(Engine::sqlite(), OnDuplicate::Revoke).await;
+    let token = for_orders(&narrows).await;
+    let claims = claims_of(&token);
+    for (first, second) in [("192.0.2.1", "192.0.2.1"), ("2001:db8::1", "2001:db8::2")] {
+        let body = json!({ "jti": claims["jti"], "exp": claims["exp"], "iat": claims["iat"], "first": first, "second": second });
+        let reply = narrows.ask("POST", SIGHTINGS, &plane, Some(&body)).await;
+        assert_eq!((reply.status, reply.text("reason")), (400, "malformed_request"), "{first} {second}");
+    }
+    assert_eq!(narrows.about("/oauth2/introspect", "orders", &token).await.body["active"], true);
+    assert!(of_guards(&narrows).await.is_empty());
     narrows.stop().await;
 }
