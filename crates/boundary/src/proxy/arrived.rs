@@ -1,7 +1,7 @@
 //! The request as it arrived: one host, one path, one end of its body, or it is malformed.
 
 use http::HeaderValue;
-use http::header::{HOST, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use narrows_guard::hygiene::Malformed;
@@ -36,5 +36,49 @@ pub(crate) fn framed(parts: &Parts) -> Result<(), Malformed> {
     if !codings.next().is_none_or(chunked) || codings.next().is_some() {
         return Err(Malformed::new("the body comes in a coding other than chunked"));
     }
+    // One line and one way to write it: an upstream might read another number, or refuse what was allowed (RFC 9110 §8.6).
+    let mut lengths = parts.headers.get_all(CONTENT_LENGTH).iter().map(HeaderValue::as_bytes);
+    if !lengths.next().is_none_or(is_plain_number) || lengths.next().is_some() {
+        return Err(Malformed::new("the length of the body is not one plain number"));
+    }
     Ok(())
+}
+
+fn is_plain_number(text: &[u8]) -> bool {
+    text == b"0" || (matches!(text, [b'1'..=b'9', ..]) && text.iter().all(u8::is_ascii_digit))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use http::Request;
+    use http::header::CONTENT_LENGTH;
+
+    use super::framed;
+
+    #[test]
+    fn a_body_has_one_length_in_plain_digits() {
+        for (lines, is_framed) in [
+            (&[][..], true),
+            (&["0"], true),
+            (&["5"], true),
+            (&["120"], true),
+            (&["05"], false),
+            (&["00"], false),
+            (&["+5"], false),
+            (&["5 "], false),
+            (&["0x5"], false),
+            (&[""], false),
+            (&["5, 5"], false),
+            (&["5", "5"], false),
+            (&["5", "6"], false),
+        ] {
+            let mut request = Request::builder();
+            for line in lines {
+                request = request.header(CONTENT_LENGTH, *line);
+            }
+            let (parts, ()) = request.body(()).unwrap().into_parts();
+            assert_eq!(framed(&parts).is_ok(), is_framed, "{lines:?}");
+        }
+    }
 }
