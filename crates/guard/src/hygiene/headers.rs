@@ -83,8 +83,16 @@ const DECIDED_ON: [HeaderName; 7] = [
     HeaderName::from_static("dpop"),
 ];
 
-/// Names that a door writes itself; another spelling of them is removed.
-const WRITTEN: [HeaderName; 2] = [header::AUTHORIZATION, HeaderName::from_static("dpop")];
+/// What says, beside these, where the body ends and what becomes of the connection.
+const OF_CONNECTION: [HeaderName; 7] = [
+    header::CONNECTION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
 
 /// Whether the header `name` of a client's request does not go on.
 ///
@@ -100,7 +108,8 @@ pub fn removed(name: &HeaderName, proxy_headers: ProxyHeaders) -> bool {
         return false;
     }
     let folded = folded(name);
-    let twin = WRITTEN.iter().any(|written| *written == folded.as_str() && written != name);
+    // Another spelling of what was decided on may say something else to whoever reads it for that.
+    let twin = DECIDED_ON.iter().chain(&OF_CONNECTION).any(|read| *read == folded.as_str() && read != name);
     let address = ADDRESSES.contains(&folded.as_str()) && (proxy_headers != ProxyHeaders::Kept || folded != name.as_str());
     twin || address || NAMES.contains(&folded.as_str()) || FAMILIES.iter().any(|family| format!("{folded}-").starts_with(family))
 }

@@ -71,6 +71,38 @@ fn other_spellings_of_these_names_stay_behind() {
     ]);
 }
 
+/// GWY-002: by what was decided on nobody reads anything else.
+#[test]
+fn other_spellings_of_what_was_decided_on_stay_behind() {
+    stay_behind(&[
+        "Content_Type",
+        "Content.Type",
+        "Content_Encoding",
+        "Content_Length",
+        "content~length",
+        "Cookie_",
+        "Host_",
+        "Transfer_Encoding",
+        "Transfer.Encoding",
+        "Connection_",
+        "Upgrade_",
+        "_TE",
+        "Trailer.",
+        "Keep_Alive",
+        "Proxy_Connection",
+    ]);
+    go(
+        &[
+            "Content-Type",
+            "Content-Length",
+            "Transfer-Encoding",
+            "Keep-Alive",
+            "Content_Language",
+        ],
+        ProxyHeaders::Removed,
+    );
+}
+
 /// GWY-004.
 #[test]
 fn an_address_stays_behind_in_whatever_name_some_product_reads_it() {
