@@ -90,11 +90,11 @@ impl Credential {
 
     /// Whether the token stands in another place too: in a header beside its own, in the target, or in what was read of the body.
     ///
-    /// A signature is looked for, since whoever has it has the token; what is short could be anything.
-    /// Every place is read as it is, and as it is after one percent-decoding.
+    /// What is signed is looked for, since one signature may have two spellings (ECDSA takes `s` and `n - s`); and the signature, since
+    /// whoever has it may know the rest. What is short could be anything. Every place is read as it is, and as it is after one percent-decoding.
     pub fn is_repeated(&self, headers: &HeaderMap, call: &Call) -> bool {
-        let Some(secret) = self.signature() else { return false };
-        let holds = |bytes: &[u8]| is_in(secret, bytes) || (bytes.contains(&b'%') && is_in(secret, &decoded(bytes)));
+        let is_there = |bytes: &[u8]| self.words().any(|word| is_in(word, bytes));
+        let holds = |bytes: &[u8]| is_there(bytes) || (bytes.contains(&b'%') && is_there(&decoded(bytes)));
         let in_headers = headers.iter().any(|(name, value)| name != header::AUTHORIZATION && holds(value.as_bytes()));
         let in_body = matches!(call.body(), Body::Whole(bytes) if holds(bytes));
         in_headers || in_body || holds(call.target().as_bytes())
@@ -102,15 +102,18 @@ impl Credential {
 
     /// What is looked for in other places: none where the token is too short for that.
     pub fn secret(&self) -> Option<Secret> {
-        self.signature().map(|secret| Secret {
-            bytes: secret.to_vec(),
-            before: Vec::new(),
-        })
+        let words: Vec<_> = self.words().map(Word::of).collect();
+        (!words.is_empty()).then_some(Secret { words })
     }
 
-    fn signature(&self) -> Option<&[u8]> {
-        let signature = self.token.rsplit('.').next().unwrap_or_default().as_bytes();
-        (signature.len() >= SHORTEST_SECRET).then_some(signature)
+    /// The parts of a token by which it is known: what is signed and its signature, or all of one that has none.
+    fn words(&self) -> impl Iterator<Item = &[u8]> {
+        let (signed, signature) = match self.token.rsplit_once('.') {
+            Some((signed, signature)) => (Some(signed).filter(|signed| signed.contains('.')), signature),
+            None => (None, self.token.as_str()),
+        };
+        let words = signed.into_iter().chain([signature]).map(str::as_bytes);
+        words.filter(|word| word.len() >= SHORTEST_SECRET)
     }
 
     /// How it is shown.
@@ -124,16 +127,34 @@ impl Credential {
     }
 }
 
-/// The part of a token without which nobody can use it: its signature, or all of one that has none.
+/// The parts of a token by which it is known.
 pub struct Secret {
+    words: Vec<Word>,
+}
+
+impl Secret {
+    /// Whether one of them is in what has come, now that `data` came too: bytes that come in pieces may be cut anywhere.
+    pub fn comes_with(&mut self, data: &[u8]) -> bool {
+        self.words.iter_mut().fold(false, |found, word| word.comes_with(data) || found)
+    }
+}
+
+/// One part.
+struct Word {
     bytes: Vec<u8>,
     /// The end of what came before, in which it may have begun.
     before: Vec<u8>,
 }
 
-impl Secret {
-    /// Whether it is in what has come, now that `data` came too: bytes that come in pieces may be cut anywhere.
-    pub fn comes_with(&mut self, data: &[u8]) -> bool {
+impl Word {
+    fn of(bytes: &[u8]) -> Self {
+        Self {
+            bytes: bytes.to_vec(),
+            before: Vec::new(),
+        }
+    }
+
+    fn comes_with(&mut self, data: &[u8]) -> bool {
         let longest = self.bytes.len().saturating_sub(1);
         let begins = data.get(..longest.min(data.len())).unwrap_or_default();
         self.before.extend_from_slice(begins);
@@ -224,14 +245,10 @@ fn decoded(bytes: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::Secret;
+    use super::Word;
 
     #[test]
     fn what_is_looked_for_is_found_wherever_the_pieces_end() {
-        let of = |bytes: &str| Secret {
-            bytes: bytes.as_bytes().to_vec(),
-            before: Vec::new(),
-        };
         for (text, secret, is_there) in [
             ("abcabcabd", "abcabd", true),
             ("aaaaaaab", "aaab", true),
@@ -241,7 +258,7 @@ mod tests {
             ("", "abcabd", false),
         ] {
             for size in 1..=text.len().max(1) {
-                let mut looked = of(secret);
+                let mut looked = Word::of(secret.as_bytes());
                 let found = text.as_bytes().chunks(size).any(|piece| looked.comes_with(piece));
                 assert_eq!(found, is_there, "{text} in pieces of {size}");
             }

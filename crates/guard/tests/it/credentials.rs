@@ -1,9 +1,13 @@
 //! A request shows one credential, in one place, or none.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use narrows_guard::hygiene::credential::{Credential, CredentialError, Scheme};
 use narrows_guard::{Body, Call};
+
+use crate::guarded::{at, bearer, call, claims, reader, token, word};
 
 fn shown(lines: &[&[u8]], target: &str) -> Result<Option<Credential>, CredentialError> {
     let mut headers = HeaderMap::new();
@@ -173,4 +177,40 @@ fn a_token_is_found_in_every_other_place_and_however_it_is_encoded() {
         assert!(repeated("x", "y", "/a", &format!("x={said}")), "{said}");
     }
     assert!(!repeated("cookie", "abcdefghijkl%6nopqrstuvwxyz", "/a?q=%20b", "x=%"));
+}
+
+/// The same token under its other signature: of ES256 there are two, `s` and `n - s`, and both verify.
+fn twin(token: &str) -> String {
+    const N: [u8; 32] = [
+        0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xBC, 0xE6, 0xFA, 0xAD, 0xA7, 0x17, 0x9E, 0x84,
+        0xF3, 0xB9, 0xCA, 0xC2, 0xFC, 0x63, 0x25, 0x51,
+    ];
+    let (signed, signature) = token.rsplit_once('.').unwrap();
+    let mut bytes = URL_SAFE_NO_PAD.decode(signature).unwrap();
+    let mut borrowed = 0;
+    for at in (0..32).rev() {
+        let left = i16::from(N[at]) - i16::from(bytes[32 + at]) - borrowed;
+        borrowed = i16::from(left < 0);
+        bytes[32 + at] = u8::try_from(left.rem_euclid(256)).unwrap();
+    }
+    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(bytes))
+}
+
+/// GWY-013, GWY-014.
+#[test]
+fn a_token_is_found_under_its_other_signature_too() {
+    let right = token(&claims());
+    let other = twin(&right);
+    assert!(right != other && twin(&other) == right);
+    let guard = reader();
+    let check = |headers: &HeaderMap| word(&guard.check(&call(), headers, &at()));
+    for (shown, copy) in [(&right, &other), (&other, &right)] {
+        let mut headers = bearer(shown);
+        assert_eq!(check(&headers), "allowed", "both are tokens");
+        let mut secret = Credential::of(&headers, &call()).unwrap().unwrap().secret().unwrap();
+        let (begins, ends) = copy.as_bytes().split_at(copy.len() / 2);
+        assert!(!secret.comes_with(begins) && secret.comes_with(ends), "in a body that goes by");
+        headers.insert("x-copy", HeaderValue::from_str(copy).unwrap());
+        assert_eq!(check(&headers), "malformed_request");
+    }
 }
