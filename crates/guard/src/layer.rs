@@ -23,6 +23,7 @@ use delegation::oauth::Reason;
 use http::request::Parts;
 use http::{Request, Response};
 use http_body::Body as _;
+use hyper::upgrade::OnUpgrade;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -194,6 +195,10 @@ where
     // 5. On it goes, without what only we may say, for as long as its token holds. Whatever the service makes of a body that was cut
     // off, the request is refused.
     clean(&mut parts.headers, proxy_headers);
+    if admitted.as_ref().is_none_or(|admitted| admitted.needs().upgrade.is_none()) {
+        // What a connection became would outlive the decision.
+        parts.extensions.remove::<OnUpgrade>();
+    }
     let Some(admitted) = admitted else {
         let answered = inner.call(Request::from_parts(parts, body)).await;
         return match cut.take() {

@@ -68,6 +68,11 @@ impl Identity {
         self.0.needs()
     }
 
+    /// What was admitted, to ask [`Live::ended`](crate::Live::ended) about: of a connection that was upgraded, nothing else ends it.
+    pub fn admitted(&self) -> &Admitted {
+        &self.0
+    }
+
     /// Every claim that was checked.
     pub fn claims(&self) -> &AccessClaims {
         &self.0

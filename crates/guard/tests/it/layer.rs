@@ -12,9 +12,10 @@ use bytes::Bytes;
 use delegation::time::Timestamp;
 use http::{HeaderMap, header};
 use http_body_util::BodyExt as _;
+use hyper::upgrade::OnUpgrade;
 use narrows_guard::live::{Modes, Recheck};
 use narrows_guard::route::pattern::Pattern;
-use narrows_guard::route::{Demand, Mode, Route, Rule};
+use narrows_guard::route::{Demand, Mode, Route, Rule, Upgrade};
 use narrows_guard::surplus::Excess;
 use narrows_guard::{GuardLayer, Identity, Live, Settings};
 use serde_json::{Value, json};
@@ -53,6 +54,7 @@ fn checks() -> Settings {
         route("POST /r", "ticket:update/{body.id}"),
         route("POST /hook", "public"),
         unread(),
+        socket(),
         route("GET /slow/{id}", "ticket:read/{id}"),
         route("GET /stream/{id}", "ticket:read/{id}"),
     ]);
@@ -67,6 +69,16 @@ fn unread() -> Route {
     };
     let pattern = Pattern::parse("PUT /r/{id}").unwrap();
     Route::new("unread".to_owned(), pattern, Rule::Needs(Box::new(demand)))
+}
+
+/// A route whose connection may become a WebSocket.
+fn socket() -> Route {
+    let demand = Demand {
+        upgrade: Some(Upgrade::WebSocket),
+        ..crate::service::demand("GET /socket/{id}", "ticket:read/{id}")
+    };
+    let pattern = Pattern::parse("GET /socket/{id}").unwrap();
+    Route::new("socket".to_owned(), pattern, Rule::Needs(Box::new(demand)))
 }
 
 fn service(modes: Modes, broker: &Beside, backend: &Arc<Backend>) -> Router {
@@ -431,6 +443,25 @@ async fn a_form_to_a_public_route_holds_no_token() {
     assert_eq!(backend.calls(), 0);
     assert_eq!(answered(&service, form("a=x")).await.status(), 200);
     assert_eq!(backend.bodies.lock().unwrap().pop().unwrap(), "a=x");
+}
+
+#[tokio::test]
+async fn a_connection_is_upgraded_by_a_route_that_says_so_and_by_no_other() {
+    let broker = broker();
+    let may_upgrade = async |request: Request<Body>| request.extensions().get::<OnUpgrade>().is_some().to_string();
+    let service = Router::new()
+        .fallback(may_upgrade)
+        .layer(GuardLayer::new(guard(Modes::default(), &broker), |_| Some(caller())));
+    for (path, shown, may) in [
+        ("/socket/7", bearer(&token(&claims())), "true"),
+        ("/r/7", bearer(&token(&claims())), "false"),
+        ("/healthz", HeaderMap::new(), "false"),
+    ] {
+        let mut request = request("GET", path, shown, "");
+        let upgrade = hyper::upgrade::on(&mut request);
+        request.extensions_mut().insert(upgrade);
+        assert_eq!(text(answered(&service, request).await).await, may, "{path}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
