@@ -18,7 +18,7 @@ use narrows_guard::broker::Broker;
 use narrows_guard::check::Admitted;
 use narrows_guard::hygiene::credential::{Credential, Secret};
 use narrows_guard::hygiene::headers::ProxyHeaders;
-use narrows_guard::live::{Decision, Denied, Live};
+use narrows_guard::live::{Decision, Denied, Guest, Live};
 use narrows_guard::{Body, Call};
 
 use crate::backlog::Backlog;
@@ -145,10 +145,14 @@ async fn serve<B: Broker>(
         }
     };
 
-    // 2. Its body, where that is looked into.
+    // 2. Its body, where that is looked into, of whoever is known by then.
     let mut body = Some(body);
     if let Some(most) = guarding.live.reads(&call, &parts.headers) {
-        call = match whole(&guarding.bodies, body.take(), many(from), most).await {
+        let guest = match guarding.live.greet(&call, &parts.headers, from).await {
+            Ok(guest) => guest,
+            Err(denied) => return refused(denied),
+        };
+        call = match whole(&guarding.bodies, body.take(), caller(from, guest), most).await {
             Ok(read) => call.with_body(read),
             Err(reason) => return refused(guarding.live.refuse(Some(&call), from, reason)),
         };
@@ -203,9 +207,13 @@ fn bound<B: Broker>(
     })
 }
 
-/// Whose bodies come from `address`: many callers' behind a boundary or mesh, which none of them may fill for the others.
-fn many(address: IpAddr) -> Caller {
-    Caller { address, is_own: false }
+/// Whose room a body from `address` takes. Holders of tokens may be many behind one boundary or mesh; what anybody may send, where no token
+/// is needed, has the share of one caller.
+fn caller(address: IpAddr, guest: Guest) -> Caller {
+    Caller {
+        address,
+        is_own: guest == Guest::Anybody,
+    }
 }
 
 /// What goes on in the place of all that the caller sent under these names.
@@ -261,4 +269,24 @@ fn until_ended<B: Broker>(guarding: &Arc<Guarding<B>>, admitted: Admitted, call:
         let denied = guarding.live.refuse_admitted(&call, from, &admitted, reason);
         ready(Refusal::of_guard(*denied).reply(&asked))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use axum::body::Body as HttpBody;
+    use delegation::oauth::Reason;
+    use narrows_guard::live::Guest;
+
+    use super::caller;
+    use crate::bodies::Bodies;
+
+    #[tokio::test(start_paused = true)]
+    async fn where_no_token_is_needed_one_address_has_a_share_of_the_room() {
+        let bodies = Bodies::of(40);
+        let read = |guest| bodies.read(HttpBody::from("12345678901"), caller(IpAddr::from([192, 0, 2, 1]), guest), 40);
+        assert_eq!(read(Guest::Anybody).await, Err(Reason::RateLimited));
+        assert!(read(Guest::Holder).await.is_ok(), "it may be one of many behind a boundary");
+    }
 }

@@ -129,10 +129,14 @@ impl<'g> Shown<'g> {
         Ok(Verdict::of(exact, Arc::clone(&self.presented), needs))
     }
 
+    /// 5. to 10. What it says holds here and now, whatever the request needs.
+    pub(crate) fn holds<'m>(&self, token: &Known, at: &'m At) -> Result<Verified<'m>, Refusal> {
+        Verified::at(token, self.presented.scheme(), self.rules, at)
+    }
+
     /// The checks of which the mode of the guard knows nothing; `None` for a route that turns out to be public.
     pub(crate) fn examine<'m>(&self, token: &Known, at: &'m At) -> Result<Option<Examined<'m>>, Refusal> {
-        // 5. to 10. What it says holds here and now.
-        let verified = Verified::at(token, self.presented.scheme(), self.rules, at)?;
+        let verified = self.holds(token, at)?;
         // 11. What the request needs, to the byte. A stranger is not told what that would be.
         let needs = needs(&self.matched, self.call).map_err(|refusal| refusal.about(&verified))?;
         Ok(needs.map(|needs| Examined { verified, needs }))

@@ -145,9 +145,12 @@ where
     let is_observed = live.observes(&call, &parts.headers, proxy_headers);
     let cut = Cut::default();
 
-    // 2. Its body, where that is looked into.
+    // 2. Its body, where that is looked into, of whoever is known by then.
     let reads = live.reads(&call, &parts.headers);
     if let Some(most) = reads {
+        if !is_observed && let Err(denied) = live.greet(&call, &parts.headers, from).await {
+            return Ok(answer::refused(&denied, None));
+        }
         let (read, onward) = read(body, most).await;
         body = onward;
         call = match read {

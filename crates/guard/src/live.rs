@@ -3,6 +3,7 @@
 //! Everything that is decided is decided by the pure checks; here is what they are handed, and what becomes of their answer.
 
 mod answers;
+mod greeting;
 mod modes;
 mod strangers;
 mod tally;
@@ -32,6 +33,7 @@ use crate::remembered::{Digest, Memory};
 use crate::sightings::{Sighting, Sightings};
 use crate::surplus::Required;
 use answers::Answers;
+pub use greeting::Guest;
 pub use modes::Modes;
 use tally::Tally;
 
@@ -213,7 +215,7 @@ impl<B: Broker> Live<B> {
     /// The most bytes of its body that `call` must be shown with, if that is looked into: what its route reads, and a form, which may hold
     /// a token, also on a public route; without, it may be [`Hidden`](crate::Body). `headers` are those that it came with.
     ///
-    /// Nobody's body is waited for who shows no token where one is needed.
+    /// Nobody's body is waited for who shows no token where one is needed, or one that is none: [`greet`](Self::greet) the caller first.
     pub fn reads(&self, call: &Call, headers: &HeaderMap) -> Option<usize> {
         let in_force = self.in_force.load();
         let matched = in_force.rules.table().find(call)?;

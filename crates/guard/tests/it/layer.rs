@@ -445,6 +445,22 @@ async fn a_form_to_a_public_route_holds_no_token() {
     assert_eq!(backend.bodies.lock().unwrap().pop().unwrap(), "a=x");
 }
 
+#[tokio::test(start_paused = true)]
+async fn nobodys_body_is_waited_for_whose_token_is_none_for_here() {
+    let (broker, backend) = (broker(), Arc::default());
+    let service = service(Modes::default(), &broker, &backend);
+    let elsewhere = token(&with(json!({ "aud": "https://other.internal" })));
+    for (shown, reason) in [("junk", "subject_token_invalid"), (&elsewhere, "subject_token_not_for_client")] {
+        let (_sender, never) = mpsc::unbounded_channel();
+        let mut silent = request("POST", "/r", bearer(shown), "");
+        *silent.body_mut() = Body::new(Frames(never));
+        let response = tokio::time::timeout(Duration::from_secs(1), service.clone().oneshot(silent)).await;
+        assert_eq!(response.expect(reason).unwrap().status(), 401);
+        assert_eq!(broker.0.refusals().pop().unwrap().reason.as_str(), reason);
+    }
+    assert_eq!((broker.0.refusals().len(), backend.calls()), (2, 0));
+}
+
 #[tokio::test]
 async fn a_connection_is_upgraded_by_a_route_that_says_so_and_by_no_other() {
     let broker = broker();

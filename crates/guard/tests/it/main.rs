@@ -12,6 +12,7 @@ mod checks;
 mod credentials;
 mod example;
 mod far_broker;
+mod greeting;
 mod guarded;
 mod headers;
 mod hosts;

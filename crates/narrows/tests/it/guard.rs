@@ -618,6 +618,25 @@ fn nobodys_body_is_waited_for_who_shows_no_token() {
     assert!(status(&reply) == 401 && reply.contains("no_token"), "{reply}");
 }
 
+/// Strangers take none of the room for bodies, however many come at a time.
+#[test]
+fn nobodys_body_is_waited_for_whose_token_is_none_of_ours_for_here() {
+    let guarded = Guarded::with(&[""]);
+    let elsewhere = as_header(&exchanged(guarded.served.path(), &guarded.alice, NOTES, &["ticket:update/42"], &[]));
+    for (shown, reason) in [
+        ("authorization: Bearer junk\r\n", "subject_token_invalid"),
+        (&elsewhere, "subject_token_not_for_client"),
+    ] {
+        let length = "content-type: application/json\r\ncontent-length: 900\r\n";
+        let mut stream = echo::open(
+            guarded.door(),
+            &format!("PATCH /tickets/42 HTTP/1.1\r\nhost: tickets.internal\r\n{length}{shown}\r\n{{"),
+        );
+        let reply = echo::until(&mut stream, reason);
+        assert_eq!(status(&reply), 401, "{reply}");
+    }
+}
+
 #[test]
 fn streams_and_sockets_end_when_their_token_does() {
     let guarded = Guarded::with(&["forward = \"token\""]);

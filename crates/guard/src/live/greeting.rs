@@ -1,0 +1,49 @@
+//! The first half of a decision: what can be said of a request before its body has come.
+
+use std::net::IpAddr;
+
+use http::HeaderMap;
+
+use super::{Denied, Effect, Live, Seen};
+use crate::broker::Broker;
+use crate::call::Call;
+use crate::check::{Refusal, Shown};
+
+/// Whose body is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guest {
+    /// Anybody's: the route needs no token.
+    Anybody,
+    /// That of whoever shows a token that holds here and now.
+    Holder,
+}
+
+impl<B: Broker> Live<B> {
+    /// Whose body this is, of a request whose body [is looked into](Self::reads), or a refusal that it would not change: of no token or two,
+    /// and of one that the broker did not make, that is for somebody else, has ended or was revoked.
+    ///
+    /// Nothing of the request is allowed by it: [`decide`](Self::decide) looks at everything, with the body, when that has come. A refusal
+    /// is on its way to the record, like each of those.
+    pub async fn greet(&self, call: &Call, headers: &HeaderMap, from: IpAddr) -> Result<Guest, Box<Denied>> {
+        let seen = Seen {
+            call: Some(call),
+            from,
+            effect: Effect::Enforced,
+        };
+        self.greeted(call, headers, &seen).await.map_err(|refusal| self.denied(&seen, refusal.into()))
+    }
+
+    async fn greeted(&self, call: &Call, headers: &HeaderMap, seen: &Seen<'_>) -> Result<Guest, Refusal> {
+        let in_force = self.in_force.load_full();
+        let found = in_force.rules.table().find(call);
+        if found.is_some_and(|matched| !matched.route().needs_token()) {
+            return Ok(Guest::Anybody);
+        }
+        let Some(shown) = Shown::of(&in_force.rules, call, headers)? else {
+            return Ok(Guest::Anybody);
+        };
+        let known = self.known(&in_force, &shown, seen).await?;
+        shown.holds(&known, &self.at(&in_force))?;
+        Ok(Guest::Holder)
+    }
+}
