@@ -41,6 +41,7 @@ impl Stolen {
 const INVALID: (u16, &str) = (401, "subject_token_invalid");
 const EXPIRED: (u16, &str) = (401, "subject_token_expired");
 const REVOKED: (u16, &str) = (401, "subject_token_revoked");
+const DISABLED: (u16, &str) = (401, "subject_disabled");
 const ELSEWHERE: (u16, &str) = (401, "subject_token_not_for_client");
 const OVERBROAD: (u16, &str) = (401, "overbroad_token");
 const BOUND: (u16, &str) = (401, "invalid_dpop_proof");
