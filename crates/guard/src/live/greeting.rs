@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use http::HeaderMap;
 
-use super::{Denied, Effect, Live, Seen};
+use super::deciding::Seen;
+use super::{Denied, Live};
 use crate::broker::Broker;
 use crate::call::Call;
 use crate::check::{Refusal, Shown};
@@ -25,11 +26,7 @@ impl<B: Broker> Live<B> {
     /// Nothing of the request is allowed by it: [`decide`](Self::decide) looks at everything, with the body, when that has come. A refusal
     /// is on its way to the record, like each of those.
     pub async fn greet(&self, call: &Call, headers: &HeaderMap, from: IpAddr) -> Result<Guest, Box<Denied>> {
-        let seen = Seen {
-            call: Some(call),
-            from,
-            effect: Effect::Enforced,
-        };
+        let seen = Seen::enforced(Some(call), from);
         self.greeted(call, headers, &seen).await.map_err(|refusal| self.denied(&seen, refusal.into()))
     }
 
