@@ -2,7 +2,6 @@
 
 mod shares;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use narrows_guard::Body;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use crate::settings::Caller;
+pub(crate) use shares::Owner;
 use shares::{Share, Shares};
 
 /// How many bytes are held at a time where nobody says.
@@ -105,13 +104,14 @@ impl Bodies {
     }
 
     /// The whole of the body that `from` sends: `too_large` if it has more than `most` bytes, `rate_limited` if there is no room for it
-    /// within a second, or none for this caller, where the address is the caller's own,
+    /// within a second, or none in the share of whom it is from, where that is known,
     /// `malformed_request` if it breaks off or does not arrive within ten.
     ///
     /// Room is taken for what has come, and not for what was announced: whoever sends nothing takes none.
-    pub(crate) async fn read(&self, body: HttpBody, from: Caller, most: usize) -> Result<Bytes, Reason> {
-        let of = from.is_own.then_some(from.address);
-        timeout(ARRIVES, self.collect(body, of, most, 0)).await.unwrap_or(Err(Reason::MalformedRequest))
+    pub(crate) async fn read(&self, body: HttpBody, from: impl Into<Option<Owner>>, most: usize) -> Result<Bytes, Reason> {
+        timeout(ARRIVES, self.collect(body, from.into(), most, 0))
+            .await
+            .unwrap_or(Err(Reason::MalformedRequest))
     }
 
     /// The same of a question that a proxy asks, whose first 16 KiB need no room: one that is small is answered whoever sends what.
@@ -121,12 +121,12 @@ impl Bodies {
             .unwrap_or(Err(Reason::MalformedRequest))
     }
 
-    async fn collect(&self, mut body: HttpBody, of: Option<IpAddr>, most: usize, free: usize) -> Result<Bytes, Reason> {
+    async fn collect(&self, mut body: HttpBody, of: Option<Owner>, most: usize, free: usize) -> Result<Bytes, Reason> {
         if body.size_hint().lower() > u64::try_from(most).unwrap_or(u64::MAX) {
             return Err(Reason::TooLarge);
         }
         let mut held = Held {
-            share: of.map(|address| self.shares.share(address)),
+            share: of.map(|owner| self.shares.share(owner)),
             ..Held::default()
         };
         while let Some(frame) = body.frame().await {

@@ -22,14 +22,14 @@ use narrows_guard::live::{Decision, Denied, Guest, Live};
 use narrows_guard::{Body, Call};
 
 use crate::backlog::Backlog;
-use crate::bodies::Bodies;
+use crate::bodies::{Bodies, Owner};
 use crate::boundary::Unfit;
 use crate::proxy::ends::Until;
 use crate::proxy::onward::{Leaving, send};
 use crate::proxy::watched::{Answer, Bound, Watched, comes};
 use crate::proxy::{Upstreams, arrived, as_it_came, hop, say_forwarded, whole};
 use crate::refusal::{Refusal, wishes};
-use crate::settings::{Caller, Upstream};
+use crate::settings::Upstream;
 
 /// What the configuration says about what a guard lets through: a value, swapped whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,7 +152,7 @@ async fn serve<B: Broker>(
             Ok(guest) => guest,
             Err(denied) => return refused(denied),
         };
-        call = match whole(&guarding.bodies, body.take(), caller(from, guest), most).await {
+        call = match whole(&guarding.bodies, body.take(), owner(from, guest), most).await {
             Ok(read) => call.with_body(read),
             Err(reason) => return refused(guarding.live.refuse(Some(&call), from, reason)),
         };
@@ -207,12 +207,11 @@ fn bound<B: Broker>(
     })
 }
 
-/// Whose room a body from `address` takes. Holders of tokens may be many behind one boundary or mesh; what anybody may send, where no token
-/// is needed, has the share of one caller.
-fn caller(address: IpAddr, guest: Guest) -> Caller {
-    Caller {
-        address,
-        is_own: guest == Guest::Anybody,
+/// Whose share a body from `address` takes. Many may come from there behind one boundary or mesh, so those who are known have one each.
+fn owner(address: IpAddr, guest: Guest) -> Owner {
+    match guest {
+        Guest::Anybody => Owner::Address(address),
+        Guest::Holder(subject) => Owner::Subject(subject),
     }
 }
 
@@ -279,14 +278,20 @@ mod tests {
     use delegation::oauth::Reason;
     use narrows_guard::live::Guest;
 
-    use super::caller;
+    use super::owner;
     use crate::bodies::Bodies;
 
     #[tokio::test(start_paused = true)]
-    async fn where_no_token_is_needed_one_address_has_a_share_of_the_room() {
+    async fn one_subject_fills_a_fourth_of_the_room_and_so_does_one_address_where_nobody_is_known() {
         let bodies = Bodies::of(40);
-        let read = |guest| bodies.read(HttpBody::from("12345678901"), caller(IpAddr::from([192, 0, 2, 1]), guest), 40);
-        assert_eq!(read(Guest::Anybody).await, Err(Reason::RateLimited));
-        assert!(read(Guest::Holder).await.is_ok(), "it may be one of many behind a boundary");
+        let read = |guest, last| bodies.read(HttpBody::from("1234567890"), owner(IpAddr::from([192, 0, 2, last]), guest), 40);
+        for guest in [Guest::Anybody, Guest::Holder([1; 32])] {
+            let held = read(guest, 1).await;
+            assert!(held.is_ok());
+            assert_eq!(read(guest, 1).await, Err(Reason::RateLimited));
+            assert!(read(Guest::Holder([2; 32]), 1).await.is_ok(), "another behind the same boundary");
+            let is_address = guest == Guest::Anybody;
+            assert_eq!(read(guest, 2).await.is_ok(), is_address, "from elsewhere it is the same subject");
+        }
     }
 }

@@ -34,13 +34,13 @@ use narrows_guard::hygiene::host::Host;
 use narrows_guard::{Body, Call};
 
 use crate::answer;
-use crate::bodies::Bodies;
+use crate::bodies::{Bodies, Owner};
 use crate::boundary::{Boundary, Incoming, Onward, Unfit, Verdict};
 use crate::exchanger::{Exchanger, Granted, Seen};
 use crate::metadata;
 use crate::observe::{self, Form};
 use crate::refusal::wishes;
-use crate::settings::{Caller, Settings};
+use crate::settings::Settings;
 pub(crate) use arrived::call;
 use arrived::host;
 use echo::Shown;
@@ -205,7 +205,7 @@ fn shown<E: Exchanger>(boundary: &Arc<Boundary<E>>, granted: &Granted, seen: See
 }
 
 /// The whole body, if it has at most `most` bytes.
-pub(crate) async fn whole(bodies: &Bodies, body: Option<HttpBody>, from: Caller, most: usize) -> Result<Body, Reason> {
+pub(crate) async fn whole(bodies: &Bodies, body: Option<HttpBody>, from: impl Into<Option<Owner>>, most: usize) -> Result<Body, Reason> {
     let Some(body) = body else { return Ok(Body::Absent) };
     let bytes = bodies.read(body, from, most).await?;
     Ok(if bytes.is_empty() { Body::Absent } else { Body::Whole(bytes) })

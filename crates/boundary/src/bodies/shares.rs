@@ -6,18 +6,49 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::Semaphore;
 
+use crate::settings::Caller;
+
+/// Whose a share is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Owner {
+    /// Whoever has this address; in IPv6 any of its network of 64 bits.
+    Address(IpAddr),
+    /// The subject of a token that holds, by a digest.
+    Subject([u8; 32]),
+}
+
+impl Owner {
+    /// The same for all that one caller can be.
+    fn one(self) -> Self {
+        match self {
+            Self::Address(address) => Self::Address(match address.to_canonical() {
+                IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+                address => address,
+            }),
+            Self::Subject(_) => self,
+        }
+    }
+}
+
+/// A caller whose address may be many callers' has no share, and takes what there is.
+impl From<Caller> for Option<Owner> {
+    fn from(caller: Caller) -> Self {
+        caller.is_own.then_some(Owner::Address(caller.address))
+    }
+}
+
 /// The shares that are in use, by whose they are.
 #[derive(Debug)]
 pub(super) struct Shares {
     /// How many bytes each has.
     each: usize,
-    taken: Mutex<HashMap<IpAddr, Weak<Share>>>,
+    taken: Mutex<HashMap<Owner, Weak<Share>>>,
 }
 
 /// What one caller has of the room. It is forgotten when nothing of it is taken any more.
 #[derive(Debug)]
 pub(super) struct Share {
-    of: IpAddr,
+    of: Owner,
     room: Arc<Semaphore>,
     all: Arc<Shares>,
 }
@@ -30,9 +61,9 @@ impl Shares {
         })
     }
 
-    /// The share of whoever has `address`.
-    pub(super) fn share(self: &Arc<Self>, address: IpAddr) -> Arc<Share> {
-        let of = holder(address);
+    /// The share of `owner`.
+    pub(super) fn share(self: &Arc<Self>, owner: Owner) -> Arc<Share> {
+        let of = owner.one();
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(share) = taken.get(&of).and_then(Weak::upgrade) {
             return share;
@@ -63,24 +94,15 @@ impl Drop for Share {
     }
 }
 
-/// Who is one caller: an address, and in IPv6 the network of 64 bits of which one may take any.
-fn holder(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
-        address => address,
-    }
-}
-
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
-    use std::net::IpAddr;
     use std::sync::Arc;
 
-    use super::Shares;
+    use super::{Owner, Shares};
 
-    fn address(text: &str) -> IpAddr {
-        text.parse().unwrap()
+    fn address(text: &str) -> Owner {
+        Owner::Address(text.parse().unwrap())
     }
 
     #[test]

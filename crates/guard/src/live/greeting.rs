@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use delegation::token::sha256;
 use http::HeaderMap;
 
 use super::deciding::Seen;
@@ -15,8 +16,8 @@ use crate::check::{Refusal, Shown};
 pub enum Guest {
     /// Anybody's: the route needs no token.
     Anybody,
-    /// That of whoever shows a token that holds here and now.
-    Holder,
+    /// That of whoever shows a token that holds here and now: a digest of its subject, by which one is told from another.
+    Holder([u8; 32]),
 }
 
 impl<B: Broker> Live<B> {
@@ -40,7 +41,8 @@ impl<B: Broker> Live<B> {
             return Ok(Guest::Anybody);
         };
         let known = self.known(&in_force, &shown, seen).await?;
-        shown.holds(&known, &self.at(&in_force))?;
-        Ok(Guest::Holder)
+        let at = self.at(&in_force);
+        let subject = &shown.holds(&known, &at)?.subject;
+        Ok(Guest::Holder(sha256(format!("{}\0{}", subject.iss, subject.sub).as_bytes())))
     }
 }

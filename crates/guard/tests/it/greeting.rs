@@ -8,7 +8,7 @@ use narrows_guard::live::{Guest, Modes, Recheck};
 use narrows_guard::surplus::Excess;
 use narrows_guard::{Body, Call, Live};
 use serde_json::json;
-use testkit::{BROKER, FakeIssuer};
+use testkit::{BROKER, CORP, FakeIssuer};
 
 use crate::guarded::{bearer, claims, settings, token, with};
 use crate::service::{demand, route};
@@ -28,7 +28,7 @@ fn call(target: &str) -> Call {
 
 async fn greeted(live: &Live<Beside>, target: &str, headers: &HeaderMap) -> &'static str {
     match live.greet(&call(target), headers, caller()).await {
-        Ok(Guest::Holder) => "holder",
+        Ok(Guest::Holder(_)) => "holder",
         Ok(Guest::Anybody) => "anybody",
         Err(denied) => denied.refusal.reason.as_str(),
     }
@@ -72,6 +72,14 @@ async fn nobodys_body_is_waited_for_whose_token_is_none_of_ours_for_here_and_now
     // One that holds is greeted, whether it allows this request or not, and one that was revoked is not.
     let right = bearer(&token(&claims()));
     assert_eq!(greeted(&live, "/r", &right).await, "holder");
+    let others = bearer(&token(&with(
+        json!({ "sub": "bob", "sub_id": { "format": "iss_sub", "iss": CORP, "sub": "bob" } }),
+    )));
+    let of = async |headers: &HeaderMap| live.greet(&call("/r"), headers, caller()).await.unwrap();
+    assert!(
+        of(&right).await == of(&right).await && of(&right).await != of(&others).await,
+        "by subject"
+    );
     broker.0.revoke("t-2");
     assert_eq!(greeted(&live, "/r", &right).await, "subject_token_revoked");
     // Where no token is needed, nobody is asked who it is.
