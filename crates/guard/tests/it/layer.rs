@@ -455,7 +455,7 @@ async fn nobodys_body_is_waited_for_whose_token_is_none_for_here() {
         let mut silent = request("POST", "/r", bearer(shown), "");
         *silent.body_mut() = Body::new(Frames(never));
         let response = tokio::time::timeout(Duration::from_secs(1), service.clone().oneshot(silent)).await;
-        assert_eq!(response.expect(reason).unwrap().status(), 401);
+        assert_eq!(response.unwrap().unwrap().status(), 401, "{reason}");
         assert_eq!(broker.0.refusals().pop().unwrap().reason.as_str(), reason);
     }
     assert_eq!((broker.0.refusals().len(), backend.calls()), (2, 0));
