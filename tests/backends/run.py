@@ -33,8 +33,8 @@ def claim(name, holds, seen=""):
 
 
 class Keys(http.server.ThreadingHTTPServer):
-    """The broker, as far as a backend knows it: its key set, and for the layer a token of its own, a feed that says nothing is revoked,
-    and an ear for what it refused. No token is opaque here, and of single uses it knows nothing."""
+    """The broker, as far as a backend knows it: its key set, and for the layer a token of its own, a feed that says nothing is revoked
+    and nobody disabled, and an ear for what it refused. No token is opaque here, and of single uses it knows nothing."""
 
     daemon_threads = True
 
@@ -74,6 +74,7 @@ class Answer(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Type", "text/event-stream")
         self.end_headers()
         try:
+            self.wfile.write(b'event: standing\ndata: {"begins":true,"disabled":[],"enabled":[]}\n\n')
             while True:
                 self.wfile.write(b'event: heartbeat\ndata: {"seq":0}\n\n')
                 self.wfile.flush()
