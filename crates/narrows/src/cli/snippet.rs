@@ -84,7 +84,7 @@ pub(super) fn run(args: &SnippetArgs, paths: &[PathBuf]) -> Outcome {
         }
         (Target::Middleware(middleware), None, service) => {
             let printed = middleware.snippet(&loaded, service.as_deref())?;
-            printed.warning.iter().for_each(|warning| remark(warning));
+            printed.warnings.iter().for_each(|warning| remark(warning));
             printed.text
         }
     };

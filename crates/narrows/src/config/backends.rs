@@ -21,6 +21,8 @@ pub(crate) struct Backend {
     pub(crate) fixed: BTreeMap<String, Value>,
     /// What its tokens ask of whoever takes them, and a middleware cannot do; empty, where there is nothing.
     pub(crate) asks_more: Vec<&'static str>,
+    /// Where the guards of the service listen: the word of the first one holds.
+    pub(crate) guards: Vec<String>,
     /// The client that its guard is, where there is one.
     pub(crate) client: Option<String>,
     /// Whether its guard asks policy again about every request.
@@ -39,10 +41,11 @@ pub(crate) struct WrittenRoute {
     pub(crate) onward: Vec<String>,
 }
 
-/// Every service. Where a guard is configured for one, its word holds.
+/// Every service. Where guards are configured for one, the word of the first holds.
 pub(super) fn build(file: &File, types: &DetailTypes) -> Vec<Backend> {
     let each = |written: &super::file::Service| {
-        let guard = file.guards.iter().find(|guard| guard.service == written.name);
+        let guards: Vec<_> = file.guards.iter().filter(|guard| guard.service == written.name).collect();
+        let guard = guards.first();
         let audience = file.audiences.iter().find(|audience| Some(&audience.id) == written.audience.as_ref());
         let asks = |audience: &super::file::Audience| {
             [
@@ -67,6 +70,7 @@ pub(super) fn build(file: &File, types: &DetailTypes) -> Vec<Backend> {
             excess: guard.and_then(|guard| Excess::parse(guard.excess.as_deref()?)).unwrap_or_default(),
             fixed: guard.and_then(|guard| guard.fixed.clone()).unwrap_or_default(),
             asks_more: asks_more.collect(),
+            guards: guards.iter().filter_map(|guard| guard.listen.clone()).collect(),
             client: guard.and_then(|guard| guard.client.clone()),
             rechecks: guard.is_some_and(|guard| guard.recheck.as_deref() == Some("each")),
             observes: modes::observing_keys(file, written),

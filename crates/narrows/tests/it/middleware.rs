@@ -190,3 +190,19 @@ fn routes_stand_in_the_order_in_which_they_go_before_each_other() {
         ]
     );
 }
+
+/// Whose `excess` it is, where there are several.
+#[test]
+fn whoever_has_several_guards_is_told_by_which_this_goes() {
+    let second = "[[guards]]\nservice = \"tickets\"\nclient = \"guard\"\nlisten = \"127.0.0.1:8442\"\nexcess = \"any\"\n";
+    let folder = installation(&(tickets(READ) + GUARD + second));
+    for kind in KINDS {
+        let ran = narrows(folder.path(), &["snippet", kind], "");
+        assert!(ran.code == 0 && ran.out.contains("excess = \"none\""), "{ran:?}");
+        assert!(
+            ran.err.contains("2 guards") && ran.err.contains("127.0.0.1:8441"),
+            "{kind}: {}",
+            ran.err
+        );
+    }
+}

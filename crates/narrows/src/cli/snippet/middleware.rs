@@ -27,7 +27,7 @@ pub(super) enum Middleware {
 /// What is printed, and what is said beside it.
 pub(super) struct Printed {
     pub(super) text: String,
-    pub(super) warning: Option<String>,
+    pub(super) warnings: Vec<String>,
 }
 
 impl Middleware {
@@ -51,7 +51,7 @@ impl Middleware {
         values.set_each("rules", rules.lines().into_iter().map(|line| self.quoted(&line)));
         Ok(Printed {
             text: template::fill(self.template(), &values),
-            warning: enforces(backend),
+            warnings: [enforces(backend), first_of(backend)].into_iter().flatten().collect(),
         })
     }
 
@@ -83,6 +83,16 @@ fn enforces(backend: &Backend) -> Option<String> {
             backend.service.name
         )
     })
+}
+
+/// Which of several guards the text goes by.
+fn first_of(backend: &Backend) -> Option<String> {
+    let [first, _, ..] = backend.guards.as_slice() else { return None };
+    Some(format!(
+        "note: service `{}` has {} guards; `excess` and `fixed` are those of the first one, which listens at {first}",
+        backend.service.name,
+        backend.guards.len()
+    ))
 }
 
 fn named<'l>(loaded: &'l Loaded, name: Option<&str>) -> Result<&'l Backend, String> {
