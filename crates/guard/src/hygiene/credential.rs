@@ -140,36 +140,42 @@ impl Secret {
     }
 }
 
-/// One part.
+/// One part, looked for byte by byte: however much of it comes again and again, each byte is looked at a few times at most.
 struct Word {
     bytes: Vec<u8>,
-    /// The end of what came before, in which it may have begun.
-    before: Vec<u8>,
+    /// How much of the word is at the end of what came.
+    at: usize,
+    /// Of each beginning, the longest shorter beginning that is at its end: what is left when it does not go on as the word does.
+    falls: Vec<usize>,
 }
 
 impl Word {
     fn of(bytes: &[u8]) -> Self {
-        Self {
+        let mut word = Self {
             bytes: bytes.to_vec(),
-            before: Vec::new(),
+            at: 0,
+            falls: Vec::with_capacity(bytes.len()),
+        };
+        word.falls.push(0);
+        for byte in bytes.iter().skip(1) {
+            word.step(*byte);
+            word.falls.push(word.at);
         }
+        word.at = 0;
+        word
+    }
+
+    /// Whether the word is there, now that `byte` came.
+    fn step(&mut self, byte: u8) -> bool {
+        while self.at > 0 && self.bytes.get(self.at) != Some(&byte) {
+            self.at = self.falls.get(self.at - 1).copied().unwrap_or_default();
+        }
+        self.at += usize::from(self.bytes.get(self.at) == Some(&byte));
+        self.at == self.bytes.len()
     }
 
     fn comes_with(&mut self, data: &[u8]) -> bool {
-        let longest = self.bytes.len().saturating_sub(1);
-        let begins = data.get(..longest.min(data.len())).unwrap_or_default();
-        self.before.extend_from_slice(begins);
-        if is_in(&self.bytes, &self.before) || is_in(&self.bytes, data) {
-            return true;
-        }
-        if data.len() >= longest {
-            self.before.clear();
-            self.before.extend_from_slice(data.get(data.len() - longest..).unwrap_or_default());
-        } else {
-            let over = self.before.len().saturating_sub(longest);
-            self.before.drain(..over);
-        }
-        false
+        data.iter().any(|byte| self.step(*byte))
     }
 }
 
@@ -187,8 +193,8 @@ impl fmt::Debug for Credential {
     }
 }
 
-fn is_in(secret: &[u8], bytes: &[u8]) -> bool {
-    bytes.windows(secret.len()).any(|part| part == secret)
+fn is_in(word: &[u8], bytes: &[u8]) -> bool {
+    bytes.len() >= word.len() && Word::of(word).comes_with(bytes)
 }
 
 /// `b64token`: characters, and then padding.
@@ -246,7 +252,7 @@ fn decoded(bytes: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::Word;
+    use super::{Word, is_in};
 
     #[test]
     fn what_is_looked_for_is_found_wherever_the_pieces_end() {
@@ -262,6 +268,19 @@ mod tests {
                 let mut looked = Word::of(secret.as_bytes());
                 let found = text.as_bytes().chunks(size).any(|piece| looked.comes_with(piece));
                 assert_eq!(found, is_there, "{text} in pieces of {size}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_word_is_found_where_it_is_and_nowhere_else() {
+        let texts = |length: usize| {
+            (0..1_u32 << length).map(move |bits| (0..length).map(|at| b'a' + u8::from(bits >> at & 1 == 1)).collect::<Vec<_>>())
+        };
+        for word in (1..=5).flat_map(texts) {
+            for text in (0..=9).flat_map(texts) {
+                let is_there = text.windows(word.len()).any(|part| part == word);
+                assert_eq!(is_in(&word, &text), is_there, "{word:?} in {text:?}");
             }
         }
     }
