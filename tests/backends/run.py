@@ -23,6 +23,7 @@ BINARY, VERDICTS, PYTHON = (str(pathlib.Path(each).absolute()) for each in sys.a
 MODES = {"none": ("none", ""), "same_resource": ("same_resource", ""), "any": ("any", ""), "fixed": ("same_resource", 'tenant = "acme"')}
 KINDS = ("fastapi", "express", "java")
 CRATES = ("axum", "fetch", "narrows_guard", "tokio")
+SLOW = "slow"
 passed = failed = 0
 
 
@@ -54,12 +55,16 @@ class Answer(http.server.BaseHTTPRequestHandler):
             self.tell(200, self.server.good)
             return
         self.server.asked += 1
-        self.tell(*self.server.reply)
+        if self.server.reply == SLOW:
+            self.dribble()
+        else:
+            self.tell(*self.server.reply)
 
     def do_POST(self):
         said = self.rfile.read(int(self.headers["Content-Length"]))
         answers = {"/oauth2/token": (200, {"access_token": "own", "expires_in": 3600}), "/oauth2/introspect": (200, {"active": False}),
-                   "/v1/uses": (400, {"reason": "subject_token_invalid"}), "/v1/usage": (200, {}), "/v1/guards/tickets/sightings": (200, {})}
+                   "/v1/uses": (400, {"reason": "subject_token_invalid"}), "/v1/usage": (200, {}), "/v1/guards/tickets/sightings": (200, {}),
+                   "/v1/guards/tickets/places": (200, {"seen_twice": 0})}
         if self.path == "/v1/guards/tickets/refusals":
             told = json.loads(said)["refusals"]
             self.server.refusals += len(told)
@@ -82,6 +87,18 @@ class Answer(http.server.BaseHTTPRequestHandler):
         except OSError:
             pass
 
+    def dribble(self):
+        """A body of which a byte comes each second, until nobody listens."""
+        self.send_response(200)
+        self.send_header("Content-Length", "3600")
+        self.end_headers()
+        try:
+            while True:
+                self.wfile.write(b" ")
+                time.sleep(1)
+        except OSError:
+            pass
+
     def tell(self, status, body):
         self.send_response(status)
         if status == 302:
@@ -100,7 +117,8 @@ class Backend:
     def __init__(self, kind, mode, folder):
         self.kind, self.mode = kind, mode
         commands = {"fastapi": [PYTHON, "app.py"], "express": ["node", "--max-http-header-size=65536", "app.mjs"],
-                    "java": ["java", "-XX:TieredStopAtLevel=1", "-cp", "classes", "App"], "axum": ["./app"]}
+                    "java": ["java", "-XX:TieredStopAtLevel=1", "-Dsun.net.httpserver.maxReqTime=20", "-Dsun.net.httpserver.drainAmount=0",
+                             "-cp", "classes", "App"], "axum": ["./app"]}
         self.process = subprocess.Popen(commands[kind], cwd=folder, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
         line = queue.Queue()
         threading.Thread(target=lambda: line.put(self.process.stdout.readline()), daemon=True).start()
@@ -134,6 +152,13 @@ class Backend:
             text = b"".join(part for part in text.split(b"\r\n")[1::2])
         status = int(first.split(b" ")[1]) if first.startswith(b"HTTP/1.1 ") else 0
         return status, headers, challenge and challenge[1], text
+
+    def begin(self, row, length, sent=b""):
+        """A connection on which a row's request has begun: of its body, which is to have this length, a part was sent."""
+        head = [f"{row['method']} {row['target']} HTTP/1.1", f"Host: {row['host']}", *(f"{name}: {value}" for name, value in row["headers"])]
+        connection = socket.create_connection(("127.0.0.1", self.port), 60)
+        connection.sendall("\r\n".join([*head, f"Content-Length: {length}", "", ""]).encode() + sent)
+        return connection
 
     def differs(self, row):
         """Wherein this backend differs from the guard; nothing, if it does not."""
@@ -169,6 +194,7 @@ def print_out(keys, mode, folder):
     for kind, printed, app in (("fastapi", "narrows_guard.py", "app.py"), ("express", "narrows.mjs", "app.mjs"), ("java", "NarrowsFilter.java", "App.java")):
         (folder / printed).write_text(run("snippet", kind, "--service", "tickets"))
         shutil.copy(HERE / app, folder)
+    shutil.copy(HERE / "scopes.py", folder)
     (folder / "node_modules").symlink_to(HERE.absolute() / "node_modules")
     (folder / "tickets_guard.rs").write_text(run("snippet", "axum", "--service", "tickets"))
     shutil.copy(HERE / "app.rs", folder)
@@ -211,6 +237,10 @@ def keys_are_fetched_from_the_broker_alone(keys, backends, right):
             time.sleep(0.2)
         return (seen | told()) == {503} and keys.asked - before >= len(backends)
 
+    keys.reply, one_of_each = SLOW, [each for each in backends if each.mode == "any"]
+    with concurrent.futures.ThreadPoolExecutor(len(one_of_each)) as several:
+        seen = list(several.map(lambda each: each.ask(right)[0], one_of_each))
+    claim("nobody waits for ever for a key set that comes a byte at a time", set(seen) == {503}, seen)
     claim("where the key set is elsewhere nobody goes there, and nobody gets in", nobody_gets_in((302, b"")) and keys.lured == 0, keys.lured)
     claim("a key set that comes with an error is none", nobody_gets_in((500, keys.good)))
     claim("one that is too large is none", nobody_gets_in((200, keys.good + b" " * 262_144)))
@@ -246,6 +276,46 @@ def a_large_body_is_refused(backends, rows):
     claim("one that is as large as it takes is not", {each.ask({**row, "body": row["body"].ljust(1024)})[0] for each in lenient} == {200})
 
 
+def status_of(connection):
+    """What is answered on a connection; nothing, where it is closed."""
+    with connection:
+        try:
+            reply = connection.recv(65536)
+        except ConnectionError:
+            return 0
+    return int(reply.split(b" ")[1]) if reply.startswith(b"HTTP/1.1 ") else 0
+
+
+def no_body_is_waited_for_in_vain(backends, right):
+    """Who shows no token that is one is told so before a body comes; who shows one has ten seconds for it, and so has a form on a public route."""
+    form = ["content-type", "application/x-www-form-urlencoded"]
+    bad = [[name, "Bearer a.b.c" if name == "authorization" else value] for name, value in right["headers"]]
+    bodies = {"no token": ({**right, "headers": [form]}, {401}), "a bad token": ({**right, "headers": [*bad, form]}, {401}),
+              "no route": ({**right, "target": "/x", "headers": [form]}, {403}),
+              "a right token": ({**right, "headers": [*right["headers"], form]}, {400, 0}),
+              "a public route": ({**right, "target": "/healthz", "headers": [form]}, {400, 0})}
+    lenient = [each for each in backends if each.mode == "any"]
+    for name, (row, wanted) in bodies.items():
+        told = {each.kind: status_of(connection) for each, connection in [(each, each.begin(row, 5)) for each in lenient]}
+        claim(f"with {name} nobody waits for ever for a form that does not come", set(told.values()) <= wanted, told)
+    public = {**right, "target": "/healthz", "headers": [form]}
+    told = [[each.ask({**public, "body": "a" * length})[0] for each in lenient] for length in (65536, 65537)]
+    claim("a form on a public route may have 64 KiB and no more", told == [[200] * len(lenient), [413] * len(lenient)], told)
+    for each in lenient:
+        if each.kind == "java":
+            continue  # it reads no more of them at a time than it has threads
+        many = [each.begin(public, 65000, b"a" * 64000) for _ in range(300)]
+        told = {status_of(connection) for connection in many}
+        claim(f"{each.kind} holds 16 MiB of such forms and no more", {429} < told <= {400, 429}, told)
+        claim(f"and {each.kind} gives them back", each.ask({**public, "body": "a=b"})[0] == 200)
+
+
+def other_scopes(folder):
+    """What FastAPI hands on beside requests at the root."""
+    ran = subprocess.run([PYTHON, "scopes.py"], cwd=folder, capture_output=True, text=True, timeout=60)
+    claim("FastAPI's WebSockets, mounts and root paths get round nothing", ran.returncode == 0, ran.stderr[-600:])
+
+
 def main():
     keys, backends, started = Keys(), [], []
     with tempfile.TemporaryDirectory() as place:
@@ -272,6 +342,8 @@ def main():
             judge(backends + layers, matrix["rows"])
             claim("what the layer refuses is told to the broker", until(lambda: keys.refusals > len(matrix["rows"]), 30), keys.refusals)
             a_large_body_is_refused(backends, matrix["rows"])
+            no_body_is_waited_for_in_vain(backends, right)
+            other_scopes(folders["any"])
             a_new_key_is_found(keys, backends, matrix)
         finally:
             started += backends

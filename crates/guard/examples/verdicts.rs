@@ -27,11 +27,22 @@ use delegation::time::Timestamp;
 use delegation::token::{Algorithm, KeySet};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use narrows_guard::check::{At, Refusal, Verdict};
+use narrows_guard::hygiene::headers::{ProxyHeaders, removed};
 use narrows_guard::{Body, Call, Guard};
 use serde_json::{Map, Value, json};
 use testkit::FakeIssuer;
 
 use service::{AUDIENCE, MODES};
+
+/// What is known without a body.
+const UNREAD: [Reason; 6] = [
+    Reason::NoToken,
+    Reason::NoRoute,
+    Reason::SubjectTokenInvalid,
+    Reason::SubjectTokenExpired,
+    Reason::SubjectTokenNotForClient,
+    Reason::InvalidDpopProof,
+];
 
 /// One request, with a token or without.
 #[derive(Clone)]
@@ -99,19 +110,31 @@ impl Row {
         headers
     }
 
-    /// What a middleware says that was printed.
+    /// What a middleware says that was printed: it refuses what a door takes off, and reads no body before the token is one.
     fn verdict(&self, guard: &Guard, at: &At) -> Value {
-        self.judged(guard, at, &self.target, &self.headers(self.judged_by.as_ref()), self.whole())
+        let headers = self.headers(self.judged_by.as_ref());
+        if headers.keys().any(|name| removed(name, ProxyHeaders::Removed)) {
+            return refused(&Refusal::from(Reason::MalformedRequest));
+        }
+        let hidden = self.judged(guard, at, &self.target, &headers, Body::Hidden);
+        if UNREAD.iter().any(|reason| hidden.get("reason") == Some(&json!(reason.as_str()))) {
+            return hidden;
+        }
+        self.judged(guard, at, &self.target, &headers, self.whole())
     }
 
-    /// What the layer says: it honours exceptions, and waits for nobody's body who shows no token where one is needed.
+    /// What the layer says: it honours exceptions, and waits for nobody's body to no route or who shows no token where one is
+    /// needed.
     fn verdict_of_layer(&self, guard: &Guard, at: &At) -> Value {
         // Its server has read the absolute form for it, which has the same host here, and has left a fragment behind.
         let target = self.target.split('#').next().unwrap();
         let target = target.strip_prefix(&format!("http://{}", self.host)).unwrap_or(target);
         let headers = self.headers(None);
         let hidden = self.judged(guard, at, target, &headers, Body::Hidden);
-        if hidden.get("reason") == Some(&json!("no_token")) {
+        if [Reason::NoToken, Reason::NoRoute]
+            .iter()
+            .any(|reason| hidden.get("reason") == Some(&json!(reason.as_str())))
+        {
             return hidden;
         }
         self.judged(guard, at, target, &headers, self.whole())

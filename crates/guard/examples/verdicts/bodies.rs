@@ -207,6 +207,47 @@ fn forms(broker: &Broker) -> Vec<Row> {
             .sending(FORM, &format!("a={signature}"))
             .bearer(&right),
     );
+    let encoded: String = signature.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    for (name, method, target, kind, body) in [
+        (
+            "a form that repeats the signature, encoded",
+            "GET",
+            "/tickets/7",
+            FORM,
+            format!("a={encoded}"),
+        ),
+        (
+            "a form that repeats it on a public route",
+            "GET",
+            "/healthz",
+            FORM,
+            format!("a={signature}"),
+        ),
+        (
+            "a form that repeats it on a public route, encoded",
+            "GET",
+            "/healthz",
+            FORM,
+            format!("a={encoded}"),
+        ),
+        (
+            "JSON that repeats it, encoded",
+            "PATCH",
+            "/tickets/7",
+            JSON,
+            format!("{{\"a\":\"{encoded}\"}}"),
+        ),
+        ("a form of a stranger to no route", "GET", "/x", FORM, "access_token=a".to_owned()),
+    ] {
+        rows.push(Row::new(name, method, target).sending(kind, &body).bearer(&right));
+    }
+    rows.push(Row::new("a form without a token", "GET", "/tickets/7").sending(FORM, "a=b"));
+    rows.push(Row::new("a form on a public route that holds nothing", "GET", "/healthz").sending(FORM, "a=b"));
+    rows.push(
+        Row::new("a form in a coding on a public route", "GET", "/healthz")
+            .sending(FORM, "a=b")
+            .with("content-encoding", "gzip"),
+    );
     rows.push(Row::new("a form that holds the only token", "GET", "/tickets/7").sending(FORM, &format!("access_token={right}")));
     rows.push(Row::new("a form on a public route", "GET", "/healthz").sending(FORM, "access_token=a"));
     rows.push(sent(

@@ -12,7 +12,81 @@ const LONG_HOST: &str = concat!(
 );
 
 pub(crate) fn rows(broker: &Broker) -> Vec<Row> {
-    [credentials(broker), paths(broker), values(broker), people(broker)].concat()
+    [
+        credentials(broker),
+        elsewhere(broker),
+        paths(broker),
+        values(broker),
+        people(broker),
+    ]
+    .concat()
+}
+
+/// Headers that only a guard or a proxy may say, and the token in a second place that a reader decodes.
+fn elsewhere(broker: &Broker) -> Vec<Row> {
+    let right = broker.token(&json!({}));
+    let signature = right.rsplit('.').next().unwrap();
+    let encoded: String = signature.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    let partly = signature.replacen(signature.get(..1).unwrap(), encoded.get(..3).unwrap(), 1);
+    let read = |name: &str| Row::new(name, "GET", "/tickets/7").bearer(&right);
+    let to = |name: &str, target: &str| Row::new(name, "GET", target).bearer(&right);
+    let mut rows = vec![
+        to("the signature in the query, encoded", &format!("/tickets/7?s={encoded}")),
+        to(
+            "the signature in the query, with one letter encoded",
+            &format!("/tickets/7?s={partly}"),
+        ),
+        to(
+            "the signature in the query, encoded twice",
+            &format!("/tickets/7?s={}", encoded.replace('%', "%25")),
+        ),
+        to(
+            "the signature in a query of a public route, encoded",
+            &format!("/healthz?s={encoded}"),
+        ),
+        read("the signature in a cookie, encoded").with("cookie", &format!("s={encoded}")),
+        read("the token in another header, with one letter encoded").with("x-token", &partly),
+    ];
+    let names = [
+        "narrows-subject",
+        "Narrows_Task",
+        "txn-token",
+        "x-forwarded-for",
+        "x_forwarded_host",
+        "forwarded",
+        "x-original-uri",
+        "x-real-ip",
+        "True-Client-IP",
+        "cf-connecting-ipv6",
+        "x-remote-addr",
+        "x-envoy-internal",
+        "proxy-authorization",
+        "x-http-method-override",
+        "x.rewrite.url",
+        "dpop_",
+        "content-length",
+        "content-md5",
+        "x-forward",
+    ];
+    rows.extend(names.map(|name| read(&format!("Connection names {name}")).with("connection", &format!("close, {name}"))));
+    let forged = [
+        "narrows-subject",
+        "narrows_subject",
+        "narrows-anything",
+        "txn-token",
+        "x-http-method-override",
+        "x_http_method_override",
+        "x-http-method",
+        "x-method-override",
+        "x-rewrite-url",
+        "x-original-url",
+        "authorization_",
+        "dpop_",
+    ];
+    rows.extend(forged.map(|name| read(&format!("a header {name}")).with(name, "DELETE")));
+    rows.push(Row::new("a method in a header of a public route", "GET", "/healthz").with("x-http-method-override", "DELETE"));
+    rows.extend(["x-method", "narrowsx", "original-url"].map(|name| read(&format!("a harmless header {name}")).with(name, "DELETE")));
+    rows
 }
 
 fn credentials(broker: &Broker) -> Vec<Row> {

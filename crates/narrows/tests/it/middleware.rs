@@ -191,6 +191,64 @@ fn routes_stand_in_the_order_in_which_they_go_before_each_other() {
     );
 }
 
+/// A reader to whom case, slashes and extensions are of no account finds these first; and nothing is wrong where both ask for the same.
+#[test]
+fn a_route_knows_which_others_a_less_strict_reader_finds_first() {
+    let routes = r#"
+"GET /{all:rest}"      = "public"
+"HEAD /{all:rest}"     = "public"
+"POST /{all:rest}"     = "public"
+"GET /open"            = "public"
+"GET /list/"           = "ticket:list"
+"GET /admin/{id}"      = "ticket:read/{id}"
+"GET /{kind}/{id}"     = "ticket:read/{id}"
+"GET /of/{id}/{who}"   = "ticket:read/{id}"
+"GET /{who}/{id}/{by}" = "ticket:read/{id}"
+"GET /on/{who}/{id}"   = "ticket:read/{id}"
+"POST /to/{id}"        = { detail = "ticket:read/{id}", body_max = "1KiB" }
+"POST /{kind}/{id}"    = "ticket:read/{id}"
+"#;
+    let rules = rules(&tickets(routes), "express");
+    let routes = rules["routes"].as_array().unwrap();
+    let name = |route: &Value| route["route"].as_str().unwrap().to_owned();
+    let unlike = |key: &str| -> Vec<String> {
+        let own = routes.iter().find(|route| route["route"] == key).unwrap();
+        let mut names: Vec<_> = own["unlike"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|at| name(&routes[at.as_u64().unwrap() as usize]))
+            .collect();
+        names.sort();
+        names
+    };
+    let of_rest = [
+        "GET /admin/{id}",
+        "GET /list/",
+        "GET /of/{id}/{who}",
+        "GET /on/{who}/{id}",
+        "GET /{kind}/{id}",
+        "GET /{who}/{id}/{by}",
+    ];
+    assert_eq!(unlike("GET /{all:rest}"), of_rest, "what is public too is no other");
+    assert_eq!(unlike("HEAD /{all:rest}"), of_rest, "by GET, where there is no HEAD");
+    assert_eq!(unlike("POST /{all:rest}"), ["POST /to/{id}", "POST /{kind}/{id}"]);
+    assert_eq!(
+        unlike("GET /{who}/{id}/{by}"),
+        ["GET /on/{who}/{id}"],
+        "of another place of the path"
+    );
+    for key in [
+        "GET /open",
+        "GET /list/",
+        "GET /admin/{id}",
+        "GET /{kind}/{id}",
+        "POST /{kind}/{id}",
+    ] {
+        assert!(unlike(key).is_empty(), "{key}");
+    }
+}
+
 /// Whose `excess` it is, where there are several.
 #[test]
 fn whoever_has_several_guards_is_told_by_which_this_goes() {

@@ -4,6 +4,9 @@
 //     server.createContext("/", handler).getFilters().add(0, new NarrowsFilter());   // in every context, before other filters
 //     NarrowsFilter.caller(exchange)                   // who asks and what for; null on a public route
 //
+// Give the server an executor of many threads: without one a single body that is slow to come holds everybody up. And start it with
+// -Dsun.net.httpserver.maxReqTime=20 -Dsun.net.httpserver.drainAmount=0, so that it too waits no longer for a body than that.
+//
 // In another server call `check` with what that shows of a request, and let on what does not throw.
 //
 // A request goes on if it shows, once and in `Authorization: Bearer` alone, a token of this installation for <<audience>>
@@ -16,6 +19,9 @@
 // - It takes no proof of a key: a token with `cnf`, and the scheme DPoP, are refused. So are opaque tokens.
 // - Nothing is on record at the broker, neither refusals nor use, and a token that is shown from two places is not noticed.
 // - A response goes on when its token ends meanwhile.
+// - It looks into no body that the route does not read, but forms (`application/x-www-form-urlencoded`): in JSON that goes by, or in
+//   `multipart/form-data`, a token or a `_method` goes on. Forms on public routes may have 64 KiB, and are read when the handler does.
+// - What a proxy says in `X-Forwarded-For` and the like stays, whoever sent it: believe it only if that proxy alone reaches this program.
 // - `mode = "observe"` means nothing here: everything is enforced, from the first request on.
 
 import com.sun.net.httpserver.Filter;
@@ -23,12 +29,14 @@ import com.sun.net.httpserver.HttpExchange;
 import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.InputStream;
 import java.math.BigInteger;
 import java.net.URI;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
 import java.nio.ByteBuffer;
+import java.nio.channels.ClosedByInterruptException;
 import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
 import java.security.AlgorithmParameters;
@@ -65,6 +73,15 @@ import java.util.Objects;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.WeakHashMap;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+import java.util.concurrent.atomic.AtomicLong;
+import java.util.concurrent.locks.ReentrantLock;
+import java.util.function.Consumer;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
@@ -100,7 +117,7 @@ public final class NarrowsFilter extends Filter {
         /** Problem details (RFC 9457); nothing of the request is in them. */
         public String problem() {
             Map<Integer, String> titles = Map.of(400, "Bad Request", 401, "Unauthorized", 403, "Forbidden", 413, "Payload Too Large",
-                503, "Service Unavailable");
+                429, "Too Many Requests", 503, "Service Unavailable");
             return "{\"type\":\"about:blank\",\"title\":\"" + titles.get(status()) + "\",\"status\":" + status() + ",\"detail\":\""
                 + words().get(2) + "\",\"reason\":\"" + reason + "\",\"help\":\"the token says what it allows: narrows inspect\"}";
         }
@@ -120,6 +137,11 @@ public final class NarrowsFilter extends Filter {
     /** A body, read when it is needed and no longer than said. */
     public interface BodyReader {
         byte[] read(long most) throws IOException;
+
+        /** Has it looked at before anybody else reads it; who cannot put that off reads it now. */
+        default void later(long most, Consumer<byte[]> look) throws IOException {
+            look.accept(read(most));
+        }
     }
 
     // --- JSON: no member twice, no deeper than said. A number that is no integer which every reader reads alike is INEXACT.
@@ -289,6 +311,7 @@ public final class NarrowsFilter extends Filter {
     private static final Pattern CONTROL = Pattern.compile("[\\x00-\\x1f\\x7f-\\x9f]");
     private static final String BLANK = "[\\t-\\r \\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff]";
     private static final Pattern BLANK_AT_AN_END = Pattern.compile("^" + BLANK + "|" + BLANK + "\\z");
+    private static final Pattern BLANKS_AROUND = Pattern.compile("^" + BLANK + "+|" + BLANK + "+\\z");
     private static final Pattern HOST = Pattern.compile("([a-z0-9_-]+(?:\\.[a-z0-9_-]+)*|\\[[0-9a-f:.]+\\])(?::([0-9]{1,5}))?");
     private static final Pattern JSON_TYPE =
         Pattern.compile("[ \\t]*application/json[ \\t]*(;[ \\t]*(charset=utf-8|charset=\"utf-8\")?[ \\t]*)?");
@@ -305,6 +328,7 @@ public final class NarrowsFilter extends Filter {
         final Map<String, List<String>> headers;
         final boolean isForm;
         final boolean isCoded;
+        final boolean isHidden; // a form that nobody can look into
         final boolean isJson;
 
         Call(String method, String target, Map<String, List<String>> headers) {
@@ -317,23 +341,44 @@ public final class NarrowsFilter extends Filter {
             malformed(named.matches() && named.group(1).length() <= 255);
             malformed(named.group(2) == null || Integer.parseInt(named.group(2)) <= 65535);
             host = named.group(1);
-            Set<String> decidedOn =
-                Set.of("authorization", "content-encoding", "content-length", "content-type", "cookie", "host", "dpop");
+            malformed(headers.keySet().stream().noneMatch(NarrowsFilter::isForged));
             for (String line : all("connection")) {
-                for (String name : line.split(",")) malformed(!decidedOn.contains(lower(name.strip())));
+                for (String name : line.split(",")) malformed(!isKept(lower(name.strip())));
             }
             int mark = target.indexOf('?');
             query = mark < 0 ? "" : target.substring(mark + 1);
             segments = segments(mark < 0 ? target : target.substring(0, mark));
             List<String> types = all("content-type");
-            isForm = types.stream().anyMatch(type -> lower(type).contains("x-www-form-urlencoded"));
+            isForm = says("x-www-form-urlencoded");
             isCoded = !all("content-encoding").isEmpty();
+            boolean otherLetters = says("charset") && !says("utf-8", "us-ascii", "iso-8859-1", "windows-1252");
+            isHidden = isForm && (isCoded || says("multipart/") || otherLetters);
             isJson = types.size() == 1 && JSON_TYPE.matcher(lower(types.get(0))).matches();
         }
 
         List<String> all(String name) {
             return headers.getOrDefault(name, List.of());
         }
+
+        private boolean says(String... words) {
+            return all("content-type").stream().anyMatch(type -> Arrays.stream(words).anyMatch(lower(type)::contains));
+        }
+    }
+
+    private static String spelt(String name) {
+        return name.replaceAll("[^a-z0-9]", "-").replaceAll("^-+|-+$", "");
+    }
+
+    /** Whether a header, in any spelling, says what a guard alone may say, or another method or path. */
+    private static boolean isForged(String name) {
+        boolean isTwin = List.of("authorization", "dpop").contains(spelt(name)) && !spelt(name).equals(name);
+        return isTwin || spelt(name).matches((String) RULES.get("forged"));
+    }
+
+    /** Whether `Connection` may not name a header, since it is decided on, or a proxy's. */
+    private static boolean isKept(String name) {
+        boolean isDecidedOn = name.matches((String) RULES.get("decided_on"));
+        return isForged(name) || isDecidedOn || spelt(name).matches((String) RULES.get("of_proxies"));
     }
 
     private static String lower(String text) {
@@ -348,11 +393,15 @@ public final class NarrowsFilter extends Filter {
     private static byte[] unquoted(String text) {
         ByteArrayOutputStream bytes = new ByteArrayOutputStream();
         for (int at = 0; at < text.length(); at++) {
-            boolean escape = text.charAt(at) == '%' && at + 2 < text.length() && text.substring(at + 1, at + 3).matches("[0-9A-Fa-f]{2}");
-            bytes.write(escape ? Integer.parseInt(text.substring(at + 1, at + 3), 16) : text.charAt(at));
+            boolean escape = text.charAt(at) == '%' && at + 2 < text.length() && hex(text.charAt(at + 1)) >= 0 && hex(text.charAt(at + 2)) >= 0;
+            bytes.write(escape ? hex(text.charAt(at + 1)) << 4 | hex(text.charAt(at + 2)) : text.charAt(at));
             if (escape) at += 2;
         }
         return bytes.toByteArray();
+    }
+
+    private static int hex(char digit) {
+        return digit < 128 ? Character.digit(digit, 16) : -1;
     }
 
     private static String decode(String text) {
@@ -405,17 +454,41 @@ public final class NarrowsFilter extends Filter {
         return pieces.size() == call.segments.size() ? values : null;
     }
 
+    /** Whether a less strict reader takes a path for a route's: one to whom case, a slash at the end and an extension are of no account. */
+    private static boolean resembles(List<Object> pieces, List<String> found) {
+        List<?> wanted = bare(pieces);
+        List<?> seen = bare(found);
+        for (int at = 0; at < wanted.size(); at++) {
+            if (at == seen.size()) return false;
+            if (wanted.get(at) instanceof Map<?, ?> piece && piece.containsKey("rest")) return true;
+            if (!(wanted.get(at) instanceof String literal)) continue;
+            String whole = oneCase((String) seen.get(at));
+            boolean isLast = at + 1 == seen.size() && whole.contains(".");
+            List<String> stems = isLast ? List.of(whole.substring(0, whole.indexOf('.')), whole.substring(0, whole.lastIndexOf('.'))) : List.of();
+            if (!oneCase(literal).equals(whole) && !stems.contains(oneCase(literal))) return false;
+        }
+        return wanted.size() == seen.size();
+    }
+
+    private static List<?> bare(List<?> segments) {
+        boolean isSlash = !segments.isEmpty() && segments.get(segments.size() - 1).equals("");
+        return isSlash ? segments.subList(0, segments.size() - 1) : segments;
+    }
+
+    private static String oneCase(String text) {
+        return lower(text.replaceAll("[\u0130\u0131]", "i").replace('\u017f', 's').replace('\u212a', 'k'));
+    }
+
     private record Shown(String token, boolean isDpop) {}
 
     /** The token, and how it is shown; null where nothing is shown. */
-    private static Shown credential(Call call, byte[] form) {
-        boolean inForm = call.isForm && form.length > 0 && (call.isCoded || namesToken(latin1(form)));
-        malformed(!namesToken(call.query) && !inForm);
+    private static Shown credential(Call call) {
+        malformed(names(call.query).stream().noneMatch(NarrowsFilter::isToken));
         List<String> lines = call.all("authorization");
         if (lines.isEmpty()) return null;
         Matcher parts = Pattern.compile("(?i:(bearer|dpop)) ([A-Za-z0-9._~+/-]+=*)").matcher(lines.get(0));
         malformed(lines.size() == 1 && parts.matches() && parts.group(2).length() <= 16384);
-        List<String> texts = new ArrayList<>(List.of(call.target, latin1(form)));
+        List<String> texts = new ArrayList<>(List.of(call.target));
         call.headers.forEach((name, values) -> {
             if (!name.equals("authorization")) texts.addAll(values);
         });
@@ -423,24 +496,42 @@ public final class NarrowsFilter extends Filter {
         return new Shown(parts.group(2), parts.group(1).equalsIgnoreCase("dpop"));
     }
 
-    /** Whoever has the signature has the token, so it stands nowhere else. */
+    /** Whoever has the signature has the token, so it stands nowhere else, neither as it is nor decoded once. */
     private static void refuseRepeated(String token, List<String> texts) {
         String secret = token.substring(token.lastIndexOf('.') + 1);
-        malformed(secret.length() < 20 || texts.stream().noneMatch(text -> text.contains(secret)));
+        malformed(secret.length() < 20 || texts.stream().noneMatch(text -> text.contains(secret) || latin1(unquoted(text)).contains(secret)));
+    }
+
+    /** A body that was read holds no token, and no other method where it is a form; one in a coding could hold anything. */
+    private static void lookInto(Call call, byte[] body, Shown shown) {
+        String text = latin1(body);
+        boolean isForm = call.isForm && body.length > 0;
+        malformed(!isForm || (!call.isHidden && names(text).stream().noneMatch(name -> isToken(name) || isMethod(name))));
+        if (shown != null) refuseRepeated(shown.token, List.of(text));
     }
 
     private static String latin1(byte[] bytes) {
         return new String(bytes, StandardCharsets.ISO_8859_1);
     }
 
-    /** Whether a query or form has a member `access_token`, as the most lenient reader would find it. */
-    private static boolean namesToken(String pairs) {
-        return Arrays.stream(pairs.split("[&;]")).anyMatch(pair -> {
-            String bare = pair.split("=", 2)[0].replace('+', ' ');
-            String name = lower(new String(unquoted(bare), StandardCharsets.UTF_8).strip()).replaceAll("[ .]", "_");
-            String stem = name.replaceAll("^\\[+", "").split("[\\[\\]\\x00]", 2)[0];
-            return stem.equals("access_token") || name.replace('[', '_').equals("access_token");
-        });
+    /** The names in a query or form, as the most lenient reader finds them. */
+    private static List<String> names(String pairs) {
+        return Arrays.stream(pairs.split("[&;]")).map(pair -> pair.split("=", 2)[0].replace('+', ' '))
+            .map(name -> BLANKS_AROUND.matcher(new String(unquoted(name), StandardCharsets.UTF_8)).replaceAll("")).toList();
+    }
+
+    private static String stem(String name) {
+        return name.replaceAll("^\\[+", "").split("[\\[\\]\\x00]", 2)[0];
+    }
+
+    private static boolean isToken(String name) {
+        String written = lower(name).replaceAll("[ .]", "_");
+        return List.of(stem(written), written.replace('[', '_')).contains("access_token");
+    }
+
+    /** Whether somebody may take this for `_method`, and so for the method of the request. */
+    private static boolean isMethod(String name) {
+        return List.of(name, stem(name)).stream().anyMatch(each -> each.matches("(?s)[^\\p{IsAlphabetic}\\p{N}](?i:method)"));
     }
 
     // --- The token: who signed it, and what it says.
@@ -454,7 +545,7 @@ public final class NarrowsFilter extends Filter {
     private static final class Keys {
         private final HttpClient client = HttpClient.newBuilder().followRedirects(HttpClient.Redirect.NEVER)
             .proxy(HttpClient.Builder.NO_PROXY).connectTimeout(Duration.ofSeconds(5)).build();
-        private final java.util.concurrent.locks.ReentrantLock fetching = new java.util.concurrent.locks.ReentrantLock();
+        private final ReentrantLock fetching = new ReentrantLock();
         private volatile List<Key> keys = List.of();
         private volatile long fetched = 0;
         private volatile long tried = 0;
@@ -471,15 +562,20 @@ public final class NarrowsFilter extends Filter {
                 if (!isOlder(tried, againAfter)) return;
                 tried = System.nanoTime();
                 HttpRequest request = HttpRequest.newBuilder(URI.create((String) RULES.get("jwks_uri"))).timeout(Duration.ofSeconds(5)).build();
-                HttpResponse<java.io.InputStream> reply = client.send(request, HttpResponse.BodyHandlers.ofInputStream());
-                byte[] data;
-                try (java.io.InputStream body = reply.body()) {
-                    data = body.readNBytes(262145);
+                ByteArrayOutputStream data = new ByteArrayOutputStream();
+                Future<HttpResponse<Void>> reply = client.sendAsync(request, head ->
+                    HttpResponse.BodySubscribers.ofByteArrayConsumer(part -> part.ifPresent(bytes -> {
+                        must(data.size() + bytes.length <= 262144);
+                        data.writeBytes(bytes);
+                    })));
+                try {
+                    must(reply.get(5, TimeUnit.SECONDS).statusCode() == 200);
+                } finally {
+                    reply.cancel(true);
                 }
-                must(reply.statusCode() == 200 && data.length <= 262144);
-                keys = keySet(Json.read(data, 16));
+                keys = keySet(Json.read(data.toByteArray(), 16));
                 fetched = System.nanoTime();
-            } catch (IOException | Unfit keepWhatWasGood) {
+            } catch (ExecutionException | TimeoutException | Unfit keepWhatWasGood) {
                 return;
             } catch (InterruptedException interrupted) {
                 Thread.currentThread().interrupt();
@@ -822,6 +918,10 @@ public final class NarrowsFilter extends Filter {
         return folded(name.split("\\[", 2)[0].strip()).replaceAll("[. ]", "_");
     }
 
+    private static void refuseAnotherMethod(Call call, List<Object> read) {
+        malformed(names(call.query).stream().noneMatch(name -> isMethod(name) && !read.contains(name)));
+    }
+
     /** What the route reads of the query; nothing may come along that another reader takes for it. */
     private static Map<String, Object> readQuery(Call call, Map<String, Object> reads) {
         List<Object> wanted = list(reads.get("query"));
@@ -953,6 +1053,7 @@ public final class NarrowsFilter extends Filter {
     /** The details that the request needs, to the byte, with what is fixed. */
     private static List<Detail> needed(Call call, Map<String, Object> route, Map<String, String> path, byte[] body) {
         Map<String, Object> reads = map(route.get("reads"));
+        refuseAnotherMethod(call, list(reads.get("query")));
         Map<String, Object> query = readQuery(call, reads);
         Values values = new Values(call.host, path, query, readBody(call, body, reads));
         List<Detail> found;
@@ -992,30 +1093,97 @@ public final class NarrowsFilter extends Filter {
     public void doFilter(HttpExchange exchange, Chain chain) throws IOException {
         Map<String, List<String>> headers = new HashMap<>();
         exchange.getRequestHeaders().forEach((name, values) -> headers.computeIfAbsent(lower(name), each -> new ArrayList<>()).addAll(values));
-        byte[][] read = new byte[1][];
-        BodyReader body = most -> {
-            if (read[0] == null) read[0] = exchange.getRequestBody().readNBytes((int) Math.min(most + 1, Integer.MAX_VALUE));
-            if (read[0].length > most) throw new Refused("too_large");
-            return read[0];
-        };
-        Caller caller;
+        Sent body = new Sent(exchange);
         try {
-            caller = check(exchange.getRequestMethod(), exchange.getRequestURI().toString(), headers, body);
+            Caller caller = check(exchange.getRequestMethod(), exchange.getRequestURI().toString(), headers, body);
+            if (caller != null) CALLERS.put(exchange, caller);
+            chain.doFilter(exchange);
         } catch (Refused refused) {
             refuse(exchange, refused);
-            return;
+        } finally {
+            HELD.addAndGet(-body.size);
         }
-        if (caller != null) CALLERS.put(exchange, caller);
-        // What was read here is there again for the handler.
-        if (read[0] != null) exchange.setStreams(new ByteArrayInputStream(read[0]), null);
-        chain.doFilter(exchange);
+    }
+
+    /** How many bytes are held of all bodies. */
+    private static final AtomicLong HELD = new AtomicLong();
+    private static final ScheduledExecutorService CLOCK = Executors.newSingleThreadScheduledExecutor(work -> {
+        Thread thread = new Thread(work, "narrows");
+        thread.setDaemon(true);
+        return thread;
+    });
+
+    /** The body of an exchange, which is there again for the handler when it was read here. */
+    private static final class Sent implements BodyReader {
+        private final HttpExchange exchange;
+        private long size = 0;
+
+        Sent(HttpExchange exchange) {
+            this.exchange = exchange;
+        }
+
+        @Override
+        public byte[] read(long most) throws IOException {
+            byte[] data = collect(exchange.getRequestBody(), most, 1 << 26);
+            exchange.setStreams(new ByteArrayInputStream(data), null);
+            return data;
+        }
+
+        /** A handler that does not read it, waits for none of it. */
+        @Override
+        public void later(long most, Consumer<byte[]> look) {
+            InputStream unread = exchange.getRequestBody();
+            exchange.setStreams(new InputStream() {
+                private InputStream seen = null;
+
+                private InputStream seen() throws IOException {
+                    if (seen != null) return seen;
+                    byte[] data = collect(unread, most, 1 << 24);
+                    look.accept(data);
+                    seen = new ByteArrayInputStream(data);
+                    return seen;
+                }
+
+                @Override
+                public int read() throws IOException {
+                    return seen().read();
+                }
+
+                @Override
+                public int read(byte[] into, int at, int length) throws IOException {
+                    return seen().read(into, at, length);
+                }
+            }, null);
+        }
+
+        /** No more than `most` bytes, and `ofAll` with those of others. After ten seconds the connection is closed. */
+        private byte[] collect(InputStream body, long most, long ofAll) throws IOException {
+            Future<?> late = CLOCK.schedule(Thread.currentThread()::interrupt, 10, TimeUnit.SECONDS);
+            ByteArrayOutputStream data = new ByteArrayOutputStream();
+            byte[] part = new byte[8192];
+            try {
+                for (int length; (length = body.read(part)) >= 0; ) {
+                    size += length;
+                    long held = HELD.addAndGet(length);
+                    data.write(part, 0, length);
+                    if (data.size() > most) throw new Refused("too_large");
+                    if (held > ofAll) throw new Refused("rate_limited");
+                }
+                return data.toByteArray();
+            } catch (ClosedByInterruptException tooLate) {
+                throw new Refused("malformed_request");
+            } finally {
+                if (!late.cancel(false)) Thread.interrupted();
+            }
+        }
     }
 
     /** Who asks with a request to `target`, path and query as they came; null on a public route. Names of headers are in lower case. */
     public Caller check(String method, String target, Map<String, List<String>> headers, BodyReader body) throws IOException {
-        // 1. One credential, in the one place for it, and a route; the routes stand in the order in which they are tried.
+        // 1. One credential, in the one place for it, and a route to every reader; the routes stand in the order in which they are tried.
+        //    Nobody's body is waited for who shows no token, but a small form on a public route, which may hold one.
         Call call = new Call(method, target, headers);
-        Shown shown = credential(call, call.isForm ? body.read(1048576) : new byte[0]);
+        Shown shown = credential(call);
         int dot = call.host.indexOf('.');
         List<Object> hosts = list(RULES.get("hosts"));
         boolean isServed = hosts.contains(call.host) || (dot >= 0 && hosts.contains("*" + call.host.substring(dot)));
@@ -1027,7 +1195,15 @@ public final class NarrowsFilter extends Filter {
             if (path != null) break;
         }
         if (path == null) throw new Refused("no_route");
-        if (route.get("public").equals(true)) return null;
+        for (Object at : list(route.get("unlike"))) {
+            Map<String, Object> other = map(list(RULES.get("routes")).get(((Long) at).intValue()));
+            malformed(!resembles(list(other.get("path")), call.segments));
+        }
+        if (route.get("public").equals(true)) {
+            refuseAnotherMethod(call, List.of());
+            if (call.isForm) body.later(65536, data -> lookInto(call, data, shown));
+            return null;
+        }
         if (shown == null) throw new Refused("no_token");
         // 2. Signed by the broker, as an access token; and what it says holds here and now.
         Map<String, Object> claims = authentic(shown.token, keys);
@@ -1037,7 +1213,7 @@ public final class NarrowsFilter extends Filter {
         // 3. What the request needs, to the byte. A stranger is not told what that would be.
         boolean reads = call.isForm || map(route.get("reads")).get("body") != NULL;
         byte[] sent = reads ? body.read((Long) route.get("body_max")) : new byte[0];
-        refuseRepeated(shown.token, List.of(latin1(sent)));
+        lookInto(call, sent, shown);
         List<Detail> required = needed(call, route, path, sent);
         // 4. The token allows that.
         List<Atom> held = atoms(said.details);
@@ -1067,11 +1243,15 @@ public final class NarrowsFilter extends Filter {
     }
 
     private static void refuse(HttpExchange exchange, Refused refused) throws IOException {
+        if (exchange.getResponseCode() != -1) {
+            exchange.close(); // the handler had begun to answer
+            return;
+        }
         byte[] problem = refused.problem().getBytes(StandardCharsets.UTF_8);
         exchange.getResponseHeaders().set("Content-Type", "application/problem+json");
         exchange.getResponseHeaders().set("Cache-Control", "no-store");
         if (refused.challenge() != null) exchange.getResponseHeaders().set("WWW-Authenticate", refused.challenge());
-        if (refused.status() == 503) exchange.getResponseHeaders().set("Retry-After", "1");
+        if (refused.status() == 429 || refused.status() == 503) exchange.getResponseHeaders().set("Retry-After", "1");
         exchange.sendResponseHeaders(refused.status(), exchange.getRequestMethod().equals("HEAD") ? -1 : problem.length);
         if (!exchange.getRequestMethod().equals("HEAD")) exchange.getResponseBody().write(problem);
         exchange.close();

@@ -3,6 +3,8 @@
 // and `npm install jose@6.2.18`:
 //
 //     import { narrows } from "./narrows.mjs";
+//     app.set("case sensitive routing", true);         // so that `/ADMIN` is no `/admin` to Express either,
+//     app.set("strict routing", true);                 // and `/admin/` none
 //     app.use(narrows());                              // before every parser of bodies and before every route
 //     req.narrows                                      // who asks and what for; null on a public route
 //
@@ -19,6 +21,9 @@
 // - It takes no proof of a key: a token with `cnf`, and the scheme DPoP, are refused. So are opaque tokens.
 // - Nothing is on record at the broker, neither refusals nor use, and a token that is shown from two places is not noticed.
 // - A response goes on when its token ends meanwhile. WebSockets never come here.
+// - It looks into no body that the route does not read, but forms (`application/x-www-form-urlencoded`): in JSON that goes by, or in
+//   `multipart/form-data`, a token or a `_method` goes on. Forms on public routes may have 64 KiB.
+// - What a proxy says in `X-Forwarded-For` and the like stays, whoever sent it: believe it only if that proxy alone reaches this program.
 // - `mode = "observe"` means nothing here: everything is enforced, from the first request on.
 import { parse as parseForm } from "node:querystring";
 import { compactVerify, importJWK } from "jose";
@@ -131,19 +136,32 @@ function callOf(req) {
   const host = hosts.length === 1 && /^([a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?$/.exec(hosts[0].toLowerCase());
   malformed(host && host[1].length <= 255 && Number(host[2] ?? 0) <= 65535);
   const named = all("connection").flatMap((line) => line.split(",")).map((name) => name.trim().toLowerCase());
-  const decidedOn = ["authorization", "content-encoding", "content-length", "content-type", "cookie", "host", "dpop"];
-  malformed(!named.some((name) => decidedOn.includes(name)));
+  malformed(!headers.some(([name]) => isForged(name)) && !named.some(isKept));
   const mark = target.indexOf("?");
   const types = all("content-type").map((type) => type.toLowerCase());
+  const says = (...words) => words.some((word) => types.some((type) => type.includes(word)));
+  const otherLetters = says("charset") && !says("utf-8", "us-ascii", "iso-8859-1", "windows-1252");
+  const [isForm, isCoded] = [says("x-www-form-urlencoded"), all("content-encoding").length > 0];
   return {
     headers, all, target, method: req.method, host: host[1],
     query: mark < 0 ? "" : target.slice(mark + 1),
     segments: segmentsOf(mark < 0 ? target : target.slice(0, mark)),
-    isForm: types.some((type) => type.includes("x-www-form-urlencoded")),
-    isCoded: all("content-encoding").length > 0,
+    isForm, isCoded,
+    isHidden: isForm && (isCoded || says("multipart/") || otherLetters), // nobody can look into it
     isJson: types.length === 1 && /^[ \t]*application\/json[ \t]*(;[ \t]*(charset=utf-8|charset="utf-8")?[ \t]*)?$/.test(types[0]),
   };
 }
+
+const spelt = (name) => name.replace(/[^a-z0-9]/g, "-").replace(/^-+|-+$/g, "");
+const isAllOf = (name, pattern) => new RegExp(`^(?:${rule(pattern)})$`).test(name);
+
+/** Whether a header, in any spelling, says what a guard alone may say, or another method or path. */
+function isForged(name) {
+  return isAllOf(spelt(name), "forged") || (["authorization", "dpop"].includes(spelt(name)) && spelt(name) !== name);
+}
+
+/** Whether `Connection` may not name a header, since it is decided on, or a proxy's. */
+const isKept = (name) => isForged(name) || isAllOf(name, "decided_on") || isAllOf(spelt(name), "of_proxies");
 
 /** What stands between `%` and its digits, decoded once; bytes as Latin-1. */
 const unquoted = (text) => text.replace(/%([0-9A-Fa-f]{2})/g, (_, digits) => String.fromCharCode(parseInt(digits, 16)));
@@ -180,9 +198,30 @@ function find(call) {
   if (!rule("hosts").includes(call.host) && !rule("hosts").includes(parent)) throw new Refused("no_route");
   for (const route of rule("routes")) {
     const values = route.get("method") === call.method && captured(route.get("path"), call.segments);
-    if (values) return [route, values];
+    if (!values) continue;
+    const unlike = route.get("unlike").map((at) => rule("routes")[at].get("path"));
+    if (unlike.some((pieces) => resembles(pieces, call.segments))) throw new Refused("malformed_request");
+    return [route, values];
   }
   throw new Refused("no_route");
+}
+
+/** Whether a less strict reader takes a path for a route's: one to whom case, a slash at the end and an extension are of no account. */
+function resembles(pieces, found) {
+  const bare = (items) => (items.at(-1) === "" ? items.slice(0, -1) : items);
+  const oneCase = (text) => text.replace(/[\u0130\u0131]/g, "i").replace(/\u017f/g, "s").replace(/\u212a/g, "k").toLowerCase();
+  const [wanted, seen] = [bare(pieces), bare(found)];
+  for (const [at, piece] of wanted.entries()) {
+    if (at === seen.length) return false;
+    if (typeof piece !== "string") {
+      if (piece.has("rest")) return true;
+      continue;
+    }
+    const [whole, isLast] = [seen[at], at + 1 === seen.length];
+    const stems = isLast ? [whole, whole.split(".", 1)[0], whole.slice(0, Math.max(whole.lastIndexOf("."), 0))] : [whole];
+    if (!stems.some((stem) => oneCase(stem) === oneCase(piece))) return false;
+  }
+  return wanted.length === seen.length;
 }
 
 function captured(pieces, found) {
@@ -201,33 +240,47 @@ function captured(pieces, found) {
 }
 
 /** The token, and whether it is shown as DPoP; null where nothing is shown. */
-function credential(call, form) {
-  const inForm = call.isForm && form.length > 0 && (call.isCoded || namesToken(form.toString("latin1")));
-  if (namesToken(call.query) || inForm) throw new Refused("malformed_request");
+function credential(call) {
+  if (namesIn(call.query).some(isToken)) throw new Refused("malformed_request");
   const lines = call.all("authorization");
   if (lines.length === 0) return null;
   const parts = /^([^ ]*) ([A-Za-z0-9._~+/-]+=*)$/.exec(lines[0]);
   const scheme = parts?.[1].toLowerCase();
   if (lines.length > 1 || (scheme !== "bearer" && scheme !== "dpop") || parts[2].length > 16384) throw new Refused("malformed_request");
-  const others = call.headers.filter(([name]) => name !== "authorization").map(([, value]) => value);
-  refuseRepeated(parts[2], [call.target, ...others, form.toString("latin1")]);
+  refuseRepeated(parts[2], [call.target, ...call.headers.filter(([name]) => name !== "authorization").map(([, value]) => value)]);
   return [parts[2], scheme === "dpop"];
 }
 
-/** Whoever has the signature has the token, so it stands nowhere else. */
+/** Whoever has the signature has the token, so it stands nowhere else, neither as it is nor decoded once. */
 function refuseRepeated(token, texts) {
   const secret = token.slice(token.lastIndexOf(".") + 1);
-  if (secret.length >= 20 && texts.some((text) => text.includes(secret))) throw new Refused("malformed_request");
+  const isIn = (text) => text.includes(secret) || unquoted(text).includes(secret);
+  if (secret.length >= 20 && texts.some(isIn)) throw new Refused("malformed_request");
 }
 
-/** Whether a query or form has a member `access_token`, as the most lenient reader would find it. */
-function namesToken(pairs) {
-  return pairs.split(/[&;]/).some((pair) => {
-    const bytes = unquoted(pair.split("=", 1)[0].replaceAll("+", " "));
-    const name = Buffer.from(bytes, "latin1").toString("utf8").trim().toLowerCase().replace(/[ .]/g, "_");
-    return name.replace(/^\[+/, "").split(/[\[\]\0]/, 1)[0] === "access_token" || name.replaceAll("[", "_") === "access_token";
-  });
+/** A body that was read holds no token, and no other method where it is a form; one in a coding could hold anything. */
+function lookInto(call, body, token) {
+  const text = body.toString("latin1");
+  const isBad = () => call.isHidden || namesIn(text).some((name) => isToken(name) || isMethod(name));
+  if (call.isForm && body.length > 0 && isBad()) throw new Refused("malformed_request");
+  if (token) refuseRepeated(token, [text]);
 }
+
+/** The names in a query or form, as the most lenient reader finds them. */
+function namesIn(pairs) {
+  const decoded = (name) => Buffer.from(unquoted(name.replaceAll("+", " ")), "latin1").toString("utf8").trim();
+  return pairs.split(/[&;]/).map((pair) => decoded(pair.split("=", 1)[0]));
+}
+
+const stem = (name) => name.replace(/^\[+/, "").split(/[\[\]\0]/, 1)[0];
+
+function isToken(name) {
+  const written = name.toLowerCase().replace(/[ .]/g, "_");
+  return [stem(written), written.replaceAll("[", "_")].includes("access_token");
+}
+
+/** Whether somebody may take this for `_method`, and so for the method of the request. */
+const isMethod = (name) => [name, stem(name)].some((each) => /^[^\p{Alphabetic}\p{N}]method$/iu.test(each));
 
 // --- The token: who signed it, and what it says.
 
@@ -487,6 +540,10 @@ function isSurplus({ detail, action }, needed, wider) {
 const folded = (name) => name.toUpperCase().toLowerCase();
 const foldedName = (name) => folded(name.split("[", 1)[0].trim()).replace(/[. ]/g, "_");
 
+function refuseAnotherMethod(call, read) {
+  if (namesIn(call.query).some((name) => isMethod(name) && !read.includes(name))) throw new Refused("malformed_request");
+}
+
 /** What the route reads of the query; nothing may come along that another reader takes for it. */
 function readQuery(call, reads) {
   const [wanted, found] = [reads.get("query"), new Map()];
@@ -593,6 +650,7 @@ class Values {
 
 /** The details that the request needs, to the byte, without what is fixed. */
 function neededBy(call, route, path, body) {
+  refuseAnotherMethod(call, route.get("reads").get("query"));
   const query = readQuery(call, route.get("reads"));
   const values = new Values(call, path, query, readBody(call, body, route.get("reads")));
   try {
@@ -621,28 +679,47 @@ function fix(details) {
 
 const NOTHING = Buffer.alloc(0);
 
-/** All of a body that is no longer than `most` bytes. */
-async function bodyOf(req, most) {
-  if (req.narrowsBody === undefined) {
+/** How many bytes are held of all bodies. */
+let held = 0;
+
+/** All of a body: no more than `most` bytes, and `ofAll` with those of others, within ten seconds. */
+function bodyOf(req, res, most, ofAll) {
+  return new Promise((resolve, reject) => {
     const chunks = [];
     let length = 0;
-    for await (const chunk of req) {
-      length += chunk.length;
-      if (length > most) throw new Refused("too_large");
+    const done = (settle, outcome) => {
+      clearTimeout(late);
+      req.off("data", take).off("end", end).off("close", gone).pause();
+      settle(outcome);
+    };
+    const refuse = (reason) => done(reject, new Refused(reason));
+    const take = (chunk) => {
       chunks.push(chunk);
-    }
-    req.narrowsBody = Buffer.concat(chunks);
-  }
-  if (req.narrowsBody.length > most) throw new Refused("too_large");
-  return req.narrowsBody;
+      length += chunk.length;
+      held += chunk.length;
+      if (length > most) refuse("too_large");
+      else if (held > ofAll) refuse("rate_limited");
+    };
+    const end = () => done(resolve, (req.narrowsBody = Buffer.concat(chunks)));
+    const gone = () => refuse("malformed_request");
+    const late = setTimeout(gone, 10_000);
+    res.once("close", () => { held -= length; });
+    req.on("data", take).on("end", end).on("close", gone);
+    if (res.destroyed) gone();
+  });
 }
 
-async function check(req, keys) {
-  // 1. One credential, in the one place for it, and a route.
+async function check(req, res, keys) {
+  // 1. One credential, in the one place for it, and a route to every reader. Nobody's body is waited for who shows no token, but a small
+  //    form on a public route, which may hold one.
   const call = callOf(req);
-  const shown = credential(call, call.isForm ? await bodyOf(req, 1048576) : NOTHING);
+  const shown = credential(call);
   const [route, path] = find(call);
-  if (route.get("public")) return [call, null];
+  if (route.get("public")) {
+    refuseAnotherMethod(call, []);
+    if (call.isForm) lookInto(call, await bodyOf(req, res, 2 ** 16, 2 ** 24), shown?.[0]);
+    return [call, null];
+  }
   if (shown === null) throw new Refused("no_token");
   const [token, isDpop] = shown;
   // 2. Signed by the broker, as an access token; and what it says holds here and now.
@@ -652,12 +729,12 @@ async function check(req, keys) {
   holds(claims, audiences, isDpop, now);
   // 3. What the request needs, to the byte. A stranger is not told what that would be.
   const reads = call.isForm || route.get("reads").get("body") !== null;
-  const body = reads ? await bodyOf(req, route.get("body_max")) : NOTHING;
-  refuseRepeated(token, [body.toString("latin1")]);
+  const body = reads ? await bodyOf(req, res, route.get("body_max"), 2 ** 26) : NOTHING;
+  lookInto(call, body, token);
   const required = fix(neededBy(call, route, path, body));
   // 4. The token allows that.
-  const held = atoms(details);
-  const allowed = atoms(required).every((wanted) => held.some((atom) => covers(atom, wanted)));
+  const has = atoms(details);
+  const allowed = atoms(required).every((wanted) => has.some((atom) => covers(atom, wanted)));
   if (!allowed || !route.get("scopes").every((scope) => scopes.includes(scope))) throw new Refused("wider_than_subject");
   // 5. The person signed in as the route asks (RFC 9470).
   const [age, acr] = [route.get("max_auth_age"), route.get("acr")];
@@ -669,7 +746,7 @@ async function check(req, keys) {
   // 6. It allows no more than the mode lets it.
   if (rule("excess") !== "any") {
     const isMore = (atom) => required.every((each) => isSurplus(atom, each, route.get("wider")));
-    if (!scopes.every((scope) => route.get("scopes").includes(scope)) || held.some(isMore)) throw new Refused("overbroad_token");
+    if (!scopes.every((scope) => route.get("scopes").includes(scope)) || has.some(isMore)) throw new Refused("overbroad_token");
   }
   // 7. Whether it was used before nobody here can tell.
   if (claims.get("single_use")) throw new Refused("subject_token_invalid");
@@ -686,7 +763,7 @@ export function narrows() {
   const keys = new Keys();
   return (req, res, next) => {
     delete req.narrows;
-    check(req, keys).then(([call, caller]) => {
+    check(req, res, keys).then(([call, caller]) => {
       req.narrows = caller;
       const body = req.narrowsBody ?? NOTHING;
       if (body.length > 0) {
@@ -694,13 +771,14 @@ export function narrows() {
         req._body = true;
       }
       next();
-    }).catch((error) => (error instanceof Refused ? refuse(res, error) : next(error)));
+    }).catch((error) => (error instanceof Refused ? refuse(req, res, error) : next(error)));
   };
 }
 
-function refuse(res, { reason, parameters }) {
+function refuse(req, res, { reason, parameters }) {
   const [status, error, description] = rule("refusals").get(reason);
-  const titles = { 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 413: "Payload Too Large", 503: "Service Unavailable" };
+  const titles = { 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 413: "Payload Too Large",
+    429: "Too Many Requests", 503: "Service Unavailable" };
   const problem = { type: "about:blank", title: titles[status], status, detail: description, reason,
     help: "the token says what it allows: narrows inspect" };
   const headers = { "Content-Type": "application/problem+json", "Cache-Control": "no-store" };
@@ -708,6 +786,7 @@ function refuse(res, { reason, parameters }) {
     const words = error ? [`error="${error}"`, `error_description="${description}"`] : [];
     headers["WWW-Authenticate"] = `Bearer ${[...words, ...parameters].join(", ")}`.trim();
   }
-  if (status === 503) headers["Retry-After"] = "1";
+  if (status === 429 || status === 503) headers["Retry-After"] = "1";
+  if (!req.complete) headers.Connection = "close"; // what is still to come of it is nobody's
   res.writeHead(status, headers).end(JSON.stringify(problem));
 }

@@ -16,6 +16,9 @@
 # - It takes no proof of a key: a token with `cnf`, and the scheme DPoP, are refused. So are opaque tokens.
 # - Nothing is on record at the broker, neither refusals nor use, and a token that is shown from two places is not noticed.
 # - A response goes on when its token ends meanwhile. WebSockets are refused.
+# - It looks into no body that the route does not read, but forms (`application/x-www-form-urlencoded`): in JSON that goes by, or in
+#   `multipart/form-data`, a token or a `_method` goes on. Forms on public routes may have 64 KiB.
+# - What a proxy says in `X-Forwarded-For` and the like stays, whoever sent it: believe it only if that proxy alone reaches this program.
 # - `mode = "observe"` means nothing here: everything is enforced, from the first request on.
 import asyncio
 import base64
@@ -116,6 +119,7 @@ CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 class Call:
     def __init__(self, scope):
+        """Of an application below a `root_path` it is the path that this one looks for; one that is mounted in another sees it whole."""
         self.headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
         self.method = scope["method"]
         path, query = scope["raw_path"].decode("latin-1"), scope["query_string"].decode("latin-1")
@@ -129,17 +133,37 @@ class Call:
             raise Refused("malformed_request")
         self.host = host[1]
         named = {name.strip(" \t").lower() for line in self.all("connection") for name in line.split(",")}
-        if named & {"authorization", "content-encoding", "content-length", "content-type", "cookie", "host", "dpop"}:
+        if any(is_forged(name) for name, _ in self.headers) or any(is_kept(name) for name in named):
             raise Refused("malformed_request")
-        self.segments = segments(path)
+        self.segments, root = segments(path), scope.get("app_root_path", scope.get("root_path", "")).split("/")
+        root = [each for each in root if each]
+        if root and self.segments[: len(root)] == root:
+            self.segments = self.segments[len(root) :] or [""]
         types = self.all("content-type")
         self.is_form = any("x-www-form-urlencoded" in each.lower() for each in types)
         self.is_coded = bool(self.all("content-encoding"))
+        says = lambda *words: any(word in each.lower() for each in types for word in words)
+        other_letters = says("charset") and not says("utf-8", "us-ascii", "iso-8859-1", "windows-1252")
+        self.is_hidden = self.is_form and (self.is_coded or says("multipart/") or other_letters)  # nobody can look into it
         json_type = r'[ \t]*application/json[ \t]*(;[ \t]*(charset=utf-8|charset="utf-8")?[ \t]*)?'
         self.is_json = len(types) == 1 and bool(re.fullmatch(json_type, types[0].lower()))
 
     def all(self, name):
         return [value for each, value in self.headers if each == name]
+
+
+def spelt(name):
+    return re.sub("[^a-z0-9]", "-", name).strip("-")
+
+
+def is_forged(name):
+    """Whether a header, in any spelling, says what a guard alone may say, or another method or path."""
+    return bool(re.fullmatch(RULES["forged"], spelt(name))) or (spelt(name) in ("authorization", "dpop") and spelt(name) != name)
+
+
+def is_kept(name):
+    """Whether `Connection` may not name a header, since it is decided on, or a proxy's."""
+    return is_forged(name) or bool(re.fullmatch(RULES["decided_on"], name) or re.fullmatch(RULES["of_proxies"], spelt(name)))
 
 
 def decode(text):
@@ -177,8 +201,33 @@ def find(call):
     for route in RULES["routes"]:
         values = captured(route["path"], call.segments) if route["method"] == call.method else None
         if values is not None:
+            if any(resembles(RULES["routes"][at]["path"], call.segments) for at in route["unlike"]):
+                raise Refused("malformed_request")
             return route, values
     raise Refused("no_route")
+
+
+def resembles(pieces, found):
+    """Whether a less strict reader takes a path for a route's: one to whom case, a slash at the end and an extension are of no account."""
+    pieces, found = bare(pieces), bare(found)
+    for at, piece in enumerate(pieces):
+        if at == len(found):
+            return False
+        if isinstance(piece, dict) and "rest" in piece:
+            return True
+        whole = found[at]
+        stems = {whole, whole.partition(".")[0], whole.rpartition(".")[0]} if at + 1 == len(found) else {whole}
+        if isinstance(piece, str) and one_case(piece) not in map(one_case, stems):
+            return False
+    return len(pieces) == len(found)
+
+
+def bare(segments):
+    return segments[:-1] if segments and segments[-1] == "" else segments
+
+
+def one_case(text):
+    return text.translate({0x130: "i", 0x131: "i", 0x17F: "s", 0x212A: "k"}).lower()
 
 
 def captured(pieces, found):
@@ -193,9 +242,9 @@ def captured(pieces, found):
     return values if len(pieces) == len(found) else None
 
 
-def credential(call, form):
+def credential(call):
     """The token, and whether it is shown as DPoP; None where nothing is shown."""
-    if names_token(call.query.encode()) or (call.is_form and form and (call.is_coded or names_token(form))):
+    if any(map(is_token, names(call.query.encode()))):
         raise Refused("malformed_request")
     lines = call.all("authorization")
     if not lines:
@@ -205,26 +254,43 @@ def credential(call, form):
         raise Refused("malformed_request")
     if len(token) > 16384 or not re.fullmatch("[A-Za-z0-9._~+/-]+=*", token):
         raise Refused("malformed_request")
-    others = [value for name, value in call.headers if name != "authorization"]
-    refuse_repeated(token, [call.target, *others, form.decode("latin-1")])
+    refuse_repeated(token, [call.target, *(value for name, value in call.headers if name != "authorization")])
     return token, scheme.lower() == "dpop"
 
 
 def refuse_repeated(token, texts):
-    """Whoever has the signature has the token, so it stands nowhere else."""
+    """Whoever has the signature has the token, so it stands nowhere else, neither as it is nor decoded once."""
     secret = token.rpartition(".")[2]
-    if len(secret) >= 20 and any(secret in text for text in texts):
+    if len(secret) >= 20 and any(secret in text or secret in urllib.parse.unquote(text, "latin-1") for text in texts):
         raise Refused("malformed_request")
 
 
-def names_token(pairs):
-    """Whether a query or form has a member `access_token`, as the most lenient reader would find it."""
+def look_into(call, body, token):
+    """A body that was read holds no token, and no other method where it is a form; one in a coding could hold anything."""
+    if call.is_form and body and (call.is_hidden or any(is_token(name) or is_method(name) for name in names(body))):
+        raise Refused("malformed_request")
+    if token:
+        refuse_repeated(token, [body.decode("latin-1")])
+
+
+def names(pairs):
+    """The names in a query or form, as the most lenient reader finds them."""
     for pair in re.split(b"[&;]", pairs):
-        name = urllib.parse.unquote_to_bytes(pair.partition(b"=")[0].replace(b"+", b" ")).decode("utf-8", "replace")
-        name = re.sub("[ .]", "_", name.strip().lower())
-        if re.split("[][\0]", name.lstrip("["))[0] == "access_token" or name.replace("[", "_") == "access_token":
-            return True
-    return False
+        yield urllib.parse.unquote_to_bytes(pair.partition(b"=")[0].replace(b"+", b" ")).decode("utf-8", "replace").strip()
+
+
+def stem(name):
+    return re.split("[][\0]", name.lstrip("["))[0]
+
+
+def is_token(name):
+    name = re.sub("[ .]", "_", name.lower())
+    return "access_token" in (stem(name), name.replace("[", "_"))
+
+
+def is_method(name):
+    """Whether somebody may take this for `_method`, and so for the method of the request."""
+    return any(re.fullmatch(r"[\W_]method", each, re.IGNORECASE) for each in (name, stem(name)))
 
 
 # --- The token: who signed it, and what it says.
@@ -243,9 +309,13 @@ class Keys:
         self.one_at_a_time = asyncio.Lock()
 
     def fetch(self):
+        data, ends = b"", time.monotonic() + 5
         with self.opener.open(self.url, timeout=5) as reply:
-            data = reply.read(262145)
-        if reply.status != 200 or len(data) > 262144:
+            while chunk := reply.read1(65536):
+                data += chunk
+                if len(data) > 262144 or time.monotonic() > ends:
+                    raise ValueError("no key set")
+        if reply.status != 200:
             raise ValueError("no key set")
         return key_set(read_json(data, 16))
 
@@ -257,7 +327,8 @@ class Keys:
                 return
             self.tried = time.monotonic()
             try:
-                self.keys, self.fetched = await asyncio.to_thread(self.fetch), time.monotonic()
+                self.keys = await asyncio.wait_for(asyncio.to_thread(self.fetch), 10)
+                self.fetched = time.monotonic()
             except Exception:  # what was good stays good for a while
                 pass
 
@@ -529,6 +600,11 @@ def folded_name(name):
     return re.sub("[. ]", "_", folded(name.partition("[")[0].strip()))
 
 
+def refuse_another_method(call, read):
+    if any(is_method(name) for name in names(call.query.encode()) if name not in read):
+        raise Refused("malformed_request")
+
+
 def read_query(call, reads):
     """What the route reads of the query; nothing may come along that another reader takes for it."""
     found = {}
@@ -643,6 +719,7 @@ class Values:
 
 def needed(call, route, path, body):
     """The details that the request needs, to the byte, without what is fixed."""
+    refuse_another_method(call, route["reads"]["query"])
     query, members = read_query(call, route["reads"]), read_body(call, body, route["reads"])
     values = Values(call, path, query, members)
     try:
@@ -680,18 +757,25 @@ class Narrows:
             return await send({"type": "websocket.close", "code": 1008})
         body = Body(receive)
         try:
-            caller = await self.check(scope, body)
-        except Refused as refused:
-            return await refuse(send, refused)
-        scope.setdefault("state", {})["narrows"] = caller
-        return await self.app(scope, body.again, send)
+            try:
+                caller = await self.check(scope, body)
+            except Refused as refused:
+                return await refuse(send, refused, body.is_broken_off)
+            scope.setdefault("state", {})["narrows"] = caller
+            return await self.app(scope, body.again, send)
+        finally:
+            Body.held -= body.size
 
     async def check(self, scope, body):
-        # 1. One credential, in the one place for it, and a route.
+        # 1. One credential, in the one place for it, and a route to every reader. Nobody's body is waited for who shows no token, but a
+        #    small form on a public route, which may hold one.
         call = Call(scope)
-        shown = credential(call, await body.read(1048576) if call.is_form else b"")
+        shown = credential(call)
         route, path = find(call)
         if route["public"]:
+            refuse_another_method(call, ())
+            if call.is_form:
+                look_into(call, await body.read(65536, 2**24), shown and shown[0])
             return None
         if shown is None:
             raise Refused("no_token")
@@ -702,8 +786,8 @@ class Narrows:
         now = time.time_ns() // 1_000_000
         holds(claims, audiences, is_dpop, now)
         # 3. What the request needs, to the byte. A stranger is not told what that would be.
-        sent = await body.read(route["body_max"]) if call.is_form or route["reads"]["body"] is not None else b""
-        refuse_repeated(token, [sent.decode("latin-1")])
+        sent = await body.read(route["body_max"], 2**26) if call.is_form or route["reads"]["body"] is not None else b""
+        look_into(call, sent, token)
         required = fix(needed(call, route, path, sent))
         # 4. The token allows that.
         held = atoms(details)
@@ -731,23 +815,36 @@ class Narrows:
 class Body:
     """The body of a request, read once and handed on."""
 
-    def __init__(self, receive):
-        self.receive, self.data, self.left = receive, None, False
+    held = 0  # of all of them, in bytes
 
-    async def read(self, most):
-        if self.data is None:
-            data, more = b"", True
-            while more:
-                message = await self.receive()
-                if message["type"] != "http.request":
-                    raise Refused("malformed_request")
-                data, more = data + message.get("body", b""), message.get("more_body", False)
-                if len(data) > most:
-                    raise Refused("too_large")
-            self.data = data
-        if len(self.data) > most:
-            raise Refused("too_large")
+    def __init__(self, receive):
+        self.receive, self.data, self.left, self.size, self.is_broken_off = receive, None, False, 0, False
+
+    async def read(self, most, of_all):
+        """No more than `most` bytes, and `of_all` with those of others, within ten seconds."""
+        self.is_broken_off = True
+        try:
+            self.data = await asyncio.wait_for(self.collect(most, of_all), 10)
+        except asyncio.TimeoutError:
+            raise Refused("malformed_request") from None
+        self.is_broken_off = False
         return self.data
+
+    async def collect(self, most, of_all):
+        chunks, more = [], True
+        while more:
+            message = await self.receive()
+            if message["type"] != "http.request":
+                raise Refused("malformed_request")
+            chunk, more = message.get("body", b""), message.get("more_body", False)
+            self.size += len(chunk)
+            Body.held += len(chunk)
+            if self.size > most:
+                raise Refused("too_large")
+            if Body.held > of_all:
+                raise Refused("rate_limited")
+            chunks.append(chunk)
+        return b"".join(chunks)
 
     async def again(self):
         if self.data is None or self.left:
@@ -756,16 +853,19 @@ class Body:
         return {"type": "http.request", "body": self.data, "more_body": False}
 
 
-async def refuse(send, refused):
+async def refuse(send, refused, closes):
     status, error, description = RULES["refusals"][refused.reason]
-    titles = {400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 413: "Payload Too Large", 503: "Service Unavailable"}
+    titles = {400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 413: "Payload Too Large",
+              429: "Too Many Requests", 503: "Service Unavailable"}
     problem = {"type": "about:blank", "title": titles[status], "status": status, "detail": description, "reason": refused.reason,
                "help": "the token says what it allows: narrows inspect"}
     headers = [(b"content-type", b"application/problem+json"), (b"cache-control", b"no-store")]
     if status == 401 or (status == 403 and error):
         words = [f'error="{error}"', f'error_description="{description}"'] if error else []
         headers.append((b"www-authenticate", " ".join(["Bearer", ", ".join([*words, *refused.parameters])]).strip().encode()))
-    if status == 503:
+    if status in (429, 503):
         headers.append((b"retry-after", b"1"))
+    if closes:
+        headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": json.dumps(problem).encode()})

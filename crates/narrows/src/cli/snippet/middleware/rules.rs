@@ -18,13 +18,14 @@ use crate::config::{Backend, Loaded};
 const ALGORITHMS: [&str; 4] = ["ES256", "EdDSA", "RS256", "PS256"];
 
 /// Every refusal that a middleware knows.
-const REASONS: [Reason; 14] = [
+const REASONS: [Reason; 15] = [
     Reason::NoToken,
     Reason::NoRoute,
     Reason::MalformedRequest,
     Reason::MalformedDetails,
     Reason::UnreadInput,
     Reason::TooLarge,
+    Reason::RateLimited,
     Reason::SubjectTokenInvalid,
     Reason::SubjectTokenExpired,
     Reason::SubjectTokenNotForClient,
@@ -34,6 +35,17 @@ const REASONS: [Reason; 14] = [
     Reason::OverbroadToken,
     Reason::IssuerUnavailable,
 ];
+
+/// Headers with which no request goes on, as [a guard](narrows_guard::hygiene::headers) takes them off: in lower case, with `-` for all that
+/// is no letter and no digit. Other programs than a guard have no business with them, be it to say who asks or to name another method or path.
+const FORGED: &str = "narrows(-.*)?|txn-token|x-http-method(-override)?|x-method-override|x-rewrite-url|x-original-url";
+
+/// Headers that are decided on, which `Connection` may not name.
+const DECIDED_ON: &str = "authorization|content-(encoding|length|type)|cookie|host|dpop";
+
+/// The same of what a proxy in front may say.
+const OF_PROXIES: &str = "proxy-authorization|forwarded|x-(forwarded|original|envoy)(-.*)?|x-(real|client|cluster-client|originating|remote)-ip|\
+    x-remote-addr|(true-client|client|fastly-client|fly-client)-ip|cf-connecting-ip(v6)?";
 
 /// The rules of one service.
 pub(super) struct Rules<'l> {
@@ -85,6 +97,9 @@ impl<'l> Rules<'l> {
             ("excess", json!(self.excess())),
             ("fixed", json!(self.backend.fixed)),
             ("algorithms", json!(ALGORITHMS)),
+            ("forged", json!(FORGED)),
+            ("decided_on", json!(DECIDED_ON)),
+            ("of_proxies", json!(OF_PROXIES)),
         ];
         let mut lines = vec!["{".to_owned()];
         lines.extend(single.iter().map(|(name, value)| format!("  \"{name}\": {},", plain(value))));
@@ -93,7 +108,7 @@ impl<'l> Rules<'l> {
         let mut routes: Vec<_> = self.backend.service.routes.iter().collect();
         // The first that matches is the one.
         routes.sort_by_key(|route| route.pattern().precedence());
-        lines.extend(block("\"routes\": [", routes.into_iter().map(route).collect(), "],"));
+        lines.extend(block("\"routes\": [", routes.iter().map(|own| route(own, &routes)).collect(), "],"));
         lines.extend(block("\"refusals\": {", REASONS.into_iter().map(refusal).collect(), "}"));
         lines.push("}".to_owned());
         lines
@@ -125,18 +140,64 @@ fn detail_type(declared: &DetailType) -> Value {
     json!({ "actions": actions.collect::<serde_json::Map<_, _>>(), "constraints": orders.collect::<serde_json::Map<_, _>>() })
 }
 
-/// One route, what it is for before what it needs.
-fn route(route: &Route) -> String {
+/// One route of `all`, what it is for before what it needs.
+fn route(route: &Route, all: &[&Route]) -> String {
+    let unlike: Vec<_> = all.iter().enumerate().filter(|(_, other)| is_taken_first(other, route)).map(|(at, _)| at).collect();
     let key = [
         member("route", &json!(route.name())),
         member("method", &json!(route.pattern().method())),
         member("path", &route.pattern().to_json()),
+        member("unlike", &json!(unlike)),
     ];
-    let needs = match route.rule() {
+    let asks = match route.rule() {
         Rule::Public => vec![member("public", &json!(true))],
-        Rule::Needs(demand) => needs(route, demand),
+        Rule::Needs(demand) => [
+            needs(route, demand),
+            vec![member("body_max", &json!(demand.body_max.unwrap_or(LARGEST_BODY)))],
+        ]
+        .concat(),
     };
-    format!("{{{}}}", [key.as_slice(), needs.as_slice()].concat().join(", "))
+    format!("{{{}}}", [key.as_slice(), asks.as_slice()].concat().join(", "))
+}
+
+/// Whether a less strict reader may take a request of `own` for one of `other` first, which asks for something else: one to whom case, a
+/// slash at the end and an extension are of no account, and who answers `HEAD` by what there is for `GET`.
+fn is_taken_first(other: &Route, own: &Route) -> bool {
+    let (method, others) = (own.pattern().method(), other.pattern().method());
+    let answers = method == others || (method == "HEAD" && others == "GET");
+    answers && own.pattern().hides(other.pattern()) && ranks(other) < ranks(own) && asks(other) != asks(own)
+}
+
+/// What goes before what, where a slash at the end is of no account.
+fn ranks(route: &Route) -> Vec<u8> {
+    let mut ranks = route.pattern().precedence();
+    if pieces(route).last().is_some_and(|last| last == "") {
+        ranks.pop();
+    }
+    ranks
+}
+
+fn pieces(route: &Route) -> Vec<Value> {
+    route.pattern().to_json().as_array().cloned().unwrap_or_default()
+}
+
+/// What a route asks for, and of which places of its path; nothing, where it is public.
+fn asks(route: &Route) -> Vec<String> {
+    let Rule::Needs(demand) = route.rule() else { return Vec::new() };
+    let mut asks = needs(route, demand);
+    let is_read = |piece: &Value| {
+        let variable = piece.as_object().and_then(|piece| piece.values().next());
+        variable.is_some_and(|name| asks.iter().any(|asked| asked.contains(&json!({ "path": name }).to_string())))
+    };
+    let read: Vec<_> = pieces(route)
+        .iter()
+        .enumerate()
+        .filter(|(_, piece)| is_read(piece))
+        .map(|(at, piece)| format!("{at}{piece}"))
+        .collect();
+    asks.extend(read);
+    asks.push(format!("{:?} {:?}", demand.connection, demand.upgrade));
+    asks
 }
 
 fn needs(route: &Route, demand: &Demand) -> Vec<String> {
@@ -150,7 +211,6 @@ fn needs(route: &Route, demand: &Demand) -> Vec<String> {
         member("wider", &json!(demand.wider)),
         member("max_auth_age", &json!(demand.max_auth_age.map(|age| age.as_secs()))),
         member("acr", &json!(demand.acr)),
-        member("body_max", &json!(demand.body_max.unwrap_or(LARGEST_BODY))),
         member("reads", &route.reading().to_json()),
     ]
 }
@@ -162,6 +222,7 @@ fn refusal(reason: Reason) -> String {
         // The broker's keys are the middleware's own affair, and so is the room for a body.
         Reason::IssuerUnavailable => (503, None),
         Reason::TooLarge => (413, None),
+        Reason::RateLimited => (429, None),
         _ => (refusal.status().as_u16(), refusal.error()),
     };
     member(reason.as_str(), &json!([status, error, reason.description()]))
