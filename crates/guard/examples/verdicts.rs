@@ -8,6 +8,8 @@
 mod bodies;
 #[path = "verdicts/keys.rs"]
 mod keys;
+#[path = "verdicts/lenient.rs"]
+mod lenient;
 #[path = "verdicts/requests.rs"]
 mod requests;
 #[path = "verdicts/service.rs"]
@@ -254,6 +256,7 @@ fn main() {
         surplus::rows(&broker),
         requests::rows(&broker),
         bodies::rows(&broker),
+        lenient::rows(&broker),
     ]
     .concat();
     let rows: Vec<_> = rows.iter().map(|row| row.to_json(&guards, &at)).collect();

@@ -164,6 +164,10 @@ fn service() -> Service {
                 ..plain()
             },
         ),
+        ("GET /method", "ticket:search?limit={query._method}", plain()),
+        ("GET /open/list", "ticket:list", plain()),
+        ("GET /open/admin/{id}", "ticket:read/{id}", plain()),
+        ("HEAD /open/seen/{id}", "ticket:read/{id}", plain()),
         ("PATCH /tickets/{id}", "ticket:update/{id}?fields={body:keys}", plain()),
         (
             "PUT /tickets/{id}",
@@ -194,8 +198,9 @@ fn service() -> Service {
             },
         ),
     ];
-    let public = Route::new("GET /healthz".to_owned(), Pattern::parse("GET /healthz").unwrap(), Rule::Public);
-    let routes = routes.into_iter().map(|(key, detail, demand)| route(key, detail, demand)).chain([public]);
+    let public = ["GET /healthz", "GET /open/{path:rest}", "HEAD /open/{path:rest}"];
+    let public = public.map(|key| Route::new(key.to_owned(), Pattern::parse(key).unwrap(), Rule::Public));
+    let routes = routes.into_iter().map(|(key, detail, demand)| route(key, detail, demand)).chain(public);
     Service {
         name: "tickets".to_owned(),
         hosts: ["tickets.internal", "*.tickets.example"].map(|host| HostPattern::parse(host).unwrap()).to_vec(),
