@@ -169,6 +169,8 @@ impl Teller {
             self.tell_standing().await?;
             if due {
                 self.beat().await?;
+                // That nobody was disabled, the heartbeat has said.
+                self.standing.get_or_insert_default();
             }
             due = tokio::select! {
                 changed = news.changed() => {
@@ -195,9 +197,13 @@ impl Teller {
         }
     }
 
-    /// Sends who came to be disabled and who is so no more: of the view that is in force here, which is read each second.
+    /// Sends who came to be disabled and who is so no more: of the view that is in force here, which is read each second. A stream that
+    /// begins with nobody says so by its first heartbeat alone.
     async fn tell_standing(&mut self) -> Result<(), Ended> {
         let view = self.broker.view();
+        if self.standing.is_none() && view.disabled().is_empty() {
+            return Ok(());
+        }
         for page in standing::pages(self.standing.as_deref(), view.disabled()) {
             self.send(event("standing", &page)).await?;
         }
@@ -223,6 +229,7 @@ impl Teller {
             "policy_version": in_force.policy.version(),
             "config_version": in_force.snapshot.config_version,
             "standing_version": format!("{}-{standing}", self.epoch),
+            "disabled": self.standing.as_ref().map_or(0, |disabled| disabled.len()),
             "seq": self.after.max(0),
         });
         self.send(event("heartbeat", &versions)).await

@@ -114,7 +114,7 @@ impl Reader {
                 }
             }
             "heartbeat" => {
-                let disabled = standing.is_whole().ok_or(Left::Untold)?;
+                let disabled = standing.is_whole(&said).ok_or(Left::Untold)?;
                 // By this clock alone can anything be forgotten; the broker keeps it for as long.
                 self.revoked.forget(crate::Clock::machine().earliest());
                 followed.is_complete(&self.revoked, disabled, then);

@@ -13,7 +13,7 @@ const MOST: usize = 1 << 20;
 /// What one stream has told. The next one tells all of it again, since who was enabled meanwhile has no place in any feed.
 #[derive(Debug, Default)]
 pub(super) struct Standing {
-    /// Nothing before the stream said that it begins with it.
+    /// Nothing before the stream said that it begins with it, or with nobody.
     disabled: Option<Arc<Disabled>>,
     is_whole: bool,
 }
@@ -43,8 +43,12 @@ impl Standing {
         Ok(self.is_whole.then_some(disabled))
     }
 
-    /// Everybody who is disabled, since the broker says that all is told; nothing if nothing was.
-    pub(super) fn is_whole(&mut self) -> Option<&Arc<Disabled>> {
+    /// Everybody who is disabled, since the broker says by this heartbeat that all is told; nothing if nothing was, not even that it is
+    /// nobody.
+    pub(super) fn is_whole(&mut self, heartbeat: &Value) -> Option<&Arc<Disabled>> {
+        if self.disabled.is_none() && heartbeat.get("disabled").and_then(Value::as_u64) == Some(0) {
+            self.disabled = Some(Arc::default());
+        }
         self.is_whole = self.disabled.is_some();
         self.disabled.as_ref()
     }

@@ -165,6 +165,15 @@ async fn nothing_is_allowed_before_who_is_disabled_is_told() {
     until(|| broker.opened().len() == 4).await;
     broker.makes_ready(&remote).await;
     assert!(disables(&remote, alice()));
+
+    // That there is nobody, a heartbeat says by itself.
+    broker.begins_with("");
+    broker.hangs_up();
+    until(|| broker.opened().len() == 5).await;
+    broker.tells("event: heartbeat\ndata: {\"seq\":0,\"disabled\":0}\n\n");
+    until(|| !disables(&remote, alice())).await;
+    broker.tells(&standing(false, &[alice()], &[]));
+    until(|| disables(&remote, alice())).await;
 }
 
 #[tokio::test]

@@ -10,8 +10,7 @@ const PAGE: usize = 256;
 /// What a stream has told before it told anything.
 static NOBODY: Disabled = Disabled::nobody();
 
-/// What makes of what was `told`, if anything was, what is so `now`. The first page of a stream says that it begins, also of nobody: a
-/// reader that has none was not told who is disabled.
+/// What makes of what was `told`, if anything was, what is so `now`. The first page of a stream says that it begins.
 pub(super) fn pages<'d>(told: Option<&'d Disabled>, now: &'d Disabled) -> impl Iterator<Item = Value> + 'd {
     let mut begins = told.is_none();
     let mut changes = now.since(told.unwrap_or(&NOBODY));
