@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use delegation::details::DetailTypes;
+use delegation::details::{ConstraintOrder, DetailTypes};
 use narrows_guard::route::hosts::HostPattern;
 use narrows_guard::route::pattern::Pattern;
 use narrows_guard::route::template::Template;
@@ -122,6 +122,28 @@ pub(super) fn subjects(text: &str) -> impl Iterator<Item = &str> {
     each.filter_map(|rest| rest.split_once('}')).map(|(name, _)| name)
 }
 
+/// What a token may bound less than the request: constraints of the route's type in which there is more and less.
+fn wider(names: &[String], kind: Option<&str>, path: &str, types: &DetailTypes, problems: &mut Problems) {
+    let declared = kind.and_then(|kind| types.get(kind)).map(|declared| &declared.constraints);
+    for name in names {
+        let why = match declared.and_then(|declared| declared.get(name)) {
+            Some(ConstraintOrder::Equal) => format!("another value of `{name}` is for something else, never wider; leave it out"),
+            Some(_) => continue,
+            None => {
+                let known = declared.into_iter().flatten().filter(|(_, order)| **order != ConstraintOrder::Equal);
+                let known: Vec<_> = known.map(|(name, _)| format!("`{name}`")).collect();
+                let there = if known.is_empty() {
+                    "there is none".to_owned()
+                } else {
+                    format!("there is {}", known.join(", "))
+                };
+                format!("`{name}` is no constraint of the route's detail; {there}")
+            }
+        };
+        problems.add(&format!("{path}.wider"), why);
+    }
+}
+
 /// One route or tool.
 fn rule(
     file: &File,
@@ -140,7 +162,13 @@ fn rule(
         },
         Rule::Long(rule) => rule,
     };
-    match long.detail.as_deref().map(|text| Template::parse(text, types, reads)) {
+    let template = long.detail.as_deref().map(|text| Template::parse(text, types, reads));
+    match &template {
+        None => wider(&long.wider, None, path, types, problems),
+        Some(Ok(template)) => wider(&long.wider, Some(template.kind()), path, types, problems),
+        Some(Err(_)) => {}
+    }
+    match template {
         None if long.scope.is_none() => problems.add(path, "needs `detail` or `scope`, or is \"public\"".to_owned()),
         Some(Err(why)) => problems.add(path, why.to_string()),
         Some(Ok(template)) => match audience {

@@ -321,6 +321,21 @@ fn every_mistake_has_its_key_and_its_mend() {
             "no trusted issuer says `sight` of its subjects; add it to `attributes` of one",
         ),
         (
+            "wider = [\"grams\"]",
+            "wider = [\"gram\"]",
+            "services[0].routes.PUT /parcels/{id}.wider: `gram` is no constraint of the route's detail; there is `carrier`, `fields`, `grams`, `shelf`",
+        ),
+        (
+            "wider = [\"grams\"]",
+            "wider = [\"depot\"]",
+            "another value of `depot` is for something else, never wider; leave it out",
+        ),
+        (
+            "{ scope = \"whoami\" }",
+            "{ scope = \"whoami\", wider = [\"grams\"] }",
+            "`grams` is no constraint of the route's detail; there is none",
+        ),
+        (
             "connection = \"depot-key\"",
             "connection = \"depot\"",
             "there is no connection `depot`",
