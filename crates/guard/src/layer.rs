@@ -169,11 +169,7 @@ where
         }
         let headers = parts.headers.clone();
         tokio::spawn(async move { live.observe(&call, &headers, from).await });
-        let answered = inner.call(Request::from_parts(parts, body)).await;
-        return match cut.take() {
-            Some(denied) => Ok(answer::refused(&denied, None)),
-            None => Ok(answered?.map(HttpBody::new)),
-        };
+        return unless_cut(&cut, inner.call(Request::from_parts(parts, body)).await);
     }
 
     // 3. The decision.
@@ -203,11 +199,7 @@ where
         parts.extensions.remove::<OnUpgrade>();
     }
     let Some(admitted) = admitted else {
-        let answered = inner.call(Request::from_parts(parts, body)).await;
-        return match cut.take() {
-            Some(denied) => Ok(answer::refused(&denied, None)),
-            None => Ok(answered?.map(HttpBody::new)),
-        };
+        return unless_cut(&cut, inner.call(Request::from_parts(parts, body)).await);
     };
     parts.extensions.insert(Identity::of(Arc::clone(&admitted)));
     let answering = inner.call(Request::from_parts(parts, body));
@@ -216,11 +208,20 @@ where
         answered = answering => answered,
         reason = live.why_ended(&admitted) => return Ok(answer::refused(&live.refuse_admitted(&call, from, &admitted, reason), None)),
     };
-    if let Some(denied) = cut.take() {
-        return Ok(answer::refused(&denied, None));
-    }
     let ended = async move { live.ended(&admitted).await };
-    Ok(answered?.map(|body| HttpBody::new(Until::new(body, ended))))
+    unless_cut(&cut, answered.map(|response| response.map(|body| Until::new(body, ended))))
+}
+
+/// What the service answered, unless its request's body was cut off: then the refusal of that, whatever it made of it.
+fn unless_cut<R, E>(cut: &Cut, answered: Result<Response<R>, E>) -> Result<Response<HttpBody>, E>
+where
+    R: http_body::Body<Data = Bytes> + Send + 'static,
+    R::Error: Into<axum_core::BoxError>,
+{
+    match cut.take() {
+        Some(denied) => Ok(answer::refused(&denied, None)),
+        None => Ok(answered?.map(HttpBody::new)),
+    }
 }
 
 impl<B> Clone for GuardLayer<B> {
