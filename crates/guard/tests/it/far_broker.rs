@@ -237,7 +237,7 @@ async fn ask(State(told): State<Arc<Told>>, Path(path): Path<String>, headers: H
 fn answer(told: &Told, path: &str, body: Value) -> Response<Body> {
     told.asked.lock().unwrap().push((path.to_owned(), body));
     let says = told.says.lock().unwrap().get(path).cloned();
-    let (status, said) = says.unwrap_or((503, json!({ "reason": "store_unavailable" })));
+    let (status, said) = says.unwrap_or_else(|| (503, json!({ "reason": "store_unavailable" })));
     let mut response = Response::new(Body::from(said.to_string()));
     *response.status_mut() = StatusCode::from_u16(status).unwrap();
     response
