@@ -122,16 +122,19 @@ pub(super) fn subjects(text: &str) -> impl Iterator<Item = &str> {
     each.filter_map(|rest| rest.split_once('}')).map(|(name, _)| name)
 }
 
-/// What a token may bound less than the request: constraints of the route's type in which there is more and less.
+/// What a token may bound less than the request: `locations` of a detail, and the constraints of its type in which there is more and
+/// less.
 fn wider(names: &[String], kind: Option<&str>, path: &str, types: &DetailTypes, problems: &mut Problems) {
     let declared = kind.and_then(|kind| types.get(kind)).map(|declared| &declared.constraints);
     for name in names {
         let why = match declared.and_then(|declared| declared.get(name)) {
             Some(ConstraintOrder::Equal) => format!("another value of `{name}` is for something else, never wider; leave it out"),
             Some(_) => continue,
+            None if name == "locations" && declared.is_some() => continue,
             None => {
                 let known = declared.into_iter().flatten().filter(|(_, order)| **order != ConstraintOrder::Equal);
-                let known: Vec<_> = known.map(|(name, _)| format!("`{name}`")).collect();
+                let known = known.map(|(name, _)| name.as_str()).chain(declared.map(|_| "locations"));
+                let known: Vec<_> = known.map(|name| format!("`{name}`")).collect();
                 let there = if known.is_empty() {
                     "there is none".to_owned()
                 } else {

@@ -323,7 +323,7 @@ fn every_mistake_has_its_key_and_its_mend() {
         (
             "wider = [\"grams\"]",
             "wider = [\"gram\"]",
-            "services[0].routes.PUT /parcels/{id}.wider: `gram` is no constraint of the route's detail; there is `carrier`, `fields`, `grams`, `shelf`",
+            "services[0].routes.PUT /parcels/{id}.wider: `gram` is no constraint of the route's detail; there is `carrier`, `fields`, `grams`, `shelf`, `locations`",
         ),
         (
             "wider = [\"grams\"]",
