@@ -5,6 +5,8 @@ import base64
 import hashlib
 import http.client
 import os
+import pathlib
+import random
 import signal
 import socket
 import subprocess
@@ -15,10 +17,23 @@ SECRET = "secret"
 SHOWS_SECRET = f'{{ method = "client_secret_post", secret_sha256 = "{hashlib.sha256(SECRET.encode()).hexdigest()}" }}'
 
 
+# The kernel gives ports from here on to connections that go out, at any moment.
+OUTGOING = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+given = set()
+
+
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nobody listens on, and that this program and the kernel give to nobody else."""
+    while True:
+        port = random.randrange(10_000, OUTGOING)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        if port not in given:
+            given.add(port)
+            return port
 
 
 def until(what, ready, seconds=30):

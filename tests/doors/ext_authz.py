@@ -104,6 +104,8 @@ class Envoy:
         self.process = subprocess.Popen([ENVOY, "-c", config, "--concurrency", "1", "--use-dynamic-base-id"], stdout=log, stderr=log)
         try:
             until(f"{flavour} listens", lambda: socket.create_connection(("127.0.0.1", self.port), 1).close() or True, 60)
+            if self.process.poll() is not None:
+                raise RuntimeError(f"somebody else listens where {flavour} would:\n{(folder / f'{flavour}.log').read_text()[-2000:]}")
         except RuntimeError:
             self.stop()
             raise

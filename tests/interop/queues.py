@@ -213,8 +213,13 @@ class RabbitMQ:
         self.environment = environment
         self.process = subprocess.Popen([program], env=environment, stdout=(self.folder / "out").open("w"), stderr=subprocess.STDOUT,
                                         start_new_session=True)
-        self.connection = until("RabbitMQ", self.connect, 120)
-        self.channel = self.open(self.connection)
+        try:
+            self.connection = until("RabbitMQ", self.connect, 120)
+            self.channel = self.open(self.connection)
+        except Exception:
+            print((self.folder / "out").read_text(errors="replace")[-4000:])
+            self.end()
+            raise
 
     def connect(self):
         return pika.BlockingConnection(pika.ConnectionParameters("127.0.0.1", self.port, heartbeat=0))
@@ -249,7 +254,10 @@ class RabbitMQ:
 
     def stop(self):
         self.connection.close()
-        os.killpg(self.process.pid, 15)
+        self.end()
+
+    def end(self):
+        self.process.poll() is None and os.killpg(self.process.pid, 15)
         try:
             self.process.wait(30)
         except subprocess.TimeoutExpired:
