@@ -121,7 +121,11 @@ impl TokenExchangeRequest {
         let redeems = subject.declared == TokenType::Task;
         let replaces = subject.declared == TokenType::TxnToken;
         let (opens, requested) = match form.get("requested_token_type").map(TokenType::parse) {
-            None => (None, None),
+            // What the audience has may be a transaction token.
+            None => {
+                refuse_malformed_context(form)?;
+                (None, None)
+            }
             Some(Some(TokenType::AccessToken | TokenType::Jwt)) => (None, Some(TokenType::AccessToken)),
             Some(Some(TokenType::TxnToken)) => {
                 refuse_malformed_context(form)?;

@@ -142,13 +142,15 @@ fn what_is_asked_for_binds_and_what_is_said_of_it_is_an_object() {
     );
 
     let deep = format!("{}1{}", r#"{"a":"#.repeat(9), "}".repeat(9));
-    for name in ["request_context", "request_details"] {
+    let (context, details, as_txn) = (
+        "request_context",
+        "request_details",
+        format!("&requested_token_type={TYPE}txn_token"),
+    );
+    for (name, asked) in [(context, as_txn.as_str()), (context, ""), (details, &as_txn), (details, "")] {
         let said = |text: &str| {
             let text: String = text.bytes().map(|byte| format!("%{byte:02X}")).collect();
-            parse(&format!(
-                "subject_token_type={TYPE}access_token&requested_token_type={TYPE}txn_token&{name}={text}"
-            ))
-            .err()
+            parse(&format!("subject_token_type={TYPE}access_token{asked}&{name}={text}")).err()
         };
         assert_eq!(said(r#"{"req_ip":"69.151.72.123"}"#), None);
         for wrong in ["[]", "{", "\"x\"", "1", r#"{"a":1,"a":2}"#, &deep] {
