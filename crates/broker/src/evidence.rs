@@ -162,7 +162,7 @@ pub(crate) const SUBJECT: Reasons = Reasons {
     expired: Reason::SubjectTokenExpired,
     revoked: Reason::SubjectTokenRevoked,
 };
-const ACTOR: Reasons = Reasons {
+pub(crate) const ACTOR: Reasons = Reasons {
     invalid: Reason::ActorTokenInvalid,
     expired: Reason::ActorTokenExpired,
     revoked: Reason::ActorTokenRevoked,

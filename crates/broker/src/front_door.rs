@@ -342,12 +342,14 @@ impl Watched {
     fn holds_for(&self, broker: &Broker, client: Option<&ClientId>) -> Result<(), Reason> {
         let in_force = broker.in_force();
         let moment = broker.moment(&in_force);
-        let active = self.0.alive_at(&moment).map_err(|error| evidence::refusal(error, evidence::SUBJECT))?;
-        let theirs = active.token.client_id.as_ref();
-        let may_act = |client: &ClientId| !moment.revocations.is_client_disabled(client);
-        if client.is_some_and(|client| theirs != Some(client)) || !theirs.is_none_or(may_act) {
+        // 1. Whoever it was handed to may still ask: without that it is not the token which is at fault.
+        let (_, theirs) = self.0.issued_to(&moment).ok_or(Reason::SubjectTokenInvalid)?;
+        if client.is_some_and(|client| *client != theirs) || moment.revocations.is_client_disabled(&theirs) {
             return Err(Reason::ClientAuthenticationFailed);
         }
+        // 2. It is alive, with all whom it names,
+        self.0.alive_at(&moment).map_err(|error| evidence::refusal(error, evidence::SUBJECT))?;
+        // 3. as far as is known.
         if broker.view_age() > broker.settings().max_view_age {
             return Err(Reason::RevocationViewStale);
         }

@@ -10,8 +10,8 @@ use axum::extract::State;
 use axum::response::Response;
 use delegation::oauth::{ClientCredentialsRequest, Form, GrantType, JwtBearerRequest, Manner, Reason, TokenExchangeRequest, TokenType};
 use delegation::registry::{AuthenticatedClient, Moment};
-use delegation::revocation::{Line, MarkKind};
-use delegation::token::{ActorToken, IdJag, SubjectToken, Verified};
+use delegation::revocation::Line;
+use delegation::token::{ActorToken, IdJag, SubjectToken, Verified, refuse_ended};
 use http::Request;
 use http::header::AUTHORIZATION;
 use issuance::audit::{self, CommitError, Kind, Record};
@@ -23,7 +23,7 @@ use issuance::task::{OpenTask, Opened, Opening, mint_task};
 use crate::broker::{Broker, InForce};
 use crate::denied::{Denied, Shown};
 use crate::endpoint::{self, Received, Urgency};
-use crate::evidence::Asking;
+use crate::evidence::{ACTOR, Asking, SUBJECT, refusal};
 use crate::overload::{Overloaded, Turn};
 use crate::reuse::{self, Door, NotAgain};
 use crate::{evidence, id_jag, ids, reply};
@@ -231,7 +231,7 @@ enum Held<'m> {
 }
 
 impl Held<'_> {
-    /// All that a revocation could name.
+    /// All that standing or a revocation could name.
     fn line(&self) -> Line<'_> {
         match self {
             Self::Subject(token, _) => token.line(),
@@ -252,23 +252,22 @@ impl Held<'_> {
 /// The view again, right before the commit: for what ended meanwhile nothing is issued.
 fn ended(broker: &Broker, client: &AuthenticatedClient<'_>, held: Option<&Held<'_>>, record: &Record) -> Result<(), Reason> {
     let view = broker.view();
-    let disabled = record.subject.as_ref().is_some_and(|subject| view.is_subject_disabled(subject));
-    match held.and_then(|held| view.kills(&held.line())) {
-        Some(MarkKind::Task) if matches!(held, Some(Held::Task(..))) => return Err(Reason::TaskCancelled),
-        _ if disabled => return Err(Reason::SubjectDisabled),
-        Some(_) => return Err(Reason::SubjectTokenRevoked),
-        None => {}
-    }
-    if matches!(held, Some(Held::Task(task, _)) if view.is_client_disabled(task.creator())) {
-        return Err(Reason::SubjectTokenRevoked);
-    }
-    if held.and_then(Held::actor_line).is_some_and(|line| view.kills(&line).is_some()) {
-        return Err(Reason::ActorTokenRevoked);
-    }
+    // 1. Who asks, as at the door: of a task they are in its line too.
     if view.is_client_disabled(client.id()) {
         return Err(Reason::ClientAuthenticationFailed);
     }
-    Ok(())
+    // 2. What was shown for the subject, or the client itself where nothing was.
+    match held {
+        Some(Held::Task(task, _)) => task.alive(&view)?,
+        Some(held) => refuse_ended(&held.line(), &view).map_err(|why| refusal(why, SUBJECT))?,
+        None if record.subject.as_ref().is_some_and(|subject| view.is_subject_disabled(subject)) => return Err(Reason::SubjectDisabled),
+        None => {}
+    }
+    // 3. What was shown for who acts.
+    match held.and_then(Held::actor_line) {
+        Some(line) => refuse_ended(&line, &view).map_err(|why| refusal(why, ACTOR)),
+        None => Ok(()),
+    }
 }
 
 /// Why a permit ended without a token.

@@ -98,10 +98,14 @@ impl View {
         &self.disabled
     }
 
-    /// Who of a token's line is disabled, by key, if anybody: its subject, the client that it was issued to, or one that acts.
+    /// Who of a token's line is disabled, if anybody: its subject, the client that it was issued to, or one that acts.
     ///
-    /// Clients have their keys by themselves; subjects those that [`with_disabled`](Self::with_disabled) was told.
+    /// A subject is found by the name of its issuer, or by the key that [`with_disabled`](Self::with_disabled) was told; clients have
+    /// their keys by themselves.
     pub fn disables(&self, line: &Line<'_>) -> Option<PartyKind> {
+        if !self.subjects.is_empty() && self.is_subject_disabled(line.subject) {
+            return Some(PartyKind::Subject);
+        }
         self.disabled.of(line)
     }
 

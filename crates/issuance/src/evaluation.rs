@@ -10,7 +10,7 @@ use delegation::identity::{OUR_NAME, SubjectKind};
 use delegation::oauth::{AskedPart, ClientId, GrantType, Reason, Scope};
 use delegation::registry::{Audience, Client, Moment, Snapshot};
 use delegation::revocation::Line;
-use delegation::token::StatedSubject;
+use delegation::token::{StatedSubject, TokenError, refuse_ended};
 use serde_json::{Map, Value};
 
 use crate::audit::{Entry, Record, Use};
@@ -242,9 +242,6 @@ fn in_standing<'m>(moment: &'m Moment, client: &ClientId) -> Result<&'m Client, 
 
 /// The subject, if a token that was issued for it now would be alive.
 fn alive(moment: &Moment, client: &Client, stated: StatedSubject) -> Result<StatedSubject, Reason> {
-    if moment.revocations.is_subject_disabled(&stated.subject) {
-        return Err(Reason::SubjectDisabled);
-    }
     let line = Line {
         chain: &[],
         txn: None,
@@ -254,10 +251,11 @@ fn alive(moment: &Moment, client: &Client, stated: StatedSubject) -> Result<Stat
         act: None,
         iat: moment.now,
     };
-    if moment.revocations.kills(&line).is_some() {
-        return Err(Reason::SubjectTokenRevoked);
+    match refuse_ended(&line, &moment.revocations) {
+        Ok(()) => Ok(stated),
+        Err(TokenError::SubjectDisabled) => Err(Reason::SubjectDisabled),
+        Err(_) => Err(Reason::SubjectTokenRevoked),
     }
-    Ok(stated)
 }
 
 /// What is asked for, and what policy would be asked of it. The client would come last in the chain, unless it asks for itself.

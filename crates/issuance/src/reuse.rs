@@ -4,6 +4,7 @@
 //! saved: [`Reusable::again`] takes the new permit and gives the old token if the two are equal in all but time.
 
 use delegation::registry::Moment;
+use delegation::token::refuse_ended;
 
 use crate::audit::{Decision, Entry, Record, Recorded};
 use crate::exchange::Exchange;
@@ -54,8 +55,8 @@ impl Reusable {
     /// The token again, if `permit` is the first one in all but time; else the permit, to be minted from.
     ///
     /// Never past four fifths of its life, never later than a new token would live, never under a key that signs no
-    /// more (`signing` is the one that does), never for a subject or client that is disabled at `moment`, and never if it
-    /// was revoked, or something that it came from.
+    /// more (`signing` is the one that does), never while anybody in it is disabled, and never if it was revoked, or
+    /// something that it came from.
     /// `record` is what is known of this request.
     #[expect(
         clippy::result_large_err,
@@ -69,9 +70,7 @@ impl Reusable {
         );
         let in_time = age >= 0 && age * 100 <= life * SHARE_OF_LIFE && first.expires_at <= asked.expires_at;
         let chain = [first.chain.as_slice(), std::slice::from_ref(&first.jti)].concat();
-        let dead = moment.revocations.is_client_disabled(&first.client)
-            || moment.revocations.is_subject_disabled(&first.subject)
-            || moment.revocations.kills(&first.line(&chain)).is_some();
+        let dead = refuse_ended(&first.line(&chain), &moment.revocations).is_err();
         if !in_time || dead || self.key != *signing || self.permit.rules() != permit.rules() || !equal_but_for_time(first, asked) {
             return Err(permit);
         }

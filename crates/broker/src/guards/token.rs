@@ -8,7 +8,7 @@ use issuance::audit::Record;
 use crate::broker::Broker;
 use crate::evidence::{self, SUBJECT};
 
-/// `token`, if it is ours, holds at `moment`, was issued to nobody who is disabled, and is for an audience that `client` receives.
+/// `token`, if it is ours, holds at `moment`, and is for an audience that `client` receives.
 ///
 /// What it says goes into `record`.
 pub(super) async fn shown<'m>(
@@ -40,10 +40,5 @@ pub(super) async fn shown<'m>(
         return Err(Reason::SubjectTokenNotForClient);
     }
     record.audience = token.audiences.first().and_then(|audience| delegation::oauth::AudienceId::parse(audience).ok());
-
-    // 4. Whoever holds it is not disabled.
-    if token.client_id.as_ref().is_some_and(|holder| moment.revocations.is_client_disabled(holder)) {
-        return Err(Reason::SubjectTokenRevoked);
-    }
     Ok(token)
 }

@@ -51,6 +51,7 @@ mod same_kid;
 mod second_look;
 mod signals;
 mod slow_issuer;
+mod standing;
 mod store;
 mod subjects;
 mod task_changes;

@@ -19,7 +19,7 @@ use testkit::{CORP, FakeIssuer};
 use tokio::sync::Semaphore;
 
 use crate::engine::Engine;
-use crate::installation::{Installation, Plan, Reply, seconds};
+use crate::installation::{ASSERTION_TYPE, Installation, Plan, Reply, seconds};
 use crate::tasks;
 
 const PARTNER: &str = "https://partner.example";
@@ -132,6 +132,69 @@ async fn a_client_or_subject_that_is_disabled_meanwhile_gets_nothing() {
         let token = halting.token("alice");
         let reply = halting.exchange(&[("subject_token", &token)], halting.disable(party)).await;
         assert_eq!(reply.text("reason"), reason, "{:?}", reply.body);
+        halting.narrows.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_is_disabled_as_a_subject_meanwhile_gets_nothing_for_itself() {
+    let itself = Party::Subject {
+        issuer_name: "narrows".to_owned(),
+        sub: "edge".to_owned(),
+    };
+    let halting = Halting::start().await;
+    let mut claims = halting.narrows.user_claims();
+    claims["iss"] = PARTNER.into();
+    claims["sub"] = "job".into();
+    claims["aud"] = halting.narrows.url.as_str().into();
+    let assertion = halting.partner.sign("JWT", &claims);
+    let changes = [
+        ("grant_type", "client_credentials"),
+        ("client_id", ""),
+        ("client_secret", ""),
+        ("subject_token", ""),
+        ("subject_token_type", ""),
+        ("client_assertion_type", ASSERTION_TYPE),
+        ("client_assertion", &*assertion),
+    ];
+    let reply = halting.exchange(&changes, halting.disable(itself.clone())).await;
+    assert_eq!((reply.status, reply.text("reason")), (400, "subject_disabled"), "{:?}", reply.body);
+    let store = halting.narrows.engine.open().await;
+    store.set_standing(&itself, Standing::Enabled, record()).await.unwrap();
+    halting.narrows.broker.tend().await;
+    let again = halting.narrows.exchange(&changes).await;
+    assert_eq!(again.status, 200, "in good standing: {:?}", again.body);
+    halting.narrows.stop().await;
+}
+
+/// The edge acted in it, before orders shows it.
+#[tokio::test]
+async fn a_subject_token_that_names_somebody_who_is_disabled_meanwhile_becomes_nothing() {
+    let worker = Party::Subject {
+        issuer_name: "partner".to_owned(),
+        sub: "worker".to_owned(),
+    };
+    for (party, reason) in [
+        (Party::Client(ClientId::parse("edge").unwrap()), "subject_token_revoked"),
+        (worker, "subject_disabled"),
+    ] {
+        let halting = Halting::start().await;
+        let given = halting.narrows.exchange(&[("audience", "https://orders.internal")]).await;
+        let actor = halting.token("worker");
+        let changes = [
+            ("client_id", "orders"),
+            ("client_secret", "orders-secret"),
+            ("subject_token", given.text("access_token")),
+            ("actor_token", &*actor),
+            ("actor_token_type", ACCESS_TOKEN),
+        ];
+        let reply = halting.exchange(&changes, halting.disable(party.clone())).await;
+        assert_eq!((reply.status, reply.text("reason")), (400, reason), "{:?}", reply.body);
+        let store = halting.narrows.engine.open().await;
+        store.set_standing(&party, Standing::Enabled, record()).await.unwrap();
+        halting.narrows.broker.tend().await;
+        let again = halting.narrows.exchange(&changes).await;
+        assert_eq!(again.status, 200, "with all of them in good standing: {:?}", again.body);
         halting.narrows.stop().await;
     }
 }

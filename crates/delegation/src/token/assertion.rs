@@ -6,8 +6,9 @@ use serde_json::{Map, Value};
 
 use super::authentic::Authentic;
 use super::claims::{Claims, TokenError};
+use super::ended::refuse_ended;
 use super::kind::{ClientAssertion, WorkloadAssertion};
-use super::lineage::{Lineage, refuse_revoked};
+use super::lineage::Lineage;
 use super::vendor;
 use super::verified::{Holds, Verified};
 use crate::oauth::ClientId;
@@ -74,7 +75,7 @@ impl Authentic<WorkloadAssertion> {
         vendor::check_workload(Claims(self.claims()), issuer.profile)?;
         for_us_alone(Claims(self.claims()), moment, issuer.leeway, LONGEST_WORKLOAD_LIFE)?;
         let lineage = Lineage::of(self, moment, Claims(self.claims()).required_date("iat")?)?;
-        refuse_revoked(&lineage.line(), moment)?;
+        refuse_ended(&lineage.line(), &moment.revocations)?;
         let client = workload_client(moment, &issuer.name, self.claims())?.ok_or(TokenError::Invalid("it matches no client"))?;
         Ok(Verified::new(moment, AssertedWorkload { client }))
     }

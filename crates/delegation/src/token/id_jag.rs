@@ -5,9 +5,10 @@ use std::time::Duration;
 use super::assertion::for_us_alone;
 use super::authentic::Authentic;
 use super::claims::{Claims, TokenError};
+use super::ended::refuse_ended;
 use super::kind::IdJag;
 use super::outside::{self, Statement};
-use super::subject::{SubjectEvidence, refuse_ended};
+use super::subject::SubjectEvidence;
 use super::vendor;
 use super::verified::{Holds, Verified};
 use crate::oauth::{ClientId, TokenType};
@@ -59,7 +60,7 @@ impl Authentic<IdJag> {
         };
         let mut subject = outside::judge(&statement, moment, issuer)?;
         subject.resources = claims.resources()?;
-        refuse_ended(&subject, moment)?;
+        refuse_ended(&subject.line(), &moment.revocations)?;
         Ok(Verified::new(moment, GrantEvidence { subject, client, jti }))
     }
 }

@@ -6,9 +6,9 @@ use serde_json::{Map, Value};
 
 use super::claims::{Claims, TokenError};
 use super::compact::LONGEST;
+use super::ended::refuse_ended;
 use super::kind::SubjectToken;
 use super::outside::{self, Statement};
-use super::subject::refuse_ended;
 use super::vendor;
 use super::verified::Verified;
 use crate::json;
@@ -118,7 +118,7 @@ impl Introspected {
             bytes: self.token.as_str(),
         };
         let evidence = outside::judge(&statement, moment, issuer)?;
-        refuse_ended(&evidence, moment)?;
+        refuse_ended(&evidence.line(), &moment.revocations)?;
         Ok(Verified::new(moment, evidence))
     }
 }

@@ -1,10 +1,10 @@
-//! What a revocation could name of a workload's token, which speaks for nobody but its own party.
+//! What standing and revocations could name of a workload's token, which speaks for nobody but its own party.
 
 use super::authentic::Authentic;
 use super::claims::{Claims, TokenError};
 use super::digest::chain_entry;
 use super::kind::TokenKind;
-use crate::identity::Subject;
+use crate::identity::{OUR_NAME, Subject};
 use crate::registry::Moment;
 use crate::revocation::Line;
 use crate::time::Timestamp;
@@ -32,10 +32,15 @@ impl Lineage {
             Some(jti) if ours => jti.to_owned(),
             _ => chain_entry(token.issuer(), jti, token.signing_input()),
         });
+        let issuer_name = if ours {
+            OUR_NAME
+        } else {
+            moment.snapshot.issuers.get(token.issuer()).map_or("", |issuer| &issuer.name)
+        };
         Ok(Self {
             chain,
             subject: Subject {
-                issuer_name: String::new(),
+                issuer_name: issuer_name.to_owned(),
                 iss: token.issuer().to_owned(),
                 sub: claims.required_text("sub")?.to_owned(),
             },
@@ -44,7 +49,7 @@ impl Lineage {
         })
     }
 
-    /// All that a revocation could name.
+    /// All that standing or a revocation could name.
     pub fn line(&self) -> Line<'_> {
         Line {
             chain: &self.chain,
@@ -55,13 +60,5 @@ impl Lineage {
             act: None,
             iat: self.iat,
         }
-    }
-}
-
-/// Refuses a token of this line once something that it names was revoked.
-pub(super) fn refuse_revoked(line: &Line<'_>, moment: &Moment) -> Result<(), TokenError> {
-    match moment.revocations.kills(line) {
-        Some(_) => Err(TokenError::Revoked),
-        None => Ok(()),
     }
 }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::authentic::Authentic;
 use super::claims::TokenError;
+use super::ended::refuse_ended;
 use super::kind::{ActorToken, SubjectToken, TokenKind, TxnToken};
-use super::lineage::{Lineage, refuse_revoked};
+use super::lineage::Lineage;
 use super::verified::{Holds, Verified};
 use super::{outside, own};
 use crate::authority::Authority;
@@ -118,7 +119,7 @@ impl Authentic<SubjectToken> {
         }
         self.refuse_deep(moment)?;
         let evidence = outside::evidence(self, moment, declared)?;
-        refuse_ended(&evidence, moment)?;
+        refuse_ended(&evidence.line(), &moment.revocations)?;
         Ok(Verified::new(moment, evidence))
     }
 }
@@ -141,7 +142,7 @@ pub(super) fn held<'m, K: TokenKind>(
 ) -> Result<Verified<'m, SubjectToken>, TokenError> {
     token.refuse_deep(moment)?;
     let evidence = own::evidence(token, moment, declared)?;
-    refuse_ended(&evidence, moment)?;
+    refuse_ended(&evidence.line(), &moment.revocations)?;
     Ok(Verified::new(moment, evidence))
 }
 
@@ -158,15 +159,6 @@ impl SubjectEvidence {
             iat: self.iat,
         }
     }
-}
-
-/// Revocation and standing win over a token that holds. Standing comes first: of a subject whom nobody may act for, a newer token
-/// would be no better.
-pub(super) fn refuse_ended(evidence: &SubjectEvidence, moment: &Moment) -> Result<(), TokenError> {
-    if moment.revocations.is_subject_disabled(&evidence.subject) {
-        return Err(TokenError::SubjectDisabled);
-    }
-    refuse_revoked(&evidence.line(), moment)
 }
 
 /// What an actor token is evidence of.
@@ -204,7 +196,7 @@ impl Authentic<ActorToken> {
         let (exp, iat) = claims.times(moment.now, leeway)?;
         claims.audiences()?;
         let lineage = Lineage::of(self, moment, iat)?;
-        refuse_revoked(&lineage.line(), moment)?;
+        refuse_ended(&lineage.line(), &moment.revocations)?;
         if self.claims().contains_key("cnf") {
             return Err(TokenError::Invalid("bound to a key that was not proved"));
         }

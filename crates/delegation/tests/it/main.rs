@@ -25,5 +25,6 @@ mod own_tokens;
 mod revocation;
 mod revoked;
 mod rich_requests;
+mod standing;
 mod stated;
 mod txn_tokens;

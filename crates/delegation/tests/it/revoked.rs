@@ -11,10 +11,10 @@ use delegation::token::{
 use serde_json::{Value, json};
 use testkit::{BROKER, CORP, FakeIssuer, moment, now, snapshot, user_claims};
 
-const WORKLOAD: &str = "system:serviceaccount:shop:edge";
+pub(crate) const WORKLOAD: &str = "system:serviceaccount:shop:edge";
 
 /// Corp also sends ID-JAGs, and names the workload that is the edge.
-fn taken() -> Snapshot {
+pub(crate) fn taken() -> Snapshot {
     let mut snapshot = snapshot();
     let corp = snapshot.issuers.get_mut(CORP).unwrap();
     corp.token_types.insert(TokenType::IdJag);
@@ -39,17 +39,17 @@ fn after(kind: MarkKind, key: Key) -> Moment {
     }
 }
 
-fn authentic<K: TokenKind>(iss: &str, typ: &str, claims: &Value) -> Authentic<K> {
+pub(crate) fn authentic<K: TokenKind>(iss: &str, typ: &str, claims: &Value) -> Authentic<K> {
     let issuer = FakeIssuer::es256(iss);
     let token = Unverified::<K>::parse(&issuer.sign(typ, claims)).unwrap();
     token.authenticate(&issuer.key_set()).unwrap()
 }
 
 /// A token, and what judges it.
-type Judged = (&'static str, Box<dyn Fn(&Moment) -> Result<(), TokenError>>);
+pub(crate) type Judged = (&'static str, Box<dyn Fn(&Moment) -> Result<(), TokenError>>);
 
 /// Tokens of corp, each with `jti` `j-1`.
-fn outside() -> Vec<Judged> {
+pub(crate) fn outside() -> Vec<Judged> {
     let now = now().seconds();
     let user = authentic::<SubjectToken>(CORP, "at+jwt", &user_claims());
     let workload = json!({ "iss": CORP, "sub": WORKLOAD, "aud": BROKER, "iat": now, "exp": now + 60, "jti": "j-1", "client_id": "edge" });

@@ -4,10 +4,10 @@ use std::marker::PhantomData;
 
 use delegation::chain::{Actor, ActorChain};
 use delegation::details::Detail;
-use delegation::oauth::{AttemptPart, ClientId, Reason};
+use delegation::oauth::{AttemptPart, Reason};
 use delegation::registry::{AuthenticatedClient, Ceiling, Moment};
-use delegation::revocation::{Line, MarkKind};
-use delegation::token::{Origin, SubjectEvidence};
+use delegation::revocation::{Line, MarkKind, View};
+use delegation::token::{Origin, SubjectEvidence, TokenError, refuse_ended};
 use serde_json::{Map, Value, json};
 
 use super::kept::{KeptTask, Over, Terms};
@@ -22,7 +22,6 @@ pub struct OpenTask<'m> {
     pub(crate) facts: TaskFacts,
     pub(crate) attempt: Option<String>,
     payload_sha256: Option<String>,
-    creator: ClientId,
     act: ActorChain,
     moment: PhantomData<&'m Moment>,
 }
@@ -133,16 +132,16 @@ impl KeptTask {
             return Err(Reason::SubjectTokenInvalid);
         }
 
-        // 2. Who opened it still may, and still for this redeemer.
+        // 2. Who opened it is still there, and still for this redeemer.
         let creator = snapshot.clients.get(&self.creator).ok_or(Reason::SubjectTokenRevoked)?;
-        if creator.ends.is_some_and(|end| end <= moment.now) || moment.revocations.is_client_disabled(&self.creator) {
+        if creator.ends.is_some_and(|end| end <= moment.now) {
             return Err(Reason::SubjectTokenRevoked);
         }
         if self.actor != self.creator && !creator.delegates.contains(&self.actor) {
             return Err(Reason::SubjectTokenNotForClient);
         }
 
-        // 3. Its own end, then the end of what it came from.
+        // 3. Its own end, then the end of what it came from, and the standing of all in it.
         if let Some(over) = self.over(moment.now) {
             return Err(over.reason());
         }
@@ -153,19 +152,13 @@ impl KeptTask {
         let task = OpenTask {
             act: ActorChain::extend(terms.act.as_ref(), redeemer),
             payload_sha256: terms.payload_sha256.clone(),
-            creator: self.creator.clone(),
             evidence: self.evidence(terms),
             facts,
             attempt: None,
             moment: PhantomData,
         };
-        let disabled = moment.revocations.is_subject_disabled(&task.evidence.subject);
-        match moment.revocations.kills(&task.line()) {
-            Some(MarkKind::Task) => Err(Reason::TaskCancelled),
-            _ if disabled => Err(Reason::SubjectDisabled),
-            Some(_) => Err(Reason::SubjectTokenRevoked),
-            None => Ok(task),
-        }
+        task.alive(&moment.revocations)?;
+        Ok(task)
     }
 
     /// The task as what a token is made from.
@@ -209,13 +202,20 @@ impl OpenTask<'_> {
         }
     }
 
+    /// Refuses it where it was revoked by its name, what it came from has ended, or somebody in it is disabled.
+    pub fn alive(&self, view: &View) -> Result<(), Reason> {
+        let line = self.line();
+        if view.kills(&line) == Some(MarkKind::Task) {
+            return Err(Reason::TaskCancelled);
+        }
+        refuse_ended(&line, view).map_err(|ended| match ended {
+            TokenError::SubjectDisabled => Reason::SubjectDisabled,
+            _ => Reason::SubjectTokenRevoked,
+        })
+    }
+
     /// The transaction that it belongs to.
     pub fn txn(&self) -> Option<&str> {
         self.evidence.txn.as_deref()
-    }
-
-    /// Who opened it, and must be in good standing for as long as it is redeemed.
-    pub fn creator(&self) -> &ClientId {
-        &self.creator
     }
 }

@@ -221,12 +221,28 @@ fn a_task_is_refused_for_what_ended_it() {
         ..moment.clone()
     };
     assert_eq!(try_at(&disabled, &task, "orders"), Err(Reason::SubjectDisabled));
-    // Who opened it is no longer in good standing, or no longer there, or names another actor now.
-    let disabled = Moment {
-        revocations: Arc::new(View::new([id("edge")], [])),
-        ..moment.clone()
+    assert!(task.said_at(&moment).is_some() && task.said_at(&disabled).is_none());
+    // Who opened it, or acted before, is disabled.
+    let mut terms: Value = serde_json::from_str(&task.terms).unwrap();
+    assert_eq!(terms["act"], json!({ "iss": BROKER, "sub": "edge" }));
+    terms["act"]["act"] = json!({ "iss": BROKER, "sub": "before" });
+    let of_another = KeptTask {
+        terms: terms.to_string(),
+        ..task.clone()
     };
-    assert_eq!(try_at(&disabled, &task, "orders"), Err(Reason::SubjectTokenRevoked));
+    assert_eq!(try_at(&moment, &of_another, "orders"), Ok(()));
+    for (name, outcome) in [
+        ("edge", Err(Reason::SubjectTokenRevoked)),
+        ("before", Err(Reason::SubjectTokenRevoked)),
+        ("stranger", Ok(())),
+    ] {
+        let disabled = Moment {
+            revocations: Arc::new(View::new([id(name)], [])),
+            ..moment.clone()
+        };
+        assert_eq!(try_at(&disabled, &of_another, "orders"), outcome, "{name}");
+    }
+    // Who opened it is no longer there, or names another actor now.
     let changed = |change: &dyn Fn(&mut delegation::registry::Snapshot)| {
         let mut snapshot = delegation::registry::Snapshot::clone(&moment.snapshot);
         change(&mut snapshot);

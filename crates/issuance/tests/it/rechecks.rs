@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use delegation::identity::{Attributes, Subject, SubjectKind};
 use delegation::oauth::{ClientId, Reason, Scope, TokenType};
 use delegation::registry::{Moment, Snapshot};
-use delegation::revocation::View;
 use delegation::time::Timestamp;
 use delegation::token::{SubjectToken, Unverified};
 use issuance::audit::{Kind, Record, Transaction};
@@ -139,13 +138,9 @@ fn whoever_holds_the_token_is_in_good_standing_and_what_is_kept_of_it_is_its_own
         moment(snapshot)
     };
     let usual = with(&|_| ());
-    let disabled = Moment {
-        revocations: std::sync::Arc::new(View::new([orders()], [])),
-        ..usual.clone()
-    };
     let ended = with(&|snapshot| snapshot.clients.get_mut(&orders()).unwrap().ends = Some(now()));
     let gone = with(&|snapshot| drop(snapshot.clients.remove(&orders())));
-    for (moment, why) in [(disabled, "disabled"), (ended, "ended"), (gone, "gone")] {
+    for (moment, why) in [(ended, "ended"), (gone, "gone")] {
         assert_eq!(
             proposed(&moment, &claims(), &kept(), Some(NEEDS), "").err(),
             Some(Reason::SubjectTokenRevoked),

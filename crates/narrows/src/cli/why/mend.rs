@@ -93,7 +93,9 @@ fn of_reason(reason: &str) -> &'static str {
             "compare the token (`narrows inspect`) with the issuer's entry: `issuer`, `algorithms`, `typ`, `token_types`, `attributes`; an ID-JAG is for our issuer alone and is taken once"
         }
         "subject_token_expired" => "ask with a fresh token; there is no leeway on `exp`",
-        "subject_token_revoked" | "actor_token_revoked" => "ask with a token that was issued after the revocation",
+        "subject_token_revoked" | "actor_token_revoked" => {
+            "ask with a token that was issued after the revocation, or enable the client in it that is disabled: `narrows client list`"
+        }
         "actor_token_invalid" | "actor_token_expired" | "actor_token_not_for_client" => {
             "show an actor token that was issued to the very client that asks, and has not expired; or none"
         }
