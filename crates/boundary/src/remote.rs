@@ -25,6 +25,8 @@ use verified::Verified;
 const LOOK: Duration = Duration::from_millis(500);
 /// How long one such look may take.
 const LOOK_PATIENCE: Duration = Duration::from_secs(1);
+/// A broker that answered nothing for so long is asked whether it is there.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// What replies are read by, which all boundaries of a process share.
 pub struct Replies<S> {
@@ -76,6 +78,18 @@ impl<S: Fn() -> Option<String> + Send + Sync + 'static> Remote<S> {
             link: Arc::clone(&replies.link),
             replies,
             boundary,
+        }
+    }
+
+    /// Asks the broker about nothing, if nothing else was asked lately. Called each second, so that it is known without any traffic
+    /// when it is away, or takes our client no more; from then on the link asks for a token, until it is there and does.
+    pub async fn listen(&self) {
+        if !self.link.is_ready() || self.link.answer_age().is_some_and(|age| age < QUIET) {
+            return;
+        }
+        let nothing = json!({ "token": "none" });
+        if let Err(why) = self.link.in_time(self.asked("alive", &nothing, Again::Always)).await {
+            tracing::warn!(boundary = self.boundary, %why, "the broker does not say that it is there");
         }
     }
 

@@ -129,7 +129,7 @@ impl Followed {
                 _ = stopped.wait_for(|stopped| *stopped) => return,
             };
             tokio::select! {
-                () = self.link.tend() => {}
+                () = self.hear() => {}
                 _ = stopped.wait_for(|stopped| *stopped) => return,
             }
             let now = Stamps::of(&self.paths, &self.loaded);
@@ -146,6 +146,12 @@ impl Followed {
                 }
             }
         }
+    }
+
+    /// Keeps what every ask needs, and hears of the broker where nothing asks.
+    async fn hear(&self) {
+        self.link.tend().await;
+        self.served.listen(&self.loaded).await;
     }
 
     fn reload(&self) -> Result<Loaded, String> {

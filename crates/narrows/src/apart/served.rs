@@ -175,6 +175,14 @@ impl Served {
         }
     }
 
+    /// Hears whether the broker is there, and takes our client, where no request asks it. Guards follow its feed.
+    pub(super) async fn listen(&self, loaded: &Loaded) {
+        if let (Self::Boundaries { replies, .. }, Some(front)) = (self, loaded.fronts.first()) {
+            let any = remote::Remote::new(Arc::clone(replies), front.settings.name.clone());
+            any.listen().await;
+        }
+    }
+
     /// Whether requests can be decided, as far as that is not a question of the link alone.
     pub(super) fn is_ready(&self) -> bool {
         match self {

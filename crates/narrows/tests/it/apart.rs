@@ -520,6 +520,22 @@ fn what_goes_on_ends_when_the_client_of_its_boundary_is_disabled() {
     both.apart.until("it is ready again", || both.apart.ready().0 == 200);
 }
 
+/// Whoever sends requests by `/readyz` sends none to it meanwhile, and it has no feed.
+#[test]
+fn without_any_traffic_it_is_said_that_the_client_of_the_boundary_is_disabled_and_that_the_broker_is_away() {
+    let mut both = Both::start();
+    let is = |both: &Both, status: u16, why: &str| both.apart.until(why, || both.apart.ready().0 == status);
+    is(&both, 200, "it is ready");
+    for (verb, status) in [("disable", 503), ("enable", 200)] {
+        let changed = narrows(both.served.path(), &["client", verb, "edge"], "");
+        assert_eq!(changed.code, 0, "{changed:?}");
+        is(&both, status, verb);
+    }
+    both.served.child.kill().unwrap();
+    both.served.child.wait().unwrap();
+    is(&both, 503, "nobody is there");
+}
+
 #[test]
 fn a_change_of_routes_is_followed_and_a_bad_one_is_not() {
     let both = Both::start();
