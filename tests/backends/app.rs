@@ -7,14 +7,21 @@ use std::net::SocketAddr;
 use axum::Router;
 use axum::body::Bytes;
 use narrows_guard::Identity;
+use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let guard = tickets_guard::guard(|| Some("signed".to_owned()))?;
-    let app = Router::new().fallback(served).layer(guard);
+    let app = Router::new().fallback(served).layer(guard.layer(tickets_guard::sender));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?.port());
-    axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await?;
+    let mut terminated = signal(SignalKind::terminate())?;
+    axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
+        .with_graceful_shutdown(async move {
+            terminated.recv().await;
+        })
+        .await?;
+    guard.stop().await;
     Ok(())
 }
 

@@ -41,7 +41,8 @@ class Keys(http.server.ThreadingHTTPServer):
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Answer)
-        self.issuer, self.reply, self.asked, self.lured, self.refusals = f"http://127.0.0.1:{self.server_port}", (503, b""), 0, 0, 0
+        self.issuer, self.reply = f"http://127.0.0.1:{self.server_port}", (503, b"")
+        self.asked = self.lured = self.refusals = self.used = 0
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
 
@@ -70,6 +71,7 @@ class Answer(http.server.BaseHTTPRequestHandler):
             self.server.refusals += len(told)
             self.tell(200, json.dumps({"recorded": len(told)}).encode())
             return
+        self.server.used += self.path == "/v1/usage"
         status, reply = answers[self.path]
         self.tell(status, json.dumps(reply).encode())
 
@@ -310,6 +312,16 @@ def no_body_is_waited_for_in_vain(backends, right):
         claim(f"and {each.kind} gives them back", each.ask({**public, "body": "a=b"})[0] == 200)
 
 
+def what_was_used_is_told_at_the_end(keys, layers, right):
+    """And by then, not when it would have been anyway: a request is made of each, which is told to end."""
+    before = keys.used
+    for each in layers:
+        each.ask(right)
+        each.process.terminate()
+    ended = [each.process.wait(timeout=20) for each in layers]
+    claim("a layer that is told to end tells first what was used", ended == [0] * len(layers) and keys.used >= before + len(layers), (ended, keys.used - before))
+
+
 def other_scopes(folder):
     """What FastAPI hands on beside requests at the root."""
     ran = subprocess.run([PYTHON, "scopes.py"], cwd=folder, capture_output=True, text=True, timeout=60)
@@ -341,6 +353,7 @@ def main():
             claim("the layer finds keys and feed of the broker by itself", ready, [each.ask(right) for each in layers])
             judge(backends + layers, matrix["rows"])
             claim("what the layer refuses is told to the broker", until(lambda: keys.refusals > len(matrix["rows"]), 30), keys.refusals)
+            what_was_used_is_told_at_the_end(keys, layers, right)
             a_large_body_is_refused(backends, matrix["rows"])
             no_body_is_waited_for_in_vain(backends, right)
             other_scopes(folders["any"])

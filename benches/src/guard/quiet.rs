@@ -95,4 +95,6 @@ impl Broker for Quiet {
     }
 
     fn seen_twice(&self, _: SeenTwice) {}
+
+    async fn flush(&self) {}
 }

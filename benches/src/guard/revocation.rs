@@ -14,7 +14,7 @@ use narrows_guard::live::{Decision, Live};
 use narrows_guard::remote::Remote;
 use serde_json::json;
 use testkit::FakeIssuer;
-use tokio::task::{JoinSet, yield_now};
+use tokio::task::yield_now;
 
 use crate::contest::{REVOKE, narrows, tokens};
 use crate::installation::{Installation, Shape};
@@ -41,18 +41,9 @@ pub(super) async fn measure(arguments: &Arguments) -> (Vec<Vec<String>>, Vec<Vec
     let client = Arc::new(FakeIssuer::es256(CLIENT));
     let installation = installation(arguments, &client);
     let broker = narrows(&arguments.narrows, &installation);
-    // Links are tended for as long as this is kept.
-    let mut tended = JoinSet::new();
     let mut guards = Vec::new();
     for _ in 0..GUARDS {
-        let link = link(&installation, &client);
-        let own = Arc::clone(&link);
-        tended.spawn(async move {
-            loop {
-                own.tend().await;
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
-        });
+        let link = link(&installation, &client).tended();
         let remote = Remote::start(link, "orders".to_owned());
         guards.push(super::live(&issuer(&installation), remote));
     }
@@ -72,7 +63,6 @@ pub(super) async fn measure(arguments: &Arguments) -> (Vec<Vec<String>>, Vec<Vec
         }
     }
     drop(guards);
-    drop(tended);
     drop(broker);
     times.sort_by(f64::total_cmp);
     let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
@@ -165,7 +155,7 @@ fn issuer(installation: &Installation) -> String {
     format!("http://127.0.0.1:{}", installation.port)
 }
 
-fn link(installation: &Installation, client: &Arc<FakeIssuer>) -> Arc<Link<Signs>> {
+fn link(installation: &Installation, client: &Arc<FakeIssuer>) -> Link<Signs> {
     let issuer = issuer(installation);
     let place = Place {
         urls: vec![issuer.parse().unwrap()],
@@ -183,5 +173,5 @@ fn link(installation: &Installation, client: &Arc<FakeIssuer>) -> Arc<Link<Signs
         Some(client.sign("client-authentication+jwt", &assertion))
     });
     let fetcher = Arc::new(Fetcher::new(FetchSettings::default()).unwrap());
-    Arc::new(Link::new(place, fetcher, signs).unwrap())
+    Link::new(place, fetcher, signs).unwrap()
 }

@@ -59,14 +59,14 @@ pub enum Forward {
 #[derive(Debug)]
 pub struct Guarding<B> {
     settings: ArcSwap<Settings>,
-    live: Live<B>,
+    live: Arc<Live<B>>,
     bodies: Bodies,
     observed: Backlog,
 }
 
 impl<B: Broker> Guarding<B> {
     /// What `live` lets through goes where `settings` say. Bodies that are read take room of `bodies`.
-    pub fn new(settings: Settings, live: Live<B>, bodies: Bodies) -> Self {
+    pub fn new(settings: Settings, live: Arc<Live<B>>, bodies: Bodies) -> Self {
         Self {
             settings: ArcSwap::from_pointee(settings),
             live,

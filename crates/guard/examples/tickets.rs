@@ -15,11 +15,11 @@ use narrows_guard::delegation::details::{ActionRule, DetailType, DetailTypes, Id
 use narrows_guard::delegation::oauth::{AudienceId, ClientId};
 use narrows_guard::link::{Link, Place};
 use narrows_guard::live::{self, Live, Modes, Recheck};
-use narrows_guard::remote::Remote;
 use narrows_guard::route::hosts::HostPattern;
 use narrows_guard::route::{Route, Service};
 use narrows_guard::surplus::Excess;
-use narrows_guard::{Clock, GuardLayer, Identity, Sender, Settings};
+use narrows_guard::{Clock, Identity, Sender, Settings};
+use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -38,16 +38,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let fetcher = Arc::new(Fetcher::new(FetchSettings::default())?);
     let file = assertion.clone();
-    let link = Arc::new(Link::new(place, fetcher, move || std::fs::read_to_string(&file).ok())?);
-    let tended = Arc::clone(&link);
-    tokio::spawn(async move {
-        loop {
-            tended.tend().await;
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
-    });
+    let link = Link::new(place, fetcher, move || std::fs::read_to_string(&file).ok())?;
 
-    // 2. What the guard checks.
+    // 2. What the guard checks. From its start on it keeps itself.
     let types = types();
     let settings = Settings {
         service: Service {
@@ -75,20 +68,24 @@ async fn main() -> Result<(), Box<dyn Error>> {
         modes: Modes::default(),
         clock: Clock::machine(),
     };
-    let guard = Arc::new(Live::new(settings, Remote::start(link, "tickets".to_owned()))?);
-    let running = Arc::clone(&guard);
-    tokio::spawn(async move { running.run().await });
+    let guard = Live::start(settings, link)?;
 
     // 3. The service, which never sees a request that is not allowed.
     let service = Router::new()
         .route("/healthz", get(async || "ok"))
         .route("/tickets/{id}", get(ticket))
-        .layer(GuardLayer::new(guard, |parts| {
-            parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip())
-        }));
+        .layer(guard.layer(|parts| parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip())));
     let listener = tokio::net::TcpListener::bind(listen).await?;
     println!("listening on {}", listener.local_addr()?);
-    axum::serve(listener, service.into_make_service_with_connect_info::<SocketAddr>()).await?;
+    let mut terminated = signal(SignalKind::terminate())?;
+    axum::serve(listener, service.into_make_service_with_connect_info::<SocketAddr>())
+        .with_graceful_shutdown(async move {
+            terminated.recv().await;
+        })
+        .await?;
+
+    // 4. What the broker does not know yet of refusals and of what was used.
+    guard.stop().await;
     Ok(())
 }
 

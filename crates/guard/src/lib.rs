@@ -53,4 +53,4 @@ pub use guard::{Guard, GuardError, Sender, Settings};
 pub use hygiene::Malformed;
 pub use intent::{Intent, Needs, Refused};
 pub use layer::{GuardLayer, Identity};
-pub use live::Live;
+pub use live::{Live, Running};

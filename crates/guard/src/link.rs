@@ -15,12 +15,15 @@ use arc_swap::ArcSwapOption;
 use delegation::oauth::ClientId;
 use delegation::token::Algorithm;
 use fetch::{FetchError, Fetcher, IssuerEntry, IssuerKeys, KeySource};
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use url::Url;
 
 pub(crate) use ask::decision_id;
 pub use ask::{Again, Unanswered};
 use session::Session;
+
+/// How often it is looked whether keys and a token are there for what is asked next.
+const TEND: Duration = Duration::from_secs(1);
 
 /// Where the broker is, and who asks it.
 #[derive(Clone, Debug)]
@@ -88,8 +91,25 @@ impl<S: Fn() -> Option<String> + Send + Sync + 'static> Link<S> {
         })
     }
 
-    /// Keeps what every ask needs: keys to verify with, and a token of our own. Called each second, so that no request waits for
-    /// either.
+    /// The same, [tended](Self::tend) each second for as long as somebody holds it, so that no request waits for what it needs.
+    ///
+    /// It must be called within a runtime.
+    pub fn tended(self) -> Arc<Self> {
+        let link = Arc::new(self);
+        let held = Arc::downgrade(&link);
+        tokio::spawn(async move {
+            let mut second = interval(TEND);
+            second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                second.tick().await;
+                let Some(link) = held.upgrade() else { return };
+                link.tend().await;
+            }
+        });
+        link
+    }
+
+    /// Has what every ask needs: keys to verify with, and a token of our own.
     pub async fn tend(&self) {
         if let Err(why) = self.renew_if_due().await {
             tracing::warn!(%why, "no token for this data plane could be had");

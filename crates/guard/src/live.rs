@@ -6,6 +6,7 @@ mod answers;
 mod deciding;
 mod greeting;
 mod modes;
+mod running;
 mod strangers;
 mod tally;
 
@@ -18,7 +19,7 @@ use delegation::oauth::Reason;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use tokio::sync::Semaphore;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::sleep;
 
 use crate::broker::Broker;
 use crate::call::{Call, LARGEST_BODY};
@@ -33,16 +34,15 @@ use answers::Answers;
 use deciding::{Effect, Seen};
 pub use greeting::Guest;
 pub use modes::Modes;
+pub use running::Running;
 use tally::Tally;
 
 /// How often it is looked whether a token still holds.
 const LOOK: Duration = Duration::from_millis(250);
-/// How often the broker is told where tokens were shown first, and of how many at a time.
-const TELL: (Duration, usize) = (Duration::from_secs(1), 256);
+/// Of so many tokens the broker is told at a time where they were shown first.
+const TOLD: usize = 256;
 /// So many requests that went on may wait for policy's word at a time; about more it is not asked.
 const ASKING: usize = 1024;
-/// How often what was used is handed over.
-const HAND_OVER: Duration = Duration::from_secs(60);
 
 /// What a live guard is made of.
 #[derive(Clone, Debug)]
@@ -127,21 +127,7 @@ impl<B: Broker> Live<B> {
         Ok(())
     }
 
-    /// Hands over what was used, each minute, and says where tokens were shown, each second, for ever. Somebody has to run it beside the
-    /// requests.
-    pub async fn run(&self) {
-        let (mut minute, mut second) = (interval(HAND_OVER), interval(TELL.0));
-        minute.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        second.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                _ = minute.tick() => self.hand_over().await,
-                _ = second.tick() => self.tell().await,
-            }
-        }
-    }
-
-    /// Hands over what was used and seen until now: before a process ends.
+    /// Hands over what was used and seen until now, which [`run`](Self::run) does by itself.
     pub async fn hand_over(&self) {
         self.tell().await;
         let now = self.in_force.load().clock.now();
@@ -151,7 +137,7 @@ impl<B: Broker> Live<B> {
     /// Says where tokens were shown first: to whom every guard says it.
     async fn tell(&self) {
         loop {
-            let news = self.sightings().news(TELL.1);
+            let news = self.sightings().news(TOLD);
             if news.seen.is_empty() || !self.broker.first_seen(&news.seen).await {
                 return;
             }

@@ -84,11 +84,6 @@ impl<S: Fn() -> Option<String> + Send + Sync + 'static> Remote<S> {
     pub fn waiting(&self) -> (usize, u64) {
         self.shared.spool.count()
     }
-
-    /// Sends what is in line, for as long as that may take: before a process ends.
-    pub async fn flush(&self, patience: Duration) {
-        let _ = timeout(patience, post::empty(&self.shared)).await;
-    }
 }
 
 impl<S: Fn() -> Option<String> + Send + Sync + 'static> Shared<S> {
@@ -207,6 +202,12 @@ impl<S: Fn() -> Option<String> + Send + Sync + 'static> Broker for Remote<S> {
 
     fn seen_twice(&self, sighting: SeenTwice) {
         self.shared.spool.put_sighting(sighting);
+    }
+
+    async fn flush(&self) {
+        if let Err(why) = post::empty(&self.shared).await {
+            tracing::warn!(service = self.shared.service, %why, "refusals are not on record");
+        }
     }
 }
 

@@ -23,9 +23,9 @@ use health::Health;
 use metrics::{Metrics, Tally};
 pub(crate) use served::Part;
 use served::Served;
-use signer::{Signer, Signs};
+use signer::Signer;
 
-/// How often files are looked at, and what every ask needs is kept.
+/// How often files are looked at.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A running process of them.
@@ -53,7 +53,7 @@ pub(crate) async fn start(part: Part, paths: Vec<PathBuf>) -> Result<Running, Fa
     };
     let fetcher = Arc::new(Fetcher::new(loaded.fetch.clone())?);
     let link = Link::new(place, fetcher, Arc::clone(&signer).signs()).map_err(|error| format!("broker.urls: {error}"))?;
-    let link = Arc::new(link);
+    let link = link.tended();
     link.tend().await;
 
     let (stop, stopped) = watch::channel(false);
@@ -72,7 +72,6 @@ pub(crate) async fn start(part: Part, paths: Vec<PathBuf>) -> Result<Running, Fa
     let mut tasks = house.tasks;
     let followed = Followed {
         part,
-        link,
         signer,
         health,
         paths,
@@ -92,14 +91,13 @@ impl Running {
         for task in self.tasks {
             let _ = task.await;
         }
-        self.served.flush().await;
+        self.served.stop().await;
     }
 }
 
 /// What follows its files.
 struct Followed {
     part: Part,
-    link: Arc<Link<Signs>>,
     signer: Arc<Signer>,
     health: Arc<Health>,
     paths: Vec<PathBuf>,
@@ -111,7 +109,7 @@ struct Followed {
 }
 
 impl Followed {
-    /// Follows files, and keeps the link, until it is told to stop.
+    /// Follows files, and hears of the broker where nothing asks, until it is told to stop.
     async fn follow(mut self, mut stopped: watch::Receiver<bool>) {
         let mut hangup = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok();
         let mut tick = tokio::time::interval(LOOK_AGAIN);
@@ -129,7 +127,7 @@ impl Followed {
                 _ = stopped.wait_for(|stopped| *stopped) => return,
             };
             tokio::select! {
-                () = self.hear() => {}
+                () = self.served.listen(&self.loaded) => {}
                 _ = stopped.wait_for(|stopped| *stopped) => return,
             }
             let now = Stamps::of(&self.paths, &self.loaded);
@@ -146,12 +144,6 @@ impl Followed {
                 }
             }
         }
-    }
-
-    /// Keeps what every ask needs, and hears of the broker where nothing asks.
-    async fn hear(&self) {
-        self.link.tend().await;
-        self.served.listen(&self.loaded).await;
     }
 
     fn reload(&self) -> Result<Loaded, String> {

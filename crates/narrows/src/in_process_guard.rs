@@ -52,11 +52,6 @@ impl InProcessGuard {
             who,
         }
     }
-
-    /// Writes what is in line, for as long as that may take: before the log is closed.
-    pub(crate) async fn flush(&self, patience: Duration) {
-        self.line.flush(patience).await;
-    }
 }
 
 impl port::Broker for InProcessGuard {
@@ -149,6 +144,10 @@ impl port::Broker for InProcessGuard {
 
     fn seen_twice(&self, sighting: SeenTwice) {
         self.line.seen_twice(sighting);
+    }
+
+    async fn flush(&self) {
+        self.line.flush().await;
     }
 }
 

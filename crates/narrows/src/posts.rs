@@ -6,12 +6,13 @@ use std::time::Duration;
 use boundary::guarding::{self, Guarding};
 use broker::Tls;
 use narrows_guard::broker::Broker;
-use narrows_guard::{Clock, Live};
+use narrows_guard::{Clock, Live, Running};
+use tokio::task::JoinSet;
 
 use crate::config::{Loaded, Post};
 use crate::doors::{Failed, House};
 
-/// How long it may take to hand over what was used, when the process ends.
+/// How long it may take to hand over what was used.
 const HAND_OVER: Duration = Duration::from_secs(5);
 
 /// The guards of a process, in the order of the configuration.
@@ -21,6 +22,7 @@ pub(crate) struct Posts<B>(Vec<Behind<B>>);
 struct Behind<B> {
     service: String,
     guarding: Arc<Guarding<B>>,
+    running: Arc<Running<B>>,
     tls: Option<Tls>,
 }
 
@@ -33,29 +35,35 @@ impl<B: Broker> Posts<B> {
             let service = post.settings.service.as_str();
             let decides = post.decides(&loaded.snapshot, loaded.settings.max_view_age, Clock::machine());
             let live = Live::new(decides, broker(post)).map_err(|error| format!("guards[{at}]: {error}"))?;
-            let guarding = Arc::new(Guarding::new(post.settings.clone(), live, house.bodies.clone()));
+            let running = live.run();
+            let guarding = Guarding::new(post.settings.clone(), Arc::clone(running.live()), house.bodies.clone());
+            let guarding = Arc::new(guarding);
             let tls = post.tls.clone().map(Tls::new);
             let listener = House::bind(&format!("guards[{at}].listen"), post.listen).await?;
             tracing::info!(service, door = "guard", address = %listener.local_addr()?, "open");
             let routes = guarding::routes(Arc::clone(&guarding), house.upstreams.clone());
             house.serve(listener, tls.clone(), routes);
-            let (counts, mut stopped) = (Arc::clone(&guarding), house.stopped.clone());
-            tokio::spawn(async move {
-                tokio::select! {
-                    () = counts.live().run() => {}
-                    _ = stopped.wait_for(|stopped| *stopped) => {}
-                }
-            });
             posts.push(Behind {
                 service: service.to_owned(),
                 guarding,
+                running: Arc::new(running),
                 tls,
             });
         }
         Ok(Self(posts))
     }
 
-    /// Hands over what was used until now, for a while: before the process ends.
+    /// Ends all of them, of which each tells what is left to be told first, for a while: when their doors are closed.
+    pub(crate) async fn stop(&self) {
+        let mut ending = JoinSet::new();
+        for behind in &self.0 {
+            let running = Arc::clone(&behind.running);
+            ending.spawn(async move { running.stop().await });
+        }
+        while ending.join_next().await.is_some() {}
+    }
+
+    /// Hands over what was used until now, for a while.
     pub(crate) async fn hand_over(&self) {
         let all = async {
             for behind in &self.0 {

@@ -24,9 +24,6 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How often it is asked what other processes revoked.
 const FOLLOW: Duration = Duration::from_millis(200);
 
-/// How long refusals of guards are written before the log is closed.
-const FLUSH: Duration = Duration::from_secs(5);
-
 /// A running broker.
 pub(crate) struct Running {
     pub(crate) broker: Arc<Broker>,
@@ -125,10 +122,7 @@ impl Running {
         for task in self.tasks {
             let _ = task.await;
         }
-        self.posts.hand_over().await;
-        for guard in self.posts.brokers() {
-            guard.flush(FLUSH).await;
-        }
+        self.posts.stop().await;
         self.broker.close().await;
     }
 }

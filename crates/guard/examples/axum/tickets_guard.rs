@@ -1,11 +1,14 @@
 // Service `tickets`, guarded in its own process: a layer for axum and every other service over tower, by the crate narrows-guard.
 // Printed by `narrows snippet axum`; print it again when services, routes, detail types or audiences change.
 //
-//     let app = app.layer(tickets_guard::guard(|| std::fs::read_to_string("assertion.jwt").ok())?);
-//     axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await?;
+//     let guard = tickets_guard::guard(|| std::fs::read_to_string("assertion.jwt").ok())?;
+//     let app = app.layer(guard.layer(tickets_guard::sender));
+//     axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).with_graceful_shutdown(told_to_end).await?;
+//     guard.stop().await;
 //
 // A handler that takes a `narrows_guard::Identity` learns who asks, and cannot be reached by anybody else. `guard` is called once and
-// within the runtime; what it is handed gives an assertion of client `tickets` (RFC 7523), signed anew whenever it is asked.
+// within the runtime; what it is handed gives an assertion of client `tickets` (RFC 7523), signed anew whenever it is asked. At the
+// end `stop` tells the broker what it does not know yet of refusals and of what was used, for five seconds at most.
 //
 // A request goes on if it shows, once and in `Authorization: Bearer` alone, a token of this installation for https://tickets.internal
 // that holds now, was not revoked, allows this very request, and no more than excess = "same_resource" lets it. Refusals are on record at
@@ -32,7 +35,7 @@ use narrows_guard::route::template::Template;
 use narrows_guard::route::values::Reads;
 use narrows_guard::route::{Demand, Route, Rule, Service};
 use narrows_guard::surplus::Excess;
-use narrows_guard::{Clock, GuardLayer, Sender, Settings};
+use narrows_guard::{Clock, Running, Sender, Settings};
 
 const ISSUER: &str = "http://127.0.0.1:8420";
 const AUDIENCE: &str = "https://tickets.internal";
@@ -44,8 +47,8 @@ const URLS: &[&str] = &["http://127.0.0.1:8420"];
 /// Private networks that may be connected to.
 const ALLOW_PRIVATE: &[&str] = &[];
 
-/// The layer, and beside it what keeps it: the broker's keys, the feed of revocations, and what is told to the broker.
-pub(crate) fn guard<S>(assertion: S) -> Result<GuardLayer<Remote<S>>, Box<dyn Error>>
+/// The guard, with all that keeps it: the broker's keys, the feed of revocations, and what is told to the broker.
+pub(crate) fn guard<S>(assertion: S) -> Result<Running<Remote<S>>, Box<dyn Error>>
 where
     S: Fn() -> Option<String> + Send + Sync + 'static,
 {
@@ -58,14 +61,7 @@ where
     };
     let allow_private = ALLOW_PRIVATE.iter().map(|network| network.parse()).collect::<Result<_, _>>()?;
     let fetcher = Arc::new(Fetcher::new(FetchSettings { allow_private })?);
-    let link = Arc::new(Link::new(place, fetcher, assertion)?);
-    let tended = Arc::clone(&link);
-    tokio::spawn(async move {
-        loop {
-            tended.tend().await;
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
-    });
+    let link = Link::new(place, fetcher, assertion)?;
     let types = types();
     let settings = live::Settings {
         guard: Settings {
@@ -89,14 +85,11 @@ where
         modes: Modes::default(),
         clock: Clock::machine(),
     };
-    let live = Arc::new(Live::new(settings, Remote::start(link, SERVICE.to_owned()))?);
-    let running = Arc::clone(&live);
-    tokio::spawn(async move { running.run().await });
-    Ok(GuardLayer::new(live, sender))
+    Ok(Live::start(settings, link)?)
 }
 
 /// Who sent a request.
-fn sender(parts: &Parts) -> Option<IpAddr> {
+pub(crate) fn sender(parts: &Parts) -> Option<IpAddr> {
     parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip())
 }
 

@@ -22,7 +22,7 @@ fn program() -> PathBuf {
 /// A running example; it ends with the test.
 struct Example {
     address: SocketAddr,
-    _process: Child,
+    process: Child,
     _folder: tempfile::TempDir,
 }
 
@@ -43,7 +43,7 @@ async fn start(broker: &FarBroker) -> Example {
     let address = first.unwrap().unwrap().strip_prefix("listening on ").unwrap().parse().unwrap();
     Example {
         address,
-        _process: process,
+        process,
         _folder: folder,
     }
 }
@@ -71,7 +71,8 @@ async fn the_example_serves_what_is_allowed_and_nothing_else() {
     let issuer = format!("http://{}", broker.address);
     keys = FakeIssuer::es256(&issuer);
     broker.publishes(&keys);
-    let example = start(&broker).await;
+    broker.says("usage", 200, json!({}));
+    let mut example = start(&broker).await;
     assert_eq!(get(&example, "/healthz", None).await, (200, "ok".to_owned()));
 
     let now = narrows_guard::Clock::machine().now().seconds();
@@ -106,6 +107,13 @@ async fn the_example_serves_what_is_allowed_and_nothing_else() {
         assert_eq!((said, problem["reason"].as_str().unwrap()), (status, reason));
     }
     until(|| !broker.asked("guards/tickets/refusals").is_empty()).await;
+
+    // Told to end, it tells what was used first.
+    let pid = example.process.id().unwrap().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
+    let ended = tokio::time::timeout(Duration::from_secs(60), example.process.wait()).await.unwrap();
+    assert!(ended.unwrap().success());
+    assert_eq!(broker.asked("usage").len(), 1);
 }
 
 #[test]

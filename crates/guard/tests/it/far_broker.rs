@@ -186,6 +186,11 @@ pub(crate) async fn until(mut is_so: impl FnMut() -> bool) {
 
 /// The way to the brokers at these addresses.
 pub(crate) fn link(addresses: &[SocketAddr], deadline: Duration) -> Arc<Link<Signs>> {
+    Arc::new(untended(addresses, deadline))
+}
+
+/// The same, before anybody has it.
+pub(crate) fn untended(addresses: &[SocketAddr], deadline: Duration) -> Link<Signs> {
     let place = Place {
         issuer: BROKER.to_owned(),
         urls: addresses.iter().map(|address| format!("http://{address}/").parse().unwrap()).collect(),
@@ -195,7 +200,7 @@ pub(crate) fn link(addresses: &[SocketAddr], deadline: Duration) -> Arc<Link<Sig
     };
     let fetcher = Arc::new(Fetcher::new(FetchSettings::default()).unwrap());
     let signs: Signs = || Some("signed".to_owned());
-    Arc::new(Link::new(place, fetcher, signs).unwrap())
+    Link::new(place, fetcher, signs).unwrap()
 }
 
 /// The guard of `tickets` at this broker, which has a token and keys already.

@@ -30,6 +30,7 @@ mod queries;
 mod ranks;
 mod reference;
 mod remote;
+mod running;
 mod service;
 mod spool;
 mod surplus;

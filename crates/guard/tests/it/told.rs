@@ -51,7 +51,7 @@ pub(crate) struct Told {
     pub(crate) keeps: AtomicBool,
     pub(crate) sightings: Mutex<Vec<SeenTwice>>,
     pub(crate) places: Mutex<Vec<FirstSeen>>,
-    /// Whether a question about an opaque token is never answered.
+    /// Whether a question about an opaque token is never answered, and what waits is never on record.
     pub(crate) stalls: AtomicBool,
 }
 
@@ -174,6 +174,12 @@ impl Broker for Beside {
 
     fn seen_twice(&self, sighting: SeenTwice) {
         self.0.sightings.lock().unwrap().push(sighting);
+    }
+
+    async fn flush(&self) {
+        if self.0.stalls.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use boundary::remote::{self, Replies};
 use delegation::oauth::ClientId;
@@ -18,9 +17,6 @@ use super::signer::Signs;
 use crate::config::{self, Loaded, Process, RemoteBroker};
 use crate::doors::{Doors, Failed, House};
 use crate::posts::Posts;
-
-/// How long refusals are sent before the process ends.
-const FLUSH: Duration = Duration::from_secs(5);
 
 /// What of a configuration runs apart from the broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -209,13 +205,10 @@ impl Served {
         Map::from_iter([("guards".to_owned(), Value::from_iter(each))])
     }
 
-    /// Sends what is still to be said, for a while.
-    pub(super) async fn flush(&self) {
+    /// Sends what is still to be said, for a while, and ends.
+    pub(super) async fn stop(&self) {
         if let Self::Guards(posts) = self {
-            posts.hand_over().await;
-            for guard in posts.brokers() {
-                guard.flush(FLUSH).await;
-            }
+            posts.stop().await;
         }
     }
 }

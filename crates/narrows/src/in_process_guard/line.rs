@@ -9,7 +9,7 @@ use narrows_guard::broker::{Refused, SeenTwice};
 use narrows_guard::spool::Spool;
 use serde_json::Value;
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use super::{Who, request_line};
 
@@ -57,9 +57,9 @@ impl Line {
         self.shared.spool.put_sighting(sighting);
     }
 
-    /// Waits until all that was said before is written, or for so long.
-    pub(super) async fn flush(&self, patience: Duration) {
-        let _ = timeout(patience, emptied(&self.shared)).await;
+    /// Waits until all that was said before is written.
+    pub(super) async fn flush(&self) {
+        emptied(&self.shared).await;
     }
 }
 
