@@ -198,6 +198,8 @@ fn understood(process: Process, source: Source) -> Result<Loaded, Problems> {
     let tls = tls_files.as_ref().and_then(|files| tls::load(files, "tls", &mut problems));
     if process == Process::Broker {
         warnings.extend(tls::doubts(&issuer, listen, tls_files.as_ref(), &problems));
+        // Elsewhere it is not known which boundaries there are.
+        warnings.extend(connections::missed(&file, &problems));
     }
     let tokens = file.tokens.clone().unwrap_or_default();
     let times = times::build(&file, &mut problems);

@@ -82,6 +82,28 @@ pub(super) fn elsewhere(file: &File, problems: &Problems) -> Vec<Problem> {
     found
 }
 
+/// Warns of guards before such a route where no boundary puts the credential on: there the request goes on without it.
+pub(super) fn missed(file: &File, problems: &Problems) -> Vec<Problem> {
+    let shown = |name: &str| {
+        let proxies = file.boundaries.iter().filter(|boundary| boundary.proxy.is_some());
+        proxies.flat_map(|boundary| served(file, boundary)).any(|service| service.name == name)
+    };
+    let mut found = Vec::new();
+    for (at, guard) in file.guards.iter().enumerate().filter(|(_, guard)| !shown(&guard.service)) {
+        for service in file.services.iter().filter(|service| service.name == guard.service) {
+            for (key, _) in asking(&service.routes) {
+                let told = format!(
+                    "`{key}` of `{}` goes on without its `connection`: a guard shows no credential, and no boundary with `proxy` serves it; \
+                     add one, or leave `connection` out",
+                    service.name
+                );
+                found.push(problems.at(&format!("guards[{at}].service"), told));
+            }
+        }
+    }
+    found
+}
+
 /// The services of a boundary.
 fn served<'f>(file: &'f File, boundary: &'f Boundary) -> impl Iterator<Item = &'f Service> {
     let named = boundary.services.as_ref().map_or(&[][..], OneOrMany::as_slice);

@@ -238,6 +238,54 @@ fn a_scope_of_an_audience_that_no_token_can_bring_is_warned_of() {
     assert!(!check(&listed.replace("name       = \"corp\"", "name = \"corp\"\nauthority = \"policy\"")).contains(warning));
 }
 
+/// A guard lets such a request through without what its upstream asks for.
+#[test]
+fn a_credential_that_nobody_puts_on_is_warned_of() {
+    let folder = started("plain");
+    let config = folder.path().join("narrows.toml");
+    let plain = std::fs::read_to_string(&config).unwrap();
+    let guarded = plain
+        + r#"
+[[clients]]
+id       = "tickets"
+receives = ["https://tickets.internal"]
+auth     = { method = "private_key_jwt", jwks_file = "edge.jwks.json" }
+[[services]]
+name     = "tickets"
+hosts    = ["tickets.example"]
+upstream = "http://127.0.0.1:9001"
+audience = "https://tickets.internal"
+[services.routes]
+"GET /legacy/{id}"  = { detail = "ticket:read/{id}", connection = "tickets-key" }
+"GET /tickets/{id}" = "ticket:read/{id}"
+[[connections]]
+name = "tickets-key"
+kind = "key"
+send = { origin = "http://127.0.0.1:9001", header = "X-Api-Key" }
+[[guards]]
+service = "tickets"
+client  = "tickets"
+listen  = "127.0.0.1:8441"
+"#;
+    let warnings = |more: &str| {
+        std::fs::write(&config, guarded.clone() + more).unwrap();
+        let ran = narrows(folder.path(), &["check"], "");
+        assert_eq!(ran.code, 0, "{}", ran.out);
+        ran.out
+            .lines()
+            .filter(|line| line.contains("without its `connection`"))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let told = warnings("");
+    let expected = "guards[0].service: `GET /legacy/{id}` of `tickets` goes on without its `connection`: a guard shows no credential, and no \
+                    boundary with `proxy` serves it; add one, or leave `connection` out";
+    assert!(matches!(told.as_slice(), [only] if only.ends_with(expected)), "{told:?}");
+    let boundary = "[[boundaries]]\nname = \"front\"\nclient = \"edge\"\nservices = [\"tickets\"]\norigin = \"https://tickets.example\"\n\
+                    proxy = \"127.0.0.1:8430\"\n";
+    assert!(warnings(boundary).is_empty());
+}
+
 #[test]
 fn a_workload_that_is_known_by_a_name_alone_is_warned_of() {
     let folder = tempfile::tempdir().unwrap();
