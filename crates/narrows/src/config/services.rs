@@ -109,10 +109,12 @@ fn upstream(url: Option<&str>, path: &str, problems: &mut Problems) {
         && socket(text).is_none()
         && !url::Url::parse(text).ok().as_ref().is_some_and(good)
     {
-        problems.add(
-            &format!("{path}.upstream"),
-            format!("expected an http or https URL, found `{text}`"),
-        );
+        let why = if text.starts_with("unix:") {
+            format!("a socket is named by its whole path, as `unix:/run/app.sock`, found `{text}`")
+        } else {
+            format!("expected an http or https URL, found `{text}`")
+        };
+        problems.add(&format!("{path}.upstream"), why);
     }
 }
 

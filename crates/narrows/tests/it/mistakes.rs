@@ -518,7 +518,7 @@ fn every_mistake_has_its_key_and_its_mend() {
         (
             "http://127.0.0.1:9102\"",
             "unix:run/app.sock\"",
-            "services[1].upstream: expected an http or https URL, found `unix:run/app.sock`",
+            "services[1].upstream: a socket is named by its whole path, as `unix:/run/app.sock`, found `unix:run/app.sock`",
         ),
         (
             "http://127.0.0.1:9102\"",
