@@ -11,7 +11,7 @@ impl Route {
     /// signed in, what of the request is read, and what it goes on with.
     ///
     /// How large its body may be, how long its answer takes, and whether it is observed, plays no part.
-    pub(super) fn asks_like(&self, other: &Self) -> bool {
+    pub fn asks_like(&self, other: &Self) -> bool {
         match (&self.rule, &other.rule) {
             (Rule::Public, Rule::Public) => true,
             (Rule::Needs(own), Rule::Needs(others)) => own.asks_like(others) && self.read_of_path(own) == other.read_of_path(others),

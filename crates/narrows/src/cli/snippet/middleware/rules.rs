@@ -165,39 +165,17 @@ fn route(route: &Route, all: &[&Route]) -> String {
 fn is_taken_first(other: &Route, own: &Route) -> bool {
     let (method, others) = (own.pattern().method(), other.pattern().method());
     let answers = method == others || (method == "HEAD" && others == "GET");
-    answers && own.pattern().hides(other.pattern()) && ranks(other) < ranks(own) && asks(other) != asks(own)
+    answers && own.pattern().hides(other.pattern()) && ranks(other) < ranks(own) && !other.asks_like(own)
 }
 
 /// What goes before what, where a slash at the end is of no account.
 fn ranks(route: &Route) -> Vec<u8> {
     let mut ranks = route.pattern().precedence();
-    if pieces(route).last().is_some_and(|last| last == "") {
+    let pieces = route.pattern().to_json();
+    if pieces.as_array().and_then(|pieces| pieces.last()).is_some_and(|last| last == "") {
         ranks.pop();
     }
     ranks
-}
-
-fn pieces(route: &Route) -> Vec<Value> {
-    route.pattern().to_json().as_array().cloned().unwrap_or_default()
-}
-
-/// What a route asks for, and of which places of its path; nothing, where it is public.
-fn asks(route: &Route) -> Vec<String> {
-    let Rule::Needs(demand) = route.rule() else { return Vec::new() };
-    let mut asks = needs(route, demand);
-    let is_read = |piece: &Value| {
-        let variable = piece.as_object().and_then(|piece| piece.values().next());
-        variable.is_some_and(|name| asks.iter().any(|asked| asked.contains(&json!({ "path": name }).to_string())))
-    };
-    let read: Vec<_> = pieces(route)
-        .iter()
-        .enumerate()
-        .filter(|(_, piece)| is_read(piece))
-        .map(|(at, piece)| format!("{at}{piece}"))
-        .collect();
-    asks.extend(read);
-    asks.push(format!("{:?} {:?}", demand.connection, demand.upgrade));
-    asks
 }
 
 fn needs(route: &Route, demand: &Demand) -> Vec<String> {
