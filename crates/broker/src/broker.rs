@@ -1,30 +1,26 @@
 //! The broker: what is in force, and what it runs on.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+mod following;
+mod recording;
+mod settings;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use delegation::oauth::Reason;
 use delegation::registry::{Moment, Snapshot};
 use delegation::revocation::View;
 use delegation::time::Timestamp;
 use delegation::token::{Algorithm, KeySet, KeySetError};
-use fetch::{Fetcher, Introspection, IssuerEntry, IssuerKeys};
-use issuance::audit::{CommitError, Decision, Entry, Journal, Kind, Record, Use, commit_denial};
-use policy_cedar::CedarPolicy;
+use fetch::{Fetcher, IssuerEntry, IssuerKeys};
+use issuance::audit::CommitError;
 
 use crate::api::Streams;
-use crate::asking::Asking;
 use crate::clock::Clock;
-use crate::connections::{ByName, Connections};
-use crate::denied::give_up_last;
-use crate::guarded::Guarded;
-use crate::ids;
+use crate::connections::Connections;
 use crate::journal::StoreJournal;
 use crate::keys::VerificationKeys;
-use crate::limits::{Limits, Rates};
+use crate::limits::Limits;
 use crate::observing::Observing;
 use crate::overload::Gate;
 use crate::questions::Questions;
@@ -33,50 +29,9 @@ use crate::remembered::Remembered;
 use crate::reuse::Reuse;
 use crate::routed::Routed;
 use crate::signer::{KeyRing, KeyRingError, Schedule};
-use crate::store::{OperatorsByToken, Store, StoreAddress, StoreError, StoreUnavailable};
+use crate::store::{OperatorsByToken, Store, StoreError};
 use crate::telemetry::{Meter, Telemetry};
-
-/// What a running broker needs beside parties and policies.
-///
-/// Of these the store, the key files and the number of connections do not change while it runs.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Where the store is.
-    pub store: StoreAddress,
-    /// The key files: the first encrypts, all decrypt.
-    pub key_files: Vec<PathBuf>,
-    /// The algorithm of issued tokens.
-    pub algorithm: Algorithm,
-    /// When a signing key is followed by a new one.
-    pub rotate_every: Duration,
-    /// How long a key is published before it signs.
-    pub publish_before: Duration,
-    /// The largest form, in bytes.
-    pub body_limit: usize,
-    /// A view of standing that is older refuses every request.
-    pub max_view_age: Duration,
-    /// The most connections at a time.
-    pub connections: usize,
-}
-
-/// What a change of configuration or policy replaces, whole.
-#[derive(Debug)]
-pub struct InForce {
-    /// Parties, types and lifetimes.
-    pub snapshot: Arc<Snapshot>,
-    /// The policies.
-    pub policy: CedarPolicy,
-    /// How many requests in a second.
-    pub rates: Rates,
-    /// The one issuer whose opaque tokens are taken.
-    pub introspection: Option<Introspection>,
-    /// The boundaries, by name, with who asks for them and for what.
-    pub boundaries: BTreeMap<String, Asking>,
-    /// The services that are guarded, by name, with who asks for them.
-    pub guards: BTreeMap<String, Guarded>,
-    /// The upstream credentials that routes may ask for.
-    pub connections: ByName,
-}
+pub use settings::{InForce, Settings};
 
 /// Why a broker did not start.
 #[derive(Debug, thiserror::Error)]
@@ -239,83 +194,6 @@ impl Broker {
         self.refused_change.store(Arc::new(Some(why)));
     }
 
-    /// Follows what other processes did to the store, and what time did to the keys. Called each second.
-    pub async fn tend(&self) {
-        // 1. Keys; published ones verify before any of them signs.
-        let schedule = Self::schedule(&self.settings(), &self.in_force.load().snapshot);
-        // Credentials first: when the keys are encrypted with the first file, all is.
-        let resealed = self.connections.reseal(self.now()).await;
-        if let Err(error) = &resealed {
-            tracing::error!(%error, "upstream credentials could not be encrypted anew");
-        }
-        let tended = self.signer.tend(&schedule, self.now()).await;
-        if let Err(error) = &tended {
-            tracing::error!(%error, "signing keys could not be tended");
-        }
-        match own_keys(&self.in_force.load().snapshot.issuer, &self.signer) {
-            Ok(ours) => self.keys.swap_ours(Some(ours)),
-            Err(error) => tracing::error!(%error, "our own keys could not be read"),
-        }
-        // 2. Standing. A node that does not follow the keys must not go on for long either, so that view gets old too.
-        let reading = self.standing.lock().await;
-        match self.store.standing().await {
-            Ok(view) if tended.is_ok() => self.put_standing(view, Instant::now()),
-            Ok(_) => {}
-            Err(error) => tracing::error!(%error, "standing could not be read; keeping the last view"),
-        }
-        match self.store.operators_by_token().await {
-            Ok(operators) => self.operators.store(Arc::new(operators)),
-            Err(error) => tracing::error!(%error, "operators could not be read; keeping those that were known"),
-        }
-        drop(reading);
-        // 3. What ended too long ago to matter: a part each second, all of it in about a minute.
-        self.store.revoked().forget(self.now());
-        self.flush_refusals().await;
-    }
-
-    /// Takes note of standing that was changed here, before that is acknowledged. The age of the view stays: the keys were not
-    /// looked at.
-    pub(crate) async fn read_standing(&self) -> Result<(), StoreUnavailable> {
-        let _reading = self.standing.lock().await;
-        let view = self.store.standing().await?;
-        let read_at = self.view.load().1;
-        self.put_standing(view, read_at);
-        Ok(())
-    }
-
-    /// Puts what was read of standing in force, with the key that everybody has by the configuration of now. Whoever tells others of it is
-    /// woken when it changed.
-    fn put_standing(&self, view: View, read_at: Instant) {
-        let snapshot = Arc::clone(&self.in_force.load().snapshot);
-        let before = self.view();
-        let disabled = view.keys_of_disabled(|name| snapshot.issuer_of_subjects(name));
-        let is_same = disabled == **before.disabled();
-        let disabled = if is_same {
-            Arc::clone(before.disabled())
-        } else {
-            Arc::new(disabled)
-        };
-        self.view.store(Arc::new((Arc::new(view.with_disabled(disabled)), read_at)));
-        if !is_same {
-            self.streams.tell_standing();
-        }
-    }
-
-    /// Takes note of an operator who was removed here, before that is acknowledged.
-    pub(crate) async fn read_operators(&self) -> Result<(), StoreUnavailable> {
-        let _reading = self.standing.lock().await;
-        self.operators.store(Arc::new(self.store.operators_by_token().await?));
-        Ok(())
-    }
-
-    /// Follows what other processes revoked. Called several times a second.
-    pub async fn follow(&self) {
-        match self.store.follow_revocations().await {
-            Ok(()) => {}
-            Err(error) => tracing::error!(%error, "revocations could not be read"),
-        }
-    }
-
     /// What counts the connections of its listeners among its metrics.
     pub fn meter(&self) -> Meter {
         self.telemetry.connections().clone()
@@ -330,61 +208,6 @@ impl Broker {
     pub async fn close(&self) {
         self.flush_refusals().await;
         self.journal.close().await;
-    }
-
-    async fn record_change(&self, reason: &str) -> Result<u64, CommitError> {
-        let in_force = self.in_force.load();
-        let mut record = Record::new(ids::decision(), self.now(), Kind::Config);
-        record.decision = Decision::Done;
-        record.reason = reason.to_owned();
-        record.config_version.clone_from(&in_force.snapshot.config_version);
-        record.policy_version = issuance::policy::Policy::version(&in_force.policy).to_owned();
-        self.journal.commit(Entry::of(record)).await
-    }
-
-    /// Makes a refusal durable and gives the reason and id to answer with.
-    ///
-    /// `uses` is `None` for a stranger: those are counted together, the first of a second at once.
-    pub(crate) async fn record_denial(&self, reason: Reason, record: Record, uses: Option<Vec<Use>>) -> (Reason, String) {
-        let id = record.id.clone();
-        let Some(uses) = uses else {
-            return match self.record_stranger(record.denied(reason)).await {
-                Ok(id) => (reason, id),
-                Err(_) => (Reason::StoreUnavailable, id),
-            };
-        };
-        let (mut reason, mut uses) = (reason, uses);
-        loop {
-            match commit_denial(&self.journal, reason, record.clone(), uses.clone()).await {
-                Ok(_) => return (reason, id),
-                // Something was shown before: that is the reason, and the record of it does not use it up.
-                Err(CommitError::AlreadyUsed) if !uses.is_empty() => reason = give_up_last(&mut uses),
-                Err(_) => return (Reason::StoreUnavailable, id),
-            }
-        }
-    }
-
-    /// Counts the refusal of a stranger, or of nobody in particular; gives the id of the record that it is in.
-    pub(crate) async fn record_stranger(&self, record: Record) -> Result<String, CommitError> {
-        let refusals = if record.effect.is_some() { &self.observed } else { &self.refusals };
-        let (id, first) = refusals.count(record);
-        if let Some(first) = first {
-            self.journal.commit(Entry::of(first)).await?;
-        }
-        Ok(id)
-    }
-
-    async fn flush_refusals(&self) {
-        for refusals in [&self.refusals, &self.observed] {
-            let mut records = refusals.take().into_iter();
-            while let Some(record) = records.next() {
-                if self.journal.commit(Entry::of(record.clone())).await.is_err() {
-                    tracing::error!("refusals of strangers could not be put on record; they are kept until they can");
-                    refusals.put_back(std::iter::once(record).chain(records));
-                    return;
-                }
-            }
-        }
     }
 
     /// Says what of the boundaries of this process only observes.
