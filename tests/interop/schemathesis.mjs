@@ -16,6 +16,6 @@ export async function withSchemathesis(binary, python, narrows) {
   const options = [...excluded.flatMap((path) => ['--exclude-path', path]), '--max-examples', '40', '--request-timeout', '5', '--seed', '1', '--no-color'];
   const tool = resolve(dirname(python), 'schemathesis');
   await run(tool, ['run', `${narrows.issuer}/v1/openapi.json`, '-H', `Authorization: Bearer ${token}`, ...options], {
-    timeout: 120_000, cwd: narrows.folder, maxBuffer: 16 * 1024 * 1024,
+    timeout: 300_000, cwd: narrows.folder, maxBuffer: 16 * 1024 * 1024,
   }).catch((error) => { throw new Error(`${error.message}\n${error.stdout}`); });
 }
