@@ -82,6 +82,7 @@ async fn run(broker: &Arc<Broker>, form: &Arc<Form>, boundaries: Vec<String>) ->
                     request: None,
                     step_up: Default::default(),
                     observed: false,
+                    greeted: None,
                 };
                 let minted = front_door::exchange(&broker, &seen, &form, None).await;
                 tokens.insert(minted.unwrap().token);

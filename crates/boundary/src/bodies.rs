@@ -114,6 +114,20 @@ impl Bodies {
             .unwrap_or(Err(Reason::MalformedRequest))
     }
 
+    /// Lets the rest of a body go by that nobody needs, of at most `most` bytes: whoever sends it may hear no answer before it is gone. It
+    /// takes no room.
+    pub(crate) async fn let_go(mut body: HttpBody, most: usize) {
+        let _ = timeout(ARRIVES, async {
+            let mut left = most;
+            while let Some(Ok(frame)) = body.frame().await {
+                let length = frame.data_ref().map_or(0, Bytes::len);
+                let Some(less) = left.checked_sub(length) else { return };
+                left = less;
+            }
+        })
+        .await;
+    }
+
     /// The same of a question that a proxy asks, whose first 16 KiB need no room: one that is small is answered whoever sends what.
     pub(crate) async fn read_question(&self, body: HttpBody, most: usize) -> Result<Bytes, Reason> {
         timeout(ARRIVES, self.collect(body, None, most, SMALL))
@@ -183,8 +197,9 @@ mod tests {
     use bytes::Bytes;
     use delegation::oauth::Reason;
     use narrows_guard::Body;
+    use narrows_guard::live::Guest;
 
-    use super::Bodies;
+    use super::{Bodies, Owner};
     use crate::parts::Parts;
     use crate::settings::Caller;
 
@@ -217,6 +232,21 @@ mod tests {
         drop(first);
         assert_eq!(read(one, 7).await, Err(Reason::RateLimited), "the second is held yet");
         assert!(read(one, 6).await.is_ok() && read(proxy, 36).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_subject_fills_a_fourth_of_the_room_and_so_does_one_address_where_nobody_is_known() {
+        let bodies = Bodies::of(40);
+        let from = |last| Owner::Address([192, 0, 2, last].into());
+        let read = |guest, last| bodies.read(HttpBody::from("1234567890"), Owner::of(guest, from(last)), 40);
+        for guest in [Guest::Anybody, Guest::Holder([1; 32])] {
+            let held = read(guest, 1).await;
+            assert!(held.is_ok());
+            assert_eq!(read(guest, 1).await, Err(Reason::RateLimited));
+            assert!(read(Guest::Holder([2; 32]), 1).await.is_ok(), "another behind the same proxy");
+            let is_address = guest == Guest::Anybody;
+            assert_eq!(read(guest, 2).await.is_ok(), is_address, "from elsewhere it is the same subject");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -12,12 +12,13 @@ use delegation::identity::Attributes;
 use delegation::oauth::Reason;
 use http::HeaderMap;
 use narrows_guard::hygiene::credential::{Credential, CredentialError, Scheme};
+use narrows_guard::live::Guest;
 use narrows_guard::route::{Matched, Rule, Upgrade};
 use narrows_guard::{Body, Call, Intent, Refused as Unmet};
 
 use crate::backlog::Backlog;
-use crate::bodies::Bodies;
-use crate::exchanger::{Exchanger, Granted, Seen};
+use crate::bodies::{Bodies, Owner};
+use crate::exchanger::{Exchanger, Granted, Greeted, Seen, Shown};
 use crate::refusal::Refusal;
 use crate::settings::Settings;
 pub(crate) use incoming::Incoming;
@@ -97,14 +98,14 @@ impl<E: Exchanger> Boundary<E> {
         &self.bodies
     }
 
-    /// Decides, by `settings` and nothing newer. `body` is asked for only where it must be looked into, with the most bytes that
-    /// it may have.
+    /// Decides, by `settings` and nothing newer. `body` is asked for only where it must be looked into, with whose it is, as far as that
+    /// is known, and with the most bytes that it may have.
     pub(crate) async fn decide<B>(
         &self,
         settings: &Settings,
         incoming: Incoming,
         headers: &HeaderMap,
-        body: impl FnOnce(usize) -> B + Send,
+        body: impl FnOnce(Option<Owner>, usize) -> B + Send,
     ) -> Verdict
     where
         B: Future<Output = Result<Body, Reason>> + Send,
@@ -122,7 +123,7 @@ impl<E: Exchanger> Boundary<E> {
         incoming: Incoming,
         headers: &HeaderMap,
         seen: &mut Seen,
-        body: impl FnOnce(usize) -> B + Send,
+        body: impl FnOnce(Option<Owner>, usize) -> B + Send,
     ) -> Result<Onward, Refusal>
     where
         B: Future<Output = Result<Body, Reason>> + Send,
@@ -153,41 +154,53 @@ impl<E: Exchanger> Boundary<E> {
             Err(unmet) => return Err(self.refused(settings, seen, unmet.into()).await),
         };
 
-        // 3. Its body, where that must be looked into: what the route reads, and where a token may hide. Nobody's body is waited for
-        // who shows no token where one is needed.
-        if matches!(credential, Ok(None)) && matches!(matched.route().rule(), Rule::Needs(_)) {
-            return Err(self.refused(settings, seen, Reason::NoToken.into()).await);
-        }
-        let mut body_max = None;
-        let call = if let Some(most) = looked_into(&matched, &call) {
-            match body(most).await {
+        // 3. The credential of its head, and who shows it, where a body is waited for: nobody's is who shows nothing that holds here and now.
+        let needs_token = matches!(matched.route().rule(), Rule::Needs(_));
+        let credential = match credential {
+            Ok(None) if needs_token => return Err(self.refused(settings, seen, Reason::NoToken.into()).await),
+            Ok(credential) => credential,
+            Err(error) => return Err(self.refused(settings, seen, error.into()).await),
+        };
+        let most = looked_into(&matched, &call);
+        let is_waited_for = most.is_some() || incoming.is_shown;
+        let greeted = if is_waited_for && needs_token {
+            Some(self.greet(settings, seen, credential.as_ref()).await?)
+        } else {
+            None
+        };
+        let guest = greeted.as_ref().map_or(Guest::Anybody, |greeted| greeted.guest);
+        let found = greeted.as_ref().map(|greeted| &greeted.found);
+
+        // 4. Its body, where that must be looked into: what the route reads, and where a token may hide.
+        let call = if is_waited_for {
+            match body(Owner::of(guest, incoming.from), most.unwrap_or(LARGEST_BODY)).await {
                 // One that nobody was shown may hold another token, or what the route reads.
-                Ok(Body::Hidden) => return Err(self.refused(settings, seen, Unmet::Hidden.into()).await),
-                Ok(Body::Whole(bytes)) if bytes.len() > most => {
+                Ok(Body::Hidden) if most.is_some() => return Err(self.refused(settings, seen, Unmet::Hidden.into()).await),
+                Ok(Body::Whole(bytes)) if most.is_some_and(|most| bytes.len() > most) => {
                     return Err(self.refused(settings, seen, Reason::TooLarge.into()).await);
                 }
                 Ok(body) => call.with_body(body),
                 Err(reason) => return Err(self.refused(settings, seen, reason.into()).await),
             }
         } else {
-            body_max = matched.body_max();
-            if let Some(Err(unfit)) = body_max.map(|most| fits(&call, headers, most)) {
-                return Err(self.refused(settings, seen, unfit).await);
-            }
             call
         };
+        let body_max = matched.body_max().filter(|_| most.is_none());
+        if let Some(Err(unfit)) = body_max.map(|most| fits(&call, headers, most)) {
+            return Err(self.refused(settings, seen, unfit).await);
+        }
 
-        // 4. One credential, in the one place for it; and what this request needs, to the byte, of a subject whose token holds.
+        // 5. One credential, in the one place for it; and what this request needs, to the byte, of a subject whose token holds.
         let credential = match only_credential(&call, headers) {
             Ok(credential) => credential,
             Err(unfit) => return Err(self.refused(settings, seen, unfit).await),
         };
         let attributes = if matched.route().reading().reads_attributes() {
             let shown = match bearer(credential.as_ref()) {
-                Ok(shown) => shown,
+                Ok(shown) => shown.token(),
                 Err(reason) => return Err(self.refused(settings, seen, reason.into()).await),
             };
-            match self.exchanger.attributes(seen, shown.token()).await {
+            match self.exchanger.attributes(seen, Shown { token: shown, found }).await {
                 Ok(attributes) => attributes,
                 Err(refused) => return Err(Refusal::new(refused, String::new(), settings, None)),
             }
@@ -210,26 +223,38 @@ impl<E: Exchanger> Boundary<E> {
             // Whatever token came stays here.
             return Ok(onward(None, None));
         };
-        let credential = match bearer(credential.as_ref()) {
-            Ok(credential) => credential,
+        let token = match bearer(credential.as_ref()) {
+            Ok(shown) => shown.token(),
             Err(reason) => return Err(self.refused(settings, seen, reason.into()).await),
         };
 
-        // 5. The exchange: policy is asked about this very request.
+        // 6. The exchange: policy is asked about this very request.
+        let shown = Shown { token, found };
         if seen.observed {
-            let observed = self.exchanger.observe(seen, credential.token(), &needs).await;
+            let observed = self.exchanger.observe(seen, shown, &needs).await;
             return match observed {
                 Ok(()) => Ok(onward(None, needs.upgrade)),
                 Err(refused) => Err(Refusal::new(refused, String::new(), settings, Some(&needs))),
             };
         }
-        match self.exchanger.exchange(seen, credential.token(), &needs).await {
+        match self.exchanger.exchange(seen, shown, &needs).await {
             // It would come to the upstream as nobody's, or with what the client says.
             Ok(granted) if granted.credential.is_some() != needs.connection.is_some() => {
                 Err(self.refused(settings, seen, Reason::StoreUnavailable.into()).await)
             }
             Ok(granted) => Ok(onward(Some(granted), needs.upgrade)),
             Err(refused) => Err(Refusal::new(refused, String::new(), settings, Some(&needs))),
+        }
+    }
+
+    /// Whose body is waited for, by the `credential` of its request's head; or a refusal, which no body would change.
+    async fn greet(&self, settings: &Settings, seen: &Seen, credential: Option<&Credential>) -> Result<Greeted<E::Found>, Refusal> {
+        match bearer(credential) {
+            Ok(shown) => {
+                let greeted = self.exchanger.greet(seen, shown.token()).await;
+                greeted.map_err(|refused| Refusal::new(refused, String::new(), settings, None))
+            }
+            Err(reason) => Err(self.refused(settings, seen, reason.into()).await),
         }
     }
 

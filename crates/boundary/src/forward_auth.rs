@@ -64,8 +64,8 @@ async fn answer<E: Exchanger>(
     }
 }
 
-/// The request that is asked about, with what its proxy shows of the body.
-fn call(parts: &Parts, shown: Body) -> Result<Call, Unfit> {
+/// The request that is asked about, without its body.
+fn call(parts: &Parts) -> Result<Call, Unfit> {
     let headers = &parts.headers;
     let original = original(headers)?;
     // What this door cannot take off the request, nobody will.
@@ -77,7 +77,7 @@ fn call(parts: &Parts, shown: Body) -> Result<Call, Unfit> {
         original.host,
         original.target,
         &about(headers),
-        shown,
+        Body::Absent,
     )?)
 }
 

@@ -18,7 +18,7 @@ use narrows_guard::broker::Broker;
 use narrows_guard::check::Admitted;
 use narrows_guard::hygiene::credential::{Credential, Secret};
 use narrows_guard::hygiene::headers::ProxyHeaders;
-use narrows_guard::live::{Decision, Denied, Guest, Live};
+use narrows_guard::live::{Decision, Denied, Live};
 use narrows_guard::{Body, Call};
 
 use crate::backlog::Backlog;
@@ -152,7 +152,7 @@ async fn serve<B: Broker>(
             Ok(guest) => guest,
             Err(denied) => return refused(denied),
         };
-        call = match whole(&guarding.bodies, body.take(), owner(from, guest), most).await {
+        call = match whole(&guarding.bodies, body.take(), Owner::of(guest, Owner::Address(from)), most).await {
             Ok(read) => call.with_body(read),
             Err(reason) => return refused(guarding.live.refuse(Some(&call), from, reason)),
         };
@@ -205,14 +205,6 @@ fn bound<B: Broker>(
     Bound::of(most, secret, form, async move |Unfit(reason, why)| {
         Refusal::of_guard(*guarding.live.refuse(Some(&call), from, reason)).saying(why).reply(&asked)
     })
-}
-
-/// Whose share a body from `address` takes. Many may come from there behind one boundary or mesh, so those who are known have one each.
-fn owner(address: IpAddr, guest: Guest) -> Owner {
-    match guest {
-        Guest::Anybody => Owner::Address(address),
-        Guest::Holder(subject) => Owner::Subject(subject),
-    }
 }
 
 /// What goes on in the place of all that the caller sent under these names.
@@ -268,30 +260,4 @@ fn until_ended<B: Broker>(guarding: &Arc<Guarding<B>>, admitted: Admitted, call:
         let denied = guarding.live.refuse_admitted(&call, from, &admitted, reason);
         ready(Refusal::of_guard(*denied).reply(&asked))
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use std::net::IpAddr;
-
-    use axum::body::Body as HttpBody;
-    use delegation::oauth::Reason;
-    use narrows_guard::live::Guest;
-
-    use super::owner;
-    use crate::bodies::Bodies;
-
-    #[tokio::test(start_paused = true)]
-    async fn one_subject_fills_a_fourth_of_the_room_and_so_does_one_address_where_nobody_is_known() {
-        let bodies = Bodies::of(40);
-        let read = |guest, last| bodies.read(HttpBody::from("1234567890"), owner(IpAddr::from([192, 0, 2, last]), guest), 40);
-        for guest in [Guest::Anybody, Guest::Holder([1; 32])] {
-            let held = read(guest, 1).await;
-            assert!(held.is_ok());
-            assert_eq!(read(guest, 1).await, Err(Reason::RateLimited));
-            assert!(read(Guest::Holder([2; 32]), 1).await.is_ok(), "another behind the same boundary");
-            let is_address = guest == Guest::Anybody;
-            assert_eq!(read(guest, 2).await.is_ok(), is_address, "from elsewhere it is the same subject");
-        }
-    }
 }

@@ -26,7 +26,7 @@ mod settings;
 pub use bodies::Bodies;
 pub use boundary::{Boundary, LARGEST_BODY, Onward, Verdict};
 pub use credential::Credential;
-pub use exchanger::{Exchanger, Granted, Refused, Seen};
+pub use exchanger::{Exchanger, Granted, Greeted, Refused, Seen, Shown};
 pub use observe::{Modes, Said};
 pub use proxy::upstream_tls::{PairFiles, Unfit, UpstreamTls, UpstreamTlsError, UpstreamTlsFiles};
 pub use refusal::Refusal;

@@ -84,6 +84,7 @@ async fn serve<E: Exchanger>(
         from,
         route: None,
         sends_on: true,
+        is_shown: false,
         host: host(&parts).ok().and_then(|host| Host::parse(host).ok()),
         strange: observe::is_strange(&parts.headers, ProxyHeaders::Removed, settings.trusted_proxies.contain(peer.ip())),
         form: Form::of(&parts.headers),
@@ -103,7 +104,7 @@ async fn serve<E: Exchanger>(
     hop::join_cookies(&mut parts.headers);
     let mut body = Some(body);
     let unread = &mut body;
-    let read = |most| whole(boundary.bodies(), unread.take(), from, most);
+    let read = |owner, most| whole(boundary.bodies(), unread.take(), owner, most);
 
     // 2. The decision.
     let onward = match boundary.decide(&settings, incoming, &parts.headers, read).await {
@@ -205,9 +206,9 @@ fn shown<E: Exchanger>(boundary: &Arc<Boundary<E>>, granted: &Granted, seen: See
 }
 
 /// The whole body, if it has at most `most` bytes.
-pub(crate) async fn whole(bodies: &Bodies, body: Option<HttpBody>, from: impl Into<Option<Owner>>, most: usize) -> Result<Body, Reason> {
+pub(crate) async fn whole(bodies: &Bodies, body: Option<HttpBody>, owner: Option<Owner>, most: usize) -> Result<Body, Reason> {
     let Some(body) = body else { return Ok(Body::Absent) };
-    let bytes = bodies.read(body, from, most).await?;
+    let bytes = bodies.read(body, owner, most).await?;
     Ok(if bytes.is_empty() { Body::Absent } else { Body::Whole(bytes) })
 }
 

@@ -16,9 +16,10 @@ use delegation::registry::Snapshot;
 use delegation::time::Timestamp;
 use narrows_guard::Needs;
 use narrows_guard::link::{Again, Link, Unanswered};
+use narrows_guard::live::Guest;
 use serde_json::{Value, json};
 
-use crate::exchanger::{Exchanger, Granted, Refused, Seen};
+use crate::exchanger::{Exchanger, Granted, Greeted, Refused, Seen, Shown};
 use verified::Verified;
 
 /// How often it is asked whether the token of a response that goes on still holds.
@@ -168,14 +169,24 @@ impl<S: Fn() -> Option<String> + Send + Sync + 'static> Remote<S> {
 }
 
 impl<S: Fn() -> Option<String> + Send + Sync + 'static> Exchanger for Remote<S> {
-    async fn exchange(&self, seen: &Seen, token: &str, needs: &Needs) -> Result<Granted, Refused> {
-        let exchanged = self.link.in_time(self.exchanged(seen, token, needs)).await;
+    type Found = ();
+
+    /// Anybody: the keys that tokens of callers are signed with are the broker's to know.
+    async fn greet(&self, _: &Seen, _: &str) -> Result<Greeted<()>, Refused> {
+        Ok(Greeted {
+            guest: Guest::Anybody,
+            found: (),
+        })
+    }
+
+    async fn exchange(&self, seen: &Seen, shown: Shown<'_, ()>, needs: &Needs) -> Result<Granted, Refused> {
+        let exchanged = self.link.in_time(self.exchanged(seen, shown.token, needs)).await;
         exchanged.map_err(|why| self.unanswered(seen, &why))?
     }
 
-    async fn attributes(&self, seen: &Seen, token: &str) -> Result<Attributes, Refused> {
+    async fn attributes(&self, seen: &Seen, shown: Shown<'_, ()>) -> Result<Attributes, Refused> {
         let mut body = said_of(seen);
-        body.insert("subject_token".to_owned(), Value::from(token));
+        body.insert("subject_token".to_owned(), Value::from(shown.token));
         let known = async {
             // Nothing comes of it but a refusal, which is on record once.
             let reply = self.asked("attributes", &Value::Object(body), Again::Unsent).await?;
@@ -187,8 +198,8 @@ impl<S: Fn() -> Option<String> + Send + Sync + 'static> Exchanger for Remote<S> 
         self.link.in_time(known).await.map_err(|why| self.unanswered(seen, &why))?
     }
 
-    async fn observe(&self, seen: &Seen, token: &str, needs: &Needs) -> Result<(), Refused> {
-        let observed = self.link.in_time(self.observed(seen, token, needs)).await;
+    async fn observe(&self, seen: &Seen, shown: Shown<'_, ()>, needs: &Needs) -> Result<(), Refused> {
+        let observed = self.link.in_time(self.observed(seen, shown.token, needs)).await;
         observed.map_err(|why| self.unanswered(seen, &why))?
     }
 

@@ -1,6 +1,9 @@
 //! What a request shows for its subject and for who acts: from bytes to tokens that hold.
 
+mod answer;
+
 use std::sync::Arc;
+use std::time::Instant;
 
 use delegation::oauth::TokenType;
 use delegation::oauth::{ActorPart, Reason, SubjectPart};
@@ -9,6 +12,7 @@ use delegation::token::{
     ActorToken, Authentic, AuthenticateError, Introspected, Issued, KeptToken, OpaqueForm, OpaqueKind, OpaqueToken, SubjectEvidence,
     SubjectToken, TokenError, TokenKind, TxnToken, Unverified, Verified,
 };
+use fetch::Introspection;
 use issuance::audit::Transaction;
 use issuance::exchange::{self, Kept};
 use issuance::task::KeptTask;
@@ -19,11 +23,14 @@ use crate::keys::OURS;
 use crate::overload::{Overloaded, Turn};
 use crate::questions::{TooMany, Whose};
 use crate::remembered::{Digest, Memory};
+pub(crate) use answer::Answer;
 
 /// By whom a request makes us ask an issuer, and the turn that it has no need of meanwhile.
 pub(crate) struct Asking<'t, 'g> {
     pub(crate) whose: Whose,
     pub(crate) turn: &'t mut Turn<'g>,
+    /// What it answered to this very request before, and then what it answers now.
+    pub(crate) answer: &'t mut Option<Answer>,
 }
 
 /// The subject token: signed by its issuer, or opaque and vouched for by the one issuer that is asked about such.
@@ -37,14 +44,7 @@ pub(crate) async fn subject<'m>(
     let (token, declared) = (shown.token.as_str(), shown.declared);
     let verified = match (&in_force.introspection, OpaqueToken::parse(token)) {
         (Some(issuer), Some(opaque)) if declared == TokenType::AccessToken => {
-            let place = broker.questions().place(&issuer.name, asking.whose).map_err(|TooMany| Reason::RateLimited)?;
-            let answered = async {
-                let reply = issuer.ask(broker.fetcher(), &opaque).await;
-                drop(place);
-                reply
-            };
-            let reply = asking.turn.without(answered).await.map_err(|Overloaded| Reason::RateLimited)?;
-            let reply = reply.map_err(|_| Reason::IssuerUnavailable)?;
+            let reply = answered(broker, issuer, &opaque, asking).await?;
             Introspected::read(&issuer.issuer, opaque, &reply).and_then(|reply| reply.at(moment, declared))
         }
         _ if declared == TokenType::TxnToken => {
@@ -67,6 +67,23 @@ pub(crate) async fn subject<'m>(
         }
     };
     verified.map_err(|error| refusal(error, SUBJECT))
+}
+
+/// What `issuer` says of `token`: it is asked, unless it has said so to this very request just now.
+async fn answered(broker: &Broker, issuer: &Introspection, token: &OpaqueToken, asking: Asking<'_, '_>) -> Result<Arc<[u8]>, Reason> {
+    let (shown, asked) = (Digest::of(token.as_str()), Instant::now());
+    if let Some(reply) = asking.answer.as_ref().and_then(|answer| answer.of(issuer, &shown, asked)) {
+        return Ok(reply);
+    }
+    let place = broker.questions().place(&issuer.name, asking.whose).map_err(|TooMany| Reason::RateLimited)?;
+    let answered = async {
+        let reply = issuer.ask(broker.fetcher(), token).await;
+        drop(place);
+        reply
+    };
+    let reply = asking.turn.without(answered).await.map_err(|Overloaded| Reason::RateLimited)?;
+    let answer = Answer::new(issuer, shown, asked, reply.map_err(|_| Reason::IssuerUnavailable)?);
+    Ok(asking.answer.insert(answer).reply())
 }
 
 /// The actor token.

@@ -1,11 +1,12 @@
 //! The exchange for a front door in this process: the token endpoint's steps, without its protocol.
 
+mod looking;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use delegation::identity::Attributes;
-use delegation::oauth::{ClientId, Form, Reason, SubjectPart, TokenType};
+use delegation::oauth::{ClientId, Form, Reason};
 use delegation::token::{Authentic, Issued};
 use issuance::audit::{Decision, Effect, Entry, Journal, Kind, Record, RequestLine};
 use issuance::mint::Minted;
@@ -15,15 +16,15 @@ use serde_json::json;
 use crate::broker::Broker;
 use crate::connections::{Credential, Wanted};
 use crate::denied::Denied;
-use crate::endpoint;
-use crate::evidence::{self, Asking};
+use crate::evidence;
 use crate::ids;
 use crate::limits::{Claim, Network, OverLimit, Proof};
-use crate::overload::{Gate, Overloaded, Turn};
+use crate::overload::{Gate, Overloaded};
 use crate::questions::Whose;
 use crate::reuse::Door;
 use crate::telemetry::Outcome;
 use crate::token_endpoint::{Answer, decide};
+pub use looking::{Greeted, attributes, greet};
 
 /// How often it is looked whether a token still holds.
 const LOOK: Duration = Duration::from_millis(500);
@@ -56,6 +57,8 @@ pub struct Seen<'a> {
     /// Whether the request goes on whatever is decided. Nobody is counted for what they show there, nor kept from being looked at:
     /// callers are not to notice that somebody observes.
     pub observed: bool,
+    /// What came of [`greet`], where that came first.
+    pub greeted: Option<&'a Greeted>,
 }
 
 /// How a person must have signed in for a request (RFC 9470); nothing of it binds where it is absent.
@@ -109,6 +112,11 @@ impl Seen<'_> {
             (false, true) => Whose::Network(Network::of(self.from)),
             (false, false) => Whose::Boundary(self.boundary.to_owned()),
         }
+    }
+
+    /// What the issuer of its token said when it was greeted.
+    fn answer(&self) -> Option<&evidence::Answer> {
+        self.greeted.and_then(Greeted::answer)
     }
 
     fn record(&self, broker: &Broker) -> Record {
@@ -202,6 +210,7 @@ async fn decided(
         step_up: &seen.step_up,
         wanted,
         whose: &seen.whose(),
+        answer: seen.answer(),
         observes: seen.observed,
     };
     let answered = match (seen.may_be_looked_at(broker), seen.gate(broker).enter().await) {
@@ -215,58 +224,6 @@ async fn decided(
         Ok(answer) => Ok((answer, record.id)),
         Err(denied) => Err(denied_at(broker, seen, denied, record).await),
     }
-}
-
-/// The verified attributes of the subject of `token`, which a route makes its detail of.
-///
-/// They are those that an exchange of the token would go by: the token's own, or, of one of ours, those that its transaction began
-/// with. Of a token that does not hold nothing is read. That is a refusal, on record, and nothing else is asked.
-pub async fn attributes(broker: &Broker, seen: &Seen<'_>, token: &str) -> Result<Attributes, Refused> {
-    let mut record = seen.record(broker);
-    let read = match (seen.may_be_looked_at(broker), seen.gate(broker).enter().await) {
-        (Ok(()), Ok(mut turn)) => attributes_of(broker, seen, token, &mut turn, &mut record).await,
-        (Err(OverLimit), _) | (_, Err(Overloaded)) => Err(Denied::uncounted(Reason::RateLimited)),
-    };
-    if seen.observed && read.is_err() {
-        broker.telemetry().observed(seen.boundary, Outcome::of(&read));
-    }
-    match read {
-        Ok(attributes) => Ok(attributes),
-        Err(denied) => Err(denied_at(broker, seen, denied, record).await),
-    }
-}
-
-async fn attributes_of(
-    broker: &Broker,
-    seen: &Seen<'_>,
-    token: &str,
-    turn: &mut Turn<'_>,
-    record: &mut Record,
-) -> Result<Attributes, Denied> {
-    // 1. Who asks, as in the exchange that follows.
-    let in_force = broker.in_force();
-    let moment = broker.moment(&in_force);
-    let acting = seen.acting.ok_or_else(|| Denied::uncounted(Reason::ClientAuthenticationFailed))?;
-    endpoint::boundary(broker, &in_force, &moment, acting, record)?;
-
-    // 2. The token, which holds or says nothing; then what is known of whom it is about.
-    let denied = |reason| match reason {
-        Reason::RateLimited => Denied::uncounted(reason),
-        reason => Denied::of_client(reason, Vec::new()),
-    };
-    let shown = SubjectPart {
-        token: token.to_owned(),
-        declared: TokenType::AccessToken,
-    };
-    let whose = seen.whose();
-    let subject = evidence::subject(broker, &in_force, &moment, &shown, Asking { whose, turn }).await;
-    let subject = subject.map_err(denied)?;
-    if let Some(facts) = &subject.facts {
-        return Ok(facts.attributes.clone());
-    }
-    let kept = evidence::kept(broker, &subject).await.map_err(denied)?.transaction;
-    let kept = kept.filter(|kept| kept.subject == subject.subject);
-    kept.map(|kept| kept.attributes).ok_or_else(|| denied(Reason::StoreUnavailable))
 }
 
 /// Puts on record a refusal that the boundary itself decided on: the request had no route, or could not be read.

@@ -16,6 +16,7 @@ use issuance::reuse::Reusable;
 
 use crate::broker::Broker;
 use crate::connections::Wanted;
+use crate::evidence::Answer;
 use crate::front_door::StepUp;
 use crate::questions::Whose;
 
@@ -59,6 +60,8 @@ pub(crate) enum Door<'a> {
         wanted: Option<&'a Wanted<'a>>,
         /// By whom it makes us ask an issuer.
         whose: &'a Whose,
+        /// What the issuer of an opaque token said of it before the request had come whole.
+        answer: Option<&'a Answer>,
         /// Whether the decision is put on record and binds nobody.
         observes: bool,
     },
@@ -71,6 +74,14 @@ impl Door<'_> {
         match self {
             Self::TokenEndpoint => Whose::Client(client.clone()),
             Self::Boundary { whose, .. } => (*whose).clone(),
+        }
+    }
+
+    /// What an issuer said to this request before.
+    pub(crate) fn answer(&self) -> Option<Answer> {
+        match self {
+            Self::TokenEndpoint => None,
+            Self::Boundary { answer, .. } => answer.cloned(),
         }
     }
 }

@@ -104,8 +104,12 @@ pub(crate) async fn decide(
             if request.opens.is_some() && matches!(door, Door::Boundary { .. }) {
                 return Err(shown.denied(Reason::UnsupportedTokenType));
             }
-            let whose = door.whose(client.id());
-            let asking = Asking { whose, turn };
+            let (whose, mut answer) = (door.whose(client.id()), door.answer());
+            let asking = Asking {
+                whose,
+                turn,
+                answer: &mut answer,
+            };
             let proposed = propose(broker, &in_force, &moment, &client, &request, asking, record).await;
             proposed.map_err(|reason| match reason {
                 // Nothing was looked at, and nothing is used up: the same may come again when there is room.

@@ -111,8 +111,7 @@ impl Exchange {
         record: &mut Record,
     ) -> Result<Self, Reason> {
         // 1. Who may exchange it.
-        note(subject, record);
-        addressed::check(moment, client, subject, actor, client.id())?;
+        Self::may_be_proposed(moment, client, subject, actor, record)?;
         let evidence = Evidence {
             subject,
             not_after: actor.map_or(subject.exp, |actor| subject.exp.min(actor.exp)),
@@ -122,6 +121,19 @@ impl Exchange {
             uses: uses(client).into_iter().chain(spent(subject, moment)).collect(),
         };
         Self::from_evidence(moment, client, evidence, asked, fresh, record)
+    }
+
+    /// The first step of [`propose`](Self::propose): whether this client may exchange `subject` at all, for whatever it will ask. For a door
+    /// that knows nothing else yet.
+    pub fn may_be_proposed<'m>(
+        moment: &'m Moment,
+        client: &AuthenticatedClient<'m>,
+        subject: &Verified<'m, SubjectToken>,
+        actor: Option<&Verified<'m, ActorToken>>,
+        record: &mut Record,
+    ) -> Result<(), Reason> {
+        note(subject, record);
+        addressed::check(moment, client, subject, actor, client.id())
     }
 
     /// Proposes a token of `task`, which takes the place of a subject token; `kept` is its transaction.

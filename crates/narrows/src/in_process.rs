@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use boundary::{Credential, Exchanger, Granted, Origin, Refused, Seen};
+use boundary::{Credential, Exchanger, Granted, Greeted, Origin, Refused, Seen, Shown};
 use broker::front_door::StepUp;
 use broker::{Broker, front_door};
 use delegation::authority::Authority;
@@ -12,6 +12,7 @@ use delegation::identity::Attributes;
 use delegation::oauth::{ClientId, Form, GrantType, Reason, Scope, TokenType};
 use issuance::audit::RequestLine;
 use narrows_guard::Needs;
+use narrows_guard::live::Guest;
 use serde_json::Value;
 
 /// One boundary's way to the broker: no network, and no credential.
@@ -25,7 +26,7 @@ pub(crate) struct InProcess {
 }
 
 impl InProcess {
-    fn seen(&self, seen: &Seen) -> front_door::Seen<'_> {
+    fn seen<'a>(&'a self, seen: &Seen, greeted: Option<&'a front_door::Greeted>) -> front_door::Seen<'a> {
         let request = seen.line.clone();
         front_door::Seen {
             boundary: &self.boundary,
@@ -35,30 +36,42 @@ impl InProcess {
             request: request.map(|(method, host, path)| RequestLine { method, host, path }),
             step_up: StepUp::default(),
             observed: seen.observed,
+            greeted,
         }
     }
 
     /// The same, of a request that needs this.
-    fn seen_for(&self, seen: &Seen, needs: &Needs) -> front_door::Seen<'_> {
+    fn seen_for<'a>(&'a self, seen: &Seen, greeted: Option<&'a front_door::Greeted>, needs: &Needs) -> front_door::Seen<'a> {
         front_door::Seen {
             step_up: StepUp {
                 max_auth_age: needs.max_auth_age,
                 acr: needs.acr.clone(),
             },
-            ..self.seen(seen)
+            ..self.seen(seen, greeted)
         }
     }
 }
 
 impl Exchanger for InProcess {
-    async fn exchange(&self, seen: &Seen, token: &str, needs: &Needs) -> Result<Granted, Refused> {
-        let seen = self.seen_for(seen, needs);
-        let form = form(token, needs);
-        let (minted, shown) = match &needs.connection {
+    type Found = front_door::Greeted;
+
+    async fn greet(&self, seen: &Seen, token: &str) -> Result<Greeted<front_door::Greeted>, Refused> {
+        let found = front_door::greet(&self.broker, &self.seen(seen, None), token).await.map_err(refused)?;
+        let subject = found.subject();
+        Ok(Greeted {
+            guest: Guest::holder(&subject.iss, &subject.sub),
+            found,
+        })
+    }
+
+    async fn exchange(&self, seen: &Seen, shown: Shown<'_, front_door::Greeted>, needs: &Needs) -> Result<Granted, Refused> {
+        let seen = self.seen_for(seen, shown.found, needs);
+        let form = form(shown.token, needs);
+        let (minted, beside) = match &needs.connection {
             None => (front_door::exchange(&self.broker, &seen, &form, None).await.map_err(refused)?, None),
             Some(name) => {
                 let both = front_door::exchange_with(&self.broker, &seen, &form, None, name).await;
-                both.map(|(minted, shown)| (minted, credential(shown))).map_err(refused)?
+                both.map(|(minted, beside)| (minted, credential(beside))).map_err(refused)?
             }
         };
         // The broker gives what was asked or refuses; a request never goes on with anything else.
@@ -73,27 +86,28 @@ impl Exchanger for InProcess {
             token: minted.token,
             kind: minted.kind,
             expires_in: Duration::from_secs(u64::try_from(minted.expires_in).unwrap_or_default()),
-            credential: shown,
+            credential: beside,
         })
     }
 
-    async fn attributes(&self, seen: &Seen, token: &str) -> Result<Attributes, Refused> {
-        front_door::attributes(&self.broker, &self.seen(seen), token).await.map_err(refused)
+    async fn attributes(&self, seen: &Seen, shown: Shown<'_, front_door::Greeted>) -> Result<Attributes, Refused> {
+        let seen = self.seen(seen, shown.found);
+        front_door::attributes(&self.broker, &seen, shown.token).await.map_err(refused)
     }
 
-    async fn observe(&self, seen: &Seen, token: &str, needs: &Needs) -> Result<(), Refused> {
-        let seen = self.seen_for(seen, needs);
-        let form = form(token, needs);
+    async fn observe(&self, seen: &Seen, shown: Shown<'_, front_door::Greeted>, needs: &Needs) -> Result<(), Refused> {
+        let seen = self.seen_for(seen, shown.found, needs);
+        let form = form(shown.token, needs);
         let observed = front_door::observe(&self.broker, &seen, &form, None, needs.connection.as_deref());
         observed.await.map_err(refused)
     }
 
     async fn refuse(&self, seen: &Seen, reason: Reason) -> Refused {
-        refused(front_door::refuse(&self.broker, &self.seen(seen), reason).await)
+        refused(front_door::refuse(&self.broker, &self.seen(seen, None), reason).await)
     }
 
     async fn echoed(&self, seen: &Seen, connection: &str) -> bool {
-        front_door::echoed(&self.broker, &self.seen(seen), connection).await
+        front_door::echoed(&self.broker, &self.seen(seen, None), connection).await
     }
 
     async fn ended(&self, granted: &Granted) -> Reason {

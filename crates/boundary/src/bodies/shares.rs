@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use narrows_guard::live::Guest;
 use tokio::sync::Semaphore;
 
 use crate::settings::Caller;
@@ -18,6 +19,15 @@ pub(crate) enum Owner {
 }
 
 impl Owner {
+    /// Whose share the body of `guest` takes, who comes `from` there. Many may come from one address, behind a boundary, a mesh or a load
+    /// balancer, so those who are known have one each.
+    pub(crate) fn of(guest: Guest, from: impl Into<Option<Self>>) -> Option<Self> {
+        match guest {
+            Guest::Holder(subject) => Some(Self::Subject(subject)),
+            Guest::Anybody => from.into(),
+        }
+    }
+
     /// The same for all that one caller can be.
     fn one(self) -> Self {
         match self {

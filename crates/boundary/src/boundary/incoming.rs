@@ -20,6 +20,8 @@ pub(crate) struct Incoming {
     pub(crate) route: Option<String>,
     /// Whether the door sends the request on itself: no other proxy gets an upstream credential.
     pub(crate) sends_on: bool,
+    /// Whether a body is on its way to the door that is looked at whatever the route reads.
+    pub(crate) is_shown: bool,
     /// The host, where it can be read though the call cannot.
     pub(crate) host: Option<Host>,
     /// Whether it holds headers that do not go on past what enforces, such as one that says another method.

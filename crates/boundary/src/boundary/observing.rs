@@ -9,6 +9,7 @@ use http::HeaderMap;
 use narrows_guard::{Body, Call};
 
 use super::{Boundary, Incoming, Unfit, Verdict};
+use crate::bodies::Owner;
 use crate::exchanger::Exchanger;
 use crate::observe;
 use crate::settings::Settings;
@@ -30,13 +31,13 @@ impl<E: Exchanger> Boundary<E> {
             let shown = shown.and_then(|body| self.bodies.set_aside(body));
             let held = shown.clone().unwrap_or(Body::Hidden);
             incoming.call = incoming.call.map(|call| call.with_body(held));
-            self.observe(settings, incoming, headers, |_| ready(shown), ready(false));
+            self.observe(settings, incoming, headers, |_, _| ready(shown), ready(false));
             return None;
         }
         if let (Ok(_), Err(reason)) = (&incoming.call, &shown) {
             incoming.call = Err((*reason).into());
         }
-        Some(self.decide(settings, incoming, headers, |_| ready(shown)).await)
+        Some(self.decide(settings, incoming, headers, |_, _| ready(shown)).await)
     }
 
     /// Whether this request goes on whatever is decided. One that does is handed to [`observe`](Self::observe), and any other to
@@ -69,7 +70,7 @@ impl<E: Exchanger> Boundary<E> {
         settings: &Arc<Settings>,
         incoming: Incoming,
         headers: &HeaderMap,
-        body: impl FnOnce(usize) -> B + Send + 'static,
+        body: impl FnOnce(Option<Owner>, usize) -> B + Send + 'static,
         outgrows: impl Future<Output = bool> + Send + 'static,
     ) where
         B: Future<Output = Result<Body, Reason>> + Send,

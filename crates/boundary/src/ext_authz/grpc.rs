@@ -98,6 +98,7 @@ impl<E: Exchanger> Authorization for Door<E> {
             from: settings.trusted_proxies.caller_behind(peer, from, &headers),
             route,
             sends_on: false,
+            is_shown: false,
             host: None,
             strange: observe::is_strange(&headers, ProxyHeaders::KeptOfEnvoy, false),
             form: Form::of(&headers),

@@ -7,6 +7,7 @@ use axum::body::Body as HttpBody;
 use axum::extract::State;
 use axum::{Extension, Router};
 use http::{Request, Response, StatusCode};
+use narrows_guard::Body;
 use narrows_guard::hygiene::headers::ProxyHeaders;
 
 use super::{shown, unwanted};
@@ -30,7 +31,7 @@ async fn answer<E: Exchanger>(
     let Some(question) = Question::hear(&settings, peer.ip(), request) else {
         return answer::plain(StatusCode::FORBIDDEN);
     };
-    let call = |parts: &_, shown| proxy::call(parts, shown).map_err(Unfit::from);
+    let call = |parts: &_| proxy::call(parts, Body::Absent).map_err(Unfit::from);
     let shown = |parts: &http::request::Parts, bytes| shown(&parts.headers, bytes);
     let (parts, verdict) = question.decide(&boundary, &settings, ProxyHeaders::KeptOfEnvoy, shown, call).await;
     let Some(verdict) = verdict else {

@@ -77,7 +77,7 @@ pub(super) async fn send<E: Exchanger>(
             None => false,
         }
     };
-    boundary.observe(settings, incoming, &parts.headers, |_| copy, outgrows);
+    boundary.observe(settings, incoming, &parts.headers, |_, _| copy, outgrows);
     pass(upstreams, upstream, (parts, body), &answer).await
 }
 

@@ -10,12 +10,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use axum::Extension;
 use axum::body::Body;
 use boundary::proxy::{Upstreams, routes};
-use boundary::{Boundary, Credential, Exchanger, Granted, Modes, Origin, Refused, Said, Seen, Settings, Upstream, forward_auth};
+use boundary::{
+    Boundary, Credential, Exchanger, Granted, Greeted, Modes, Origin, Refused, Said, Seen, Settings, Shown, Upstream, forward_auth,
+};
 use delegation::oauth::{Reason, TokenType};
 use delegation::time::Timestamp;
 use http::{HeaderName, HeaderValue, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use narrows_guard::Needs;
+use narrows_guard::live::Guest;
 use narrows_guard::route::pattern::Pattern;
 use narrows_guard::route::template::Template;
 use narrows_guard::route::values::Reads;
@@ -33,7 +36,16 @@ struct Shows {
 }
 
 impl Exchanger for Shows {
-    async fn exchange(&self, _: &Seen, _: &str, _: &Needs) -> Result<Granted, Refused> {
+    type Found = ();
+
+    async fn greet(&self, _: &Seen, _: &str) -> Result<Greeted<()>, Refused> {
+        Ok(Greeted {
+            guest: Guest::Anybody,
+            found: (),
+        })
+    }
+
+    async fn exchange(&self, _: &Seen, _: Shown<'_, ()>, _: &Needs) -> Result<Granted, Refused> {
         Ok(Granted {
             token: "minted".to_owned(),
             kind: TokenType::AccessToken,
@@ -42,7 +54,7 @@ impl Exchanger for Shows {
         })
     }
 
-    async fn observe(&self, _: &Seen, _: &str, _: &Needs) -> Result<(), Refused> {
+    async fn observe(&self, _: &Seen, _: Shown<'_, ()>, _: &Needs) -> Result<(), Refused> {
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::{Extension, Router};
 use boundary::proxy::{self, Upstreams};
-use boundary::{Boundary, Exchanger, Granted, Refused, Seen, Upstream};
+use boundary::{Boundary, Exchanger, Granted, Greeted, Refused, Seen, Shown, Upstream};
 use bytes::Bytes;
 use delegation::oauth::Reason;
 use http::{Request, Response};
@@ -41,12 +41,18 @@ struct Ending {
 }
 
 impl Exchanger for Ending {
-    async fn exchange(&self, seen: &Seen, token: &str, needs: &Needs) -> Result<Granted, Refused> {
-        self.inner.exchange(seen, token, needs).await
+    type Found = String;
+
+    async fn greet(&self, seen: &Seen, token: &str) -> Result<Greeted<String>, Refused> {
+        self.inner.greet(seen, token).await
     }
 
-    async fn observe(&self, seen: &Seen, token: &str, needs: &Needs) -> Result<(), Refused> {
-        self.inner.observe(seen, token, needs).await
+    async fn exchange(&self, seen: &Seen, shown: Shown<'_, String>, needs: &Needs) -> Result<Granted, Refused> {
+        self.inner.exchange(seen, shown, needs).await
+    }
+
+    async fn observe(&self, seen: &Seen, shown: Shown<'_, String>, needs: &Needs) -> Result<(), Refused> {
+        self.inner.observe(seen, shown, needs).await
     }
 
     async fn refuse(&self, seen: &Seen, reason: Reason) -> Refused {

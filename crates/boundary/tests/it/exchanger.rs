@@ -5,17 +5,21 @@ use std::future::pending;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use boundary::{Bodies, Boundary, Exchanger, Granted, Origin, Peers, Refused, Seen, Settings, Upstream};
+use boundary::{Bodies, Boundary, Exchanger, Granted, Greeted, Origin, Peers, Refused, Seen, Settings, Shown, Upstream};
 use delegation::oauth::{AudienceId, Reason, TokenType};
 use narrows_guard::Needs;
+use narrows_guard::live::Guest;
 use narrows_guard::route::hosts::HostPattern;
 use narrows_guard::route::pattern::Pattern;
 use narrows_guard::route::template::Template;
 use narrows_guard::route::values::Reads;
 use narrows_guard::route::{Demand, Mode, Route, Rule, Service, Table};
 
-/// The one token that it takes.
+/// A token that it takes, and of which it cannot tell before the request has come whole whose it is.
 pub(crate) const GOOD: &str = "good.token.signature";
+/// Those of two subjects.
+pub(crate) const ALICES: &str = "good.alice.signature";
+pub(crate) const BOBS: &str = "good.bob.signature";
 
 /// Gives `minted:` and the detail that is needed for [`GOOD`], and refuses every other token.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +30,9 @@ pub(crate) struct FakeExchanger {
     from: Arc<Mutex<Vec<String>>>,
     /// What their records say of the path.
     paths: Arc<Mutex<Vec<Option<String>>>>,
+    /// The tokens that were looked at before their requests had come whole, and those that came back with what was found.
+    greeted: Arc<Mutex<Vec<String>>>,
+    found: Arc<Mutex<Vec<String>>>,
 }
 
 impl FakeExchanger {
@@ -44,6 +51,24 @@ impl FakeExchanger {
         self.paths.lock().unwrap().last().cloned().flatten()
     }
 
+    /// All that was decided.
+    pub(crate) fn decided(&self) -> Vec<String> {
+        self.decided.lock().unwrap().clone()
+    }
+
+    /// The tokens that were looked at before their requests had come whole, and those that came back with what was found.
+    pub(crate) fn greeted(&self) -> (Vec<String>, Vec<String>) {
+        (self.greeted.lock().unwrap().clone(), self.found.lock().unwrap().clone())
+    }
+
+    fn is_good(&self, shown: &Shown<'_, String>) -> bool {
+        if let Some(found) = shown.found {
+            assert_eq!(found, shown.token);
+            self.found.lock().unwrap().push(found.clone());
+        }
+        [GOOD, ALICES, BOBS].contains(&shown.token)
+    }
+
     fn note(&self, seen: &Seen, what: &str) -> String {
         let mut decided = self.decided.lock().unwrap();
         decided.push(what.to_owned());
@@ -54,8 +79,23 @@ impl FakeExchanger {
 }
 
 impl Exchanger for FakeExchanger {
-    async fn exchange(&self, seen: &Seen, token: &str, needs: &Needs) -> Result<Granted, Refused> {
-        if token != GOOD {
+    type Found = String;
+
+    async fn greet(&self, seen: &Seen, token: &str) -> Result<Greeted<String>, Refused> {
+        self.greeted.lock().unwrap().push(token.to_owned());
+        let guest = match token {
+            GOOD => Guest::Anybody,
+            ALICES | BOBS => Guest::holder("https://corp.example", token),
+            _ => return Err(self.refuse(seen, Reason::SubjectTokenInvalid).await),
+        };
+        Ok(Greeted {
+            guest,
+            found: token.to_owned(),
+        })
+    }
+
+    async fn exchange(&self, seen: &Seen, shown: Shown<'_, String>, needs: &Needs) -> Result<Granted, Refused> {
+        if !self.is_good(&shown) {
             return Err(self.refuse(seen, Reason::SubjectTokenInvalid).await);
         }
         let detail = needs.details[0].to_string();
@@ -68,8 +108,8 @@ impl Exchanger for FakeExchanger {
         })
     }
 
-    async fn observe(&self, seen: &Seen, token: &str, needs: &Needs) -> Result<(), Refused> {
-        if token != GOOD {
+    async fn observe(&self, seen: &Seen, shown: Shown<'_, String>, needs: &Needs) -> Result<(), Refused> {
+        if !self.is_good(&shown) {
             return Err(self.refuse(seen, Reason::SubjectTokenInvalid).await);
         }
         self.note(seen, &format!("observed {}", needs.details[0]));

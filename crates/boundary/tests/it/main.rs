@@ -10,6 +10,7 @@ mod ext_authz_http;
 mod ext_authz_properties;
 mod fake_broker;
 mod forward_auth;
+mod greeting;
 mod lenient;
 mod observe;
 mod remote;

@@ -23,7 +23,7 @@ async fn within<T>(what: impl Future<Output = T>) -> T {
 }
 
 async fn ask(remote: &Remote<Signs>) -> Result<Granted, Refused> {
-    within(remote.exchange(&seen(), "the.callers.token", &needs())).await
+    within(remote.exchange(&seen(), "the.callers.token".into(), &needs())).await
 }
 
 /// The reason of a refusal that nobody put on record.
@@ -55,7 +55,7 @@ async fn a_token_that_is_what_was_asked_for_goes_on_and_the_question_says_all() 
     stepped.max_auth_age = Some(Duration::from_secs(90));
     stepped.acr = Some("phr".to_owned());
     stepped.onward = vec![detail("ticket:read/43")];
-    let _ = within(remote.exchange(&seen(), "the.callers.token", &stepped)).await;
+    let _ = within(remote.exchange(&seen(), "the.callers.token".into(), &stepped)).await;
     let asked = broker.asked();
     let usual = json!({
         "subject_token": "the.callers.token", "audience": "https://tickets.internal",
@@ -178,7 +178,7 @@ async fn a_token_that_went_on_before_goes_nowhere_with_another_request() {
     }
     let mut other = needs();
     other.details = vec![detail("ticket:read/43")];
-    assert!(unavailable(within(remote.exchange(&seen(), "t", &other)).await));
+    assert!(unavailable(within(remote.exchange(&seen(), "t".into(), &other)).await));
     // The same claims under another signature are another token.
     broker.says(granted(&FakeIssuer::es256(BROKER).sign("at+jwt", &claims())));
     assert!(unavailable(ask(&remote).await));
@@ -206,7 +206,7 @@ async fn a_token_that_came_of_another_callers_goes_nowhere() {
     ];
     for (shown, chain, goes) in chains {
         broker.says(granted(&broker.token_of(&chain)));
-        let asked = within(remote.exchange(&seen(), shown, &needs())).await;
+        let asked = within(remote.exchange(&seen(), shown.as_str().into(), &needs())).await;
         assert_eq!(asked.is_ok(), goes, "{chain}");
         assert!(goes || unavailable(asked), "{chain}");
     }
@@ -447,7 +447,7 @@ async fn what_is_only_observed_is_asked_for_as_such_and_nothing_else_is_believed
     let broker = FakeBroker::start().await;
     let remote = front(&[broker.address]);
     let observed = Seen { observed: true, ..seen() };
-    let observe = async || within(remote.observe(&observed, "the.callers.token", &needs())).await;
+    let observe = async || within(remote.observe(&observed, "the.callers.token".into(), &needs())).await;
     broker.says(Says::Reply(200, json!({ "observed": true })));
     assert_eq!(observe().await, Ok(()));
     let (what, asked) = broker.asked().pop().unwrap();

@@ -12,7 +12,7 @@ use crate::fake_broker::{FakeBroker, Says, front, granted, seen};
 
 async fn ask(broker: &FakeBroker, seen: &Seen) -> Result<Attributes, Refused> {
     let front = front(&[broker.address]);
-    let asked = front.attributes(seen, "the.callers.token");
+    let asked = front.attributes(seen, "the.callers.token".into());
     tokio::time::timeout(Duration::from_secs(60), asked).await.unwrap()
 }
 

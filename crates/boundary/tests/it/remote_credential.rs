@@ -41,7 +41,7 @@ fn beside(broker: &FakeBroker, credential: Option<Value>) -> Says {
 }
 
 async fn ask(broker: &FakeBroker, needs: &Needs) -> Result<Granted, Refused> {
-    within(front(&[broker.address]).exchange(&seen(), "the.callers.token", needs)).await
+    within(front(&[broker.address]).exchange(&seen(), "the.callers.token".into(), needs)).await
 }
 
 #[tokio::test]
@@ -60,7 +60,10 @@ async fn a_credential_that_was_asked_for_goes_on_and_is_shown_to_nobody() {
     // What is observed is asked about with it.
     broker.says(Says::Reply(200, json!({ "observed": true })));
     let observed = Seen { observed: true, ..seen() };
-    assert_eq!(within(front(&[broker.address]).observe(&observed, "t", &with_key())).await, Ok(()));
+    assert_eq!(
+        within(front(&[broker.address]).observe(&observed, "t".into(), &with_key())).await,
+        Ok(())
+    );
     assert_eq!(broker.asked().pop().unwrap().1["connection"], "tickets-key");
 }
 

@@ -134,7 +134,7 @@ fn no_reply_is_granted_that_is_forged_or_wider() {
             };
             broker.says(granted(&token));
             let asked = runtime.block_on(async {
-                tokio::time::timeout(std::time::Duration::from_secs(60), remote.exchange(&seen(), "t", &needs()))
+                tokio::time::timeout(std::time::Duration::from_secs(60), remote.exchange(&seen(), "t".into(), &needs()))
                     .await
                     .unwrap()
             });

@@ -24,7 +24,9 @@ fn front(broker: &FakeBroker, form: TokenForm) -> Remote<Signs> {
 }
 
 async fn ask(remote: &Remote<Signs>) -> Result<Granted, Refused> {
-    tokio::time::timeout(BOUND, remote.exchange(&seen(), "the.callers.token", &needs())).await.unwrap()
+    tokio::time::timeout(BOUND, remote.exchange(&seen(), "the.callers.token".into(), &needs()))
+        .await
+        .unwrap()
 }
 
 /// What a transaction token says that is right for [`needs`]; its authority stands in its context.

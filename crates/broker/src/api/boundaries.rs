@@ -228,6 +228,7 @@ impl Members {
             request,
             step_up: StepUp::default(),
             observed,
+            greeted: None,
         })
     }
 }

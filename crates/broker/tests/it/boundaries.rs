@@ -100,6 +100,7 @@ async fn a_boundary_elsewhere_gets_what_one_in_the_process_gets_and_the_record_i
             }),
             step_up: StepUp::default(),
             observed: false,
+            greeted: None,
         };
         let body = with(asked(&narrows), &same);
         let reply = narrows.ask("POST", EXCHANGE, &token, Some(&body)).await;
@@ -338,6 +339,7 @@ async fn attributes_are_told_of_a_token_that_holds_and_a_refusal_is_on_record() 
         request: None,
         step_up: StepUp::default(),
         observed: false,
+        greeted: None,
     };
     let known = front_door::attributes(&narrows.broker, &here, &shown).await.unwrap();
     assert!(!known.groups.is_empty());

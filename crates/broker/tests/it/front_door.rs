@@ -32,11 +32,11 @@ async fn ask_of(narrows: &Installation, changes: &[(&str, &str)], step_up: StepU
     front_door::exchange(&narrows.broker, &seen, &form, None).await
 }
 
-fn edge() -> ClientId {
+pub(crate) fn edge() -> ClientId {
     ClientId::parse("edge").unwrap()
 }
 
-fn seen(acting: &ClientId) -> Seen<'_> {
+pub(crate) fn seen(acting: &ClientId) -> Seen<'_> {
     Seen {
         boundary: "front",
         acting: Some(acting),
@@ -49,6 +49,7 @@ fn seen(acting: &ClientId) -> Seen<'_> {
         }),
         step_up: StepUp::default(),
         observed: false,
+        greeted: None,
     }
 }
 

@@ -15,17 +15,17 @@ use testkit::{CORP, EDGE_AUDIENCE};
 use crate::installation::{Installation, Reply, seconds};
 use crate::reuse::jti;
 
-const OPAQUE: &str = "ya29.a0AfB_byC-0123456789";
+pub(crate) const OPAQUE: &str = "ya29.a0AfB_byC-0123456789";
 
 /// An introspection endpoint whose answer a test writes, and which remembers what it was asked.
 #[derive(Clone, Default)]
-struct Endpoint {
+pub(crate) struct Endpoint {
     answer: Arc<Mutex<(u16, String)>>,
     asked: Arc<Mutex<Vec<(String, String)>>>,
 }
 
 impl Endpoint {
-    async fn start() -> (Self, Introspection) {
+    pub(crate) async fn start() -> (Self, Introspection) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/introspect", listener.local_addr().unwrap()).parse().unwrap();
         let endpoint = Self::default();
@@ -41,11 +41,11 @@ impl Endpoint {
         (endpoint, introspection)
     }
 
-    fn says(&self, status: u16, body: &str) {
+    pub(crate) fn says(&self, status: u16, body: &str) {
         *self.answer.lock().unwrap() = (status, body.to_owned());
     }
 
-    fn asked(&self) -> Vec<(String, String)> {
+    pub(crate) fn asked(&self) -> Vec<(String, String)> {
         self.asked.lock().unwrap().clone()
     }
 }
@@ -57,7 +57,7 @@ async fn answer(State(endpoint): State<Endpoint>, headers: HeaderMap, body: Stri
     (http::StatusCode::from_u16(status).unwrap(), [("location", "/introspect")], body).into_response()
 }
 
-fn active() -> Value {
+pub(crate) fn active() -> Value {
     json!({
         "active": true, "sub": "alice", "aud": EDGE_AUDIENCE, "iat": seconds() - 5, "exp": seconds() + 600, "client_id": "web",
         "scope": "tickets.full profile", "groups": ["support"], "token_type": "Bearer",

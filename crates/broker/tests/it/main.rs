@@ -25,6 +25,7 @@ mod explain;
 mod feed;
 mod front_door;
 mod graph;
+mod greeting;
 mod guards;
 mod heads;
 mod health;

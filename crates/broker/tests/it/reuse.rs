@@ -39,6 +39,7 @@ async fn ask_from(narrows: &Installation, boundary: &str, from: IpAddr, changes:
         request: None,
         step_up: Default::default(),
         observed: false,
+        greeted: None,
     };
     front_door::exchange(&narrows.broker, &seen, &form, None).await
 }

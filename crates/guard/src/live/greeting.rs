@@ -20,6 +20,13 @@ pub enum Guest {
     Holder([u8; 32]),
 }
 
+impl Guest {
+    /// Whoever shows a token of the subject `sub` of `iss` that holds.
+    pub fn holder(iss: &str, sub: &str) -> Self {
+        Self::Holder(sha256(format!("{iss}\0{sub}").as_bytes()))
+    }
+}
+
 impl<B: Broker> Live<B> {
     /// Whose body this is, of a request whose body [is looked into](Self::reads), or a refusal that it would not change: of no token or two,
     /// and of one that the broker did not make, that is for somebody else, has ended or was revoked.
@@ -43,6 +50,6 @@ impl<B: Broker> Live<B> {
         let known = self.known(&in_force, &shown, seen).await?;
         let at = self.at(&in_force);
         let subject = &shown.holds(&known, &at)?.subject;
-        Ok(Guest::Holder(sha256(format!("{}\0{}", subject.iss, subject.sub).as_bytes())))
+        Ok(Guest::holder(&subject.iss, &subject.sub))
     }
 }

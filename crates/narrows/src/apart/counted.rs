@@ -1,6 +1,6 @@
 //! The way to the broker, with what comes of it counted.
 
-use boundary::{Exchanger, Granted, Refused, Seen};
+use boundary::{Exchanger, Granted, Greeted, Refused, Seen, Shown};
 use delegation::identity::Attributes;
 use delegation::oauth::Reason;
 use narrows_guard::Needs;
@@ -31,8 +31,18 @@ impl<E> Counted<E> {
 }
 
 impl<E: Exchanger> Exchanger for Counted<E> {
-    async fn exchange(&self, seen: &Seen, token: &str, needs: &Needs) -> Result<Granted, Refused> {
-        let exchanged = self.inner.exchange(seen, token, needs).await;
+    type Found = E::Found;
+
+    async fn greet(&self, seen: &Seen, token: &str) -> Result<Greeted<E::Found>, Refused> {
+        let greeted = self.inner.greet(seen, token).await;
+        if let Err(refused) = &greeted {
+            self.refused(seen, refused.reason);
+        }
+        greeted
+    }
+
+    async fn exchange(&self, seen: &Seen, shown: Shown<'_, E::Found>, needs: &Needs) -> Result<Granted, Refused> {
+        let exchanged = self.inner.exchange(seen, shown, needs).await;
         match &exchanged {
             Ok(_) => self.tally.granted(&self.boundary),
             Err(refused) => self.refused(seen, refused.reason),
@@ -40,14 +50,14 @@ impl<E: Exchanger> Exchanger for Counted<E> {
         exchanged
     }
 
-    async fn observe(&self, seen: &Seen, token: &str, needs: &Needs) -> Result<(), Refused> {
-        let observed = self.inner.observe(seen, token, needs).await;
+    async fn observe(&self, seen: &Seen, shown: Shown<'_, E::Found>, needs: &Needs) -> Result<(), Refused> {
+        let observed = self.inner.observe(seen, shown, needs).await;
         self.tally.observed(&self.boundary, observed.as_ref().err().map(|refused| refused.reason));
         observed
     }
 
-    async fn attributes(&self, seen: &Seen, token: &str) -> Result<Attributes, Refused> {
-        let known = self.inner.attributes(seen, token).await;
+    async fn attributes(&self, seen: &Seen, shown: Shown<'_, E::Found>) -> Result<Attributes, Refused> {
+        let known = self.inner.attributes(seen, shown).await;
         if let Err(refused) = &known {
             self.refused(seen, refused.reason);
         }

@@ -15,7 +15,7 @@ use crate::{corp, echo};
 pub(crate) struct Edge {
     served: Served,
     pub(crate) proxy: SocketAddr,
-    door: SocketAddr,
+    pub(crate) door: SocketAddr,
     token: String,
 }
 
@@ -28,12 +28,12 @@ impl Edge {
         Self::of(&corp::issuer(), "")
     }
 
-    fn of(issuer: &FakeIssuer, routes: &str) -> Self {
+    pub(crate) fn of(issuer: &FakeIssuer, routes: &str) -> Self {
         Self::with(issuer, routes, "")
     }
 
     /// With these routes beside the usual ones, and these keys beside those of the boundary.
-    fn with(issuer: &FakeIssuer, routes: &str, keys: &str) -> Self {
+    pub(crate) fn with(issuer: &FakeIssuer, routes: &str, keys: &str) -> Self {
         Self::before(&format!("http://{}", echo::start()), issuer, routes, keys)
     }
 
@@ -57,6 +57,10 @@ impl Edge {
     pub(crate) fn get(&self, target: &str, headers: &str) -> String {
         let request = format!("GET {target} HTTP/1.1\r\nhost: tickets.internal\r\nconnection: close\r\n{headers}\r\n");
         echo::ask(self.proxy, &request)
+    }
+
+    pub(crate) fn token(&self) -> &str {
+        &self.token
     }
 
     pub(crate) fn bearer(&self) -> String {

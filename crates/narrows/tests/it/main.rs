@@ -45,6 +45,7 @@ mod served;
 mod shown;
 mod snippet;
 mod store_address;
+mod strangers;
 mod subject_values;
 mod task;
 mod tls_backend;
