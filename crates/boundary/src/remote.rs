@@ -16,7 +16,6 @@ use delegation::registry::Snapshot;
 use delegation::time::Timestamp;
 use narrows_guard::Needs;
 use narrows_guard::link::{Again, Link, Unanswered};
-use narrows_guard::live::Guest;
 use serde_json::{Value, json};
 
 use crate::exchanger::{Exchanger, Granted, Greeted, Refused, Seen, Shown};
@@ -171,12 +170,19 @@ impl<S: Fn() -> Option<String> + Send + Sync + 'static> Remote<S> {
 impl<S: Fn() -> Option<String> + Send + Sync + 'static> Exchanger for Remote<S> {
     type Found = ();
 
-    /// Anybody: the keys that tokens of callers are signed with are the broker's to know.
-    async fn greet(&self, _: &Seen, _: &str) -> Result<Greeted<()>, Refused> {
-        Ok(Greeted {
-            guest: Guest::Anybody,
-            found: (),
-        })
+    async fn greet(&self, seen: &Seen, token: &str) -> Result<Greeted<()>, Refused> {
+        let mut body = said_of(seen);
+        body.insert("subject_token".to_owned(), Value::from(token));
+        let greeted = async {
+            // Nothing comes of it but a refusal, which is on record once.
+            let reply = self.asked("greet", &Value::Object(body), Again::Unsent).await?;
+            match reply::refused(&reply) {
+                Some(refused) => refused.map(Err),
+                None => reply::holder(&reply).map(Ok).map_err(Unanswered::Unbelievable),
+            }
+        };
+        let guest = self.link.in_time(greeted).await.map_err(|why| self.unanswered(seen, &why))??;
+        Ok(Greeted { guest, found: () })
     }
 
     async fn exchange(&self, seen: &Seen, shown: Shown<'_, ()>, needs: &Needs) -> Result<Granted, Refused> {

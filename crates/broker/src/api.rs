@@ -46,6 +46,7 @@ fn endpoints() -> Vec<(&'static str, &'static str, MethodRouter<Arc<Broker>>)> {
         ("POST", "/leaks", post(leaks::report)),
         ("POST", "/events", post(events::receive)),
         ("POST", "/boundaries/{name}/exchange", post(boundaries::exchange)),
+        ("POST", "/boundaries/{name}/greet", post(boundaries::greet)),
         ("POST", "/boundaries/{name}/attributes", post(boundaries::attributes)),
         ("POST", "/boundaries/{name}/refusals", post(boundaries::refuse)),
         ("POST", "/boundaries/{name}/echoes", post(boundaries::echo)),

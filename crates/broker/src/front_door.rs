@@ -24,7 +24,7 @@ use crate::questions::Whose;
 use crate::reuse::Door;
 use crate::telemetry::Outcome;
 use crate::token_endpoint::{Answer, decide};
-pub use looking::{Greeted, attributes, greet};
+pub use looking::{Greeted, attributes, greet, greet_signed};
 
 /// How often it is looked whether a token still holds.
 const LOOK: Duration = Duration::from_millis(500);

@@ -12,6 +12,7 @@ use delegation::time::Timestamp;
 use delegation::token::{Active, Authentic, Issued, SubjectToken, Unverified};
 use narrows_guard::Needs;
 use narrows_guard::link::Unanswered;
+use narrows_guard::live::Guest;
 use serde_json::Value;
 
 use crate::exchanger::Refused;
@@ -88,6 +89,17 @@ pub(super) fn check(token: &Authentic<Issued>, asked: &Asked<'_>, now: Timestamp
         return Err("it lives for longer than any token of this configuration");
     }
     Ok((kind, said.exp))
+}
+
+/// Whose token it is by a reply: of somebody with a name, or of whoever cannot be known yet. What is missing is not taken for that.
+pub(super) fn holder(reply: &Value) -> Result<Guest, &'static str> {
+    let said = reply.get("holder").ok_or("it does not say whose token it is")?;
+    let text = |name: &str| said.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+    match (text("iss"), text("sub")) {
+        _ if said.is_null() => Ok(Guest::Anybody),
+        (Some(iss), Some(sub)) => Ok(Guest::holder(iss, sub)),
+        _ => Err("whose token it is cannot be read"),
+    }
 }
 
 /// The attributes in a reply, both members of them: what is missing is not taken for nobody's.

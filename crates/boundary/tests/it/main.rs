@@ -16,6 +16,7 @@ mod observe;
 mod remote;
 mod remote_attributes;
 mod remote_credential;
+mod remote_greeting;
 mod remote_properties;
 mod remote_txn;
 mod uploads;

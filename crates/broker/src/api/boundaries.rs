@@ -21,7 +21,7 @@ use super::members::Members;
 use super::problem::Problem;
 use crate::broker::Broker;
 use crate::connections::Credential;
-use crate::front_door::{self, Refused, Seen, StepUp};
+use crate::front_door::{self, Greeted, Refused, Seen, StepUp};
 
 type Asked = (State<Arc<Broker>>, Extension<SocketAddr>);
 /// The boundary's name in the path, if it can be read.
@@ -81,6 +81,31 @@ async fn decide(call: &mut Call, name: Named) -> Result<Response, Problem> {
         },
     };
     let said = granted.unwrap_or_else(|refused| said(&refused));
+    Ok(reply(StatusCode::OK, &said))
+}
+
+/// `POST /v1/boundaries/{name}/greet`: whose token this is, before the boundary waits for a body.
+pub(crate) async fn greet((State(broker), Extension(peer)): Asked, name: Named, request: Request<Body>) -> Response {
+    let mut call = Call::new(broker, peer, request);
+    let holder = holder(&mut call, name).await;
+    call.answer(holder).await
+}
+
+async fn holder(call: &mut Call, name: Named) -> Result<Response, Problem> {
+    let (name, client) = boundary(call, name).await?;
+    let mut body = Members(call.body_of(call.broker.body_limit()).await?);
+    let token = body.required("subject_token")?;
+    let seen = body.seen(&name, &client)?;
+    body.ends()?;
+    may_be_observed(call, &seen)?;
+    let holder = |greeted: Greeted| {
+        let subject = greeted.subject();
+        json!({ "iss": subject.iss, "sub": subject.sub })
+    };
+    let said = match front_door::greet_signed(&call.broker, &seen, &token).await {
+        Ok(greeted) => json!({ "holder": greeted.map(holder) }),
+        Err(refused) => said(&refused),
+    };
     Ok(reply(StatusCode::OK, &said))
 }
 

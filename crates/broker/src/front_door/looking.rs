@@ -3,7 +3,7 @@
 use delegation::identity::{Attributes, Subject};
 use delegation::oauth::{Reason, SubjectPart, TokenType};
 use delegation::registry::Moment;
-use delegation::token::{SubjectToken, Verified};
+use delegation::token::{OpaqueToken, SubjectToken, Verified};
 use issuance::audit::Record;
 use issuance::exchange::Exchange;
 
@@ -67,6 +67,15 @@ async fn greeted(broker: &Broker, seen: &Seen<'_>, token: &str, turn: &mut Turn<
         subject: subject.subject.clone(),
         answer,
     })
+}
+
+/// The same as [`greet`], where what an issuer says of a token could not be handed on: nothing of an opaque one, about which it would be asked again.
+pub async fn greet_signed(broker: &Broker, seen: &Seen<'_>, token: &str) -> Result<Option<Greeted>, Refused> {
+    let is_asked_about = broker.in_force().introspection.is_some() && OpaqueToken::parse(token).is_some();
+    if is_asked_about {
+        return Ok(None);
+    }
+    greet(broker, seen, token).await.map(Some)
 }
 
 /// The verified attributes of the subject of `token`, which a route makes its detail of.

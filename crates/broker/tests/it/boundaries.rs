@@ -14,6 +14,7 @@ use crate::api::{operator, own_token, plan};
 use crate::installation::{Installation, Plan, Reply, encode, seconds};
 
 pub(crate) const EXCHANGE: &str = "/v1/boundaries/front/exchange";
+pub(crate) const GREET: &str = "/v1/boundaries/front/greet";
 const ATTRIBUTES: &str = "/v1/boundaries/front/attributes";
 const REFUSALS: &str = "/v1/boundaries/front/refusals";
 const ALIVE: &str = "/v1/boundaries/front/alive";
@@ -216,6 +217,11 @@ async fn what_is_not_described_is_refused_and_nothing_is_decided() {
         (REFUSALS, json!({ "reason": "no_route" })),
         (ATTRIBUTES, seen()),
         (ATTRIBUTES, with(seen(), &json!({ "subject_token": "" }))),
+        (GREET, seen()),
+        (
+            GREET,
+            with(seen(), &json!({ "subject_token": "x", "audience": "https://tickets.internal" })),
+        ),
         (
             ATTRIBUTES,
             with(seen(), &json!({ "subject_token": "x", "audience": "https://tickets.internal" })),
@@ -399,6 +405,7 @@ async fn a_boundary_that_enforces_by_the_brokers_configuration_observes_nothing(
     let (narrows, token) = started(Rates::default()).await;
     let bodies = [
         (EXCHANGE, with(asked(&narrows), &json!({ "observed": true }))),
+        (GREET, with(seen(), &json!({ "observed": true, "subject_token": "x" }))),
         (REFUSALS, with(seen(), &json!({ "observed": true, "reason": "no_route" }))),
     ];
     for elsewhere in [false, true] {

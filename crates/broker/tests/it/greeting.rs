@@ -9,6 +9,7 @@ use issuance::mint::Minted;
 use serde_json::json;
 use testkit::{CORP, FakeIssuer};
 
+use crate::boundaries::{self, GREET, decided, started_as, with};
 use crate::front_door::{edge, seen};
 use crate::installation::{Installation, Plan, encode, seconds};
 use crate::introspection::{Endpoint, OPAQUE, active};
@@ -132,5 +133,45 @@ async fn the_issuer_of_an_opaque_token_is_asked_once_about_one_request() {
     );
     let next = front_door::greet(broker, &seen(&edge), OPAQUE).await.unwrap_err();
     assert_eq!((next.reason, endpoint.asked().len()), (Reason::SubjectTokenInvalid, 4));
+    narrows.stop().await;
+}
+
+/// A boundary elsewhere is told whose token it is; what an issuer said could not go along with its request.
+#[tokio::test]
+async fn a_boundary_elsewhere_is_told_whose_token_it_is_unless_its_issuer_would_be_asked_twice() {
+    let (endpoint, introspection) = Endpoint::start().await;
+    let (narrows, client) = started_as(Plan {
+        introspection: Some(introspection),
+        ..crate::api::plan()
+    })
+    .await;
+    endpoint.says(200, &active().to_string());
+    let ask = async |token: &str| {
+        let body = with(boundaries::seen(), &json!({ "subject_token": token }));
+        narrows.ask("POST", GREET, &client, Some(&body)).await
+    };
+    let before = narrows.records().await.len();
+    let told = ask(&narrows.user_token()).await;
+    assert_eq!(
+        (told.status, told.body),
+        (200, json!({ "holder": { "iss": CORP, "sub": "alice" } }))
+    );
+    let told = ask(OPAQUE).await;
+    assert_eq!((told.status, told.body), (200, json!({ "holder": null })));
+    assert_eq!(
+        (endpoint.asked().len(), narrows.records().await.len()),
+        (0, before),
+        "a look is no decision"
+    );
+    let mut over = narrows.user_claims();
+    (over["iat"], over["exp"]) = (json!(seconds() - 700), json!(seconds() - 100));
+    let refused = ask(&narrows.issuer.sign("at+jwt", &over)).await;
+    assert_eq!(decided(&refused), "subject_token_expired");
+    let records = narrows.records().await;
+    let record = records.iter().find(|record| record["id"] == refused.body["refused"]["decision_id"]).unwrap();
+    assert_eq!(
+        (&record["boundary"], &record["request"]["path"]),
+        (&json!("front"), &json!("/tickets/42"))
+    );
     narrows.stop().await;
 }

@@ -125,7 +125,7 @@ pub(crate) struct Both {
 }
 
 impl Both {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::asking(|address| address, "30s")
     }
 

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::net::TcpStream;
 
+use crate::apart::Both;
 use crate::boundary::{Edge, body, problem, status};
 use crate::{corp, echo};
 
@@ -40,6 +41,19 @@ fn whose_token_does_not_hold_is_told_before_the_body_has_come() {
                 assert!(told.contains(reason) && told.contains("PATCH"), "{told}");
             }
         }
+    }
+}
+
+/// The boundary has no keys of issuers: its broker says whose token it is.
+#[test]
+fn so_apart_from_its_broker() {
+    let both = Both::start();
+    let forged = corp::token(&corp::issuer(), "tickets.full", "support", 600);
+    let expired = corp::token(&both.issuer, "tickets.full", "support", -600);
+    for (token, reason) in [(&forged, "subject_token_invalid"), (&expired, "subject_token_expired")] {
+        let mut stream = echo::open(both.apart.door("proxy"), &(head("", token, 1000) + "{"));
+        let reply = echo::until(&mut stream, "}");
+        assert!(reply.starts_with("HTTP/1.1 401") && reply.contains(reason), "{reply}");
     }
 }
 
