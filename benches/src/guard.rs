@@ -80,6 +80,7 @@ fn live<B: Broker>(issuer: &str, broker: B) -> Live<B> {
         max_chain: 8,
         max_age: Duration::from_secs(5),
         sender: Sender::None,
+        single_use: false,
         excess: Excess::SameResource,
         fixed: BTreeMap::new(),
     };

@@ -59,6 +59,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         max_chain: 8,
         max_age: Duration::from_secs(5),
         sender: Sender::None,
+        single_use: false,
         excess: Excess::SameResource,
         fixed: BTreeMap::new(),
     };

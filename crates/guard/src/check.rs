@@ -125,8 +125,10 @@ impl<'g> Shown<'g> {
         covered.verified.stepped_up(&needs, at.now)?;
         // 14. It allows no more than the mode of the guard lets it.
         let exact = covered.no_surplus()?;
-        // 15. Its only use, last: a request that is refused for anything else uses nothing up.
-        Ok(Verdict::of(exact, Arc::clone(&self.presented), needs))
+        // 15. Its only use, last: a request that is refused for anything else uses nothing up. The token says so, or the guard: one that
+        //     was made before that was asked for is good for no more.
+        let is_good_once = exact.verified.single_use || self.rules.single_use;
+        Ok(Verdict::of(exact, is_good_once, Arc::clone(&self.presented), needs))
     }
 
     /// 5. to 10. What it says holds here and now, whatever the request needs.

@@ -34,6 +34,8 @@ pub struct Settings {
     pub max_age: Duration,
     /// What a token must be bound to.
     pub sender: Sender,
+    /// Whether each is good for one request, also where it does not say so itself: it may be from before that was asked for.
+    pub single_use: bool,
     /// What a token may hold beyond its request.
     pub excess: Excess,
     /// Values of `equal` constraints that the request cannot name.
@@ -70,6 +72,7 @@ pub(crate) struct Rules {
     pub(crate) max_lifetime: Duration,
     pub(crate) max_chain: usize,
     pub(crate) max_age: Duration,
+    pub(crate) single_use: bool,
     pub(crate) excess: Excess,
     pub(crate) fixed: Fixed,
 }
@@ -185,6 +188,7 @@ impl Rules {
             max_lifetime: settings.max_lifetime,
             max_chain: settings.max_chain,
             max_age: settings.max_age,
+            single_use: settings.single_use,
             excess: settings.excess,
             fixed,
         })

@@ -78,6 +78,7 @@ where
             max_chain: 8,
             max_age: Duration::from_millis(5000),
             sender: Sender::None,
+            single_use: false,
             excess: Excess::SameResource,
             fixed: BTreeMap::from([]),
         },

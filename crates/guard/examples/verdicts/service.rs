@@ -66,6 +66,7 @@ impl Mode {
             max_chain: 8,
             max_age: Duration::from_secs(5),
             sender: Sender::None,
+            single_use: false,
             excess: self.excess,
             fixed: self
                 .tenant

@@ -98,13 +98,12 @@ pub enum Use {
 }
 
 impl<'m> Verdict<'m> {
-    pub(super) fn of(exact: Exact<'m>, presented: Arc<Presented>, needs: Box<Needs>) -> Self {
-        let single_use = exact.verified.single_use;
+    pub(super) fn of(exact: Exact<'m>, is_good_once: bool, presented: Arc<Presented>, needs: Box<Needs>) -> Self {
         let allowed = Allowed {
             verified: exact.verified,
             needs,
         };
-        if single_use {
+        if is_good_once {
             Self::Unspent(Box::new(Unspent { allowed, presented }))
         } else {
             Self::Allowed(Box::new(allowed))

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, header};
 use narrows_guard::check::{At, Use, Verdict};
 use narrows_guard::route::Demand;
 use narrows_guard::surplus::Excess;
-use narrows_guard::{Body, Call, Guard, GuardError, Sender};
+use narrows_guard::{Body, Call, Guard, GuardError, Sender, Settings};
 use serde_json::{Value, json};
 use testkit::{BROKER, CORP, FakeIssuer, now};
 
@@ -406,6 +406,26 @@ fn a_token_for_one_use_goes_on_when_the_broker_has_said_so() {
     assert_eq!(decided(&guard, &broad), "overbroad_token", "what is refused uses nothing up");
 }
 
+/// A token from before the audience asked for that does not say so.
+#[test]
+fn where_tokens_are_for_one_use_so_is_one_that_does_not_say_so() {
+    let usual = settings(demand("GET /r/{id}", "ticket:read/{id}"), Excess::SameResource, &json!({}));
+    for (single_use, says, expected) in [
+        (false, json!({}), "allowed"),
+        (false, json!({ "single_use": true }), "unspent"),
+        (true, json!({}), "unspent"),
+        (true, json!({ "single_use": false }), "unspent"),
+        (true, json!({ "single_use": true }), "unspent"),
+        (true, json!({ "scope": "profile" }), "overbroad_token"),
+    ] {
+        let guard = build(Settings {
+            single_use,
+            ..usual.clone()
+        });
+        assert_eq!(decided(&guard, &with(says.clone())), expected, "{single_use} {says}");
+    }
+}
+
 #[test]
 fn the_first_thing_that_is_wrong_is_the_reason() {
     // From the last check to the first, each is added to what is wrong already.
@@ -482,7 +502,7 @@ fn a_guard_that_could_not_keep_its_word_is_not_built() {
     let built = |settings| Guard::build(settings, Arc::new(ISSUER.key_set())).map(|_| ());
     assert_eq!(built(right()), Ok(()));
     for sender in [Sender::Dpop, Sender::Mtls] {
-        assert_eq!(built(narrows_guard::Settings { sender, ..right() }), Err(GuardError::Sender));
+        assert_eq!(built(Settings { sender, ..right() }), Err(GuardError::Sender));
     }
     let mut other = right();
     other.audience = delegation::oauth::AudienceId::parse("https://orders.internal").unwrap();

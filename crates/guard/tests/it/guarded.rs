@@ -39,6 +39,7 @@ pub(crate) fn settings(demand: Demand, excess: Excess, fixed: &Value) -> Setting
         max_chain: 8,
         max_age: Duration::from_secs(5),
         sender: Sender::None,
+        single_use: false,
         excess,
         fixed,
     }

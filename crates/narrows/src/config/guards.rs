@@ -70,6 +70,7 @@ impl Post {
             max_chain: snapshot.max_chain,
             max_age,
             sender: self.sender,
+            single_use: audience.is_some_and(|audience| audience.single_use),
             excess: self.excess,
             fixed: self.fixed.clone(),
         }

@@ -383,6 +383,25 @@ fn a_token_for_one_request_is_taken_once_and_a_refused_request_does_not_use_it_u
     }
 }
 
+/// What the audience asks for from now on holds for tokens from before, at a guard that is told of it with a file of its own too.
+#[test]
+fn a_token_from_before_is_for_one_request_once_its_audience_says_so() {
+    let guarded = Guarded::with(&[""]);
+    let config = guarded.served.path().join("narrows.toml");
+    let good = guarded.bearer(&["ticket:read/42"]);
+    let ask = || told(&get(guarded.door(), "/tickets/42", &good));
+    assert_eq!([ask(), ask()], [(200, String::new()), (200, String::new())]);
+    let before = guarded.served.ready()["config_version"].clone();
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(
+        &config,
+        text.replace("max_lifetime = \"2m\"", "max_lifetime = \"2m\"\nsingle_use = true"),
+    )
+    .unwrap();
+    guarded.served.until("it is read", |ready| ready["config_version"] != before);
+    assert_eq!([ask(), ask()], [(200, String::new()), (401, "token_used".to_owned())]);
+}
+
 #[test]
 fn an_opaque_token_is_asked_about_and_ends_as_others_do() {
     let tables = behind(&format!("http://{}", echo::start())) + &guard("forward = \"identity\"");

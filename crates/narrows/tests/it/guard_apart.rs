@@ -238,6 +238,25 @@ fn a_guard_that_never_heard_its_broker_says_no_age_of_what_it_knows() {
     assert!(ready["guards"][0].get("view_age_ms").is_some(), "{ready}");
 }
 
+/// Its own configuration says that tokens are good once, whatever the broker's says and so the token.
+#[test]
+fn a_guard_apart_takes_a_token_once_where_its_own_file_says_so() {
+    let both = Both::with("");
+    let config = both.apart.folder.path().join("narrows.toml");
+    let good = both.beside.bearer(&["ticket:read/42"]);
+    let ask = || told(&get(both.door(), "/tickets/42", &good));
+    assert_eq!([ask(), ask()], [(200, String::new()), (200, String::new())]);
+    let before = both.apart.ready().1["config_version"].clone();
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(
+        &config,
+        text.replace("max_lifetime = \"2m\"", "max_lifetime = \"2m\"\nsingle_use = true"),
+    )
+    .unwrap();
+    both.apart.until("it is read", || both.apart.ready().1["config_version"] != before);
+    assert_eq!([ask(), ask()], [(200, String::new()), (401, "token_used".to_owned())]);
+}
+
 #[test]
 fn a_guard_apart_follows_its_files_and_stays_where_it_is() {
     let both = Both::with("forward = \"nothing\"");

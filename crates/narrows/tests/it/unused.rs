@@ -134,6 +134,7 @@ fn guard(served: &Served) -> Guard {
         max_chain: 8,
         max_age: Duration::from_secs(5),
         sender: Sender::None,
+        single_use: false,
         excess: Excess::SameResource,
         fixed: BTreeMap::new(),
     };
