@@ -4,10 +4,12 @@ mod following;
 mod recording;
 mod settings;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use delegation::oauth::ClientId;
 use delegation::registry::{Moment, Snapshot};
 use delegation::revocation::View;
 use delegation::time::Timestamp;
@@ -75,6 +77,7 @@ pub struct Broker {
     /// The same of what boundaries only observe: neither takes the other's room.
     observed: Refusals,
     observing: ArcSwap<Vec<Observing>>,
+    acting: ArcSwap<BTreeSet<ClientId>>,
     routes: ArcSwap<Routed>,
     telemetry: Telemetry,
     /// Who may look and decide, as of the last tending.
@@ -129,6 +132,7 @@ impl Broker {
             refusals: Refusals::default(),
             observed: Refusals::default(),
             observing: ArcSwap::default(),
+            acting: ArcSwap::default(),
             routes: ArcSwap::default(),
             telemetry: Telemetry::new(),
             operators: ArcSwap::from_pointee(operators),
@@ -213,6 +217,16 @@ impl Broker {
     /// Says what of the boundaries of this process only observes.
     pub fn set_observing(&self, parts: Vec<Observing>) {
         self.observing.store(Arc::new(parts));
+    }
+
+    /// Says which clients the boundaries and the guards of this process act as.
+    pub fn set_acting(&self, clients: BTreeSet<ClientId>) {
+        self.acting.store(Arc::new(clients));
+    }
+
+    /// Those of them that nothing is decided for: they are disabled, or over.
+    pub(crate) fn refused_acting(&self) -> Vec<ClientId> {
+        self.acting.load().iter().filter(|client| !self.takes(client)).cloned().collect()
     }
 
     /// Says which routes the boundaries and the guards of the configuration have.

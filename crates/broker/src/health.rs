@@ -7,6 +7,7 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use delegation::oauth::ClientId;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use issuance::policy::Policy;
@@ -49,6 +50,7 @@ pub(crate) async fn readyz(State(broker): State<Arc<Broker>>, Extension(peer): E
         "config_version": in_force.snapshot.config_version,
         "refused_change": broker.refused_change(),
         "observing": observing,
+        "refused_clients": broker.refused_acting().iter().map(ClientId::as_str).collect::<Vec<_>>(),
         "view_age_ms": u64::try_from(broker.view_age().as_millis()).unwrap_or(u64::MAX),
     });
     let mut response = (status, Body::from(body.to_string())).into_response();

@@ -59,8 +59,17 @@ impl port::Broker for InProcessGuard {
         self.who.broker.own_keys()
     }
 
+    /// Whom the broker does not take it tells nothing, in this process as in another: what they know is as old as can be.
     fn view(&self) -> (Arc<View>, Duration) {
-        self.who.broker.standing()
+        let (view, age) = self.who.broker.standing();
+        (
+            view,
+            if self.who.broker.takes(&self.who.client) {
+                age
+            } else {
+                Duration::MAX
+            },
+        )
     }
 
     /// Those of now are always here.

@@ -1,11 +1,13 @@
 //! A broker that runs: started from a configuration, and following its files.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use broker::{Broker, InForce, Routed, Tls};
+use delegation::oauth::ClientId;
 use fetch::Fetcher;
 use narrows_guard::route::Table;
 use policy_cedar::CedarPolicy;
@@ -47,6 +49,12 @@ pub(crate) fn in_force(loaded: &Loaded) -> Result<InForce, policy_cedar::LoadErr
     })
 }
 
+/// The clients that boundaries and guards act as.
+fn acting(loaded: &Loaded) -> BTreeSet<ClientId> {
+    let fronts = loaded.fronts.iter().map(|front| &front.client);
+    fronts.chain(loaded.posts.iter().map(|post| &post.client)).cloned().collect()
+}
+
 /// The routes of boundaries and services.
 fn routed(loaded: &Loaded) -> Routed {
     let of_front = |front: &Front| (front.settings.name.clone(), Arc::clone(&front.settings.table));
@@ -79,6 +87,7 @@ pub(crate) async fn start(paths: Vec<PathBuf>) -> Result<Running, Failed> {
         house.serve(listener, tls.clone(), broker::metrics_routes(&broker));
     }
     broker.set_observing(config::observing(&loaded));
+    broker.set_acting(acting(&loaded));
     let doors = Doors::open(&mut house, &loaded.fronts, |front| InProcess {
         broker: Arc::clone(&broker),
         boundary: front.settings.name.clone(),
@@ -211,6 +220,7 @@ impl Followed {
         let swapped = self.broker.swap_with(loaded.settings.clone(), in_force, loaded.keys.clone(), doors).await;
         swapped.map_err(|error| error.to_string())?;
         self.broker.set_observing(config::observing(&loaded));
+        self.broker.set_acting(acting(&loaded));
         if let (Some(tls), Some(identity)) = (&self.tls, loaded.tls.clone()) {
             tls.present(identity);
         }

@@ -44,7 +44,8 @@ fn of(reason: &str, record: &Value, loaded: &Loaded) -> String {
         }
         "revocation_view_stale" => {
             "the guard had not heard from its broker for longer than `revocation.max_age`: its log and `/readyz` say since when, and whether \
-             `[broker] urls` are reached from there; in `narrows serve`, the store does not answer in time"
+             `[broker] urls` are reached from there; in `narrows serve`, the store does not answer in time, or the guard's own client is disabled \
+             (`refused_clients` of `/readyz`, `narrows client list`)"
         }
         "store_unavailable" => {
             "the guard had to ask its broker (a single use, an opaque token, `recheck`), and had no answer in time, or was not listened to: its \
