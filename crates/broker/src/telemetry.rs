@@ -194,7 +194,7 @@ impl Telemetry {
         );
         registry.register(
             "observed",
-            "Requests that went on whatever was decided, by boundary and decision; `unrecorded` for want of room",
+            "Requests that went on whatever was decided, by boundary and decision; `unrecorded` for want of room; at a guard only `deny`",
             telemetry.observed.clone(),
         );
         registry.register(
@@ -272,7 +272,16 @@ impl Telemetry {
         self.uses.get_or_create(&Used { outcome }).inc();
     }
 
-    pub(crate) fn guard_refused(&self, service: &str, reason: &'static str, count: u64) {
+    /// Counts what a guard refused; what went on all the same is among what was observed, as at a boundary.
+    pub(crate) fn guard_refused(&self, service: &str, reason: &'static str, is_observed: bool, count: u64) {
+        if is_observed {
+            let observed = Observed {
+                boundary: format!("guard {service}"),
+                decision: Outcome::Deny.as_str(),
+            };
+            self.observed.get_or_create(&observed).inc_by(count);
+            return;
+        }
         let service = service.to_owned();
         self.guard_refusals.get_or_create(&Guarded { service, reason }).inc_by(count);
     }

@@ -134,13 +134,14 @@ async fn write(broker: &Broker, guard: &Guard<'_>, mut entries: Vec<Written>) ->
     while !entries.is_empty() {
         let mut waiting = Vec::with_capacity(MOST);
         for Written { entry, reason, count } in entries.drain(..entries.len().min(MOST)) {
+            let is_observed = entry.record.effect == Some(Effect::Observed);
             let answered = broker.journal().submit(entry).map_err(|_| StoreUnavailable::busy())?;
-            waiting.push((answered, reason, count));
+            waiting.push((answered, reason, is_observed, count));
         }
-        for (answered, reason, count) in waiting {
+        for (answered, reason, is_observed, count) in waiting {
             match answered.await.unwrap_or(Err(CommitError::Unavailable)) {
                 Ok(_) => {
-                    broker.telemetry().guard_refused(guard.service, reason.as_str(), count as u64);
+                    broker.telemetry().guard_refused(guard.service, reason.as_str(), is_observed, count as u64);
                     recorded += count;
                 }
                 // Another batch had one of them meanwhile.

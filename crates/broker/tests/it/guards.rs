@@ -164,6 +164,23 @@ async fn refusals_of_nobody_in_particular_share_a_record_and_what_was_lost_is_on
     narrows.stop().await;
 }
 
+/// What went on is nothing to raise an alarm about.
+#[tokio::test]
+async fn what_a_guard_only_observes_is_not_counted_as_refused() {
+    let (narrows, plane) = started(Engine::sqlite(), OnDuplicate::Report).await;
+    let mut observed = stranger(1, "192.0.2.7", "/orders/7");
+    observed["observed"] = json!(true);
+    assert_eq!(sent(&narrows, &plane, &[observed, stranger(2, "192.0.2.7", "/orders/7")]).await, 2);
+    let (_, _, metrics) = narrows.get("/metrics").await;
+    for line in [
+        "narrows_guard_refusals_total{service=\"orders\",reason=\"no_token\"} 1\n",
+        "narrows_observed_total{boundary=\"guard orders\",decision=\"deny\"} 1\n",
+    ] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
+    narrows.stop().await;
+}
+
 /// Whoever has one token that is over, or for something else, fills the log with it no more than strangers do.
 #[tokio::test]
 async fn of_many_refusals_of_one_token_that_are_alike_the_last_share_a_record() {
