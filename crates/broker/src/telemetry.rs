@@ -56,11 +56,6 @@ impl Meter {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Boundary {
-    boundary: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Observed {
     boundary: String,
     decision: &'static str,
@@ -136,7 +131,7 @@ pub(crate) struct Telemetry {
     seconds: Histogram,
     change_refused: Gauge,
     connections: Meter,
-    observing: Family<Boundary, Gauge>,
+    observing: Family<Vec<(&'static str, String)>, Gauge>,
     observed: Family<Observed, Counter>,
     streams: Gauge,
     at_work: Family<Room, Gauge>,
@@ -189,7 +184,7 @@ impl Telemetry {
         );
         registry.register(
             "observing",
-            "Parts of a boundary that only observe: itself, services, routes",
+            "Parts of a boundary or guard that only observe: itself, services, routes",
             telemetry.observing.clone(),
         );
         registry.register(
@@ -257,13 +252,11 @@ impl Telemetry {
         self.observed.get_or_create(&observed).inc();
     }
 
-    /// How much of each boundary observes now.
+    /// How much of each boundary and guard observes now.
     pub(crate) fn observing(&self, parts: &[Observing]) {
         self.observing.clear();
         for part in parts {
-            let count = parts.iter().filter(|each| each.boundary == part.boundary).count();
-            let boundary = part.boundary.clone();
-            self.observing.get_or_create(&Boundary { boundary }).set(i64::try_from(count).unwrap_or(i64::MAX));
+            self.observing.get_or_create(&part.labels()).inc();
         }
     }
 

@@ -1,5 +1,6 @@
 //! The guards of a process: a door before each backend, open for as long as it runs.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ pub(crate) struct Posts<B>(Vec<Behind<B>>);
 /// One of them, with what its door presents.
 struct Behind<B> {
     service: String,
+    /// Where it listens, as configured.
+    listen: SocketAddr,
     guarding: Arc<Guarding<B>>,
     running: Arc<Running<B>>,
     tls: Option<Tls>,
@@ -45,6 +48,7 @@ impl<B: Broker> Posts<B> {
             house.serve(listener, tls.clone(), routes);
             posts.push(Behind {
                 service: service.to_owned(),
+                listen: post.listen,
                 guarding,
                 running: Arc::new(running),
                 tls,
@@ -78,10 +82,12 @@ impl<B: Broker> Posts<B> {
         self.0.iter().map(|behind| behind.guarding.live().broker())
     }
 
-    /// The same, with the service of each.
-    pub(crate) fn named(&self) -> impl Iterator<Item = (&str, &B)> {
-        let services = self.0.iter().map(|behind| behind.service.as_str());
-        services.zip(self.brokers())
+    /// The same, with the service of each and where it listens.
+    pub(crate) fn named(&self) -> impl Iterator<Item = (&str, SocketAddr, &B)> {
+        self.0
+            .iter()
+            .zip(self.brokers())
+            .map(|(behind, broker)| (behind.service.as_str(), behind.listen, broker))
     }
 
     /// Puts what `loaded` says in force; its guards have the same doors.

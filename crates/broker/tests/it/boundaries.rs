@@ -393,6 +393,7 @@ async fn a_boundary_has_no_rate_and_whoever_may_not_ask_has() {
 /// The configuration says that `boundary` observes.
 pub(crate) fn observes(narrows: &Installation, boundary: &str) {
     narrows.broker.set_observing(vec![Observing {
+        listen: None,
         boundary: boundary.to_owned(),
         part: "boundary".to_owned(),
         until: Timestamp::from_seconds(seconds() + 3600),

@@ -84,7 +84,7 @@ pub(super) struct Metrics {
     reached: Gauge,
     answer_age: Gauge<f64, AtomicU64>,
     change_refused: Gauge,
-    observing: Family<At, Gauge>,
+    observing: Family<Vec<(&'static str, String)>, Gauge>,
     room: Family<Share, Gauge>,
 }
 
@@ -108,7 +108,7 @@ impl Metrics {
         );
         registry.register(
             "observing",
-            "Parts of a boundary that only observe: itself, services, routes",
+            "Parts of a boundary or guard that only observe: itself, services, routes",
             metrics.observing.clone(),
         );
         registry.register(
@@ -142,8 +142,7 @@ impl Metrics {
         self.change_refused.set(i64::from(standing.is_change_refused));
         self.observing.clear();
         for part in &standing.observing {
-            let boundary = part.boundary.clone();
-            self.observing.get_or_create(&At { boundary }).inc();
+            self.observing.get_or_create(&part.labels()).inc();
         }
         for (share, bytes) in [("enforced", standing.room.0), ("observed", standing.room.1)] {
             self.room.get_or_create(&Share { share }).set(i64::try_from(bytes).unwrap_or(i64::MAX));
@@ -171,6 +170,7 @@ mod tests {
         let metrics = Metrics::new(&tally, &meter);
         let front = Observing {
             boundary: "front".to_owned(),
+            listen: None,
             part: "boundary".to_owned(),
             until: delegation::time::Timestamp::from_millis(0),
         };

@@ -190,12 +190,13 @@ impl Served {
     /// What is said of it beside that.
     pub(super) fn said(&self) -> Map<String, Value> {
         let Self::Guards(posts) = self else { return Map::new() };
-        let each = posts.named().map(|(service, guard)| {
+        let each = posts.named().map(|(service, listen, guard)| {
             let (waiting, lost) = guard.waiting();
             // Before the broker was ever heard there is none.
             let age = u64::try_from(guard.view().1.as_millis()).ok();
             json!({
                 "service": service,
+                "listen": listen.to_string(),
                 "keys": if guard.keys().is_some() { "ok" } else { "none" },
                 "view_age_ms": age,
                 "refusals_waiting": waiting,

@@ -1,6 +1,7 @@
 //! `mode` and `observe_until`: what binds, and what is only observed for a while.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use boundary::{Modes, Said};
 use broker::Observing;
@@ -228,21 +229,36 @@ pub(crate) fn observing(loaded: &Loaded) -> Vec<Observing> {
     let mut parts = Vec::new();
     for front in &loaded.fronts {
         let settings = &front.settings;
-        parts.extend(parts_of(&settings.name, "boundary", &settings.modes, settings.table.services()));
+        parts.extend(parts_of(
+            (&settings.name, None),
+            "boundary",
+            &settings.modes,
+            settings.table.services(),
+        ));
     }
     for post in &loaded.posts {
         let name = format!("guard {}", post.routes.name);
-        parts.extend(parts_of(&name, "guard", &post.modes, std::slice::from_ref(&post.routes)));
+        parts.extend(parts_of(
+            (&name, Some(post.listen)),
+            "guard",
+            &post.modes,
+            std::slice::from_ref(&post.routes),
+        ));
     }
     parts
 }
 
-/// What observes of the boundary or guard `name`, which is a `kind`.
-fn parts_of(name: &str, kind: &str, modes: &Modes, services: &[Routes]) -> Vec<Observing> {
+/// What observes of the boundary or guard of this name and address, which is a `kind`.
+fn parts_of((name, listen): (&str, Option<SocketAddr>), kind: &str, modes: &Modes, services: &[Routes]) -> Vec<Observing> {
     let mut parts = Vec::new();
     let mut add = |part: String, until: Option<Timestamp>| {
         let boundary = name.to_owned();
-        parts.extend(until.map(|until| Observing { boundary, part, until }));
+        parts.extend(until.map(|until| Observing {
+            boundary,
+            listen,
+            part,
+            until,
+        }));
     };
     let said = modes.boundary;
     add(kind.to_owned(), said.until.filter(|_| said.mode == Some(Mode::Observe)));

@@ -785,6 +785,25 @@ fn what_a_guard_observes_goes_on_exactly_as_it_came() {
 }
 
 #[test]
+fn guards_of_one_service_are_told_apart_where_they_observe() {
+    let until = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date().tomorrow().unwrap().to_string();
+    let observes = guard(&format!("mode = \"observe\"\nobserve_until = \"{until}\""));
+    let tables = behind("http://127.0.0.1:9001") + &observes + &observes.replace("127.0.0.1:0", "127.0.0.2:0");
+    let guarded = Guarded::of(&corp::issuer(), &tables, "");
+    let (ready, metrics) = (guarded.served.ready(), guarded.served.get("/metrics"));
+    for (at, listen) in ["127.0.0.1:0", "127.0.0.2:0"].iter().enumerate() {
+        let part = &ready["observing"][at];
+        assert_eq!(
+            (&part["boundary"], &part["listen"]),
+            (&json!("guard tickets"), &json!(listen)),
+            "{ready}"
+        );
+        let line = format!("narrows_observing{{boundary=\"guard tickets\",listen=\"{listen}\"}} 1\n");
+        assert!(metrics.contains(&line), "{line}: {metrics}");
+    }
+}
+
+#[test]
 fn what_policy_would_refuse_of_what_is_observed_is_on_record_as_such() {
     let until_then = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date().tomorrow().unwrap().to_string();
     let observes = format!("recheck = \"each\"\nmode = \"observe\"\nobserve_until = \"{until_then}\"");

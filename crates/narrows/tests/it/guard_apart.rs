@@ -104,6 +104,7 @@ fn a_guard_apart_says_what_one_beside_the_broker_says() {
         "{ready}"
     );
     assert!(ready["guards"][0]["view_age_ms"].is_u64(), "{ready}");
+    assert_eq!(ready["guards"][0]["listen"], json!("127.0.0.1:0"), "{ready}");
     for there in ["narrows.db", "narrows.key", "policies"] {
         assert!(!both.apart.folder.path().join(there).exists(), "{there}");
     }
