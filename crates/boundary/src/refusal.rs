@@ -64,7 +64,7 @@ impl Refusal {
             decision_id,
             challenge: refusal.challenge(),
             retry: may_pass_later(status),
-            detail: String::new(),
+            detail: refusal.description().to_owned(),
         }
     }
 

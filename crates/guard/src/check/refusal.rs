@@ -8,10 +8,13 @@ use crate::hygiene::credential::CredentialError;
 use crate::intent::{self, Needs};
 use crate::surplus::Compared;
 
+/// Said to whoever shows a token that is bound to a key, or another as if it were: with a proof or without, at a guard that changes nothing.
+const NO_PROOFS: &str = "proofs of keys are not taken; send a token that is bound to no key as Authorization: Bearer";
+
 /// Why a request does not go on.
 ///
-/// The client gets [`status`](Self::status), [`challenge`](Self::challenge), the reason and its description; the operator
-/// [`why`](Self::why); the record the claims and the comparison too. No token is in any of them.
+/// The client gets [`status`](Self::status), [`challenge`](Self::challenge), the reason and its [`description`](Self::description); the
+/// operator [`why`](Self::why); the record the claims and the comparison too. No token is in any of them.
 #[derive(Clone, Debug)]
 pub struct Refusal {
     /// The reason, which all three share.
@@ -124,6 +127,14 @@ impl Refusal {
         }
     }
 
+    /// What the reason means, for the client.
+    pub fn description(&self) -> &'static str {
+        match self.reason {
+            Reason::InvalidDpopProof => NO_PROOFS,
+            reason => reason.description(),
+        }
+    }
+
     /// Whether it says something of the guard itself, as the broker knows it, and nothing of the request.
     pub(crate) fn is_about_guard(&self) -> bool {
         let is_about_broker = matches!(
@@ -155,7 +166,7 @@ impl Refusal {
         if !is_mended_by_token {
             return None;
         }
-        let error = error.map(|error| format!("error=\"{error}\", error_description=\"{}\"", self.reason.description()));
+        let error = error.map(|error| format!("error=\"{error}\", error_description=\"{}\"", self.description()));
         let parameters: Vec<_> = error.into_iter().chain(self.parameters.iter().cloned()).collect();
         HeaderValue::try_from(format!("Bearer {}", parameters.join(", ")).trim_end()).ok()
     }

@@ -15,7 +15,7 @@ pub(super) fn refused(denied: &Denied, detail: Option<&str>) -> Response<Body> {
         "type": "about:blank",
         "title": status.canonical_reason().unwrap_or_default(),
         "status": status.as_u16(),
-        "detail": detail.unwrap_or_else(|| refusal.reason.description()),
+        "detail": detail.unwrap_or_else(|| refusal.description()),
         "reason": refusal.reason.as_str(),
         "decision_id": decision_id,
         "help": format!("the operator finds this decision by its id: narrows why {decision_id}"),

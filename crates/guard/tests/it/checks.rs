@@ -197,7 +197,18 @@ fn a_token_that_is_bound_to_a_key_is_not_borne() {
     );
     let shown = format!("DPoP {}", token(&claims()));
     let headers = HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::try_from(shown).unwrap())]);
-    assert_eq!(word(&guard.check(&call(), &headers, &at())), "invalid_dpop_proof");
+    let moment = at();
+    let Verdict::Refused(unbound) = guard.check(&call(), &headers, &moment) else {
+        panic!("it is taken as if it were bound");
+    };
+    // Whether it is bound, and whether a proof came with it: what is said is true of either.
+    let bound = refused(&guard, &with(json!({ "cnf": { "jkt": "k" } })));
+    for refusal in [unbound, bound] {
+        assert_eq!(refusal.reason.as_str(), "invalid_dpop_proof");
+        let said = "proofs of keys are not taken; send a token that is bound to no key as Authorization: Bearer";
+        assert_eq!(refusal.description(), said);
+        assert!(refusal.challenge().unwrap().to_str().unwrap().contains(said));
+    }
 }
 
 #[test]

@@ -258,6 +258,8 @@ fn a_token_is_good_for_its_own_request_and_for_no_other() {
                 "{problem}"
             );
             assert_eq!(header(&reply, "cache-control"), Some("no-store"));
+            let is_of_proofs = problem["detail"].as_str().unwrap().starts_with("proofs of keys are not taken");
+            assert_eq!(is_of_proofs, reason == "invalid_dpop_proof", "{problem}");
             assert!(!reply.contains("eyJ"), "no word of a token: {reply}");
         }
     }

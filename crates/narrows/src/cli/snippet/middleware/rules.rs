@@ -203,7 +203,7 @@ fn refusal(reason: Reason) -> String {
         Reason::RateLimited => (429, None),
         _ => (refusal.status().as_u16(), refusal.error()),
     };
-    member(reason.as_str(), &json!([status, error, reason.description()]))
+    member(reason.as_str(), &json!([status, error, refusal.description()]))
 }
 
 /// JSON that no quote of a language ends, and that means the same in every encoding.
