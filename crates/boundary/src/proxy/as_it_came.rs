@@ -147,7 +147,10 @@ pub(crate) async fn pass(
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return match caller {
             Some(caller) => upgrade::join(response, caller, Until::it_ends().over()),
-            None => upstream_failed(StatusCode::BAD_GATEWAY),
+            None => {
+                tracing::warn!("the upstream of an observed request changes to another protocol, for which nobody asked");
+                upstream_failed(StatusCode::BAD_GATEWAY)
+            }
         };
     }
     *response.headers_mut() = without_hops(response.headers());

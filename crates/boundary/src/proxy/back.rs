@@ -41,8 +41,10 @@ pub(super) async fn back(response: Response<Incoming>, asked: Asked) -> Response
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return match caller {
             Some(caller) => upgrade::join(response, caller, over),
-            // Nobody asked for another protocol.
-            None => upstream_failed(StatusCode::BAD_GATEWAY),
+            None => {
+                tracing::warn!("the upstream changes to another protocol, for which nobody asked");
+                upstream_failed(StatusCode::BAD_GATEWAY)
+            }
         };
     }
     // Behind a body that is looked through for a credential there is nothing.

@@ -3,6 +3,12 @@
 use axum::body::Body as HttpBody;
 use http::{HeaderValue, Response, StatusCode};
 
+/// Said of a service that stands behind a boundary or behind a guard.
+const NO_ANSWER: &str = "the service did not answer";
+/// Where to look, since there is no decision to look up.
+const HELP: &str =
+    "the request went on, so this is no decision and on no record; the log of the boundary or guard before the service says why";
+
 /// Whether a request broke off because its own body did.
 pub(super) fn is_of_the_body(error: &hyper_util::client::legacy::Error) -> bool {
     std::error::Error::source(error)
@@ -26,17 +32,22 @@ pub(super) fn why(error: &hyper_util::client::legacy::Error) -> String {
 }
 
 pub(super) fn malformed_body() -> Response<HttpBody> {
-    failed(StatusCode::BAD_REQUEST, "malformed_request", "the body is malformed")
+    let said = (
+        "malformed_request",
+        "the body is malformed",
+        "send the request again, with all of its body",
+    );
+    failed(StatusCode::BAD_REQUEST, said)
 }
 
 pub(super) fn upstream_failed(status: StatusCode) -> Response<HttpBody> {
-    failed(status, "upstream_unavailable", "the service behind this boundary did not answer")
+    failed(status, ("upstream_unavailable", NO_ANSWER, HELP))
 }
 
-fn failed(status: StatusCode, reason: &str, detail: &str) -> Response<HttpBody> {
+fn failed(status: StatusCode, (reason, detail, help): (&str, &str, &str)) -> Response<HttpBody> {
     let title = status.canonical_reason().unwrap_or_default();
     let body = serde_json::json!({
-        "type": "about:blank", "title": title, "status": status.as_u16(), "reason": reason, "detail": detail,
+        "type": "about:blank", "title": title, "status": status.as_u16(), "reason": reason, "detail": detail, "help": help,
     });
     let mut response = Response::new(HttpBody::from(body.to_string()));
     *response.status_mut() = status;

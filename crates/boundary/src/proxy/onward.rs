@@ -143,7 +143,10 @@ pub(crate) async fn send(upstreams: &Upstreams, upstream: &Upstream, leaving: Le
             tracing::warn!(service, error = why(&error), "the upstream did not answer");
             upstream_failed(StatusCode::BAD_GATEWAY)
         }
-        None => upstream_failed(StatusCode::GATEWAY_TIMEOUT),
+        None => {
+            tracing::warn!(service, "the upstream did not answer in time");
+            upstream_failed(StatusCode::GATEWAY_TIMEOUT)
+        }
     }
 }
 

@@ -869,6 +869,22 @@ fn beside_what_enforces_a_request_that_may_mean_it_is_not_observed() {
     }
 }
 
+/// Whoever asked is told where to look, of no boundary, and of no decision: there is none.
+#[test]
+fn a_backend_that_is_away_is_told_apart_from_a_refusal() {
+    // Nobody listens there.
+    let guarded = Guarded::before("http://127.0.0.1:9", &[""]);
+    let reply = get(guarded.door(), "/healthz", "");
+    assert_eq!(told(&reply), (502, "upstream_unavailable".to_owned()), "{reply}");
+    let problem = problem(&reply);
+    assert_eq!(problem["detail"], json!("the service did not answer"));
+    assert!(
+        problem["help"].as_str().unwrap().contains("the log of the boundary or guard"),
+        "{problem}"
+    );
+    assert!(problem.get("decision_id").is_none(), "{problem}");
+}
+
 #[test]
 fn a_guard_that_would_hand_on_a_used_token_or_observe_for_ever_is_a_mistake() {
     let folder = tempfile::tempdir().unwrap();
