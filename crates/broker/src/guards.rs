@@ -6,6 +6,7 @@ mod places;
 mod recheck;
 mod refusals;
 mod sightings;
+mod strangers;
 mod token;
 mod uses;
 
@@ -16,7 +17,7 @@ use serde_json::json;
 
 pub use places::{Place, first_seen};
 pub use recheck::{Asked, recheck};
-pub use refusals::{Claims, Compared, MOST, RefusedCall, refused};
+pub use refusals::{Claims, Compared, MOST, RefusedCall, Told, refused};
 pub use sightings::{Seen, SeenTwice, seen_twice};
 pub use uses::{Shown, consume};
 

@@ -1,39 +1,24 @@
 //! Refusals of strangers, counted together: a flood of them must not be a flood of records.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
+mod flush;
+mod source;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
-use issuance::audit::{Kind, Record, RequestLine};
-use serde_json::Value;
+use issuance::audit::{Entry, Kind, Record, RequestLine, Use};
 
-use crate::ids;
+use source::Source;
 
 /// No more sources are told apart in one second than this; what comes from others is counted in one record for all.
 const MOST_SOURCES: usize = 50;
 /// No more counts than this wait for a store that cannot be written; what does not fit is added to one count for all.
 const MOST_KEPT: usize = 1000;
+/// So many that may be said again are counted at a time; whoever says more is to say them later.
+const MOST_TOLD: usize = 64 * 1024;
 
 /// The reason in a record that stands for refusals of several reasons.
 const SEVERAL: &str = "several";
-
-/// What makes two refusals the same.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Source {
-    One {
-        kind: &'static str,
-        reason: String,
-        /// The method and path that was asked, or the boundary.
-        door: Option<String>,
-        network: Option<String>,
-        /// The client, if it authenticated and asked too often.
-        client: Option<String>,
-        /// Of a request that was only observed, what is like it: whoever mends the configuration needs to see each.
-        like: Option<(String, String, String)>,
-    },
-    /// All that came when enough were told apart.
-    Others,
-}
 
 /// The refusals of the running second.
 #[derive(Debug, Default)]
@@ -44,78 +29,97 @@ pub(crate) struct Refusals {
 #[derive(Debug, Default)]
 struct Second {
     second: i64,
-    counted: BTreeMap<Source, Counted>,
-    ended: Vec<Record>,
+    /// Those that came after the first of their source; none yet where nothing stands.
+    counted: BTreeMap<Source, Option<Entry>>,
+    ended: Vec<Entry>,
+    /// Issuer and id of what is used by those that are counted and not on record yet: said again, they are not counted again.
+    told: BTreeSet<(String, String)>,
 }
 
+/// What becomes of a refusal that is counted.
 #[derive(Debug)]
-struct Counted {
-    /// The record of those that came after the first; none yet if its count is 0.
-    record: Record,
-    count: u64,
+pub(crate) enum Counted {
+    /// It is the first of its source in this second: this is to be written now.
+    First(Box<Entry>),
+    /// It is in the record of this id, with others, which is written when the second is over.
+    Behind(String),
+    /// It was counted before.
+    Before,
 }
 
 impl Refusals {
-    /// Counts a refusal. Gives the id of the record that it is in, and that record if it must be written now.
+    /// Counts a refusal, which is told apart from all others by what it uses, if anything.
     ///
-    /// The first of its source in a second is written at once; those that follow in that second share a second
-    /// record, written when the second is over.
-    pub(crate) fn count(&self, record: Record) -> (String, Option<Record>) {
+    /// The first of its source in a second is to be written at once; those that follow in that second share a second
+    /// record, under the id of the first of them, written when the second is over.
+    pub(crate) fn count(&self, record: Record, told: Option<Use>) -> Counted {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.as_ref().is_some_and(|told| running.told.contains(&name(told))) {
+            return Counted::Before;
+        }
         let second = record.time.seconds();
         if running.second != second {
             running.end();
             running.second = second;
         }
-        let source = Source::One {
-            kind: record.kind.as_str(),
-            reason: record.reason.clone(),
-            door: record.inputs.get("asked").and_then(Value::as_str).map(str::to_owned),
-            network: record.client_ip.map(network),
-            client: record.client.as_ref().map(ToString::to_string),
-            like: record.request.as_ref().filter(|_| record.effect.is_some()).map(|request| {
-                let path = narrows_guard::shape::shape(&request.path);
-                (request.method.clone(), request.host.clone(), path)
-            }),
-        };
+        let source = Source::of(&record);
         let source = if running.counted.len() < MOST_SOURCES || running.counted.contains_key(&source) {
             source
         } else {
             Source::Others
         };
-        if let Some(counted) = running.counted.get_mut(&source) {
-            // The first of its source has a record of its own; this one is of those behind it.
-            if counted.count == 0 {
-                counted.record.request = record.request;
-            } else if counted.record.request != record.request {
-                // Of what was only observed all have one shape, and the record names that.
-                let shaped = record.request.filter(|_| matches!(source, Source::One { like: Some(_), .. }));
-                counted.record.request = shaped.map(|request| RequestLine {
-                    path: narrows_guard::shape::shape(&request.path),
-                    ..request
-                });
+        let Some(behind) = running.counted.get_mut(&source) else {
+            running.counted.insert(source, None);
+            return Counted::First(Box::new(Entry {
+                uses: told.into_iter().collect(),
+                ..Entry::of(record)
+            }));
+        };
+        let behind = match behind {
+            Some(behind) => {
+                behind.record.count = Some(behind.record.count.unwrap_or_default() + 1);
+                add_request(&mut behind.record, record.request, &source);
+                behind
             }
-            counted.count += 1;
-            return (counted.record.id.clone(), None);
+            none => {
+                // It stands for many: of what differs between them nothing is said.
+                let mut first = if source == Source::Others { for_all(&record) } else { record };
+                first.count = Some(1);
+                none.insert(Entry::of(first))
+            }
+        };
+        let id = behind.record.id.clone();
+        if let Some(told) = told {
+            let name = name(&told);
+            behind.uses.push(told);
+            running.told.insert(name);
         }
-        let mut following = record.clone();
-        following.id = ids::decision();
-        if source == Source::Others {
-            // It stands for many: of what differs between them nothing is said.
-            following = for_all(&following);
-        }
-        running.counted.insert(
-            source,
-            Counted {
-                record: following,
-                count: 0,
-            },
-        );
-        (record.id.clone(), Some(record))
+        Counted::Behind(id)
     }
 
-    /// The records of every second that is over or ends now.
-    pub(crate) fn take(&self) -> Vec<Record> {
+    /// Whether `told` is counted, and not on record yet.
+    pub(crate) fn has(&self, issuer: &str, id: &str) -> bool {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.told.contains(&(issuer.to_owned(), id.to_owned()))
+    }
+
+    /// Whether more may be counted by what they use.
+    pub(crate) fn has_room(&self) -> bool {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).told.len() < MOST_TOLD
+    }
+
+    /// Takes back the first of a source, which could not be written, for the next time.
+    pub(crate) fn put_back_first(&self, first: Entry) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        // Said again meanwhile, it is counted.
+        if first.uses.iter().all(|told| !running.told.contains(&name(told))) {
+            running.told.extend(first.uses.iter().map(name));
+            running.keep(first);
+        }
+    }
+
+    /// What is to be written of every second that is over or ends now.
+    fn take(&self) -> Vec<Entry> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.end();
         std::mem::take(&mut running.ended)
@@ -124,18 +128,34 @@ impl Refusals {
     /// Takes back what could not be written, for the next time.
     ///
     /// However long that takes, it is bounded, and no count is lost: past the bound they are added up.
-    pub(crate) fn put_back(&self, records: impl IntoIterator<Item = Record>) {
+    fn put_back(&self, entries: impl IntoIterator<Item = Entry>) {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        for record in records {
-            if running.ended.len() < MOST_KEPT {
-                running.ended.push(record);
-            } else if let Some(others) = running.ended.last_mut() {
-                if others.reason != SEVERAL {
-                    *others = for_all(others);
-                }
-                others.count = Some(others.count.unwrap_or(1) + record.count.unwrap_or(1));
-            }
+        for entry in entries {
+            running.keep(entry);
         }
+    }
+
+    /// Forgets what is on record: the store knows it now.
+    fn forget(&self, written: &[Use]) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        for told in written {
+            running.told.remove(&name(told));
+        }
+    }
+}
+
+fn name(told: &Use) -> (String, String) {
+    (told.issuer.clone(), told.id.clone())
+}
+
+/// A record names a request only if all that it stands for were that, or, of what was only observed, the shape that all of them have.
+fn add_request(record: &mut Record, request: Option<RequestLine>, source: &Source) {
+    if record.request != request {
+        let shaped = request.filter(|_| source.is_of_one_shape());
+        record.request = shaped.map(|request| RequestLine {
+            path: narrows_guard::shape::shape(&request.path),
+            ..request
+        });
     }
 }
 
@@ -153,25 +173,18 @@ fn for_all(record: &Record) -> Record {
 impl Second {
     fn end(&mut self) {
         let counted = std::mem::take(&mut self.counted);
-        let records = counted.into_values().filter(|counted| counted.count > 0).map(|counted| {
-            let mut record = counted.record;
-            record.count = Some(counted.count);
-            record
-        });
-        self.ended.extend(records);
+        self.ended.extend(counted.into_values().flatten());
     }
-}
 
-/// The network that an address belongs to: /24, or /56 of IPv6.
-pub(crate) fn network(address: IpAddr) -> String {
-    match address {
-        IpAddr::V4(address) => {
-            let [a, b, c, _] = address.octets();
-            format!("{a}.{b}.{c}.0/24")
-        }
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            format!("{a:x}:{b:x}:{c:x}:{:x}::/56", d & 0xff00)
+    fn keep(&mut self, entry: Entry) {
+        if self.ended.len() < MOST_KEPT {
+            self.ended.push(entry);
+        } else if let Some(others) = self.ended.last_mut() {
+            if others.record.reason != SEVERAL {
+                others.record = for_all(&others.record);
+            }
+            others.record.count = Some(others.record.count.unwrap_or(1) + entry.record.count.unwrap_or(1));
+            others.uses.extend(entry.uses);
         }
     }
 }
@@ -180,9 +193,20 @@ pub(crate) fn network(address: IpAddr) -> String {
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use delegation::time::Timestamp;
-    use issuance::audit::{Effect, Kind, Record, RequestLine};
+    use issuance::audit::{Effect, Kind, Record, RequestLine, Use, UseKind};
 
-    use super::{MOST_KEPT, MOST_SOURCES, Refusals};
+    use super::{Counted, MOST_KEPT, MOST_SOURCES, Refusals};
+
+    impl Refusals {
+        /// Whether it is the first of its source.
+        fn is_first(&self, record: Record) -> bool {
+            matches!(self.count(record, None), Counted::First(_))
+        }
+
+        fn taken(&self) -> Vec<Record> {
+            self.take().into_iter().map(|entry| entry.record).collect()
+        }
+    }
 
     fn refusal(second: i64, address: &str) -> Record {
         let mut record = Record::new(crate::ids::decision(), Timestamp::from_seconds(second), Kind::ClientAuth);
@@ -198,12 +222,11 @@ mod tests {
         for second in 0..3 {
             for host in 0..200 {
                 for _ in 0..4 {
-                    let (_, first) = refusals.count(refusal(second, &format!("10.{host}.0.1")));
-                    written += u64::from(first.is_some());
+                    written += u64::from(refusals.is_first(refusal(second, &format!("10.{host}.0.1"))));
                 }
             }
         }
-        let counted: u64 = refusals.take().into_iter().map(|record| record.count.unwrap_or(1)).sum();
+        let counted: u64 = refusals.taken().into_iter().map(|record| record.count.unwrap_or(1)).sum();
         assert_eq!(written + counted, 3 * 200 * 4);
         assert!(written <= 3 * 51, "{written} records for three seconds");
     }
@@ -215,14 +238,14 @@ mod tests {
         for second in 0..200 {
             for host in 0..60 {
                 for _ in 0..3 {
-                    seen += u64::from(refusals.count(refusal(second, &format!("10.{host}.0.1"))).1.is_none());
+                    seen += u64::from(!refusals.is_first(refusal(second, &format!("10.{host}.0.1"))));
                 }
             }
             let taken = refusals.take();
             assert!(taken.len() <= MOST_KEPT + MOST_SOURCES + 1, "{} records", taken.len());
             refusals.put_back(taken);
         }
-        let taken = refusals.take();
+        let taken = refusals.taken();
         assert_eq!(taken.iter().filter_map(|record| record.count).sum::<u64>(), seen);
         assert!(taken.len() <= MOST_KEPT, "{} records", taken.len());
         assert!(refusals.take().is_empty());
@@ -236,9 +259,9 @@ mod tests {
                 let mut record = refusal(1, "192.0.2.1");
                 let [method, host, path] = ["GET", "tickets.internal", path].map(str::to_owned);
                 record.request = Some(RequestLine { method, host, path });
-                refusals.count(record);
+                refusals.is_first(record);
             }
-            let record = refusals.take().pop().unwrap();
+            let record = refusals.taken().pop().unwrap();
             (record.count, record.request.map(|request| request.path))
         };
         assert_eq!(named(["/first", "/a", "/a"]), (Some(2), Some("/a".to_owned())));
@@ -252,12 +275,12 @@ mod tests {
         let at = |door: &str| {
             let mut record = refusal(1, "192.0.2.1");
             record.inputs = serde_json::json!({ "asked": door });
-            refusals.count(record).1
+            refusals.is_first(record)
         };
-        assert!(at("POST /oauth2/token").is_some());
-        assert!(at("POST /oauth2/revoke").is_some());
-        assert!(at("POST /oauth2/token").is_none());
-        assert_eq!(refusals.take().first().unwrap().inputs.get("asked").unwrap(), "POST /oauth2/token");
+        assert!(at("POST /oauth2/token"));
+        assert!(at("POST /oauth2/revoke"));
+        assert!(!at("POST /oauth2/token"));
+        assert_eq!(refusals.taken().first().unwrap().inputs.get("asked").unwrap(), "POST /oauth2/token");
     }
 
     #[test]
@@ -271,17 +294,17 @@ mod tests {
                 host: "shop.example".to_owned(),
                 path: path.to_owned(),
             });
-            refusals.count(record).1
+            refusals.is_first(record)
         };
-        assert!(count("/orders/7", Some(Effect::Observed)).is_some());
-        assert!(count("/orders/8", Some(Effect::Observed)).is_none(), "the same shape");
-        assert!(count("/orders/9", Some(Effect::Observed)).is_none());
-        assert!(count("/invoices/8", Some(Effect::Observed)).is_some(), "another");
-        assert!(count("/orders/7", None).is_some());
-        assert!(count("/invoices/8", None).is_none(), "of what is refused the line does not count");
+        assert!(count("/orders/7", Some(Effect::Observed)));
+        assert!(!count("/orders/8", Some(Effect::Observed)), "the same shape");
+        assert!(!count("/orders/9", Some(Effect::Observed)));
+        assert!(count("/invoices/8", Some(Effect::Observed)), "another");
+        assert!(count("/orders/7", None));
+        assert!(!count("/invoices/8", None), "of what is refused the line does not count");
         let of_orders = |record: &Record| record.request.as_ref().is_some_and(|request| request.path == "/orders/{id}");
         assert!(
-            refusals.take().iter().any(of_orders),
+            refusals.taken().iter().any(of_orders),
             "it names what all that it stands for have in common"
         );
     }
@@ -289,11 +312,45 @@ mod tests {
     #[test]
     fn neighbours_share_a_record_and_strangers_do_not() {
         let refusals = Refusals::default();
-        assert!(refusals.count(refusal(1, "192.0.2.1")).1.is_some());
-        assert!(refusals.count(refusal(1, "192.0.2.77")).1.is_none());
-        assert!(refusals.count(refusal(1, "198.51.100.1")).1.is_some());
-        assert!(refusals.count(refusal(1, "2001:db8:0:1200::1")).1.is_some());
-        assert!(refusals.count(refusal(1, "2001:db8:0:12ff::1")).1.is_none());
-        assert!(refusals.count(refusal(2, "192.0.2.1")).1.is_some(), "a new second");
+        assert!(refusals.is_first(refusal(1, "192.0.2.1")));
+        assert!(!refusals.is_first(refusal(1, "192.0.2.77")));
+        assert!(refusals.is_first(refusal(1, "198.51.100.1")));
+        assert!(refusals.is_first(refusal(1, "2001:db8:0:1200::1")));
+        assert!(!refusals.is_first(refusal(1, "2001:db8:0:12ff::1")));
+        assert!(refusals.is_first(refusal(2, "192.0.2.1")), "a new second");
+    }
+
+    /// A guard says a refusal until it hears that it is taken.
+    #[test]
+    fn what_is_said_again_before_it_is_written_is_counted_once() {
+        let refusals = Refusals::default();
+        let told = |id: &str| {
+            let told = Use {
+                kind: UseKind::GuardRefusal,
+                issuer: "guard".to_owned(),
+                id: id.to_owned(),
+                forget_at: Timestamp::from_seconds(100),
+            };
+            refusals.count(refusal(1, "192.0.2.1"), Some(told))
+        };
+        let Counted::First(first) = told("a") else {
+            panic!("it is the first")
+        };
+        assert!(matches!(
+            (told("b"), told("b"), told("c")),
+            (Counted::Behind(_), Counted::Before, Counted::Behind(_))
+        ));
+        refusals.put_back_first(*first);
+        assert!(matches!(told("a"), Counted::Before), "it waits");
+        let mut taken = refusals.take();
+        assert!(matches!(told("c"), Counted::Before), "it is on its way");
+        refusals.put_back(taken.clone());
+        taken = refusals.take();
+        let counts: Vec<_> = taken.iter().map(|entry| (entry.record.count, entry.uses.len())).collect();
+        assert_eq!(counts, [(None, 1), (Some(2), 2)]);
+        for entry in taken {
+            refusals.forget(&entry.uses);
+        }
+        assert!(!refusals.has("guard", "b"), "the store knows it now");
     }
 }

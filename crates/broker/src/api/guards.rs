@@ -23,7 +23,7 @@ use super::call::{Call, reply};
 use super::members::Members;
 use super::problem::Problem;
 use crate::broker::Broker;
-use crate::guards::{self, Asked, Guard, Seen, SeenTwice};
+use crate::guards::{self, Asked, Guard, Seen, SeenTwice, Told};
 
 type Came = (State<Arc<Broker>>, Extension<SocketAddr>);
 /// The service's name in the path, if it can be read.
@@ -58,7 +58,7 @@ async fn record(call: &mut Call, service: Named) -> Result<Response, Problem> {
         service: &service,
         client: &client,
     };
-    let recorded = guards::refused(&call.broker, &guard, &refusals, lost).await?;
+    let recorded = guards::refused(&call.broker, &guard, &refusals, lost, Told::FromElsewhere).await?;
     Ok(reply(StatusCode::OK, &json!({ "recorded": recorded })))
 }
 

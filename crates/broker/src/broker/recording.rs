@@ -6,6 +6,7 @@ use issuance::audit::{CommitError, Decision, Entry, Journal, Kind, Record, Use, 
 use super::Broker;
 use crate::denied::give_up_last;
 use crate::ids;
+use crate::refusals::{Counted, Refusals};
 
 impl Broker {
     pub(super) async fn record_change(&self, reason: &str) -> Result<u64, CommitError> {
@@ -42,24 +43,22 @@ impl Broker {
 
     /// Counts the refusal of a stranger, or of nobody in particular; gives the id of the record that it is in.
     pub(crate) async fn record_stranger(&self, record: Record) -> Result<String, CommitError> {
-        let refusals = if record.effect.is_some() { &self.observed } else { &self.refusals };
-        let (id, first) = refusals.count(record);
-        if let Some(first) = first {
-            self.journal.commit(Entry::of(first)).await?;
+        let id = record.id.clone();
+        match self.counted(record.effect.is_some()).count(record, None) {
+            Counted::First(first) => self.journal.commit(*first).await.map(|_| id),
+            Counted::Behind(other) => Ok(other),
+            Counted::Before => Ok(id),
         }
-        Ok(id)
+    }
+
+    /// Where refusals of strangers are counted: what was only observed takes no place of what was refused.
+    pub(crate) fn counted(&self, observed: bool) -> &Refusals {
+        if observed { &self.observed } else { &self.refusals }
     }
 
     pub(super) async fn flush_refusals(&self) {
         for refusals in [&self.refusals, &self.observed] {
-            let mut records = refusals.take().into_iter();
-            while let Some(record) = records.next() {
-                if self.journal.commit(Entry::of(record.clone())).await.is_err() {
-                    tracing::error!("refusals of strangers could not be put on record; they are kept until they can");
-                    refusals.put_back(std::iter::once(record).chain(records));
-                    return;
-                }
-            }
+            refusals.flush(&self.store, &self.journal).await;
         }
     }
 }

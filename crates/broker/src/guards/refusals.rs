@@ -10,10 +10,9 @@ use issuance::audit::{CommitError, Effect, Entry, Journal, Record, RequestLine, 
 use narrows_guard::shape::shape;
 use serde_json::{Map, Value, json};
 
-use super::Guard;
+use super::{Guard, strangers};
 use crate::broker::{Broker, InForce};
 use crate::journal::used;
-use crate::refusals::network;
 use crate::store::StoreUnavailable;
 
 /// No more refusals than this come together from elsewhere, and no more of their records wait for the log at a time.
@@ -80,18 +79,35 @@ pub struct Compared {
     pub surplus: Vec<String>,
 }
 
-/// Puts on record what `guard` refused, and that it could not say `lost` others; gives how many are on record now that were not before.
+/// How refusals come to be said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// Within this process: until they are taken, and then no more.
+    Here,
+    /// From another, which may not have heard that they are taken.
+    FromElsewhere,
+}
+
+/// Puts on record what `guard` refused, and that it could not say `lost` others; gives how many are on record by that that were not before.
 ///
 /// Each is found again by its id, so a batch may be sent twice. A refusal with claims has a record of its own, under its id, unless its
-/// token brings many that are alike; of the others, whose callers nobody knows, those of one second, reason and network share one, under
-/// the id of the first.
+/// token brings many that are alike. The others, whose callers nobody knows, are [counted](strangers::count) with those of every other
+/// door; their counts are on record soon.
 /// `Err`: some may be on record, and all may be sent again.
-pub async fn refused(broker: &Broker, guard: &Guard<'_>, refusals: &[RefusedCall], lost: u64) -> Result<usize, StoreUnavailable> {
+pub async fn refused(
+    broker: &Broker,
+    guard: &Guard<'_>,
+    refusals: &[RefusedCall],
+    lost: u64,
+    told: Told,
+) -> Result<usize, StoreUnavailable> {
     let in_force = broker.in_force();
+    let (known, nobodys): (Vec<_>, Vec<_>) = refusals.iter().partition(|each| each.claims.is_some());
     let mut recorded = 0;
     let mut looks = 0;
+    // 1. Of callers who are known; all others last, since behind those nothing may fail.
     loop {
-        let news = unknown(broker, guard, refusals).await?;
+        let news = unknown(broker, guard, &known).await?;
         if news.is_empty() {
             break;
         }
@@ -101,23 +117,30 @@ pub async fn refused(broker: &Broker, guard: &Guard<'_>, refusals: &[RefusedCall
         looks += 1;
         recorded += write(broker, guard, entries(broker, &in_force, guard, &news)).await?;
     }
-    // Said again with nothing new, it was counted before.
-    if lost > 0 && (recorded > 0 || refusals.is_empty()) {
+    let nobodys = match told {
+        Told::Here => nobodys,
+        Told::FromElsewhere => strangers::uncounted(broker, guard, unknown(broker, guard, &nobodys).await?)?,
+    };
+
+    // 2. What was lost. Said again with nothing new, it was counted before.
+    if lost > 0 && (recorded > 0 || !nobodys.is_empty() || refusals.is_empty()) {
         let mut record = guard.record(broker, &in_force);
         "refusals_lost".clone_into(&mut record.reason);
         record.count = Some(lost);
         broker.journal().commit(Entry::of(record)).await.map_err(|_| StoreUnavailable::busy())?;
         broker.telemetry().guard_lost(guard.service, lost);
     }
-    Ok(recorded)
+
+    // 3. Nobody's.
+    Ok(recorded + strangers::count(broker, &in_force, guard, &nobodys, told).await)
 }
 
 /// Those that are not on record yet, none of them twice.
-async fn unknown<'r>(broker: &Broker, guard: &Guard<'_>, refusals: &'r [RefusedCall]) -> Result<Vec<&'r RefusedCall>, StoreUnavailable> {
+async fn unknown<'r>(broker: &Broker, guard: &Guard<'_>, refusals: &[&'r RefusedCall]) -> Result<Vec<&'r RefusedCall>, StoreUnavailable> {
     let ids: BTreeSet<_> = refusals.iter().map(|each| each.decision_id.as_str()).collect();
     let ids: Vec<_> = ids.into_iter().collect();
     let mut known = used(broker.store(), UseKind::GuardRefusal, guard.client.as_str(), &ids).await?;
-    Ok(refusals.iter().filter(|each| known.insert(each.decision_id.clone())).collect())
+    Ok(refusals.iter().copied().filter(|each| known.insert(each.decision_id.clone())).collect())
 }
 
 /// What is committed together, and how many refusals for which reason that is.
@@ -153,9 +176,9 @@ async fn write(broker: &Broker, guard: &Guard<'_>, mut entries: Vec<Written>) ->
     Ok(recorded)
 }
 
-/// What makes refusals the same: when, why, of which token or from which network, and whether it went on; of what went on also what was
+/// What makes refusals of callers who are known the same: when, why, of which token, and whether it went on; of what went on also what was
 /// asked, since whoever mends the configuration needs to see each.
-type Alike<'r> = (i64, &'static str, Whose<'r>, bool, Option<Likeness>);
+type Alike<'r> = (i64, &'static str, &'r str, bool, Option<Likeness>);
 
 /// Method, host and the shape of the path.
 type Likeness = (String, String, String);
@@ -168,30 +191,19 @@ fn likeness(refused: &RefusedCall) -> Option<Likeness> {
     Some((line.method.clone(), line.host.clone(), shape(&line.path)))
 }
 
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Whose<'r> {
-    Token(&'r str),
-    Network(String),
-}
-
-/// One entry for each refusal of a token that is ours, until there are many that are alike, and one for all others that are.
+/// One entry for each refusal until there are many of one token that are alike, and one for all others that are.
 fn entries(broker: &Broker, in_force: &InForce, guard: &Guard<'_>, refusals: &[&RefusedCall]) -> Vec<Written> {
     let mut own = Vec::new();
     let mut alike = BTreeMap::<Alike<'_>, Vec<&RefusedCall>>::new();
     let mut told_apart = BTreeMap::<Alike<'_>, usize>::new();
     for each in refusals {
-        let whose = match &each.claims {
-            Some(claims) => Whose::Token(&claims.jti),
-            None => Whose::Network(network(each.from.to_canonical())),
-        };
-        let of = |like| (each.at.seconds(), each.reason.as_str(), whose.clone(), each.observed, like);
-        if each.claims.is_some() {
-            let there = told_apart.entry(of(None)).or_default();
-            *there += 1;
-            if *there <= TOLD_APART {
-                own.push(vec![*each]);
-                continue;
-            }
+        let jti = each.claims.as_ref().map_or("", |claims| &claims.jti);
+        let of = |like| (each.at.seconds(), each.reason.as_str(), jti, each.observed, like);
+        let there = told_apart.entry(of(None)).or_default();
+        *there += 1;
+        if *there <= TOLD_APART {
+            own.push(vec![*each]);
+            continue;
         }
         let like = of(likeness(each));
         let is_told_apart = alike.len() < MOST_LIKENESSES || alike.contains_key(&like);
@@ -199,12 +211,7 @@ fn entries(broker: &Broker, in_force: &InForce, guard: &Guard<'_>, refusals: &[&
     }
     let entry = |group: Vec<&RefusedCall>| {
         let first = group.first()?;
-        let uses = group.iter().map(|each| Use {
-            kind: UseKind::GuardRefusal,
-            issuer: guard.client.to_string(),
-            id: each.decision_id.clone(),
-            forget_at: broker.now().plus(KEPT),
-        });
+        let uses = group.iter().map(|each| id_of(broker, guard, each));
         let mut record = record(guard.record(broker, in_force), first);
         if group.len() > 1 {
             record.count = Some(group.len() as u64);
@@ -236,7 +243,17 @@ fn together(group: &[&RefusedCall]) -> Option<RequestLine> {
     })
 }
 
-fn record(mut record: Record, refused: &RefusedCall) -> Record {
+/// What is used by putting a refusal on record: its id, of this guard.
+pub(super) fn id_of(broker: &Broker, guard: &Guard<'_>, refused: &RefusedCall) -> Use {
+    Use {
+        kind: UseKind::GuardRefusal,
+        issuer: guard.client.to_string(),
+        id: refused.decision_id.clone(),
+        forget_at: broker.now().plus(KEPT),
+    }
+}
+
+pub(super) fn record(mut record: Record, refused: &RefusedCall) -> Record {
     record = record.denied(refused.reason);
     record.id.clone_from(&refused.decision_id);
     record.request.clone_from(&refused.request);

@@ -1,8 +1,11 @@
 //! `/v1/guards`: what a guard says and asks, who may, and what is on record of it.
 
-use broker::Role;
-use delegation::oauth::AudienceId;
+use broker::guards::{self, Guard, RefusedCall, Told};
+use broker::{Role, StoreJournal};
+use delegation::oauth::{AudienceId, ClientId, Reason};
 use delegation::registry::{OnDuplicate, Snapshot};
+use delegation::time::Timestamp;
+use issuance::audit::{Entry, Journal as _, Kind, Record, Use, UseKind};
 use serde_json::{Value, json};
 
 use crate::api::{operator, own_token, plan};
@@ -13,6 +16,7 @@ use crate::uses::{ORDERS, claims_of, for_orders};
 
 on_both_engines!(
     a_batch_that_is_sent_twice_or_at_once_is_on_record_once,
+    refusals_of_nobody_in_particular_are_counted_together_and_none_twice,
     a_token_that_was_seen_twice_is_on_record_once_and_revoked_where_that_is_asked_for,
 );
 
@@ -125,40 +129,130 @@ async fn a_batch_that_is_sent_twice_or_at_once_is_on_record_once(engine: Engine)
     narrows.stop().await;
 }
 
-/// A flood of requests of nobody is not one of records, and no count is lost.
+fn counts(records: &[Value]) -> u64 {
+    records.iter().map(|record| record["count"].as_u64().unwrap_or(1)).sum()
+}
+
+/// A flood of requests of nobody is not one of records, however it is sent, and no count is lost.
+async fn refusals_of_nobody_in_particular_are_counted_together_and_none_twice(engine: Engine) {
+    let (narrows, plane) = started(engine, OnDuplicate::Report).await;
+    let flood: Vec<_> = (0..200).map(|at| stranger(at, &format!("192.0.2.{at}"), "/orders/7")).collect();
+    for batch in flood.chunks(20) {
+        assert_eq!(sent(&narrows, &plane, batch).await, 20);
+    }
+    assert_eq!(sent(&narrows, &plane, &flood).await, 0, "counted");
+    // Another node was told of the last one too, whose answer was lost.
+    let other = StoreJournal::start(&narrows.engine.open().await);
+    let mut elsewhere = Entry::of(Record::new(id(199), Timestamp::from_seconds(1), Kind::Guard));
+    elsewhere.uses.push(Use {
+        kind: UseKind::GuardRefusal,
+        issuer: "orders".to_owned(),
+        id: id(199),
+        forget_at: Timestamp::from_seconds(4_000_000_000),
+    });
+    assert!(other.commit(elsewhere).await.is_ok());
+    other.close().await;
+    narrows.broker.tend().await;
+    assert_eq!(sent(&narrows, &plane, &flood).await, 0, "on record");
+    narrows.broker.tend().await;
+
+    let records = of_guards(&narrows).await;
+    assert_eq!(counts(&records), 200);
+    let mut in_a_second = std::collections::BTreeMap::<i64, usize>::new();
+    for record in &records {
+        *in_a_second.entry(record["time"].as_i64().unwrap() / 1000).or_default() += 1;
+    }
+    // That of the other node is of another second.
+    assert!(in_a_second.values().all(|many| *many <= 2), "{in_a_second:?}");
+    let behind = records.iter().find(|record| record["count"].as_u64() > Some(1)).unwrap();
+    assert_eq!(
+        (&behind["reason"], &behind["request"]["path"], &behind["inputs"]["service"]),
+        (&json!("no_token"), &json!("/orders/7"), &json!("orders"))
+    );
+    let told = |record: &Value| flood.iter().any(|refusal| refusal["decision_id"] == record["id"]);
+    assert!(records.iter().all(told), "each has the id that a caller was told");
+    narrows.stop().await;
+}
+
+/// In this process each is said as it comes.
 #[tokio::test]
-async fn refusals_of_nobody_in_particular_share_a_record_and_what_was_lost_is_on_record() {
+async fn refusals_of_nobody_that_come_one_by_one_share_a_record_too() {
+    let (narrows, _) = started(Engine::sqlite(), OnDuplicate::Report).await;
+    let client = ClientId::parse("orders").unwrap();
+    let guard = Guard {
+        service: "orders",
+        client: &client,
+    };
+    for at in 0..100 {
+        let call = RefusedCall {
+            decision_id: id(at),
+            at: Timestamp::from_seconds(1_780_000_000),
+            reason: Reason::NoToken,
+            request: None,
+            from: "192.0.2.7".parse().unwrap(),
+            claims: None,
+            compared: None,
+            observed: false,
+        };
+        assert_eq!(guards::refused(&narrows.broker, &guard, &[call], 0, Told::Here).await.unwrap(), 1);
+    }
+    narrows.broker.tend().await;
+    let records = of_guards(&narrows).await;
+    let seconds: std::collections::BTreeSet<_> = records.iter().map(|record| record["time"].as_i64().unwrap() / 1000).collect();
+    assert_eq!(counts(&records), 100);
+    assert!(records.len() <= 2 * seconds.len(), "{} records in {seconds:?}", records.len());
+    narrows.stop().await;
+}
+
+/// They share the places of the second with what is refused at every other door.
+#[tokio::test]
+async fn past_fifty_networks_in_a_second_all_others_share_a_record() {
     let (narrows, plane) = started(Engine::sqlite(), OnDuplicate::Report).await;
-    let same: Vec<_> = (0..200).map(|at| stranger(at, "192.0.2.7", "/orders/7")).collect();
-    assert_eq!(sent(&narrows, &plane, &same).await, 200);
-    assert_eq!(sent(&narrows, &plane, &same).await, 0);
-    let other = [
-        stranger(200, "192.0.2.9", "/a"),
-        stranger(201, "192.0.2.9", "/b"),
-        stranger(202, "203.0.113.1", "/c"),
-    ];
-    assert_eq!(sent(&narrows, &plane, &other).await, 3);
-    let counts: Vec<_> = of_guards(&narrows)
-        .await
-        .iter()
-        .map(|record| (record["count"].as_u64().unwrap_or(1), record["request"]["path"].clone()))
-        .collect();
-    assert_eq!(counts, [(200, json!("/orders/7")), (2, Value::Null), (1, json!("/c"))]);
+    let before = narrows.records().await.len();
+    let flood: Vec<_> = (0..240).map(|at| stranger(at, &format!("10.{}.0.1", at % 80), "/orders/7")).collect();
+    for batch in flood.chunks(60) {
+        assert_eq!(sent(&narrows, &plane, batch).await, 60);
+    }
+    narrows.broker.tend().await;
+    let records = narrows.records().await.split_off(before);
+    assert_eq!(counts(&records), 240);
+    let seconds: std::collections::BTreeSet<_> = records.iter().map(|record| record["time"].as_i64().unwrap() / 1000).collect();
+    assert!(records.len() <= 102 * seconds.len(), "{} records in {seconds:?}", records.len());
+    assert!(records.iter().any(|record| record["reason"] == "several"));
+    narrows.stop().await;
+}
+
+/// What is counted is written when it can be, and what was lost is counted once.
+#[tokio::test]
+async fn refusals_of_nobody_that_cannot_be_written_are_counted_and_what_was_lost_is_on_record() {
+    let (narrows, plane) = started(Engine::sqlite(), OnDuplicate::Report).await;
+    let some: Vec<_> = (0..4).map(|at| stranger(at, "192.0.2.7", "/a")).collect();
+    narrows.engine.run("ALTER TABLE records RENAME TO away").await;
+    assert_eq!(sent(&narrows, &plane, &some).await, 4);
+    assert_eq!(sent(&narrows, &plane, &some).await, 0, "they wait");
+    narrows.broker.tend().await;
+    narrows.engine.run("ALTER TABLE away RENAME TO records").await;
+    assert_eq!(sent(&narrows, &plane, &some).await, 0, "they still do");
+    narrows.broker.tend().await;
+    assert_eq!(counts(&of_guards(&narrows).await), 4);
+    assert_eq!(sent(&narrows, &plane, &some).await, 0);
 
     let lost = json!({ "refusals": [stranger(300, "192.0.2.7", "/d")], "lost": 12 });
     for recorded in [1, 0] {
         assert_eq!(narrows.ask("POST", REFUSALS, &plane, Some(&lost)).await.body["recorded"], recorded);
     }
+    narrows.broker.tend().await;
     let records = of_guards(&narrows).await;
     let lost: Vec<_> = records.iter().filter(|record| record["reason"] == "refusals_lost").collect();
     assert_eq!((lost.len(), &lost[0]["count"]), (1, &json!(12)), "said twice, counted once");
+    assert_eq!(counts(&records), 17);
     let (_, _, metrics) = narrows.get("/metrics").await;
     assert!(
         metrics.contains("narrows_guard_refusals_lost_total{service=\"orders\"} 12"),
         "{metrics}"
     );
     assert!(
-        metrics.contains("narrows_guard_refusals_total{service=\"orders\",reason=\"no_token\"} 204"),
+        metrics.contains("narrows_guard_refusals_total{service=\"orders\",reason=\"no_token\"} 5"),
         "{metrics}"
     );
     narrows.stop().await;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker::guards::{self, Claims, Compared, RefusedCall};
+use broker::guards::{self, Claims, Compared, RefusedCall, Told};
 use broker::store::StoreUnavailable;
 use narrows_guard::broker::{Refused, SeenTwice};
 use narrows_guard::spool::Spool;
@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 use super::{Who, request_line};
 
-/// So many refusals are written at a time: those of strangers share records, and a commit costs its sync, however much is in it.
+/// So many refusals are written at a time: those of strangers are counted, and a commit costs its sync, however much is in it.
 const MANY: usize = 4 * guards::MOST;
 /// How long the writer waits after the log could not be written.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -90,7 +90,7 @@ async fn empty(Shared { who, spool }: &Shared) -> Result<(), StoreUnavailable> {
     while let Some(batch) = spool.batch(MANY, usize::MAX) {
         // Each is found again by its id, so that what is on record already is not written twice.
         let calls: Vec<_> = batch.refusals.iter().map(|call| RefusedCall::clone(call)).collect();
-        guards::refused(&who.broker, &who.guard(), &calls, batch.lost).await?;
+        guards::refused(&who.broker, &who.guard(), &calls, batch.lost, Told::Here).await?;
         spool.delivered(&batch);
     }
     while let Some(sighting) = spool.sighting() {
