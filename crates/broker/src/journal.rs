@@ -236,26 +236,33 @@ async fn batch(
     }
     let kept: Vec<_> = won.iter().filter_map(|entry| entry.keeps.as_ref()).collect();
     insert_opaque_tokens(&mut transaction, &kept).await?;
-    let records: Vec<_> = won.iter().map(|entry| &entry.record).collect();
-    let mut next = append(&mut transaction, &records).await?;
-    for (at, entry) in won.iter().enumerate() {
+    let records: Vec<_> = won.iter().flat_map(|entry| told(entry)).collect();
+    let first = append(&mut transaction, &records).await?;
+    let mut next = first;
+    for entry in &won {
         if let Some(revocation) = &entry.revokes {
-            let place = next + at as u64;
-            insert_revocation(&mut transaction, i64::try_from(place).unwrap_or(i64::MAX), revocation).await?;
+            insert_revocation(&mut transaction, i64::try_from(next).unwrap_or(i64::MAX), revocation).await?;
         }
+        next += told(entry).count() as u64;
     }
 
     // The point of no return: after this commit the records are durable, and only then may anything be signed.
     transaction.commit().await?;
-    let outcome = |lost: Option<CommitError>| {
+    let mut next = first;
+    let outcome = |(entry, lost): (&Entry, Option<CommitError>)| {
         if let Some(why) = lost {
             return Err(why);
         }
         let index = next;
-        next += 1;
+        next += told(entry).count() as u64;
         Ok(index)
     };
-    Ok(lost.into_iter().map(outcome).collect())
+    Ok(entries.iter().zip(lost).map(outcome).collect())
+}
+
+/// The records of an entry, in their order.
+fn told(entry: &Entry) -> impl Iterator<Item = &Record> {
+    std::iter::once(&entry.record).chain(entry.beside.as_deref())
 }
 
 /// Forgets what no living token can need, a little at a time.

@@ -32,6 +32,8 @@ pub trait Journal: Send + Sync {
 pub struct Entry {
     /// The record.
     pub record: Record,
+    /// What else is told of it, right behind the record.
+    pub beside: Option<Box<Record>>,
     /// What this decision uses up.
     pub uses: Vec<Use>,
     /// The transaction that this decision begins.
@@ -49,6 +51,7 @@ impl Entry {
     pub fn of(record: Record) -> Self {
         Self {
             record,
+            beside: None,
             uses: Vec::new(),
             begins: None,
             revokes: None,

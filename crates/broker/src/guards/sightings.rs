@@ -5,13 +5,14 @@ use std::net::IpAddr;
 use delegation::identity::Subject;
 use delegation::oauth::{AudienceId, ClientId};
 use delegation::registry::OnDuplicate;
-use delegation::revocation::{Key, Revocation};
+use delegation::revocation::{Key, MarkKind, Revocation};
 use delegation::time::Timestamp;
-use issuance::audit::{CommitError, Decision, Entry, Journal, Record, Use, UseKind};
+use issuance::audit::{CommitError, Decision, Entry, Journal, Kind, Record, Use, UseKind};
 use serde_json::{Map, Value, json};
 
 use super::Guard;
 use crate::broker::{Broker, InForce};
+use crate::ids;
 use crate::journal::used;
 use crate::store::StoreUnavailable;
 
@@ -46,7 +47,7 @@ pub enum Seen {
 
 /// Puts on record that a token was shown to `guard` from two places, once for each token, guard and service.
 ///
-/// With `on_duplicate = "revoke"` the token is revoked in the same commit, with all that came from it, if the log says that it was issued
+/// With `on_duplicate = "revoke"` the token is revoked in the same commit, under a record of kind `revocation`, with all that came from it, if the log says that it was issued
 /// for the audience of the guard's service: no guard ends what is not its to see.
 pub async fn seen_twice(broker: &Broker, guard: &Guard<'_>, seen: &SeenTwice) -> Result<Seen, StoreUnavailable> {
     let in_force = broker.in_force();
@@ -77,6 +78,11 @@ pub async fn seen_twice(broker: &Broker, guard: &Guard<'_>, seen: &SeenTwice) ->
         inputs.insert("revoked".to_owned(), json!(revokes));
     }
     let (now, longest) = (broker.now(), in_force.snapshot.lifetimes.max);
+    let entry = if revokes {
+        ended(record, kind, &seen.jti)
+    } else {
+        Entry::of(record)
+    };
     let entry = Entry {
         uses: vec![Use {
             kind: UseKind::Sighting,
@@ -85,7 +91,7 @@ pub async fn seen_twice(broker: &Broker, guard: &Guard<'_>, seen: &SeenTwice) ->
             forget_at: forget_at(broker, &in_force, seen.exp),
         }],
         revokes: revokes.then(|| Revocation::new(kind, key, now, longest)),
-        ..Entry::of(record)
+        ..entry
     };
     match broker.journal().commit(entry).await {
         Ok(_) => {
@@ -94,6 +100,24 @@ pub async fn seen_twice(broker: &Broker, guard: &Guard<'_>, seen: &SeenTwice) ->
         }
         Err(CommitError::AlreadyUsed) => Ok(Seen::Before),
         Err(CommitError::Over(_) | CommitError::Unavailable) => Err(StoreUnavailable::busy()),
+    }
+}
+
+/// A revocation as any other is on record, and beside it what was `seen`.
+fn ended(seen: Record, kind: MarkKind, jti: &str) -> Entry {
+    let mut record = seen.clone();
+    record.id = ids::decision();
+    record.kind = Kind::Revocation;
+    "revoked".clone_into(&mut record.reason);
+    if let Some(inputs) = record.inputs.as_object_mut() {
+        inputs.remove("revoked");
+        inputs.insert("kind".to_owned(), json!(kind.as_str()));
+        inputs.insert("named".to_owned(), json!(jti));
+        inputs.insert("why".to_owned(), json!(seen.reason));
+    }
+    Entry {
+        beside: Some(Box::new(seen)),
+        ..Entry::of(record)
     }
 }
 

@@ -81,6 +81,7 @@ fn entry(id: &str) -> Entry {
             began: now(),
             forget_at: Timestamp::from_seconds(1_790_000_000),
         }),
+        beside: None,
         keeps: Some(KeptToken {
             digest: delegation::token::sha256(id.as_bytes()),
             claims: odd_claims,

@@ -534,6 +534,35 @@ async fn a_token_that_was_seen_twice_is_on_record_once_and_revoked_where_that_is
         (&inputs["first"], &inputs["second"], &inputs["revoked"]),
         (&json!("192.0.2.1"), &json!("192.0.2.2"), &json!(true))
     );
+    // What it ended is on record as any other revocation is, in the same commit.
+    let all = narrows.records().await;
+    let revoked: Vec<_> = all.iter().filter(|record| record["kind"] == "revocation").collect();
+    assert_eq!(revoked.len(), 3);
+    let first = revoked[0];
+    assert_eq!(
+        (
+            &first["decision"],
+            &first["reason"],
+            &first["jti"],
+            &first["subject"],
+            &first["client"]
+        ),
+        (&json!("done"), &json!("revoked"), &one["jti"], &one["subject"], &one["client"])
+    );
+    assert_eq!(
+        (
+            &first["inputs"]["kind"],
+            &first["inputs"]["named"],
+            &first["inputs"]["why"],
+            &first["inputs"]["guard"]
+        ),
+        (&json!("jti"), &one["jti"], &json!("token_seen_twice"), &json!("orders"))
+    );
+    assert_eq!(one["index"].as_u64(), first["index"].as_u64().map(|index| index + 1));
+    assert_ne!(one["id"], first["id"]);
+    let auditor = operator(&narrows, "ann", &[Role::Auditor]).await;
+    let listed = narrows.ask("GET", "/v1/revocations", &auditor, None).await;
+    assert_eq!(listed.body["items"][0]["seq"], first["index"], "{:?}", listed.body);
     narrows.stop().await;
 }
 

@@ -37,6 +37,7 @@ fn entry(id: &str, uses: &[&str]) -> Entry {
         revokes: None,
         task: None,
         keeps: None,
+        beside: None,
     }
 }
 

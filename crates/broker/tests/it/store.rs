@@ -57,6 +57,7 @@ async fn a_transaction_is_read_back_as_it_was_kept_whatever_an_outside_token_sai
             revokes: None,
             task: None,
             keeps: None,
+            beside: None,
         };
         assert!(journal.commit(entry).await.is_ok());
         // Another node, which remembers nothing.
@@ -107,6 +108,7 @@ async fn a_decision_is_found_by_the_beginning_of_its_id_and_by_nothing_else(engi
                     revokes: None,
                     task: None,
                     keeps: None,
+                    beside: None,
                 })
                 .await
                 .is_ok()
