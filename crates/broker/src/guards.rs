@@ -11,6 +11,7 @@ mod token;
 mod uses;
 
 use delegation::oauth::{ClientId, Reason};
+use delegation::revocation::{Key, MarkKind};
 use issuance::audit::{Kind, Record};
 use issuance::policy::Policy;
 use serde_json::json;
@@ -44,6 +45,13 @@ impl Guard<'_> {
         record.inputs = json!({ "service": self.service, "guard": self.client.as_str() });
         record
     }
+}
+
+/// Notes what a token came from: its `ancestors`, root first, and its parent, if that is one of ours.
+fn came_from(record: &mut Record, ancestors: &[String]) {
+    record.chain = ancestors.to_vec();
+    let parent = ancestors.last().filter(|entry| Key::of_entry(entry).0 == MarkKind::Jti);
+    record.parent_jti = parent.cloned();
 }
 
 /// Puts a refusal on record. Of a token that is not ours nobody is known: a flood of those is not one of records.

@@ -48,7 +48,7 @@ pub(crate) async fn refuse((State(broker), Extension(peer)): Came, service: Name
 async fn record(call: &mut Call, service: Named) -> Result<Response, Problem> {
     let (service, client) = guard(call, service).await?;
     let mut body = Members(call.body_of(LARGEST_BATCH).await?);
-    let refusals = refusals::read(&mut body)?;
+    let refusals = refusals::read(&mut body, &call.moment.snapshot.types)?;
     let lost = body.number("lost")?.unwrap_or_default();
     if lost > MOST_LOST {
         return Err(Problem::Malformed("`lost` is no number of requests that anybody refused"));

@@ -87,7 +87,14 @@ async fn decide(broker: &Broker, guard: &Guard<'_>, asked: Asked, record: &mut R
 
     // 2. What is kept of it; then policy.
     let kept = evidence::kept(broker, &token).await?;
-    let proposed = Recheck::propose(&moment, &token, &kept, asked.details, asked.scopes, record)?;
+    record.asked = Authority::default();
+    let proposed = Recheck::propose(&moment, &token, &kept, asked.details, asked.scopes, record);
+    // A guard's record says what the token allows, and beside that what the request needs.
+    let needs = std::mem::replace(&mut record.asked, token.authority.clone());
+    if let Some(by) = by.as_object_mut().filter(|_| !needs.is_empty()) {
+        by.insert("required".to_owned(), presented(&needs));
+    }
+    let proposed = proposed?;
     policy::decide(&in_force.policy, proposed, record).map(drop)
 }
 

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use delegation::authority::Authority;
+use delegation::chain::Actor;
 use delegation::identity::Subject;
 use delegation::oauth::{AudienceId, ClientId, Reason};
 use delegation::time::Timestamp;
@@ -10,7 +12,7 @@ use issuance::audit::{CommitError, Effect, Entry, Journal, Record, RequestLine, 
 use narrows_guard::shape::shape;
 use serde_json::{Map, Value, json};
 
-use super::{Guard, strangers};
+use super::{Guard, came_from, strangers};
 use crate::broker::{Broker, InForce};
 use crate::journal::used;
 use crate::store::StoreUnavailable;
@@ -46,7 +48,7 @@ pub struct RefusedCall {
 }
 
 /// What is said of a token, never the token.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Claims {
     /// `jti`.
     pub jti: String,
@@ -66,6 +68,14 @@ pub struct Claims {
     pub task: Option<String>,
     /// `txn`.
     pub txn: Option<String>,
+    /// `act`: who acted, newest first.
+    pub actors: Vec<Actor>,
+    /// `chain`: what it came from, root first, without itself.
+    pub ancestors: Vec<String>,
+    /// `authorization_details` and `scope`, as far as they are declared here.
+    pub authority: Authority,
+    /// Details that are not: this broker declares others than when the token was made, or than the guard.
+    pub undeclared: Vec<Value>,
 }
 
 /// A token beside the request that it came with, in the short form of details.
@@ -275,6 +285,12 @@ pub(super) fn record(mut record: Record, refused: &RefusedCall) -> Record {
         record.task.clone_from(&claims.task);
         record.txn.clone_from(&claims.txn);
         record.expires_in = Some(claims.exp.seconds() - claims.iat.seconds());
+        record.actor.clone_from(&claims.actors);
+        record.asked = claims.authority.clone();
+        came_from(&mut record, &claims.ancestors);
+        if !claims.undeclared.is_empty() {
+            said.insert("undeclared".to_owned(), json!(claims.undeclared));
+        }
     }
     if let Some(compared) = &refused.compared {
         said.insert("required".to_owned(), json!(compared.required));

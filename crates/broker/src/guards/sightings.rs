@@ -2,15 +2,18 @@
 
 use std::net::IpAddr;
 
+use delegation::authority::Authority;
+use delegation::chain::Actor;
+use delegation::details::{Detail, Standing};
 use delegation::identity::Subject;
-use delegation::oauth::{AudienceId, ClientId};
+use delegation::oauth::{AudienceId, ClientId, parse_scope};
 use delegation::registry::OnDuplicate;
 use delegation::revocation::{Key, MarkKind, Revocation};
 use delegation::time::Timestamp;
 use issuance::audit::{CommitError, Decision, Entry, Journal, Kind, Record, Use, UseKind};
 use serde_json::{Map, Value, json};
 
-use super::Guard;
+use super::{Guard, came_from};
 use crate::broker::{Broker, InForce};
 use crate::ids;
 use crate::journal::used;
@@ -63,7 +66,7 @@ pub async fn seen_twice(broker: &Broker, guard: &Guard<'_>, seen: &SeenTwice) ->
     record.client_ip = Some(seen.second);
     record.jti = Some(seen.jti.clone());
     if let Some(issued) = &issued {
-        note(issued, &mut record);
+        note(issued, &in_force, &mut record);
     }
     let audience = in_force
         .guards
@@ -146,7 +149,7 @@ async fn issued(
 }
 
 /// Whose the token is, by the record of its issue.
-fn note(issued: &Map<String, Value>, record: &mut Record) {
+fn note(issued: &Map<String, Value>, in_force: &InForce, record: &mut Record) {
     let text = |name: &str| issued.get(name).and_then(Value::as_str);
     let of_subject = |name: &str| issued.get("subject")?.get(name)?.as_str().map(str::to_owned);
     record.subject = of_subject("iss").zip(of_subject("sub")).map(|(iss, sub)| Subject {
@@ -158,4 +161,19 @@ fn note(issued: &Map<String, Value>, record: &mut Record) {
     record.audience = text("audience").and_then(|id| AudienceId::parse(id).ok());
     record.txn = text("txn").map(str::to_owned);
     record.task = text("task").map(str::to_owned);
+    let list = |name: &str| issued.get(name).and_then(Value::as_array).into_iter().flatten();
+    let of_actor = |actor: &Value| {
+        let text = |name: &str| actor.get(name).and_then(Value::as_str).map(str::to_owned);
+        let (iss, sub) = text("iss").zip(text("sub"))?;
+        Some(Actor { iss, sub })
+    };
+    record.actor = list("actor").filter_map(of_actor).collect();
+    let types = &in_force.snapshot.types;
+    let detail = |detail: &Value| Detail::from_json(detail, types, Standing::Ceiling).ok();
+    record.asked = Authority {
+        details: list("authorization_details").filter_map(detail).collect(),
+        scopes: text("scope").and_then(|scope| parse_scope(scope).ok()).unwrap_or_default(),
+    };
+    let ancestors: Vec<_> = list("chain").filter_map(Value::as_str).map(str::to_owned).collect();
+    came_from(record, &ancestors);
 }

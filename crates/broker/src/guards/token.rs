@@ -5,6 +5,7 @@ use delegation::registry::{Client, Moment};
 use delegation::token::{Issued, SubjectToken, Verified};
 use issuance::audit::Record;
 
+use super::came_from;
 use crate::broker::Broker;
 use crate::evidence::{self, SUBJECT};
 
@@ -33,6 +34,9 @@ pub(super) async fn shown<'m>(
     record.txn.clone_from(&token.txn);
     record.task.clone_from(&token.task);
     record.actor = token.act.iter().flat_map(|act| act.iter().cloned()).collect();
+    record.asked = token.authority.clone();
+    // Its last entry is the token itself.
+    came_from(record, token.chain.split_last().map_or(&[], |(_, ancestors)| ancestors));
 
     // 3. Theirs to ask about.
     let receives = |audience: &String| client.receives.iter().any(|each| each.means(audience, None));

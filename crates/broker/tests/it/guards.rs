@@ -63,6 +63,11 @@ fn overbroad(at: usize) -> Value {
         "claims": {
             "jti": format!("j-{at}"), "sub": "corp|alice", "sub_id": { "format": "iss_sub", "iss": "https://login.corp.example", "sub": "alice" },
             "client_id": "edge", "aud": ORDERS, "exp": 1_780_000_060, "iat": 1_780_000_000, "txn": "t-7",
+            "actor": [{ "iss": "https://narrows.example", "sub": "edge" }], "chain": ["o_root", "j-parent"], "scope": "profile",
+            "authorization_details": [
+                { "type": "ticket", "actions": ["read"], "identifier": "7" },
+                { "type": "gone", "actions": ["read"], "identifier": "8" },
+            ],
         },
         "compared": { "required": ["ticket:read/7"], "presented": ["ticket:read/7", "ticket:read/8"], "surplus": ["ticket:read/8"] },
     })
@@ -97,8 +102,13 @@ async fn a_batch_that_is_sent_twice_or_at_once_is_on_record_once(engine: Engine)
         1,
         "one is new"
     );
+    let mut before = overbroad(41);
+    for name in ["actor", "chain", "scope", "authorization_details"] {
+        before["claims"].as_object_mut().unwrap().remove(name);
+    }
+    assert_eq!(sent(&narrows, &plane, &[before]).await, 1, "a guard that does not say them yet");
     let records = of_guards(&narrows).await;
-    assert_eq!(records.len(), 41);
+    assert_eq!(records.len(), 42);
     let one = records.iter().find(|record| record["id"] == id(7).as_str()).unwrap();
     let seen = (
         &one["decision"],
@@ -125,6 +135,27 @@ async fn a_batch_that_is_sent_twice_or_at_once_is_on_record_once(engine: Engine)
         (&json!("orders"), &json!("orders"), &json!(1_780_000_000_123_i64))
     );
     assert_eq!(inputs["surplus"], json!(["ticket:read/8"]));
+    // What the token said, as an exchange has it.
+    assert_eq!(
+        (&one["actor"], &one["chain"], &one["parent_jti"], &one["txn"]),
+        (
+            &json!([{ "iss": "https://narrows.example", "sub": "edge" }]),
+            &json!(["o_root", "j-parent"]),
+            &json!("j-parent"),
+            &json!("t-7")
+        )
+    );
+    assert_eq!(
+        (&one["authorization_details"], &one["scope"]),
+        (
+            &json!([{ "type": "ticket", "actions": ["read"], "identifier": "7" }]),
+            &json!("profile")
+        )
+    );
+    assert_eq!(
+        inputs["undeclared"][0]["type"], "gone",
+        "of a type that the broker does not declare"
+    );
     assert!(one["time"].as_i64().unwrap() > 1_780_000_000_123, "the log has a clock of its own");
     narrows.stop().await;
 }
@@ -335,6 +366,18 @@ async fn what_is_not_described_is_refused_and_nothing_of_the_batch_is_on_record(
         json!({ "claims": with(overbroad(0)["claims"].clone(), &json!({ "jti": "a\u{0}b" })) }),
         json!({ "claims": with(overbroad(0)["claims"].clone(), &json!({ "sub_id": { "iss": "a" } })) }),
         json!({ "claims": with(overbroad(0)["claims"].clone(), &json!({ "client_id": "a b" })) }),
+        json!({ "claims": with(overbroad(0)["claims"].clone(), &json!({ "actor": [{ "iss": "a" }] })) }),
+        json!({ "claims": with(overbroad(0)["claims"].clone(), &json!({ "actor": [{ "iss": "a", "sub": "b", "act": {} }] })) }),
+        json!({ "claims": with(overbroad(0)["claims"].clone(), &json!({ "actor": vec![json!({ "iss": "a", "sub": "b" }); 65] })) }),
+        json!({ "claims": with(overbroad(0)["claims"].clone(), &json!({ "chain": [1] })) }),
+        json!({ "claims": with(overbroad(0)["claims"].clone(), &json!({ "chain": [""] })) }),
+        json!({ "claims": with(overbroad(0)["claims"].clone(), &json!({ "chain": ["x".repeat(257)] })) }),
+        json!({ "claims": with(overbroad(0)["claims"].clone(), &json!({ "chain": vec!["x"; 65] })) }),
+        json!({ "claims": with(overbroad(0)["claims"].clone(), &json!({ "scope": "a  b" })) }),
+        json!({ "claims": with(overbroad(0)["claims"].clone(), &json!({ "authorization_details": ["x"] })) }),
+        json!({ "claims": with(overbroad(0)["claims"].clone(), &json!({ "authorization_details": [{ "type": "ticket" }] })) }),
+        json!({ "claims": with(overbroad(0)["claims"].clone(), &json!({ "authorization_details": vec![json!({ "type": "gone" }); 33] })) }),
+        json!({ "claims": with(overbroad(0)["claims"].clone(), &json!({ "authorization_details": [{ "type": "gone", "x": "x".repeat(16_384) }] })) }),
         json!({ "compared": { "required": "x" } }),
         json!({ "compared": { "required": [1] } }),
         json!({ "compared": { "surplus": vec!["x"; 1025] } }),
@@ -473,6 +516,21 @@ async fn policy_is_asked_again_about_what_the_request_needs_and_a_refusal_is_on_
         (&json!("orders"), &json!("edge"))
     );
     assert_eq!(one["inputs"]["presented"], json!(["ticket:read/42"]), "what the token allows");
+    assert_eq!(
+        (&one["inputs"]["required"], &one["authorization_details"]),
+        (&json!(["ticket:read/42"]), &detail("42"))
+    );
+    let shown = claims_of(&token);
+    assert_eq!(
+        (&one["chain"], &one["actor"][0]),
+        (&shown["chain"], &json!({ "iss": shown["act"]["iss"], "sub": shown["act"]["sub"] }))
+    );
+    let narrow = records.iter().find(|record| record["reason"] == "wider_than_subject").unwrap();
+    assert_eq!(
+        (&narrow["inputs"]["required"], &narrow["authorization_details"]),
+        (&json!(["ticket:read/43"]), &detail("42")),
+        "what was needed, and what the token allows"
+    );
     let admin = operator(&narrows, "ann", &[Role::Admin]).await;
     let jti = claims_of(&token)["jti"].clone();
     assert_eq!(
@@ -528,6 +586,10 @@ async fn a_token_that_was_seen_twice_is_on_record_once_and_revoked_where_that_is
     assert_eq!(
         (&one["decision"], &one["client"], &one["subject"]["sub"]),
         (&json!("done"), &json!("edge"), &json!("alice"))
+    );
+    assert!(
+        one["chain"].is_array() && one["actor"].is_array() && one["authorization_details"].is_array(),
+        "{one}"
     );
     let inputs = &one["inputs"];
     assert_eq!(

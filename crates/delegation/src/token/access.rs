@@ -156,6 +156,11 @@ impl AccessClaims {
         &self.key
     }
 
+    /// What it came from, root first: its chain without itself.
+    pub fn ancestors(&self) -> &[String] {
+        self.chain.split_last().map_or(&[], |(_, ancestors)| ancestors)
+    }
+
     /// What of its line `view` says to be dead, if anything is.
     pub fn killed_by(&self, view: &View) -> Option<MarkKind> {
         view.kills_named(&self.line(), &self.named)

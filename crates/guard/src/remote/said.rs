@@ -1,5 +1,9 @@
 //! What goes on record, in the words of the broker's interface.
 
+use delegation::chain::{Actor, ActorChain};
+use delegation::details::Detail;
+use delegation::oauth::Scope;
+use delegation::token::AccessClaims;
 use serde_json::{Map, Value, json};
 
 use crate::broker::{Line, Refused, SeenTwice};
@@ -29,15 +33,13 @@ pub(super) fn refusal(refused: &Refused) -> Value {
         put("request", self::line(line));
     }
     if let Some(claims) = &refused.claims {
-        let mut about = json!({
+        let about = json!({
             "jti": claims.jti, "sub": claims.sub, "client_id": claims.client.as_str(), "aud": claims.audiences.first(),
             "exp": claims.exp.seconds(), "iat": claims.iat.seconds(), "txn": claims.txn,
             "sub_id": { "format": "iss_sub", "iss": claims.subject.iss, "sub": claims.subject.sub },
         });
-        if let (Some(task), Some(about)) = (&claims.task, about.as_object_mut()) {
-            about.insert("task".to_owned(), task.clone().into());
-        }
-        put("claims", about);
+        let all = about.as_object().into_iter().flatten().map(|(name, value)| (name.clone(), value.clone()));
+        put("claims", Value::from_iter(all.chain(beside(claims))));
     }
     if let Some(compared) = &refused.compared {
         let all = compared.to_json();
@@ -48,4 +50,22 @@ pub(super) fn refusal(refused: &Refused) -> Value {
         put("observed", true.into());
     }
     Value::Object(said)
+}
+
+/// What not every token says.
+fn beside(claims: &AccessClaims) -> impl Iterator<Item = (String, Value)> {
+    let actor = |actor: &Actor| json!({ "iss": actor.iss, "sub": actor.sub });
+    let scopes: Vec<_> = claims.authority.scopes.iter().map(Scope::as_str).collect();
+    let list = |items: Vec<Value>| (!items.is_empty()).then_some(Value::Array(items));
+    let members = [
+        ("task", claims.task.clone().map(Value::from)),
+        ("actor", list(claims.act.iter().flat_map(ActorChain::iter).map(actor).collect())),
+        ("chain", list(claims.ancestors().iter().cloned().map(Value::from).collect())),
+        (
+            "authorization_details",
+            list(claims.authority.details.iter().map(Detail::to_json).collect()),
+        ),
+        ("scope", (!scopes.is_empty()).then(|| scopes.join(" ").into())),
+    ];
+    members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)))
 }

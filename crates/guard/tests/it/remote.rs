@@ -423,6 +423,8 @@ async fn refusals_are_on_record_soon_in_their_order_and_say_what_is_known() {
                 "jti": "t-2", "sub": "alice", "client_id": "edge", "aud": "https://tickets.internal",
                 "exp": now().seconds() + 60, "iat": now().seconds() - 10, "txn": "x-1", "task": "k-1",
                 "sub_id": { "format": "iss_sub", "iss": CORP, "sub": "alice" },
+                "actor": [{ "iss": BROKER, "sub": "agent" }], "chain": ["o_1", "t-1"], "scope": "profile",
+                "authorization_details": [{ "type": "ticket", "actions": ["read"], "identifier": "7" }],
             },
             "compared": { "required": ["ticket:read/7"], "presented": ["ticket:read/7", "scope profile"], "surplus": ["scope profile"] },
         }],

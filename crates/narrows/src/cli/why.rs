@@ -110,12 +110,18 @@ pub(crate) fn tell(record: &Value, loaded: &Loaded) -> Vec<String> {
     );
     line("task", text("task"));
     line("for", text("audience"));
-    for (label, name) in [("understood", "authorization_details"), ("onward", "onward")] {
-        for detail in record.get(name).and_then(Value::as_array).into_iter().flatten() {
+    // Of a token at a guard it is what that allows; beside what the request needed it follows below.
+    let is_guards = text("kind") == "guard";
+    let is_below = is_guards && record.pointer("/inputs/presented").is_some();
+    let understood = if is_guards { "presented" } else { "understood" };
+    for (label, name) in [(understood, "authorization_details"), ("onward", "onward")] {
+        for detail in record.get(name).filter(|_| !is_below).and_then(Value::as_array).into_iter().flatten() {
             line(label, short(detail, loaded));
         }
     }
-    line("scope", text("scope"));
+    if !is_below {
+        line("scope", text("scope"));
+    }
     let inputs = record.get("inputs").unwrap_or(&Value::Null);
     let list = |value: Option<&Value>| {
         let items: Vec<_> = value.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();

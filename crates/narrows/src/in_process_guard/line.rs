@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use broker::guards::{self, Claims, Compared, RefusedCall, Told};
 use broker::store::StoreUnavailable;
+use delegation::chain::Actor;
+use delegation::details::Detail;
 use narrows_guard::broker::{Refused, SeenTwice};
 use narrows_guard::spool::Spool;
 use serde_json::Value;
@@ -129,6 +131,10 @@ fn call(refused: &Refused) -> RefusedCall {
             iat: claims.iat,
             task: claims.task.clone(),
             txn: Some(claims.txn.clone()),
+            actors: claims.act.iter().flat_map(|act| act.iter().cloned()).collect(),
+            ancestors: claims.ancestors().to_vec(),
+            authority: claims.authority.clone(),
+            undeclared: Vec::new(),
         }),
         compared: refused.compared.as_ref().map(|compared| {
             let all = compared.to_json();
@@ -152,7 +158,12 @@ fn size(call: &RefusedCall) -> usize {
     let claims = call.claims.iter().flat_map(|claims| {
         let (iss, sub) = claims.subject.as_ref().map_or((0, 0), |(iss, sub)| (iss.len(), sub.len()));
         let [task, txn] = [&claims.task, &claims.txn].map(|text| text.as_ref().map_or(0, String::len));
-        [claims.jti.len(), claims.sub.len(), claims.audience.len(), iss, sub, task, txn]
+        let actors = claims.actors.iter().map(|actor| size_of::<Actor>() + actor.iss.len() + actor.sub.len()).sum();
+        let ancestors = claims.ancestors.iter().map(|entry| size_of::<String>() + entry.len()).sum();
+        let details = claims.authority.details.iter().map(|detail| size_of::<Detail>() + detail.to_string().len()).sum();
+        let scopes = claims.authority.scopes.iter().map(|scope| size_of::<String>() + scope.as_str().len()).sum();
+        let known = [claims.jti.len(), claims.sub.len(), claims.audience.len(), iss, sub, task, txn];
+        known.into_iter().chain([actors, ancestors, details, scopes])
     });
     let compared = call.compared.iter().flat_map(|compared| {
         let lists = [&compared.required, &compared.presented, &compared.surplus];

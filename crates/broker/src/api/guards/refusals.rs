@@ -1,31 +1,38 @@
 //! A batch of refusals, as a guard in another process says it: it gets into what auditors read.
 
-use delegation::oauth::{ClientId, Reason};
+use delegation::authority::Authority;
+use delegation::chain::Actor;
+use delegation::details::{Detail, DetailTypes, DetailsError, Standing};
+use delegation::oauth::{ClientId, Reason, parse_scope};
 use delegation::time::Timestamp;
 use serde_json::Value;
 
 use super::super::members::Members;
 use super::super::problem::Problem;
-use super::{date, jti};
+use super::{LONGEST_JTI, date, jti};
 use crate::guards::{Claims, Compared, MOST, RefusedCall};
 
 /// How long an id may be.
 const IDS: std::ops::RangeInclusive<usize> = 16..=64;
 /// No more details than this stand in a token, or are needed by a request: 32, of 32 actions each.
 const MOST_PIECES: usize = 1024;
+/// No more parties act for one subject, and nothing comes from more.
+const MOST_HOPS: usize = 64;
+/// No more details stand in a token.
+const MOST_DETAILS: usize = 32;
 /// No text that is put on record is longer: no token is.
 const LONGEST: usize = 16 * 1024;
 
 /// The refusals of a body, every one of which is right.
-pub(super) fn read(body: &mut Members) -> Result<Vec<RefusedCall>, Problem> {
+pub(super) fn read(body: &mut Members, types: &DetailTypes) -> Result<Vec<RefusedCall>, Problem> {
     let refusals = body.array("refusals")?.ok_or(Problem::Malformed("`refusals` is missing"))?;
     if refusals.len() > MOST {
         return Err(Problem::Malformed("more than 256 refusals; send the others next"));
     }
-    refusals.into_iter().map(one).collect()
+    refusals.into_iter().map(|refusal| one(refusal, types)).collect()
 }
 
-fn one(refusal: Value) -> Result<RefusedCall, Problem> {
+fn one(refusal: Value, types: &DetailTypes) -> Result<RefusedCall, Problem> {
     let Value::Object(refusal) = refusal else {
         return Err(Problem::Malformed("each of `refusals` must be an object"));
     };
@@ -36,7 +43,7 @@ fn one(refusal: Value) -> Result<RefusedCall, Problem> {
         reason: Reason::parse(&body.required("reason")?).ok_or(Problem::Malformed("`reason` must be a reason of a refusal"))?,
         request: body.request()?,
         from: body.address("client_ip")?,
-        claims: body.object("claims")?.map(claims).transpose()?,
+        claims: body.object("claims")?.map(|said| claims(said, types)).transpose()?,
         compared: body.object("compared")?.map(compared).transpose()?,
         observed: body.truth("observed")?.unwrap_or_default(),
     };
@@ -60,7 +67,10 @@ fn millis(body: &mut Members) -> Result<Timestamp, Problem> {
         .ok_or(Problem::Malformed("`at` must be a number of milliseconds since 1970"))
 }
 
-fn claims(mut said: Members) -> Result<Claims, Problem> {
+fn claims(mut said: Members, types: &DetailTypes) -> Result<Claims, Problem> {
+    let scopes = said.text("scope")?.map(short).transpose()?;
+    let scopes = scopes.map(|scope| parse_scope(&scope)).transpose();
+    let (details, undeclared) = details(&mut said, types)?;
     let read = Claims {
         jti: jti(&mut said)?,
         sub: short(said.required("sub")?)?,
@@ -71,9 +81,70 @@ fn claims(mut said: Members) -> Result<Claims, Problem> {
         iat: date(&mut said, "iat")?.ok_or(Problem::Malformed("`iat` is missing"))?,
         task: said.text("task")?.map(short).transpose()?,
         txn: said.text("txn")?.map(short).transpose()?,
+        actors: actors(&mut said)?,
+        ancestors: ancestors(&mut said)?,
+        authority: Authority {
+            details,
+            scopes: scopes.map_err(|_| Problem::Malformed("`scope` is malformed"))?.unwrap_or_default(),
+        },
+        undeclared,
     };
     said.ends()?;
     Ok(read)
+}
+
+/// Who acted, newest first.
+fn actors(said: &mut Members) -> Result<Vec<Actor>, Problem> {
+    const ACTORS: Problem = Problem::Malformed("`actor` must be a list of at most 64 objects of `iss` and `sub`");
+    let list = said.array("actor")?.unwrap_or_default();
+    if list.len() > MOST_HOPS {
+        return Err(ACTORS);
+    }
+    let actor = |actor: Value| {
+        let Value::Object(members) = actor else { return Err(ACTORS) };
+        let mut members = Members(members);
+        let (iss, sub) = (short(members.required("iss")?)?, short(members.required("sub")?)?);
+        members.ends()?;
+        Ok(Actor { iss, sub })
+    };
+    list.into_iter().map(actor).collect()
+}
+
+/// What it came from, root first.
+fn ancestors(said: &mut Members) -> Result<Vec<String>, Problem> {
+    const CHAIN: Problem = Problem::Malformed("`chain` must be a list of at most 64 texts of 1 to 256 bytes");
+    let list = said.array("chain")?.unwrap_or_default();
+    if list.len() > MOST_HOPS {
+        return Err(CHAIN);
+    }
+    let entry = |entry: Value| match entry {
+        Value::String(entry) if (1..=LONGEST_JTI).contains(&entry.len()) => Ok(entry),
+        _ => Err(CHAIN),
+    };
+    list.into_iter().map(entry).collect()
+}
+
+/// What it allows, as this broker understands it, and what of it this broker does not declare.
+///
+/// The configuration may have been changed since the token was made: what a guard saw is on record all the same.
+fn details(said: &mut Members, types: &DetailTypes) -> Result<(Vec<Detail>, Vec<Value>), Problem> {
+    const DETAILS: Problem = Problem::Malformed("`authorization_details` must be a list of at most 32 details");
+    let list = said.array("authorization_details")?.unwrap_or_default();
+    if list.len() > MOST_DETAILS {
+        return Err(DETAILS);
+    }
+    let (mut declared, mut undeclared) = (Vec::new(), Vec::new());
+    for detail in list {
+        match Detail::from_json(&detail, types, Standing::Ceiling) {
+            Ok(detail) => declared.push(detail),
+            Err(DetailsError::Malformed) => return Err(DETAILS),
+            Err(_) => undeclared.push(detail),
+        }
+    }
+    if undeclared.iter().map(|detail| detail.to_string().len()).sum::<usize>() > LONGEST {
+        return Err(DETAILS);
+    }
+    Ok((declared, undeclared))
 }
 
 /// The outside pair (RFC 9493 §3.2.3).

@@ -36,7 +36,8 @@ impl Today<'_> {
                 let inquiry = Inquiry::from_json(record.get("inputs")?, &self.snapshot.types)?;
                 Some(self.policy.ask(&inquiry).answer == Answer::Allow)
             }
-            "scope_not_mapped" | "wider_than_subject" => self.within_scopes(record),
+            // At a guard the token was made already.
+            "scope_not_mapped" | "wider_than_subject" if guards::service(record).is_empty() => self.within_scopes(record),
             _ => None,
         }
     }

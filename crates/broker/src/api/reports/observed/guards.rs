@@ -16,6 +16,11 @@ pub(super) fn service(record: &Value) -> &str {
     record.pointer("/inputs/service").and_then(Value::as_str).filter(|_| is_guards).unwrap_or_default()
 }
 
+/// The scopes that the request needed.
+pub(super) fn needed_scopes(record: &Value) -> impl Iterator<Item = &str> {
+    pieces(record, "required").filter_map(|piece| piece.strip_prefix("scope "))
+}
+
 /// Type and action of everything that the request needed; scopes have neither.
 pub(super) fn needs(record: &Value) -> BTreeSet<(String, String)> {
     let named = pieces(record, "required").filter_map(|piece| piece.split_once(':'));

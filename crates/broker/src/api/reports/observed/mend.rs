@@ -23,7 +23,10 @@ pub(super) struct Paste {
 
 /// Type and action of everything that the request needed, or was asked about.
 pub(super) fn needs(record: &Value) -> BTreeSet<(String, String)> {
-    let mut needs = guards::needs(record);
+    if !guards::service(record).is_empty() {
+        return guards::needs(record);
+    }
+    let mut needs = BTreeSet::new();
     for member in ["authorization_details", "onward"] {
         for detail in record.get(member).and_then(Value::as_array).into_iter().flatten() {
             let kind = detail.get("type").and_then(Value::as_str).unwrap_or_default();
@@ -195,11 +198,18 @@ fn permits(group: &Group, client: &str, snapshot: &Snapshot) -> String {
             &format!("Detail::{entity}"),
         ))
     });
-    let scopes = group.record.get("scope").and_then(Value::as_str).unwrap_or_default();
-    let scopes = scopes
-        .split_whitespace()
+    let scopes = needed_scopes(&group.record)
+        .into_iter()
         .map(|scope| rule(&format!("scope-{scope}"), &format!("scope:{scope}"), "Scope"));
     details.chain(scopes).collect::<Vec<_>>().join("\n")
+}
+
+/// The scopes of everything that the request needed, or was asked about.
+fn needed_scopes(record: &Value) -> Vec<&str> {
+    if !guards::service(record).is_empty() {
+        return guards::needed_scopes(record).collect();
+    }
+    record.get("scope").and_then(Value::as_str).unwrap_or_default().split_whitespace().collect()
 }
 
 /// The subject, as policy names it.
