@@ -182,18 +182,7 @@ pub(crate) fn tell(record: &Value, loaded: &Loaded) -> Vec<String> {
             if text("decision") == "deny" && text("reason") != "policy_denied" {
                 lines.extend(mend(record, loaded));
             } else if text("decision") == "deny" {
-                let questions = explanations.iter().flat_map(|explanation| &explanation.questions);
-                let near = questions.flat_map(|question| &question.near_misses).next();
-                lines.push(match near {
-                    Some(miss) => format!(
-                        "mend         meet `{}` (permit `{}`), or change that permit",
-                        miss.condition, miss.rule.id
-                    ),
-                    None => format!(
-                        "mend         write a permit for principal Workload::\"{}\" and what is refused above",
-                        text("client")
-                    ),
-                });
+                lines.extend(mend::policy::mend(&explanations, &visible::line(&text("client"))));
             }
         }
         _ if text("decision") == "deny" => lines.extend(mend(record, loaded)),

@@ -114,6 +114,45 @@ fn a_story_that_policy_ends_has_the_ceiling_before_the_rules() {
     assert_eq!(allowed.code, 0, "{}", allowed.out);
 }
 
+/// No permit helps against a forbid, so none is asked for; also where it waits for a person, and where a guard asked policy again.
+#[test]
+fn a_forbid_that_refused_is_what_is_to_be_changed() {
+    let issuer = corp::issuer();
+    let served = Served::start(|folder| {
+        corp::trust(folder, &issuer);
+        let rules = "@id(\"shut\")\nforbid (principal, action == Action::\"ticket:read\", resource);\n\n\
+                     @id(\"two-people\") @requires(\"approval\")\nforbid (principal, action == Action::\"ticket:list\", resource);\n";
+        std::fs::write(folder.join("policies/second.cedar"), rules).unwrap();
+    });
+    let token = corp::token(&issuer, "tickets.full", "support", 3600);
+    let rows = [
+        ("ticket:read/42", "forbid `shut` at policies/second.cedar:1"),
+        ("ticket:list", "forbid `two-people` at policies/second.cedar:4"),
+    ];
+    for (at, (details, forbid)) in rows.into_iter().enumerate() {
+        let refused = exchange(served.path(), &token, details);
+        assert_eq!(member(&refused.out, "reason"), "policy_denied", "{}", refused.out);
+        let record = narrows(served.path(), &["why", &member(&refused.out, "decision_id"), "--json"], "").out;
+        let record: Value = serde_json::from_str(&record).unwrap();
+        let again = format!("recheck-{at}");
+        let mut of_guard = Record::new(again.clone(), Timestamp::from_seconds(1_780_000_000), Kind::Guard).denied(Reason::PolicyDenied);
+        of_guard.inputs = record["inputs"].clone();
+        put_on_record(served.path(), vec![of_guard]);
+        for story in [why(served.path(), &refused), narrows(served.path(), &["why", &again], "").out] {
+            let mend = format!("mend         change or narrow {forbid}: no permit helps against it\n");
+            assert!(story.ends_with(&mend), "{story}");
+            assert_eq!(story.matches("\nmend ").count(), 1, "{story}");
+        }
+    }
+
+    std::fs::remove_file(served.path().join("policies/second.cedar")).unwrap();
+    let story = narrows(served.path(), &["why", "recheck-0"], "").out;
+    assert!(
+        story.ends_with("mend         none is needed any more: what is in force now allows it\n"),
+        "{story}"
+    );
+}
+
 fn put_on_record(folder: &Path, records: Vec<Record>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {

@@ -1,6 +1,7 @@
-//! The smallest mend of a refusal that policy did not decide.
+//! The smallest mend of a refusal.
 
 mod guard;
+pub(super) mod policy;
 
 use http::HeaderMap;
 use narrows_guard::route::Table;
@@ -10,7 +11,7 @@ use serde_json::Value;
 use super::super::explain::{RESEMBLES, nearest};
 use crate::config::Loaded;
 
-/// The lines that tell what helps; of a request without a route, after the routes that are nearest to it.
+/// The lines that tell what helps where policy did not decide; of a request without a route, after the routes that are nearest to it.
 pub(super) fn mend(record: &Value, loaded: &Loaded) -> Vec<String> {
     let text = |pointer: &str| record.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let (reason, call) = (text("/reason"), asked(record));
