@@ -10,7 +10,6 @@ use arc_swap::ArcSwap;
 use axum::body::Body as HttpBody;
 use axum::extract::State;
 use axum::{Extension, Router};
-use delegation::oauth::Reason;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderMap, Request, Response};
@@ -140,7 +139,7 @@ async fn serve<B: Broker>(
     let mut call = match call {
         Ok(call) => call,
         Err(why) => {
-            let denied = guarding.live.refuse(None, from, Reason::MalformedRequest);
+            let denied = guarding.live.refuse_unread(from, why);
             return Refusal::of_guard(*denied).saying(why.to_string()).reply(&parts.headers);
         }
     };

@@ -167,6 +167,8 @@ pub struct Refused {
     pub claims: Option<Box<AccessClaims>>,
     /// What the token allows beside what was needed, if it came to that.
     pub compared: Option<Box<Compared>>,
+    /// Why it is malformed, if it is: words of this program, in which nothing of the request is.
+    pub cause: Option<&'static str>,
     /// Whether the request went on all the same.
     pub observed: bool,
 }

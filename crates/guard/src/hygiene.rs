@@ -20,6 +20,11 @@ impl Malformed {
     pub const fn new(why: &'static str) -> Self {
         Self(why)
     }
+
+    /// What is wrong, in words of a program.
+    pub const fn as_str(self) -> &'static str {
+        self.0
+    }
 }
 
 /// Whether `text` is made of visible ASCII characters.

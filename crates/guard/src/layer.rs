@@ -137,7 +137,7 @@ where
             return Ok(inner.call(Request::from_parts(parts, body)).await?.map(HttpBody::new));
         }
         Err(unread) => {
-            let denied = live.refuse(None, unread.from, Reason::MalformedRequest);
+            let denied = live.refuse_unread(unread.from, unread.why);
             return Ok(answer::refused(&denied, Some(unread.why.as_str())));
         }
     };

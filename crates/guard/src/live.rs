@@ -26,6 +26,7 @@ use crate::call::{Call, LARGEST_BODY};
 use crate::check::{Admitted, Known, Refusal, ended};
 use crate::clock::Clock;
 use crate::guard::{GuardError, Rules};
+use crate::hygiene::Malformed;
 use crate::hygiene::headers::{ProxyHeaders, removed};
 use crate::hygiene::method::names_method;
 use crate::remembered::Memory;
@@ -199,7 +200,12 @@ impl<B: Broker> Live<B> {
         self.settled(call, headers, from, Effect::Observed).await;
     }
 
-    /// Puts a refusal on record that somebody else decided on: of a request that is no [`Call`], or whose body is too large.
+    /// Puts on record that a request is refused which is no [`Call`], and why it is none.
+    pub fn refuse_unread(&self, from: IpAddr, why: Malformed) -> Box<Denied> {
+        self.denied(&Seen::enforced(None, from), Refusal::from(why).into())
+    }
+
+    /// The same of a refusal that somebody else decided on, such as that the body is too large.
     pub fn refuse(&self, call: Option<&Call>, from: IpAddr, reason: Reason) -> Box<Denied> {
         let seen = Seen::enforced(call, from);
         self.denied(&seen, Refusal::from(reason).into())

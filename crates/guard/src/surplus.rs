@@ -80,7 +80,7 @@ impl<'n> Required<'n> {
     }
 
     /// The details and scopes that the token must hold.
-    pub(crate) fn authority(self) -> Authority {
+    pub fn authority(self) -> Authority {
         Authority {
             details: self.details.into_owned(),
             scopes: self.needs.scopes.clone(),

@@ -43,6 +43,8 @@ pub struct RefusedCall {
     pub claims: Option<Claims>,
     /// The token beside the request, if it came to that.
     pub compared: Option<Compared>,
+    /// Why it is malformed, if it is.
+    pub cause: Option<String>,
     /// Whether the request went on all the same.
     pub observed: bool,
 }
@@ -296,6 +298,9 @@ pub(super) fn record(mut record: Record, refused: &RefusedCall) -> Record {
         said.insert("required".to_owned(), json!(compared.required));
         said.insert("presented".to_owned(), json!(compared.presented));
         said.insert("surplus".to_owned(), json!(compared.surplus));
+    }
+    if let Some(cause) = &refused.cause {
+        said.insert("cause".to_owned(), json!(cause));
     }
     if let Value::Object(inputs) = &mut record.inputs {
         inputs.extend(said);

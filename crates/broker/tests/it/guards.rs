@@ -382,6 +382,8 @@ async fn what_is_not_described_is_refused_and_nothing_of_the_batch_is_on_record(
         json!({ "compared": { "required": [1] } }),
         json!({ "compared": { "surplus": vec!["x"; 1025] } }),
         json!({ "compared": { "exception": null } }),
+        json!({ "cause": ["x"] }),
+        json!({ "cause": "x".repeat(16 * 1024 + 1) }),
         json!({ "observed": "true" }),
         json!({ "token": "x" }),
     ];

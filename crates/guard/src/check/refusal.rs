@@ -4,6 +4,7 @@ use delegation::oauth::Reason;
 use delegation::token::{AccessClaims, AuthenticateError, TokenError};
 use http::{HeaderValue, StatusCode};
 
+use crate::hygiene::Malformed;
 use crate::hygiene::credential::CredentialError;
 use crate::intent::{self, Needs};
 use crate::surplus::Compared;
@@ -23,6 +24,8 @@ pub struct Refusal {
     pub claims: Option<Box<AccessClaims>>,
     /// What it allows beside what was needed, if it came to that.
     pub compared: Option<Box<Compared>>,
+    /// Why a request is [malformed](Reason::MalformedRequest), in words of this program: no byte of the request is in them.
+    pub cause: Option<&'static str>,
     why: String,
     /// Further parameters of the challenge, from the configuration alone.
     parameters: Vec<String>,
@@ -35,6 +38,7 @@ impl Refusal {
             reason,
             claims: None,
             compared: None,
+            cause: None,
             why: why.to_owned(),
             parameters: Vec::new(),
             asks_for_keys: false,
@@ -188,9 +192,18 @@ impl From<Reason> for Refusal {
     }
 }
 
+impl From<Malformed> for Refusal {
+    fn from(malformed: Malformed) -> Self {
+        Self {
+            cause: Some(malformed.as_str()),
+            ..Self::new(Reason::MalformedRequest, malformed.as_str())
+        }
+    }
+}
+
 impl From<CredentialError> for Refusal {
     fn from(error: CredentialError) -> Self {
-        Self::new(Reason::MalformedRequest, &error.to_string())
+        Malformed::new(error.as_str()).into()
     }
 }
 
@@ -219,8 +232,9 @@ impl From<TokenError> for Refusal {
 impl From<intent::Refused> for Refusal {
     fn from(refused: intent::Refused) -> Self {
         let reason = match &refused {
+            intent::Refused::Malformed(malformed) => return (*malformed).into(),
             intent::Refused::NoRoute => Reason::NoRoute,
-            intent::Refused::Malformed(_) | intent::Refused::Resembles { .. } => Reason::MalformedRequest,
+            intent::Refused::Resembles { .. } => Reason::MalformedRequest,
             intent::Refused::Unread(_) | intent::Refused::Hidden => Reason::UnreadInput,
             intent::Refused::Details(_) => Reason::MalformedDetails,
             intent::Refused::Attribute(_) => Reason::WiderThanSubject,

@@ -28,22 +28,31 @@ pub enum Scheme {
 
 /// Why what a caller shows is not taken; status 400.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.as_str())]
 pub enum CredentialError {
     /// Two lines, or two credentials in one.
-    #[error("there is more than one credential")]
     Several,
     /// In the query or in a form (RFC 9700 §4.3.2).
-    #[error("a token stands in Authorization alone")]
     Elsewhere,
     /// `Basic`, and every other scheme.
-    #[error("expected the scheme Bearer or DPoP")]
     Scheme,
     /// No token, or one with other characters (RFC 6750 §2.1).
-    #[error("expected a scheme, one space and a token")]
     Grammar,
     /// More than 16 KiB.
-    #[error("the token is longer than 16 KiB")]
     Long,
+}
+
+impl CredentialError {
+    /// What is wrong, in words that hold nothing of what is shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Several => "there is more than one credential",
+            Self::Elsewhere => "a token stands in Authorization alone",
+            Self::Scheme => "expected the scheme Bearer or DPoP",
+            Self::Grammar => "expected a scheme, one space and a token",
+            Self::Long => "the token is longer than 16 KiB",
+        }
+    }
 }
 
 impl Credential {

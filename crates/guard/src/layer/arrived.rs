@@ -29,7 +29,7 @@ pub(super) struct Arrived {
 /// One that could not.
 pub(super) struct Unread {
     pub(super) from: IpAddr,
-    pub(super) why: String,
+    pub(super) why: Malformed,
 }
 
 impl Arrived {
@@ -37,15 +37,12 @@ impl Arrived {
         let Some(from) = from(parts) else {
             return Err(Unread {
                 from: Ipv4Addr::UNSPECIFIED.into(),
-                why: "nobody knows where the request came from".to_owned(),
+                why: Malformed("nobody knows where the request came from"),
             });
         };
         let target = parts.uri.path_and_query().map_or("", PathAndQuery::as_str);
         let call = host(parts).and_then(|host| Call::parse(parts.method.as_str(), host, target.as_bytes(), &parts.headers, Body::Hidden));
-        let call = call.map_err(|why| Unread {
-            from,
-            why: why.to_string(),
-        })?;
+        let call = call.map_err(|why| Unread { from, why })?;
         Ok(Self { call, from })
     }
 }

@@ -253,6 +253,7 @@ impl<B: Broker> Live<B> {
                 from: seen.from,
                 claims: refusal.claims.clone(),
                 compared: refusal.compared.clone(),
+                cause: refusal.cause,
                 observed: seen.effect == Effect::Observed,
             });
         }

@@ -46,6 +46,9 @@ pub(super) fn refusal(refused: &Refused) -> Value {
         let parts = ["required", "presented", "surplus"].map(|name| (name.to_owned(), all.get(name).cloned().unwrap_or_default()));
         put("compared", Value::from_iter(parts));
     }
+    if let Some(cause) = refused.cause {
+        put("cause", cause.into());
+    }
     if refused.observed {
         put("observed", true.into());
     }

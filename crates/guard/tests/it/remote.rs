@@ -55,6 +55,7 @@ fn refusal(at: u32) -> Refused {
         from: caller(),
         claims: None,
         compared: None,
+        cause: None,
         observed: false,
     }
 }

@@ -21,6 +21,7 @@ fn stranger() -> Refused {
         from: Ipv4Addr::LOCALHOST.into(),
         claims: None,
         compared: None,
+        cause: None,
         observed: false,
     }
 }

@@ -28,7 +28,7 @@ use crate::serving;
 /// Arguments of `explain`.
 #[derive(Args, Debug)]
 pub(super) struct ExplainArgs {
-    /// The method of a request to a boundary; then nothing has to be said of audience, details and scopes.
+    /// The method of a request to a boundary or a guard; then nothing has to be said of audience, details and scopes.
     #[arg(conflicts_with_all = ["audience", "details", "onward", "scope"])]
     method: Option<String>,
     /// Its URL, as `https://tickets.internal/tickets/42`.
@@ -36,13 +36,16 @@ pub(super) struct ExplainArgs {
     /// The boundary that it comes to; may be left out where one alone serves the host.
     #[arg(long, requires = "url")]
     boundary: Option<String>,
+    /// The service whose guard it comes to; may be left out where no boundary serves the host.
+    #[arg(long, value_name = "SERVICE", requires = "url", conflicts_with = "boundary")]
+    guard: Option<String>,
     /// A header of the request, as `Content-Type: application/json`; may be repeated.
     #[arg(long, requires = "url")]
     header: Vec<String>,
     /// A file with the body of the request.
     #[arg(long, requires = "url")]
     body: Option<PathBuf>,
-    /// The client that would ask; at a boundary, the client that acts there.
+    /// The client that would ask; at a boundary, the client that acts there; at a guard, who asks for the token that comes with the request.
     #[arg(long, required_unless_present = "method")]
     client: Option<String>,
     /// Whom it would ask for: the issuer's name and the outside `sub`, as `corp|alice`. Of a request line, what it is understood as is

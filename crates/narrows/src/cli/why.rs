@@ -142,6 +142,7 @@ pub(crate) fn tell(record: &Value, loaded: &Loaded) -> Vec<String> {
         }
     }
     let noted = |name: &str| inputs.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    line("cause", noted("cause"));
     line("connection", noted("connection"));
     line("not sent on", noted("credential"));
     if let Some(uncovered) = inputs.get("uncovered").and_then(Value::as_str) {

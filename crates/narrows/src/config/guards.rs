@@ -38,9 +38,9 @@ pub(crate) struct Post {
     pub(super) tls_files: Option<TlsFiles>,
     pub(crate) audience: AudienceId,
     sender: Sender,
-    excess: Excess,
-    fixed: BTreeMap<String, Value>,
-    recheck: Recheck,
+    pub(crate) excess: Excess,
+    pub(crate) fixed: BTreeMap<String, Value>,
+    pub(crate) recheck: Recheck,
     pub(super) routes: Routes,
     pub(super) modes: Modes,
     /// What becomes of what it lets through.

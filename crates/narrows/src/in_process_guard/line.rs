@@ -148,6 +148,7 @@ fn call(refused: &Refused) -> RefusedCall {
                 surplus: texts("surplus"),
             }
         }),
+        cause: refused.cause.map(str::to_owned),
         observed: refused.observed,
     }
 }
@@ -169,7 +170,8 @@ fn size(call: &RefusedCall) -> usize {
         let lists = [&compared.required, &compared.presented, &compared.surplus];
         lists.map(|list| list.iter().map(|text| size_of::<String>() + text.len()).sum())
     });
-    let texts: usize = request.chain(claims).chain(compared).sum();
+    let cause = call.cause.iter().map(String::len);
+    let texts: usize = request.chain(claims).chain(compared).chain(cause).sum();
     size_of::<RefusedCall>() + call.decision_id.len() + texts
 }
 
@@ -200,6 +202,7 @@ mod tests {
             from: Ipv4Addr::LOCALHOST.into(),
             claims: None,
             compared: None,
+            cause: None,
             observed: false,
         };
         for _ in 0..1000 {

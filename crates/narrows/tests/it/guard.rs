@@ -366,6 +366,37 @@ fn what_a_guard_refuses_is_on_record_as_its_own() {
     }
 }
 
+/// What is wrong with a request that could not be read is on record in words of the program, and nothing of the request.
+#[test]
+fn a_malformed_request_is_on_record_with_its_cause_and_without_a_word_of_it() {
+    let guarded = Guarded::with(&[""]);
+    let (door, folder) = (guarded.door(), guarded.served.path());
+    let twice = "authorization: Bearer a-first-secret\r\nauthorization: Bearer another-secret\r\n";
+    let rows = [
+        ("/tickets//a-first-secret", "", "the path holds an empty segment"),
+        ("/tickets/42", twice, "there is more than one credential"),
+        (
+            "/tickets/42?access_token=a-first-secret",
+            "",
+            "a token stands in Authorization alone",
+        ),
+        ("/healthz?_method=another-secret", "", "the query names another method"),
+    ];
+    for (target, headers, cause) in rows {
+        let reply = get(door, target, headers);
+        assert_eq!(told(&reply), (400, "malformed_request".to_owned()), "{target}");
+        let id = problem(&reply)["decision_id"].as_str().unwrap().to_owned();
+        let record: Value = serde_json::from_str(&on_record(folder, &id)).unwrap();
+        assert!(record["inputs"]["cause"].as_str().unwrap().contains(cause), "{record}");
+        assert!(!record.to_string().contains("secret"), "{record}");
+        let story = narrows(folder, &["why", &id], "").out;
+        assert!(
+            story.contains("\ncause        ") && story.contains("narrows explain METHOD URL"),
+            "{story}"
+        );
+    }
+}
+
 #[test]
 fn a_token_for_one_request_is_taken_once_and_a_refused_request_does_not_use_it_up() {
     let tables = behind(&format!("http://{}", echo::start())) + &guard("forward = \"identity\"") + &guard("forward = \"nothing\"");

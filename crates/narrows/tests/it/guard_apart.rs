@@ -117,6 +117,9 @@ fn a_guard_apart_says_what_one_beside_the_broker_says() {
             .all(|part| why.contains(part)),
         "{why}"
     );
+    let reply = get(both.door(), "/tickets//42", &good);
+    let why = on_record(folder, problem(&reply)["decision_id"].as_str().unwrap());
+    assert!(why.contains("\"cause\": \"the path holds an empty segment\""), "{why}");
     // What is revoked at the broker is dead here too, and ends what is open.
     let lists = as_header(&exchanged(folder, &guarded.alice, TICKETS, &["ticket:list"], &[]));
     let mut stream = echo::open(

@@ -15,6 +15,7 @@ mod documentation;
 mod echo;
 mod every_key;
 mod explain;
+mod explain_guard;
 mod ext_authz;
 mod file_server;
 mod front;

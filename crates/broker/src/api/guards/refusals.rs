@@ -45,6 +45,7 @@ fn one(refusal: Value, types: &DetailTypes) -> Result<RefusedCall, Problem> {
         from: body.address("client_ip")?,
         claims: body.object("claims")?.map(|said| claims(said, types)).transpose()?,
         compared: body.object("compared")?.map(compared).transpose()?,
+        cause: body.text("cause")?.map(short).transpose()?,
         observed: body.truth("observed")?.unwrap_or_default(),
     };
     body.ends()?;

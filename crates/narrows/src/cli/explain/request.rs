@@ -1,8 +1,9 @@
-//! A request to a boundary, explained: its route, what it is understood as, and what policy says to that.
+//! A request to a boundary or a guard, explained: its route, what it is understood as, and what policy says to that, or what token it needs.
 //!
-//! It is read by the code of the boundary, so that what is told here is what would happen there.
+//! It is read by the code of the boundary and the guard, so that what is told here is what would happen there.
 
-mod front;
+mod door;
+mod guards;
 mod told;
 mod unfit;
 
@@ -14,23 +15,25 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use narrows_guard::hygiene::credential::Credential;
 use narrows_guard::route::Matched;
 use narrows_guard::{Body, Call, Intent};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::super::Outcome;
 use super::super::output::say;
 use super::{Asked, ExplainArgs, Failure, answer, attributes, elsewhere, parties, questions, subject_of};
 use crate::config::Loaded;
-use front::front;
-use told::{refused, route_of, tell, undecided, understood_json};
+use door::{Door, door};
+use told::{public_json, refused, tell, undecided, understood_json};
 pub(in super::super) use unfit::{RESEMBLES, nearest};
-use unfit::{Unfit, of_malformed, of_refused, of_unrouted};
+use unfit::{Unfit, of_elsewhere, of_malformed, of_refused, of_unrouted};
 
+/// Said where a guard is asked, and nobody is named who wants such a token.
+const NO_CLIENT: &str = "policy, which makes such a token or not: --client says for whom, and --subject on whose behalf";
 /// Said where nobody is named whom policy could be asked about.
 const NO_SUBJECT: &str = "policy, which needs --subject, as `--subject 'corp|alice'`";
 
 pub(super) fn run(args: &ExplainArgs, loaded: &Loaded, method: &str, url: &str) -> Outcome {
     let (authority, target) = parts(url)?;
-    let front = front(args, loaded, authority)?;
+    let door = door(args, loaded, authority)?;
     let headers = headers(&args.header)?;
     let body = match &args.body {
         None => Body::Absent,
@@ -45,16 +48,20 @@ pub(super) fn run(args: &ExplainArgs, loaded: &Loaded, method: &str, url: &str) 
         (matched.service().name.clone(), matched.route().name().to_owned(), key, place)
     };
 
-    // 1. The request and its route, as the boundary finds them.
+    // 1. The request and its route, as the boundary or the guard finds them.
     let call = match Call::parse(method, authority.as_bytes(), target.as_bytes(), &headers, body) {
         Ok(call) => call,
-        Err(malformed) => return Ok(refused(args, front, None, &of_malformed(malformed))),
+        Err(malformed) => return Ok(refused(args, &door, None, &of_malformed(malformed))),
     };
-    let matched = match front.settings.table.only(&call) {
+    // A guard looks at the credential first.
+    if let (Door::Guards(_), Err(unfit)) = (&door, credential(&headers, &call)) {
+        return Ok(refused(args, &door, None, &unfit));
+    }
+    let matched = match door.table().only(&call) {
         Ok(matched) => matched,
         Err(unmet) => {
-            let found = front.settings.table.find(&call).map(|matched| at(&matched));
-            return Ok(refused(args, front, found.as_ref(), &of_unrouted(&unmet, loaded, front, &call)));
+            let found = door.table().find(&call).map(|matched| at(&matched));
+            return Ok(refused(args, &door, found.as_ref(), &of_unrouted(&unmet, loaded, &door, &call)));
         }
     };
     let found = at(&matched);
@@ -62,13 +69,11 @@ pub(super) fn run(args: &ExplainArgs, loaded: &Loaded, method: &str, url: &str) 
     // 2. What it needs, to the byte.
     let issuer_name = args.subject.is_some().then(|| subject_of(args)).transpose()?.map_or("", |(name, _)| name);
     let needs = match understood(&matched, &call, &headers, &attributes(args, issuer_name)?) {
-        Err(unfit) => return Ok(refused(args, front, Some(&found), &unfit)),
+        Err(unfit) => return Ok(refused(args, &door, Some(&found), &unfit)),
         Ok(Intent::Public) => {
-            tell(args, front, &found, None);
+            tell(args, &door, &found, None);
             if args.json {
-                say(
-                    json!({ "allowed": true, "public": true, "boundary": front.settings.name, "service": found.0, "route": route_of(&found) }),
-                );
+                say(public_json(&door, &found));
             } else {
                 say("the route is public: it goes on without a token and without an identity");
             }
@@ -77,31 +82,42 @@ pub(super) fn run(args: &ExplainArgs, loaded: &Loaded, method: &str, url: &str) 
         Ok(Intent::Needs(needs)) => needs,
     };
 
-    // 3. What policy says, asked as the boundary's client.
+    // 3. What policy says, asked as the boundary's client. A guard goes by the token: there it is asked as whoever wants one.
+    let (client, asks) = match &door {
+        Door::Boundary(front) => (Some(front.client.as_str()), (needs.details.clone(), needs.onward.clone())),
+        Door::Guards(guards) => match guards.first_needed(&needs) {
+            None => return Ok(refused(args, &door, Some(&found), &of_elsewhere())),
+            Some(details) => (args.client.as_deref(), (details, Vec::new())),
+        },
+    };
+    if let (Door::Guards(_), None, _) | (Door::Guards(_), _, None) = (&door, client, &args.subject) {
+        undecided(args, &door, &found, &needs, ("not asked", "needed"), NO_CLIENT);
+        return Ok(ExitCode::from(2));
+    }
     if let Some(elsewhere) = elsewhere(loaded) {
-        undecided(args, front, &found, &needs, ("undecided", "what"), elsewhere);
+        undecided(args, &door, &found, &needs, ("undecided", "what"), elsewhere);
         return Ok(ExitCode::FAILURE);
     }
     if args.subject.is_none() {
-        undecided(args, front, &found, &needs, ("not asked", "needed"), NO_SUBJECT);
+        undecided(args, &door, &found, &needs, ("not asked", "needed"), NO_SUBJECT);
         // Neither allowed nor refused.
         return Ok(ExitCode::from(2));
     }
-    let (client, audience) = parties(loaded, front.client.as_str(), needs.audience.as_str())?;
+    let (client, audience) = parties(loaded, client.unwrap_or_default(), needs.audience.as_str())?;
     let asked = Asked {
         client,
         audience,
-        questions: questions(&needs.details, &needs.onward, needs.scopes.iter().cloned()),
+        questions: questions(&asks.0, &asks.1, needs.scopes.iter().cloned()),
         step_up: StepUp {
             max_auth_age: needs.max_auth_age,
             acr: needs.acr.clone(),
         },
     };
     let answered = answer(args, loaded, asked)?;
-    tell(args, front, &found, Some(&needs));
+    tell(args, &door, &found, Some(&needs));
     if args.json {
         let mut told = answered.json();
-        if let (Some(members), Value::Object(request)) = (told.as_object_mut(), understood_json(front, &found, &needs)) {
+        if let (Some(members), Value::Object(request)) = (told.as_object_mut(), understood_json(&door, &found, &needs)) {
             members.extend(request);
         }
         say(told);
@@ -154,11 +170,17 @@ fn understood(
             nearest: Vec::new(),
         });
     }
-    Credential::of(headers, call).map_err(|error| Unfit {
+    credential(headers, call)?;
+    matched.intent(call, attributes).map_err(|refused| of_refused(&refused, matched, call))
+}
+
+/// That the token stands in its one place, if there is one.
+fn credential(headers: &HeaderMap, call: &Call) -> Result<(), Unfit> {
+    let shown = Credential::of(headers, call);
+    shown.map(drop).map_err(|error| Unfit {
         reason: "malformed_request",
         what: error.to_string(),
         mend: "send the token once, as `Authorization: Bearer TOKEN`".to_owned(),
         nearest: Vec::new(),
-    })?;
-    matched.intent(call, attributes).map_err(|refused| of_refused(&refused, matched, call))
+    })
 }

@@ -1,10 +1,12 @@
-//! Why a request goes no further than its boundary, and how to mend that.
+//! Why a request goes no further than its boundary or guard, and how to mend that.
 
 use narrows_guard::hygiene::Malformed;
 use narrows_guard::route::{Matched, Route, Service, Table};
 use narrows_guard::{Body, Call, Refused};
 
-use crate::config::{Front, Loaded};
+use super::door::Door;
+use super::guards::ELSEWHERE;
+use crate::config::Loaded;
 
 /// No more routes are named to a request that has none.
 const NEAREST: usize = 5;
@@ -13,7 +15,7 @@ const NEAREST: usize = 5;
 pub(in super::super::super) const RESEMBLES: &str = "send it with the case, the slash and the ending that the route is written with; if the service \
      tells the two apart, write a route for this very path, or let both ask for the same";
 
-/// Why a request goes no further than its boundary.
+/// Why a request goes no further than its boundary or guard.
 pub(super) struct Unfit {
     pub(super) reason: &'static str,
     pub(super) what: String,
@@ -56,6 +58,16 @@ pub(super) fn of_refused(refused: &Refused, matched: &Matched<'_>, call: &Call) 
     }
 }
 
+/// At guards that stand before somebody else's backend.
+pub(super) fn of_elsewhere() -> Unfit {
+    Unfit {
+        reason: "wider_than_subject",
+        what: ELSEWHERE.to_owned(),
+        mend: "none by another token: send it where this value is served".to_owned(),
+        nearest: Vec::new(),
+    }
+}
+
 /// The routes that are most like `call`, with where each is written.
 pub(in super::super::super) fn nearest(loaded: &Loaded, table: &Table, call: &Call) -> Vec<(String, String)> {
     let mut near: Vec<_> = table
@@ -72,7 +84,7 @@ pub(in super::super::super) fn nearest(loaded: &Loaded, table: &Table, call: &Ca
 }
 
 /// Why `call` has no route, or none that is its route to every reader.
-pub(super) fn of_unrouted(refused: &Refused, loaded: &Loaded, front: &Front, call: &Call) -> Unfit {
+pub(super) fn of_unrouted(refused: &Refused, loaded: &Loaded, door: &Door<'_>, call: &Call) -> Unfit {
     if *refused != Refused::NoRoute {
         return Unfit {
             reason: refused.reason(),
@@ -81,12 +93,13 @@ pub(super) fn of_unrouted(refused: &Refused, loaded: &Loaded, front: &Front, cal
             nearest: Vec::new(),
         };
     }
-    let nearest = nearest(loaded, &front.settings.table, call);
+    let nearest = nearest(loaded, door.table(), call);
     Unfit {
         reason: Refused::NoRoute.reason(),
         what: Refused::NoRoute.to_string(),
         mend: if nearest.is_empty() {
-            "the boundary serves no such host; add it to `hosts` of a service, or ask another boundary".to_owned()
+            let name = door.name();
+            format!("the {name} serves no such host; add it to `hosts` of a service, or ask another {name}")
         } else {
             "ask for one of the routes, or add this one to `[services.routes]`; methods have no stand-in, and `HEAD` is not `GET`"
                 .to_owned()

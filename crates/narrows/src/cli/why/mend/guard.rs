@@ -42,6 +42,10 @@ fn of(reason: &str, record: &Value, loaded: &Loaded) -> String {
                 "it is ours, and not one that this guard takes, such as one that lives longer than `max_lifetime` of {audience} now says: ask for another"
             );
         }
+        "malformed_request" => {
+            "send it in the one form that every reader takes for the same; `narrows explain METHOD URL`, with the same headers and body, tells \
+             the cause before it is sent"
+        }
         "revocation_view_stale" => {
             "the guard had not heard from its broker for longer than `revocation.max_age`: its log and `/readyz` say since when, and whether \
              `[broker] urls` are reached from there; in `narrows serve`, the store does not answer in time, or the guard's own client is disabled \
