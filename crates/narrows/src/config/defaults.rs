@@ -83,6 +83,21 @@ sender       = "none"
 single_use   = false
 on_duplicate = "report"
 defaults     = []
+
+[boundaries]
+peers           = ["127.0.0.1/32", "::1/128"]
+trusted_proxies = []
+forwarded       = "rebuild"
+login           = []
+mode            = "enforce"
+
+[guards]
+excess        = "same_resource"
+forward       = "identity"
+fixed         = {}
+recheck       = "never"
+mode          = "enforce"
+trust_network = false
 "#;
 
 /// A default that was filled in: its key, and where it comes from.
@@ -168,11 +183,33 @@ mod tests {
         Profile::ALL.into_iter().enumerate().map(entry).collect()
     }
 
+    /// One that says nothing that need not be said.
+    const GUARD: &str = "\n[[guards]]\nservice = \"crm\"\nclient = \"guard-crm\"\nlisten = \"127.0.0.1:1\"\n";
+
+    /// What boundaries and guards go by, as far as there are defaults.
+    fn doors(loaded: &Loaded) -> Vec<String> {
+        let fronts = loaded.fronts.iter().map(|front| {
+            let settings = &front.settings;
+            let (forwarded, login) = (settings.rebuilds_forwarded, &settings.login);
+            format!("{:?} {:?} {forwarded} {login:?}", settings.peers, settings.trusted_proxies)
+        });
+        let posts = loaded.posts.iter().map(|post| {
+            let forward = post.settings.forward;
+            format!("{:?} {forward:?} {:?} {:?}", post.excess, post.fixed, post.recheck)
+        });
+        let observing = format!("{:?}", crate::config::observing(loaded));
+        fronts.chain(posts).chain([observing]).collect()
+    }
+
     #[test]
     fn a_default_that_is_shown_is_the_one_that_is_in_force() -> Tried {
         let folder = tempfile::tempdir()?;
         for file in crate::demo::files(&crate::demo::Places::usual())? {
-            let more = if file.name == "narrows.toml" { issuers() } else { String::new() };
+            let more = if file.name == "narrows.toml" {
+                issuers() + GUARD
+            } else {
+                String::new()
+            };
             init::write(&folder.path().join(&file.name), &(file.text + &more), file.secret)?;
         }
         let written = |name: &str| load(&[folder.path().join(name)]).map_err(|problems| problems.to_string());
@@ -180,7 +217,7 @@ mod tests {
         std::fs::write(folder.path().join("effective.toml"), loaded.shown(true)?.lines().join("\n"))?;
         let in_force = |loaded: &Loaded| {
             let snapshot = format!("{:#?}", loaded.snapshot).replace(&loaded.snapshot.config_version, "");
-            format!("{snapshot}\n{:#?}\n{}", loaded.settings, loaded.timezone)
+            format!("{snapshot}\n{:#?}\n{}\n{:#?}", loaded.settings, loaded.timezone, doors(loaded))
         };
         assert_eq!(in_force(&loaded), in_force(&written("effective.toml")?));
         assert!(loaded.snapshot.issuers.len() > Profile::ALL.len(), "one for each profile");

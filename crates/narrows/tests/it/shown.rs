@@ -84,6 +84,13 @@ fn effective_holds_every_default_in_the_notation_of_the_contract() {
         "[tokens]\nalgorithm = \"ES256\"  # default\nlifetime = \"5m\"  # default\nmax_chain = 8  # default\nmax_lifetime = \"10m\"  # default\n",
         "\nleeway = \"30s\"  # default\n",
         "\ngrants = [\"token_exchange\", \"client_credentials\"]  # default\n",
+        // Of a boundary and a guard, beside what is written.
+        "\nforwarded = \"rebuild\"  # default\nlogin = []  # default\nmode = \"enforce\"  # default\n",
+        "\npeers = [\"127.0.0.1/32\", \"::1/128\"]  # default\n",
+        "\ntrusted_proxies = []  # default\n",
+        "\nexcess = \"same_resource\"  # default\nfixed = {}  # default\n",
+        "\nrecheck = \"never\"  # default\n",
+        "\ntrust_network = false  # default\n",
     ] {
         assert!(text.contains(table), "{table}\n{text}");
     }
