@@ -5,6 +5,7 @@
 
 mod differs;
 mod fixed;
+mod wider;
 mod words;
 
 use std::borrow::Cow;
@@ -18,6 +19,7 @@ use crate::intent::Needs;
 pub use differs::Differs;
 use differs::Measure;
 pub use fixed::{Fixed, FixedError};
+pub use wider::wider;
 pub use words::Compared;
 
 /// What a token may hold beyond the request that it is shown with.

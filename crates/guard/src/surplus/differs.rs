@@ -76,7 +76,12 @@ impl Measure<'_> {
 }
 
 /// The constraints in which `inner` is wider than `outer`, those with one value aside.
-fn exceeded<'d>(inner: &'d Detail, outer: &'d Detail, declared: &'d DetailType, rule: &'d ActionRule) -> impl Iterator<Item = String> + 'd {
+pub(super) fn exceeded<'d>(
+    inner: &'d Detail,
+    outer: &'d Detail,
+    declared: &'d DetailType,
+    rule: &'d ActionRule,
+) -> impl Iterator<Item = String> + 'd {
     let ordered = rule.constraints.iter().filter_map(|name| Some((name, declared.constraints.get(name)?)));
     let ordered = ordered.filter(|(_, order)| **order != ConstraintOrder::Equal);
     let by_order = ordered.filter(|(name, order)| {

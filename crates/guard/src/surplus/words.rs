@@ -1,5 +1,6 @@
 //! What was needed, what was shown, and what of it is surplus, in words.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use delegation::authority::{Authority, Uncovered};
@@ -41,10 +42,23 @@ impl Compared {
         }
         let surplus: Vec<_> = self.surplus.iter().map(ToString::to_string).collect();
         format!(
-            "the request needs {needed}, and the token allows more: {}; let the client ask for this request alone, list a constraint in \
-             the route's `wider`, or choose another `excess`",
-            surplus.join(", ")
+            "the request needs {needed}, and the token allows more: {}; let the client ask for this request alone, {}or choose another `excess`",
+            surplus.join(", "),
+            self.listable()
         )
+    }
+
+    /// What could stand in the route's `wider`, where that alone is surplus.
+    fn listable(&self) -> String {
+        let wider = |surplus: &Surplus| match surplus {
+            Surplus::Detail {
+                why: Differs::Wider(name), ..
+            } => Some(format!("`{name}`")),
+            _ => None,
+        };
+        let wider: Option<BTreeSet<_>> = self.surplus.iter().map(wider).collect();
+        let names = wider.map(|wider| wider.into_iter().collect::<Vec<_>>().join(", "));
+        names.map(|names| format!("list {names} in the route's `wider`, ")).unwrap_or_default()
     }
 
     /// For the record.

@@ -3,7 +3,7 @@
 use delegation::authority::Authority;
 use delegation::details::{Detail, Standing};
 use narrows_guard::route::Demand;
-use narrows_guard::surplus::{Differs, Excess, Surplus};
+use narrows_guard::surplus::{Compared, Differs, Excess, Surplus, wider};
 use serde_json::{Value, json};
 use testkit::snapshot;
 
@@ -270,9 +270,31 @@ fn a_comparison_says_what_is_needed_shown_and_surplus() {
     );
     assert_eq!(compared.presented.details.len(), 7);
     assert!(
-        compared.for_operator().contains("(wider in `limit`)"),
-        "{}",
+        compared.for_operator().contains("(wider in `limit`)") && !compared.for_operator().contains("the route's `wider`"),
+        "the route helps against one of them alone: {}",
         compared.for_operator()
+    );
+    let wider = Compared {
+        surplus: compared
+            .surplus
+            .iter()
+            .filter(|surplus| {
+                matches!(
+                    surplus,
+                    Surplus::Detail {
+                        why: Differs::Wider(_),
+                        ..
+                    }
+                )
+            })
+            .cloned()
+            .collect(),
+        ..compared.clone()
+    };
+    assert!(
+        wider.for_operator().contains("list `limit` in the route's `wider`, or choose"),
+        "{}",
+        wider.for_operator()
     );
     assert_eq!(
         *refused(&guard, &claims).compared.unwrap(),
@@ -293,4 +315,34 @@ fn what_fits_is_explained_too_and_what_does_not_hold_is_not() {
     let missing = with(json!({ "authorization_details": details(&["ticket:list"]) }));
     let compared = guard.explain(&call(), &bearer(&token(&missing)), &at()).unwrap().unwrap();
     assert!(!compared.fits() && compared.for_operator().contains("does not allow ticket:read/7"));
+}
+
+/// By the words of a record, for whoever has no more of the token.
+#[test]
+fn what_is_wider_in_constraints_alone_is_told_from_every_other_surplus() {
+    let types = snapshot().types;
+    let told = |required: &str, surplus: &[&str]| {
+        let names = wider([required], surplus.iter().copied(), &types);
+        names.map(|names| names.into_iter().collect::<Vec<_>>().join(","))
+    };
+    let needed = "ticket:update/7?fields=a&limit=5&tenant=acme";
+    let rows: [(&[&str], Option<&str>); 8] = [
+        (&["ticket:update/7?fields=a,b&limit=5&tenant=acme"], Some("fields")),
+        (
+            &[
+                "ticket:update/7?fields=a,b&limit=5&tenant=acme",
+                "ticket:update/7?fields=a&tenant=acme",
+            ],
+            Some("fields,limit"),
+        ),
+        (&["ticket:update/7?fields=a&limit=4&tenant=acme"], None),
+        (&["ticket:update/7?fields=a,b&limit=5&tenant=other"], None),
+        (&["ticket:update/8?fields=a,b&limit=5&tenant=acme"], None),
+        (&["ticket:update/7?fields=a,b&limit=5&tenant=acme", "ticket:list"], None),
+        (&["ticket:update/7?fields=a,b&limit=5&tenant=acme", "scope profile"], None),
+        (&[], None),
+    ];
+    for (surplus, expected) in rows {
+        assert_eq!(told(needed, surplus).as_deref(), expected, "{surplus:?}");
+    }
 }

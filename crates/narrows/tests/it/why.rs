@@ -193,6 +193,42 @@ fn what_a_guard_refused_is_told_with_what_was_surplus() {
     }
 }
 
+/// A route's `wider` is named where it would help, and nowhere else.
+#[test]
+fn what_a_token_allows_too_much_is_mended_by_the_route_only_where_it_is_wider_in_constraints() {
+    let tables = |keys: &str| behind("http://127.0.0.1:9001") + &guard(keys);
+    let served = Served::start(|folder| {
+        let config = folder.join("narrows.toml");
+        let text = std::fs::read_to_string(&config).unwrap();
+        std::fs::write(&config, text + &tables("")).unwrap();
+    });
+    let rows = [
+        (vec!["ticket:update/42?fields=a,b"], true),
+        (vec!["ticket:update/42"], true),
+        (vec!["ticket:update/42", "ticket:update/43"], false),
+        (vec!["ticket:update/42", "scope profile"], false),
+        (vec!["scope profile"], false),
+    ];
+    let record = |(at, (surplus, _)): (usize, &(Vec<&str>, bool))| {
+        let mut record =
+            Record::new(format!("surplus-{at}"), Timestamp::from_seconds(1_780_000_000), Kind::Guard).denied(Reason::OverbroadToken);
+        record.inputs = json!({ "service": "tickets", "required": ["ticket:update/42?fields=a"], "surplus": surplus });
+        record
+    };
+    put_on_record(served.path(), rows.iter().enumerate().map(record).collect());
+    let names_it = |at: usize| {
+        let story = narrows(served.path(), &["why", &format!("surplus-{at}")], "").out;
+        assert!(story.contains("mend         ask for a token for this request alone"), "{story}");
+        story.contains("list `fields` in `wider` of the route")
+    };
+    for (at, (surplus, helps)) in rows.iter().enumerate() {
+        assert_eq!(names_it(at), *helps, "{surplus:?}");
+    }
+    let text = std::fs::read_to_string(served.path().join("narrows.toml")).unwrap();
+    served.write("narrows.toml", &text.replace(&tables(""), &tables("excess = \"none\"")));
+    assert!(!names_it(0), "a guard that lets nothing be more goes by no `wider`");
+}
+
 /// A guard takes the broker's tokens alone and makes none, so other things help there than at a boundary.
 #[test]
 fn what_a_guard_refused_is_mended_as_a_guard_is() {

@@ -133,9 +133,7 @@ fn of_reason(reason: &str) -> &'static str {
         "insufficient_user_authentication" => {
             "let the person sign in again, as `max_auth_age` and `acr` of the route ask; a token without `auth_time` or `acr` counts as one that is too old"
         }
-        "overbroad_token" => {
-            "ask for a token for this request alone; or list the constraint in the route's `wider`, or choose another `excess` for the guard"
-        }
+        "overbroad_token" => "ask for a token for this request alone, without what is surplus; or choose another `excess` for the guard",
         "token_used" => "ask for another token: one of an audience with `single_use` is good for one request, or for one exchange",
         "too_large" => "send less, or raise `body_max` of the route",
         "rate_limited" => "ask more slowly, or raise `[limits]`",

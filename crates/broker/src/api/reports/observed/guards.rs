@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use delegation::details::{ConstraintOrder, Detail, DetailTypes, Standing};
+use delegation::details::DetailTypes;
+use narrows_guard::surplus::wider;
 use serde_json::Value;
 
 use super::mend::Paste;
@@ -47,7 +48,7 @@ pub(super) fn too_broad(record: &Value, line: &str, types: &DetailTypes) -> (Vec
         "the token allows {} beside what the request needs: let its client ask for this request alone, or choose another `excess` of the guard",
         listed(record, "surplus")
     );
-    let Some(wider) = wider(record, types) else {
+    let Some(wider) = wider(pieces(record, "required"), pieces(record, "surplus"), types) else {
         return (Vec::new(), note);
     };
     let paste = Paste {
@@ -58,27 +59,6 @@ pub(super) fn too_broad(record: &Value, line: &str, types: &DetailTypes) -> (Vec
         vec![paste],
         format!("{note}; with `wider` it may bound less than the request needs"),
     )
-}
-
-/// The constraints in which all that is surplus is wider than what was needed, if nothing else is in the way.
-fn wider(record: &Value, types: &DetailTypes) -> Option<BTreeSet<String>> {
-    let read = |piece: &str, standing| Detail::parse_short(piece, types, standing).ok();
-    let needed: Vec<_> = pieces(record, "required").filter_map(|piece| read(piece, Standing::Asked)).collect();
-    let mut wider = BTreeSet::new();
-    for piece in pieces(record, "surplus") {
-        let held = read(piece, Standing::Ceiling)?;
-        let is_alike =
-            |needed: &&Detail| (needed.kind(), needed.actions(), needed.identifier()) == (held.kind(), held.actions(), held.identifier());
-        let needed = needed.iter().find(is_alike)?;
-        let orders = &types.get(held.kind())?.constraints;
-        let (ours, theirs) = (needed.constraints(), held.constraints());
-        let differ: Vec<_> = orders.iter().filter(|(name, _)| ours.get(*name) != theirs.get(*name)).collect();
-        if differ.is_empty() || differ.iter().any(|(_, order)| **order == ConstraintOrder::Equal) {
-            return None;
-        }
-        wider.extend(differ.into_iter().map(|(name, _)| name.clone()));
-    }
-    (!wider.is_empty()).then_some(wider)
 }
 
 fn pieces<'r>(record: &'r Value, of: &str) -> impl Iterator<Item = &'r str> {

@@ -4,6 +4,7 @@ use delegation::authority::Authority;
 use delegation::details::{Detail, DetailTypes, Standing};
 use delegation::oauth::Scope;
 use narrows_guard::route::Table;
+use narrows_guard::surplus::{Excess, wider};
 use serde_json::Value;
 
 use super::{asked, line, near, of_reason};
@@ -25,6 +26,7 @@ fn of(reason: &str, record: &Value, loaded: &Loaded) -> String {
     let audience = guarded.map_or("the audience of the service", |guarded| guarded.audience.as_str());
     let told = match reason {
         "wider_than_subject" => return lacking(record, &loaded.snapshot.types),
+        "overbroad_token" => return surplus(record, loaded),
         "subject_token_not_for_client" => {
             return format!(
                 "ask for a token for {audience}; this one is for {}, and a guard takes nobody else's",
@@ -68,13 +70,32 @@ fn of(reason: &str, record: &Value, loaded: &Loaded) -> String {
     told.to_owned()
 }
 
+/// What the record has under this name of a token beside its request.
+fn pieces<'r>(record: &'r Value, name: &str) -> Vec<&'r str> {
+    let all = record.pointer(&format!("/inputs/{name}")).and_then(Value::as_array);
+    all.into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+/// What helps a token that allows too much. A route's `wider` does where it is wider in constraints alone, at a guard that goes by it.
+fn surplus(record: &Value, loaded: &Loaded) -> String {
+    let service = record.pointer("/inputs/service").and_then(Value::as_str).unwrap_or_default();
+    let mut posts = loaded.posts.iter().filter(|post| post.settings.service == service).peekable();
+    let goes_by_it = posts.peek().is_none() || posts.any(|post| post.excess == Excess::SameResource);
+    match wider(pieces(record, "required"), pieces(record, "surplus"), &loaded.snapshot.types) {
+        Some(names) if goes_by_it => {
+            let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+            let names = names.join(", ");
+            format!(
+                "ask for a token for this request alone; or list {names} in `wider` of the route, or choose another `excess` for the guard"
+            )
+        }
+        _ => of_reason("overbroad_token").to_owned(),
+    }
+}
+
 /// What the request needs and its token does not allow.
 fn lacking(record: &Value, types: &DetailTypes) -> String {
-    let pieces = |name: &str| -> Vec<&str> {
-        let all = record.pointer(&format!("/inputs/{name}")).and_then(Value::as_array);
-        all.into_iter().flatten().filter_map(Value::as_str).collect()
-    };
-    let (required, presented) = (pieces("required"), pieces("presented"));
+    let (required, presented) = (pieces(record, "required"), pieces(record, "presented"));
     let held = authority(&presented, types).unwrap_or_default();
     // What is not known here, nothing here allows.
     let is_missing = |piece: &&&str| authority(&[**piece], types).is_none_or(|needed| needed.is_within(&held, types).is_err());
