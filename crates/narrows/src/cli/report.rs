@@ -20,7 +20,7 @@ use crate::config::{self, duration};
 pub(super) enum ReportVerb {
     /// Who handed authority to whom, at which boundary, how often, what was refused, and what was forwarded unexchanged.
     Graph(graph::GraphArgs),
-    /// What boundaries that only observe would have refused, and what to paste so that they will not.
+    /// What boundaries and guards that only observe would have refused, and what to paste so that they will not.
     Observed(observed::ObservedArgs),
     /// What was granted and never used, and what to paste so that it is not granted any more.
     Unused(unused::UnusedArgs),

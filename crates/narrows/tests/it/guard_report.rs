@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::boundary::status;
 use crate::guard::{Guarded, behind, get, guard};
-use crate::run::narrows;
+use crate::run::{Ran, narrows};
 use crate::{corp, echo};
 
 /// What a report may take on a machine that is busy.
@@ -37,11 +37,24 @@ impl Observed {
     }
 
     fn report(&self, more: &[&str]) -> String {
-        let url = format!("http://{}", self.guarded.served.address);
-        let arguments = [&["report", "observed", "--url", &url], more].concat();
-        let ran = narrows(self.guarded.served.path(), &arguments, &self.auditor);
+        let ran = self.asked(more);
         assert_eq!(ran.code, 0, "{ran:?}");
         ran.out
+    }
+
+    /// Why there is no report.
+    fn refused(&self, more: &[&str]) -> String {
+        // What is known instead is asked for too, so the token has to be there twice.
+        std::fs::write(self.guarded.served.path().join("auditor.token"), &self.auditor).unwrap();
+        let ran = self.asked(&[more, &["--token-file", "auditor.token"]].concat());
+        assert_eq!(ran.code, 1, "{ran:?}");
+        ran.err
+    }
+
+    fn asked(&self, more: &[&str]) -> Ran {
+        let url = format!("http://{}", self.guarded.served.address);
+        let arguments = [&["report", "observed", "--url", &url], more].concat();
+        narrows(self.guarded.served.path(), &arguments, &self.auditor)
     }
 
     /// The groups, once they are as `holds` wants them.
@@ -93,7 +106,7 @@ fn what_a_guard_would_have_refused_is_grouped_with_what_to_paste() {
     assert_eq!(status(&patch(&owner, "{\"status\":1}")), 200);
     let items = observed.until(|items| count(items) == 8);
     assert!(
-        items.iter().all(|item| item["service"] == "tickets" && item["boundary"] == ""),
+        items.iter().all(|item| item["service"] == "tickets" && item.get("boundary").is_none()),
         "{items:#?}"
     );
 
@@ -103,6 +116,7 @@ fn what_a_guard_would_have_refused_is_grouped_with_what_to_paste() {
     assert_eq!(label["paste"][0]["text"], "\"GET /orders/{id}/label\" = \"label:read/{id}\"");
     assert_eq!(find(&items, "no_route", "/notes/all")["count"], 1);
     let nobody = find(&items, "no_token", "/tickets/{id}");
+    assert!(nobody.get("client").is_none(), "{nobody}");
     assert_eq!((&nobody["paste"], &nobody["covered"]), (&json!([]), &json!(false)));
     let narrow = find(&items, "wider_than_subject", "/tickets/{id}");
     assert_eq!((&narrow["client"], &narrow["needs"]), (&json!("edge"), &json!(["ticket:read"])));
@@ -124,6 +138,19 @@ fn what_a_guard_would_have_refused_is_grouped_with_what_to_paste() {
         wider["paste"][0]["into"],
         "the route for PATCH tickets.internal/tickets/{id} in [services.routes] of service tickets"
     );
+    // By the service of the guard; a boundary of its name is none.
+    let of_service: Value = serde_json::from_str(&observed.report(&["--service", "tickets", "--json"])).unwrap();
+    assert_eq!(
+        (count(of_service["items"].as_array().unwrap()), &of_service["services"]),
+        (8, &json!(["tickets"]))
+    );
+    let err = observed.refused(&["--boundary", "tickets"]);
+    assert!(
+        err.contains("there is no boundary `tickets`; known are: none; guards are named by --service: tickets"),
+        "{err}"
+    );
+    let err = observed.refused(&["--service", "ticket"]);
+    assert!(err.contains("there is no guard of a service `ticket`; known are: tickets"), "{err}");
     let text = observed.report(&[]);
     assert!(text.contains("guard of tickets") && text.contains("wider = [\"fields\"]"), "{text}");
 

@@ -25,8 +25,8 @@ use crate::overload::Overloaded;
 use covered::Today;
 use groups::Groups;
 
-/// Groups what would have been refused from `since` to `until`, at `boundary` or at all. A boundary that is not known is 404: that
-/// nothing was refused at one that is misspelt would be read as good news.
+/// Groups what would have been refused from `since` to `until`, at `boundary`, at the guards of `service`, or at all. One that is not known
+/// is 404: that nothing was refused at one that is misspelt would be read as good news.
 pub(crate) async fn show(State(broker): State<Arc<Broker>>, Extension(peer): Extension<SocketAddr>, request: Request<Body>) -> Response {
     let mut call = Call::new(broker, peer, request);
     let shown = report(&mut call).await;
@@ -35,11 +35,17 @@ pub(crate) async fn show(State(broker): State<Arc<Broker>>, Extension(peer): Ext
 
 async fn report(call: &mut Call) -> Result<Response, Problem> {
     call.caller().await?.must_be(Role::Auditor)?;
-    let query = call.query(&["since", "until", "boundary"])?;
+    let query = call.query(&["since", "until", "boundary", "service"])?;
     let window = window(&query, call.moment.now.millis())?;
-    let boundary = page::value(&query, "boundary");
-    let known = &call.in_force.boundaries;
-    if boundary.is_some_and(|boundary| !known.contains_key(boundary)) {
+    let (boundary, service) = (page::value(&query, "boundary"), page::value(&query, "service"));
+    if boundary.is_some() && service.is_some() {
+        return Err(Problem::Malformed("one of `boundary` and `service`: nothing is refused at both"));
+    }
+    let boundaries: Vec<_> = call.in_force.boundaries.keys().collect();
+    let guarded = call.in_force.guards.iter().filter(|(_, guarded)| !guarded.clients.is_empty());
+    let services: Vec<_> = guarded.map(|(service, _)| service).collect();
+    let is_unknown = |asked: Option<&str>, known: &[&String]| asked.is_some_and(|asked| known.iter().all(|known| *known != asked));
+    if is_unknown(boundary, &boundaries) || is_unknown(service, &services) {
         return Err(Problem::NotFound);
     }
     let store = call.broker.store();
@@ -54,9 +60,11 @@ async fn report(call: &mut Call) -> Result<Response, Problem> {
         let Some(records) = found else { break };
         for record in records {
             let record: Value = serde_json::from_str(&record).unwrap_or_default();
-            let is_asked = |name: &str| boundary.is_none_or(|boundary| boundary == name);
+            let is_at = |asked: Option<&str>, place: &str| asked.is_none_or(|asked| asked == place);
+            let is_asked = is_at(boundary, record.get("boundary").and_then(Value::as_str).unwrap_or_default())
+                && is_at(service, guards::service(&record));
             let is_within = record.get("time").and_then(Value::as_i64).is_some_and(|time| window.contains(&time));
-            if is_within && is_asked(record.get("boundary").and_then(Value::as_str).unwrap_or_default()) {
+            if is_within && is_asked {
                 groups.add(record);
             }
         }
@@ -69,7 +77,7 @@ async fn report(call: &mut Call) -> Result<Response, Problem> {
     let (items, others) = groups.told(&today);
     let body = json!({
         "items": items, "next": null, "since": window.start(), "until": window.end(), "complete": stretch.complete, "others": others,
-        "boundaries": known.keys().collect::<Vec<_>>(),
+        "boundaries": boundaries, "services": services,
     });
     Ok(reply(StatusCode::OK, &body))
 }

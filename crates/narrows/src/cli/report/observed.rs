@@ -23,6 +23,9 @@ pub(in crate::cli) struct ObservedArgs {
     /// Of this boundary alone.
     #[arg(long)]
     boundary: Option<String>,
+    /// Of the guards of this service alone.
+    #[arg(long, conflicts_with = "boundary")]
+    service: Option<String>,
     /// As JSON.
     #[arg(long)]
     json: bool,
@@ -33,8 +36,10 @@ pub(in crate::cli) struct ObservedArgs {
 pub(super) async fn run(args: &ObservedArgs, paths: &[PathBuf]) -> Outcome {
     let since = since(&args.since, "24h")?;
     let mut query = url::form_urlencoded::Serializer::new(format!("since={since}"));
-    if let Some(boundary) = &args.boundary {
-        query.append_pair("boundary", boundary);
+    for (name, value) in [("boundary", &args.boundary), ("service", &args.service)] {
+        if let Some(value) = value {
+            query.append_pair(name, value);
+        }
     }
     let report = match args.from.ask(&format!("/reports/observed?{}", query.finish()), paths).await? {
         Ok(report) => report,
@@ -50,18 +55,29 @@ pub(super) async fn run(args: &ObservedArgs, paths: &[PathBuf]) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Why there is no report; of a boundary that the broker does not know, with those that it knows.
+/// Why there is no report; of a boundary or guard that the broker does not know, with those that it knows.
 async fn unknown(args: &ObservedArgs, paths: &[PathBuf], refused: Refused) -> Box<dyn std::error::Error + Send + Sync> {
-    let (Some(named), 404) = (&args.boundary, refused.status) else {
-        return refused.into();
+    let (kind, named, known) = match (&args.boundary, &args.service, refused.status) {
+        (Some(named), _, 404) => ("--boundary: there is no boundary", named, "boundaries"),
+        (_, Some(named), 404) => ("--service: there is no guard of a service", named, "services"),
+        _ => return refused.into(),
     };
     let now = jiff::Timestamp::now().as_millisecond();
     let Ok(report) = args.from.get(&format!("/reports/observed?since={now}&until={now}"), paths).await else {
         return refused.into();
     };
-    let known = report.get("boundaries").and_then(Value::as_array).into_iter().flatten();
-    let known: Vec<_> = known.filter_map(Value::as_str).map(visible::line).collect();
-    format!("--boundary: there is no boundary `{named}`; known are: {}", known.join(", ")).into()
+    let listed = |name: &str| -> Vec<_> {
+        let known = report.get(name).and_then(Value::as_array).into_iter().flatten();
+        known.filter_map(Value::as_str).map(visible::line).collect()
+    };
+    let (those, guarded) = (listed(known), listed("services"));
+    let known = if those.is_empty() { "none".to_owned() } else { those.join(", ") };
+    let elsewhere = if args.boundary.is_some() && !guarded.is_empty() {
+        format!("; guards are named by --service: {}", guarded.join(", "))
+    } else {
+        String::new()
+    };
+    format!("{kind} `{named}`; known are: {known}{elsewhere}").into()
 }
 
 /// A table of the groups, then what to paste for each that is not covered by now.
@@ -85,7 +101,7 @@ pub(crate) fn told(report: &Value) -> Vec<String> {
     };
     let headings = [
         "#",
-        "BOUNDARY",
+        "AT",
         "REQUEST",
         "REASON",
         "CLIENT",
@@ -113,7 +129,7 @@ pub(crate) fn told(report: &Value) -> Vec<String> {
     let others = number(report, "others");
     if others > 0 {
         lines.push(format!(
-            "\n{others} more are in none of these groups; look at one boundary, or at a shorter time"
+            "\n{others} more are in none of these groups; look at one boundary or service, or at a shorter time"
         ));
     }
     if report.get("complete") == Some(&Value::Bool(false)) {

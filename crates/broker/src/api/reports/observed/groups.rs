@@ -140,12 +140,17 @@ impl Likeness {
         let (paste, note) = mend::of(group, &self.method, &self.host, &self.shape, today.snapshot);
         let paste: Vec<_> = paste.into_iter().map(|paste| json!({ "into": paste.into, "text": paste.text })).collect();
         let mut item = json!({
-            "boundary": self.boundary, "request": line, "reason": self.reason, "client": self.client, "count": group.count,
-            "first_seen": group.first, "last_seen": group.last, "needs": self.needs,
-            "decision_id": group.record.get("id"), "paste": paste, "note": note,
+            "request": line, "reason": self.reason, "count": group.count, "first_seen": group.first, "last_seen": group.last,
+            "needs": self.needs, "decision_id": group.record.get("id"), "paste": paste, "note": note,
             "covered": today.covers(&group.record),
         });
-        for (name, text) in [("requested_by", &self.requested_by), ("service", &self.service)] {
+        let known = [
+            ("boundary", &self.boundary),
+            ("service", &self.service),
+            ("client", &self.client),
+            ("requested_by", &self.requested_by),
+        ];
+        for (name, text) in known {
             if let (false, Some(members)) = (text.is_empty(), item.as_object_mut()) {
                 members.insert(name.to_owned(), Value::from(text.as_str()));
             }
