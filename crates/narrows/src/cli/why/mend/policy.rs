@@ -93,7 +93,7 @@ mod tests {
         let unmet = question(false, &[], &["near"]);
         let rows = [
             (vec![forbidden.clone()], vec![narrow]),
-            (vec![forbidden.clone(), forbidden.clone(), unmet.clone()], vec![narrow, meet]),
+            (vec![forbidden.clone(), forbidden, unmet.clone()], vec![narrow, meet]),
             (vec![allowed.clone(), unmet], vec![meet]),
             (vec![question(false, &[], &[])], vec![write]),
             (vec![allowed], vec![none]),
