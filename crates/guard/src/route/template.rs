@@ -4,7 +4,7 @@ mod written;
 
 use std::collections::BTreeSet;
 
-use delegation::details::{ConstraintOrder, Detail, DetailTypes, ShortForm, Standing};
+use delegation::details::{ConstraintOrder, Detail, DetailTypes, DetailsError, ShortForm, ShortFormError, Standing};
 use serde_json::Value;
 
 use super::values::{FillError, Origin, Reads, Source, Values};
@@ -75,7 +75,7 @@ impl Template {
                 Piece::Value(_) => "1",
             });
         }
-        let sample = Detail::parse_short(&sample, types, Standing::Asked).map_err(|error| error.to_string())?;
+        let sample = Detail::parse_short(&sample, types, Standing::Asked).map_err(|error| mended(&error, &sample, types))?;
         let parts = ShortForm::split(text).map_err(|error| error.to_string())?;
         let mut names = parts.members.iter().map(|(name, _)| *name);
         if [parts.kind, parts.actions].into_iter().any(has_value) || names.any(has_value) {
@@ -266,6 +266,29 @@ fn pieces(text: &str, reads: &Reads) -> Result<Vec<Piece>, String> {
         all.push(Piece::Literal(rest.to_owned()));
     }
     Ok(all)
+}
+
+/// What is wrong with the detail `sample`, and what would make it right.
+fn mended(error: &ShortFormError, sample: &str, types: &DetailTypes) -> String {
+    let ShortFormError::Details { error: kind, .. } = error else {
+        return error.to_string();
+    };
+    let mend = match kind {
+        DetailsError::UnknownType => "declare it in [[detail_types]]".to_owned(),
+        DetailsError::UnknownAction => "declare it in `actions` of the type in [[detail_types]]".to_owned(),
+        DetailsError::UnknownMember => "declare it in `constraints` of the type and of the action in [[detail_types]]".to_owned(),
+        DetailsError::Malformed => {
+            let (named, members) = sample.split_once('?').map_or((sample, String::new()), |(named, rest)| (named, format!("?{rest}")));
+            let (actions, identifier) = named.split_once('/').map_or((named, None), |(actions, rest)| (actions, Some(rest)));
+            let is_right = |text: &str| Detail::parse_short(text, types, Standing::Asked).is_ok();
+            match identifier {
+                None if is_right(&format!("{actions}/1{members}")) => format!("it needs an identifier, as `{actions}/{{id}}`"),
+                Some(_) if is_right(&format!("{actions}{members}")) => format!("it takes no identifier, as `{actions}`"),
+                _ => "expected TYPE:ACTION,…/IDENTIFIER?CONSTRAINT=VALUE&…, with values as their constraints take them".to_owned(),
+            }
+        }
+    };
+    format!("{error}: {mend}")
 }
 
 fn has_value(part: &str) -> bool {

@@ -202,11 +202,13 @@ fn what_makes_no_detail_is_told_when_the_template_is_read() {
         ("ticket:update/{id}?tenant=:1{id}", "makes no integer"),
         ("ticket:update/{id}?fields=a{body:keys}", "is a list of names"),
         ("ticket:update/{id}?locations={id}", "`locations` takes no value"),
-        ("ticket:list/{id}", "malformed details"),
+        ("ticket:list/{id}", "it takes no identifier, as `ticket:list`"),
+        ("tickets:read/{id}", "`tickets`: declare it in [[detail_types]]"),
         ("{id}:read/{id}", "unknown type"),
         ("ticket:{id}/{id}", "unknown action"),
         ("ticket:update/{id}?{id}=a", "unknown member"),
-        ("ticket:read", "malformed details"),
+        ("ticket:read", "it needs an identifier, as `ticket:read/{id}`"),
+        ("ticket:read/{id}?tenant=", "expected TYPE:ACTION"),
     ] {
         let error = Template::parse(text, &types, &request).unwrap_err().to_string();
         assert!(error.starts_with(&format!("`{text}`: ")) && error.contains(why), "{error}");

@@ -125,7 +125,7 @@ fn lint(loaded: &Loaded, policy: &CedarPolicy, json: bool) -> Outcome {
         for (rule, finding) in &findings {
             say(format!("{}:{}: `{}` {finding}", rule.file, rule.line, rule.id));
         }
-        say(format!("{} policies looked at, {} findings", policy.len(), findings.len()));
+        say(format!("looked at: policies {}, findings {}", policy.len(), findings.len()));
     }
     Ok(if findings.is_empty() {
         ExitCode::SUCCESS

@@ -61,12 +61,14 @@ pub(super) fn of_use(known: &Known<'_>) -> Vec<Value> {
         let Some(detail) = known.detail(name) else { continue };
         let seen = said(granted.actions.get(name), actions.get(name));
         let together = granted.together.get(name).copied().unwrap_or_default();
-        let mut note = format!("{seen}, and none of {requests} requests used it");
+        let mut note = format!("{seen}, and none of {} used it", counted(requests, "request"));
         let mut paste = Vec::new();
         if together > 0 {
             note = format!(
-                "{note}; {together} tokens were asked for with it and something else: let `{}` leave it out first, or what it uses is \
+                "{note}; {} {} asked for with it and something else: let `{}` leave it out first, or what it uses is \
                  refused too",
+                counted(together, "token"),
+                if together == 1 { "was" } else { "were" },
                 known.client
             );
             if !enough.is_empty() {
@@ -87,8 +89,9 @@ pub(super) fn of_use(known: &Known<'_>) -> Vec<Value> {
     let names: BTreeSet<_> = granted.scopes.keys().chain(scopes.keys()).collect();
     for name in names.into_iter().filter(|name| unused(&scopes, name) && known.has_scope(name)) {
         let note = format!(
-            "{}, and no route of {requests} requests names it",
-            said(granted.scopes.get(name), scopes.get(name))
+            "{}, and no route of {} names it",
+            said(granted.scopes.get(name), scopes.get(name)),
+            counted(requests, "request")
         );
         let forbidden = Forbidden {
             about: format!("scope {name}"),
@@ -102,7 +105,8 @@ pub(super) fn of_use(known: &Known<'_>) -> Vec<Value> {
     // No rule is proposed: what bounds one action does not bound another.
     for (name, (count, _)) in used.rows(|route| &route.wider) {
         let bound = name.split_once(' ').map_or(&*name, |(_, bound)| bound);
-        let note = format!("{count} of {requests} requests came with a token that bounds `{bound}` less than they needed: ask with it");
+        let requests = counted(requests, "request");
+        let note = format!("{count} of {requests} came with a token that bounds `{bound}` less than they needed: ask with it");
         mends.push(json!({ "about": name, "note": note, "paste": [] }));
     }
     mends
@@ -120,7 +124,8 @@ pub(super) fn of_onward(known: &Known<'_>) -> Vec<Value> {
             asks: format!("onward   = [{}]", quoted(&detail)),
         };
         let note = format!(
-            "{granted} tokens carried it for a later hop, and none was exchanged for it; let `{}` leave it out first",
+            "{} carried it for a later hop, and none was exchanged for it; let `{}` leave it out first",
+            counted(*granted, "token"),
             known.client
         );
         Some(json!({ "about": forbidden.about, "note": note, "paste": known.rule(&forbidden) }))
@@ -141,11 +146,19 @@ pub(super) fn of_life(audience: &str, life: i64, age: i64) -> Option<Value> {
     Some(json!({ "about": "lifetime", "note": note, "paste": [paste] }))
 }
 
+fn counted(count: i64, one: &str) -> String {
+    if count == 1 {
+        format!("1 {one}")
+    } else {
+        format!("{count} {one}s")
+    }
+}
+
 /// How often it was granted: by the log, or, where that does not know, by what was shown.
 fn said(tokens: Option<&i64>, requests: Option<&(i64, i64)>) -> String {
     match (tokens, requests) {
-        (Some(tokens), _) => format!("{tokens} tokens granted it"),
-        (None, Some((requests, _))) => format!("{requests} requests came with a token that granted it"),
+        (Some(tokens), _) => format!("{} granted it", counted(*tokens, "token")),
+        (None, Some((requests, _))) => format!("{} came with a token that granted it", counted(*requests, "request")),
         (None, None) => "it was granted".to_owned(),
     }
 }
@@ -216,7 +229,7 @@ fn quoted(text: &str) -> String {
 mod tests {
     use serde_json::Value;
 
-    use super::of_life;
+    use super::{of_life, said};
 
     #[test]
     fn a_life_is_proposed_only_if_it_is_long_enough_and_much_shorter() {
@@ -230,5 +243,13 @@ mod tests {
         for (life, age) in [(119, 15), (19, 0), (120, 40), (86_400, 40_000), (0, 0)] {
             assert_eq!(proposed(life, age), None, "{life} {age}");
         }
+    }
+
+    #[test]
+    fn one_is_told_as_one_and_several_as_several() {
+        assert_eq!(said(Some(&1), None), "1 token granted it");
+        assert_eq!(said(Some(&2), Some(&(1, 0))), "2 tokens granted it");
+        assert_eq!(said(None, Some(&(1, 0))), "1 request came with a token that granted it");
+        assert_eq!(said(None, Some(&(0, 0))), "0 requests came with a token that granted it");
     }
 }
