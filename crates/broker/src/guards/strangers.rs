@@ -38,7 +38,7 @@ pub(super) async fn count(broker: &Broker, in_force: &InForce, guard: &Guard<'_>
             Counted::Behind(_) => {}
             Counted::Before => continue,
         }
-        broker.telemetry().guard_refused(guard.service, each.reason.as_str(), 1);
+        broker.telemetry().guard_refused(guard.service, each.reason.as_str(), each.observed, 1);
         counted += 1;
     }
 
