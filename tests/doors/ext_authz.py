@@ -31,7 +31,7 @@ FLAVOURS = {
     "http": ("ext_authz_http", [(LINES, JOINED), (BY_GRPC, BY_HTTP), ("{ http2_protocol_options: {} }", "{ http_protocol_options: {} }")]),
 }
 SPOOFED = ["Narrows-Subject", "Narrows.Issuer", "Txn-Token", "Forwarded", "X-Forwarded-Prefix", "X-Forwarded-For", "X-Original-URI", "X-Original-URL", "X-HTTP-Method-Override",
-           "X-Envoy-Original-Path", "DPoP"]
+           "X-Envoy-Original-Path", "DPoP", "Script-Name", "X-Accel-Mapping", "Proxy", "Remote-User", "X-SSL-Client-Cert"]
 passed = failed = 0
 
 

@@ -237,19 +237,28 @@ def spoofed():
                  "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Forwarded-Server", "X-Forwarded-Prefix", "X-Forwarded-Method",
                  "X-Forwarded-Uri", "X-Forwarded-User", "X-Forwarded-Client-Cert", "X-Original-URL", "X-Original-URI", "X-Original-Method",
                  "X-Original-Host", "X-Rewrite-URL", "X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "X-Envoy-Original-Path",
-                 "X-Envoy-External-Address", "Proxy-Authorization", "DPoP"]
+                 "X-Envoy-External-Address", "Proxy-Authorization", "DPoP",
+                 # Another path or host, another file in the answer, and where a program is to ask.
+                 "Script-Name", "X-Script-Name", "Path-Info", "Path-Translated", "X-ProxyContextPath", "X-Host", "X-HTTP-Host-Override",
+                 "X-Accel-Mapping", "X-Accel-Redirect", "X-Sendfile-Type", "Proxy",
+                 # Who asks, as a proxy might tell it.
+                 "Remote-User", "Remote-Groups", "X-Remote-User", "X-Forwarded-Email", "X-Forwarded-Groups", "X-Forwarded-Preferred-Username",
+                 "X-WEBAUTH-USER", "X-Auth-Request-User", "X-Auth-Request-Email", "Client-Cert", "Client-Cert-Chain", "X-Client-Cert",
+                 "X-SSL-Client-Cert", "X-SSL-Client-Verify", "SSL-Client-Cert"]
     for name in taken_off:
         yield Row(f"spoofed {name}", headers=(f"{name}: {MARK} {MARK}, x",), detail=read(), attacks="GWY-004" if name.startswith("X-") else "GWY-001")
+        yield Row(f"spoofed {name} on a public route", target="/healthz", headers=(f"{name}: {MARK}",), token=None, detail="public")
     yield Row("spoofed Narrows-Subject without a token", headers=(f"Narrows-Subject: {MARK}",), authorization=())
     yield Row("spoofed Narrows-Subject on a public route", target="/healthz", headers=(f"Narrows-Subject: {MARK}",), token=None, detail="public",
               attacks="GWY-001")
-    unknown = ["Narrows-Anything", "X-Forwarded-Anything", "X-Original-Anything", "X-Envoy-Anything"]
+    unknown = ["Narrows-Anything", "X-Forwarded-Anything", "X-Original-Anything", "X-Envoy-Anything", "X-Accel-Anything", "X-SSL-Client-Anything"]
     for name in unknown:
         # A proxy that takes headers off by name alone leaves these to the door, which refuses.
         named = (False, "takes headers off by their whole name; the door refuses the rest")
         yield Row(f"spoofed {name}", headers=(f"{name}: {MARK}",), detail=read(), but={"nginx": named, "traefik": named})
     for name in ["Narrows_Subject", "narrows_subject", "Narrows.Subject", "X_Forwarded_For", "X-Forwarded_For", "X.Forwarded.For", "Txn_Token", "X_Original_URI",
-                 "X_Original_Method", "X_HTTP_Method_Override", "Authorization_", "Narrows-Subject_", "X_Forwarded_Uri", "Proxy_Authorization", "D_PoP"]:
+                 "X_Original_Method", "X_HTTP_Method_Override", "Authorization_", "Narrows-Subject_", "X_Forwarded_Uri", "Proxy_Authorization", "D_PoP",
+                 "SCRIPT_NAME", "PATH_INFO", "X_Script_Name", "REMOTE_USER", "X_SSL_Client_Cert", "Client_Cert"]:
         refuses = {} if name in ("D_PoP", "X_Forwarded_For", "X-Forwarded_For", "X_Forwarded_Uri") else {"traefik": (False, "has no word for names with `_` or `.`; the door refuses them")}
         shown = f"{name}: {MARK}"
         harmless = name == "D_PoP"  # the twin of no header of ours

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use delegation::time::Timestamp;
 use http::{HeaderMap, HeaderName};
-use narrows_guard::hygiene::headers::{ProxyHeaders, removed};
+use narrows_guard::hygiene::headers::{ProxyHeaders, strange};
 use narrows_guard::hygiene::host::Host;
 use narrows_guard::route::{Matched, Mode, Rule, Service, Table};
 use narrows_guard::{Body, Call};
@@ -34,11 +34,11 @@ const OF_A_PROXY: [&str; 7] = [
     "x-real-ip",
 ];
 
-/// Whether any of `headers` would be taken off at a door with these `proxy_headers`, were it not observed; those that a proxy adds
-/// may be there if it is `believed`.
+/// Whether any of `headers` is [strange] at a door with these `proxy_headers`; those that a proxy adds may be there if it is
+/// `believed`.
 pub(crate) fn is_strange(headers: &HeaderMap, proxy_headers: ProxyHeaders, believed: bool) -> bool {
     let may = |name: &HeaderName| (believed && OF_A_PROXY.contains(&name.as_str())) || name == PARTIAL;
-    headers.keys().any(|name| removed(name, proxy_headers) && !may(name))
+    headers.keys().any(|name| strange(name, proxy_headers) && !may(name))
 }
 
 /// What a boundary or a service says about whether decisions bind there.

@@ -5,6 +5,7 @@ pub mod form;
 pub mod headers;
 pub mod host;
 pub mod method;
+pub mod names;
 pub mod path;
 pub(crate) mod percent;
 

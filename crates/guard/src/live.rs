@@ -27,7 +27,7 @@ use crate::check::{Admitted, Known, Refusal, ended};
 use crate::clock::Clock;
 use crate::guard::{GuardError, Rules};
 use crate::hygiene::Malformed;
-use crate::hygiene::headers::{ProxyHeaders, removed};
+use crate::hygiene::headers::{ProxyHeaders, strange};
 use crate::hygiene::method::names_method;
 use crate::remembered::Memory;
 use crate::sightings::Sightings;
@@ -171,11 +171,11 @@ impl<B: Broker> Live<B> {
     /// Whether `call` with these `headers` goes on as it came, whatever would be decided; then [`observe`](Self::observe) it, and let it
     /// not wait for that.
     ///
-    /// One that says another method, or has a header that is taken off elsewhere, may be meant for anything. So may a
+    /// One that says another method, or has a [strange] header, may be meant for anything. So may a
     /// [form](Call::form), by what only its body says: unless [everything observes](Self::observes_unread), no piece of it goes on that
     /// may name a method.
     pub fn observes(&self, call: &Call, headers: &HeaderMap, proxy_headers: ProxyHeaders) -> bool {
-        if names_method(call) || headers.keys().any(|name| removed(name, proxy_headers)) {
+        if names_method(call) || headers.keys().any(|name| strange(name, proxy_headers)) {
             return self.observes_unread();
         }
         let in_force = self.in_force.load();

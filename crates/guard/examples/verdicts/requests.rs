@@ -63,6 +63,10 @@ fn elsewhere(broker: &Broker) -> Vec<Row> {
         "proxy-authorization",
         "x-http-method-override",
         "x.rewrite.url",
+        "script_name",
+        "remote-user",
+        "client-cert",
+        "x-ssl-client-verify",
         "dpop_",
         "content-length",
         "content-md5",
@@ -80,12 +84,28 @@ fn elsewhere(broker: &Broker) -> Vec<Row> {
         "x-method-override",
         "x-rewrite-url",
         "x-original-url",
+        "script-name",
+        "SCRIPT_NAME",
+        "x-script-name",
+        "path_info",
+        "proxy",
+        "x-accel-mapping",
+        "x-sendfile-type",
+        "remote-user",
+        "remote_user",
+        "x-forwarded-user",
+        "x-remote-extra-scopes",
+        "x-webauth-user",
+        "x-auth-request-email",
         "authorization_",
         "dpop_",
     ];
     rows.extend(forged.map(|name| read(&format!("a header {name}")).with(name, "DELETE")));
     rows.push(Row::new("a method in a header of a public route", "GET", "/healthz").with("x-http-method-override", "DELETE"));
-    rows.extend(["x-method", "narrowsx", "original-url"].map(|name| read(&format!("a harmless header {name}")).with(name, "DELETE")));
+    rows.extend(
+        ["x-method", "narrowsx", "original-url", "script", "x-auth-token", "remote"]
+            .map(|name| read(&format!("a harmless header {name}")).with(name, "DELETE")),
+    );
     rows
 }
 

@@ -3,6 +3,7 @@
 use http::{HeaderMap, HeaderName, header};
 
 use super::Malformed;
+use super::names::{ADDRESSES, ANOTHER_REQUEST, CERTIFICATES, COMMANDS, OF_PROXIES, OURS, PERSONS, is_any};
 
 /// What becomes of the headers in which a proxy says what it saw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,39 +38,6 @@ const ENVOYS_OWN: [&str; 6] = [
     "x-envoy-external-address",
     "x-envoy-internal",
     "x-envoy-expected-rq-timeout-ms",
-];
-
-/// Families of which no member goes on.
-const FAMILIES: [&str; 4] = ["narrows-", "x-forwarded-", "x-original-", "x-envoy-"];
-
-/// Single names that do not go on: identity, addresses, and what would make another method or path of a request.
-const NAMES: [&str; 7] = [
-    "txn-token",
-    "forwarded",
-    "proxy-authorization",
-    "x-rewrite-url",
-    "x-http-method-override",
-    "x-http-method",
-    "x-method-override",
-];
-
-/// Names in which one product or another tells programs the client's address, so that some program believes them from anybody.
-///
-/// The own proxy says the address in `X-Forwarded-For` alone, and Envoy in names of its own. A proxy that asks by `forward_auth`
-/// may set any of these itself, as Traefik does, or stand behind somebody who does: there they stay.
-const ADDRESSES: [&str; 12] = [
-    "x-real-ip",
-    "true-client-ip",
-    "client-ip",
-    "x-client-ip",
-    "x-cluster-client-ip",
-    "cf-connecting-ip",
-    "cf-connecting-ipv6",
-    "fastly-client-ip",
-    "fly-client-ip",
-    "x-originating-ip",
-    "x-remote-ip",
-    "x-remote-addr",
 ];
 
 /// What is decided on, and so goes on as it was decided on: for the next connection, not for this one alone.
@@ -110,8 +78,22 @@ pub fn removed(name: &HeaderName, proxy_headers: ProxyHeaders) -> bool {
     let folded = folded(name);
     // Another spelling of what was decided on may say something else to whoever reads it for that.
     let twin = DECIDED_ON.iter().chain(&OF_CONNECTION).any(|read| *read == folded.as_str() && read != name);
-    let address = ADDRESSES.contains(&folded.as_str()) && (proxy_headers != ProxyHeaders::Kept || folded != name.as_str());
-    twin || address || NAMES.contains(&folded.as_str()) || FAMILIES.iter().any(|family| format!("{folded}-").starts_with(family))
+    let address = is_any(&folded, &ADDRESSES) && (proxy_headers != ProxyHeaders::Kept || folded != name.as_str());
+    let others = [&OURS[..], &ANOTHER_REQUEST, &COMMANDS, &PERSONS, &CERTIFICATES, &OF_PROXIES];
+    twin || address || others.iter().any(|names| is_any(&folded, names))
+}
+
+/// Whether the header `name` says who asks, and nothing else of the request.
+pub fn says_who_asks(name: &HeaderName) -> bool {
+    let folded = folded(name);
+    is_any(&folded, &PERSONS) || is_any(&folded, &CERTIFICATES)
+}
+
+/// Whether a request with the header `name` may be meant for another route than its own, where it goes on as it came.
+///
+/// Who asks is no matter then: where Narrows does not decide yet, whoever decides goes by that.
+pub fn strange(name: &HeaderName, proxy_headers: ProxyHeaders) -> bool {
+    removed(name, proxy_headers) && !says_who_asks(name)
 }
 
 /// Removes what does not go on.

@@ -1,7 +1,7 @@
 //! What a client may not send on.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use narrows_guard::hygiene::headers::{ProxyHeaders, clean, removed};
+use narrows_guard::hygiene::headers::{ProxyHeaders, clean, removed, strange};
 use narrows_guard::{Body, Call};
 
 use crate::service::table;
@@ -41,6 +41,88 @@ fn identity_that_a_client_claims_stays_behind() {
         "X-Forwarded-Email",
         "Proxy-Authorization",
     ]);
+}
+
+/// GWY-001: who asks, and by what certificate, as any proxy might tell it.
+#[test]
+fn who_asks_is_for_no_client_to_say_in_any_products_words() {
+    let names = [
+        "Remote-User",
+        "REMOTE_USER",
+        "Remote-Groups",
+        "X-Remote-User",
+        "X-Remote-Extra-Scopes",
+        "X-Forwarded-Preferred-Username",
+        "X-WEBAUTH-USER",
+        "X-Auth-Request-Email",
+        "X-MS-CLIENT-PRINCIPAL-ID",
+        "Tailscale-User-Login",
+        "Client-Cert",
+        "Client_Cert_Chain",
+        "X-Client-Cert",
+        "X-SSL-Client-S-DN",
+        "ssl-client-verify",
+        "X-ARR-ClientCert",
+    ];
+    stay_behind(&names);
+    for text in names {
+        assert!(removed(&name(text), ProxyHeaders::KeptOfEnvoy), "{text}");
+    }
+    assert!(removed(&name("X-Forwarded-Client-Cert"), ProxyHeaders::Removed));
+    go(
+        &["Remote", "X-Auth-Token", "X-Api-Key", "X-User", "Client-Certain", "X-Ssl"],
+        ProxyHeaders::Removed,
+    );
+}
+
+/// GWY-005: what makes of a request one for another path or host, or of the answer another file, and where a program is to ask.
+#[test]
+fn another_path_host_or_file_is_for_no_client_to_say() {
+    stay_behind(&[
+        "Script-Name",
+        "SCRIPT_NAME",
+        "X-Script-Name",
+        "X_Script_Name",
+        "Path-Info",
+        "PATH_INFO",
+        "Path-Translated",
+        "X-ProxyContextPath",
+        "X-Host",
+        "X-HTTP-Host-Override",
+        "X-Accel-Mapping",
+        "X-Accel-Redirect",
+        "X-Sendfile-Type",
+        "Proxy",
+        "Proxy_",
+    ]);
+    go(&["Script", "Path", "X-Path-Info", "Proxy-Status", "Host"], ProxyHeaders::Removed);
+}
+
+/// What is observed has another way to learn who asks, and keeps it.
+#[test]
+fn what_says_who_asks_makes_no_other_request_of_what_is_observed() {
+    for text in [
+        "Remote-User",
+        "X_Remote_User",
+        "X-Forwarded-User",
+        "Client-Cert",
+        "X-SSL-Client-Cert",
+        "Accept",
+    ] {
+        assert!(!strange(&name(text), ProxyHeaders::Removed), "{text}");
+    }
+    for text in [
+        "SCRIPT_NAME",
+        "X-Script-Name",
+        "Path-Info",
+        "X-Accel-Mapping",
+        "Proxy",
+        "Narrows-Subject",
+        "X-Forwarded-For",
+    ] {
+        assert!(strange(&name(text), ProxyHeaders::Removed), "{text}");
+    }
+    assert!(!strange(&name("X-Forwarded-For"), ProxyHeaders::Kept));
 }
 
 /// GWY-002.
@@ -145,6 +227,9 @@ fn nobody_makes_what_was_decided_on_a_thing_of_one_connection() {
         b"x-forwarded-for",
         b"narrows-subject",
         b"x_real_ip",
+        b"script_name",
+        b"remote-user",
+        b"client-cert",
     ] {
         assert!(!parse(&[line]), "{}", String::from_utf8_lossy(line));
     }

@@ -18,7 +18,7 @@ use narrows_guard::route::Service;
 use super::Outcome;
 use super::output::{remark, say};
 use crate::config::{self, Front, Loaded};
-use headers::{MEMBERS, STRIPPED, UNSAID};
+use headers::{MEMBERS, UNSAID, families, stripped};
 use place::{Place, in_each_others_way};
 use service::{all_domains, largest_body, service_values, unread};
 use target::Target;
@@ -139,7 +139,8 @@ impl Proxy {
         whole.set("door_address", door.ip());
         whole.set("door_port", door.port());
         whole.set("timeout", timeout);
-        whole.set_each("stripped", STRIPPED);
+        whole.set_each("stripped", stripped());
+        whole.set_each("family", families());
         whole.set_each("member", MEMBERS);
         whole.set_each("unsaid", UNSAID);
         whole.set_each("unread", unread(services));

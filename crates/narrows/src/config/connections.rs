@@ -3,7 +3,7 @@
 use boundary::{Origin, Upstream};
 use broker::connections::{ByName, Connection, Per};
 use http::HeaderName;
-use narrows_guard::hygiene::headers::{ProxyHeaders, removed};
+use narrows_guard::hygiene::headers::{ProxyHeaders, strange};
 
 use super::data_plane::distinct;
 use super::either::{OneOrMany, Rule};
@@ -189,7 +189,7 @@ fn connection(written: &Written, path: &str, problems: &mut Problems) -> Option<
 fn header_named(text: &str) -> Result<HeaderName, &'static str> {
     let name: HeaderName = text.parse().map_err(|_| "is no name of a header")?;
     // `_` and `.` would be another spelling of a name that an upstream may take for the same.
-    if NOT_THESE.contains(&name.as_str()) || removed(&name, ProxyHeaders::Removed) || name == "dpop" {
+    if NOT_THESE.contains(&name.as_str()) || strange(&name, ProxyHeaders::Removed) || name == "dpop" {
         return Err("says something else than who asks, or is never sent on; name another header");
     }
     Ok(name)

@@ -166,6 +166,21 @@ fn a_key_in_authorization_takes_the_place_of_our_token() {
     assert_eq!(edge.upstream.last("authorization"), [format!("Token {KEY}")]);
 }
 
+/// A client may not say who asks; a connection may.
+#[test]
+fn a_key_may_be_in_a_header_that_says_who_asks_and_that_of_the_client_goes_nowhere() {
+    let edge = Edge::with("all", "X-Remote-User", "{}", |_| ());
+    edge.add(&[], KEY);
+    let reply = edge.get_with(
+        "/tickets/42/plain",
+        "x-remote-user: mine\r\nX_Remote_User: mine\r\nscript_name: mine\r\n",
+    );
+    assert_eq!(status(&reply), 200, "{reply}");
+    assert_eq!(edge.upstream.last("x-remote-user"), [KEY]);
+    assert_eq!(status(&edge.get_with("/open", "x-remote-user: mine\r\n")), 200);
+    assert!(edge.upstream.seen().iter().all(|seen| !seen.contains("mine")));
+}
+
 /// GWY-037: not to another origin either.
 #[test]
 fn a_redirect_is_passed_on_and_the_key_follows_it_nowhere() {

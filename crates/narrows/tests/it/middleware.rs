@@ -163,6 +163,20 @@ fn every_language_goes_by_the_same_rules() {
     assert_eq!(rules["jwks_uri"], "http://127.0.0.1:8420/oauth2/jwks");
     assert!(rules["types"]["\u{e4}`${x}'''"].is_object());
     assert_eq!(rules["refusals"]["overbroad_token"][0], 401);
+    let alternatives = |key: &str| rules[key].as_str().unwrap().split('|').collect::<Vec<_>>();
+    for name in [
+        "narrows(-.*)?",
+        "script-name",
+        "x-accel(-.*)?",
+        "proxy",
+        "remote-user",
+        "x-forwarded-user",
+    ] {
+        assert!(alternatives("forged").contains(&name), "{name}");
+    }
+    for name in ["x-forwarded(-.*)?", "client-cert", "x-ssl-client(-.*)?", "x-real-ip"] {
+        assert!(alternatives("of_proxies").contains(&name), "{name}");
+    }
     let without = self::rules(&tickets(READ), "fastapi");
     assert_eq!((&without["excess"], &without["fixed"]), (&json!("same_resource"), &json!({})));
 }

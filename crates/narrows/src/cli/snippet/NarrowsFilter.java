@@ -21,7 +21,8 @@
 // - A response goes on when its token ends meanwhile.
 // - It looks into no body that the route does not read, but forms (`application/x-www-form-urlencoded`): in JSON that goes by, or in
 //   `multipart/form-data`, a token or a `_method` goes on. Forms on public routes may have 64 KiB, and are read when the handler does.
-// - What a proxy says in `X-Forwarded-For` and the like stays, whoever sent it: believe it only if that proxy alone reaches this program.
+// - What a proxy says of addresses and certificates, in `X-Forwarded-For`, `Client-Cert` and the like, stays, whoever sent it: believe
+//   it only if that proxy alone reaches this program. What says who asks (`Remote-User`, `X-Forwarded-User`) is refused.
 // - `mode = "observe"` means nothing here: everything is enforced, from the first request on.
 
 import com.sun.net.httpserver.Filter;
@@ -369,7 +370,7 @@ public final class NarrowsFilter extends Filter {
         return name.replaceAll("[^a-z0-9]", "-").replaceAll("^-+|-+$", "");
     }
 
-    /** Whether a header, in any spelling, says what a guard alone may say, or another method or path. */
+    /** Whether a header, in any spelling, says who asks, as a guard alone may, or another method or path. */
     private static boolean isForged(String name) {
         boolean isTwin = List.of("authorization", "dpop").contains(spelt(name)) && !spelt(name).equals(name);
         return isTwin || spelt(name).matches((String) RULES.get("forged"));

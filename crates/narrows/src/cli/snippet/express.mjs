@@ -23,7 +23,8 @@
 // - A response goes on when its token ends meanwhile. WebSockets never come here.
 // - It looks into no body that the route does not read, but forms (`application/x-www-form-urlencoded`): in JSON that goes by, or in
 //   `multipart/form-data`, a token or a `_method` goes on. Forms on public routes may have 64 KiB.
-// - What a proxy says in `X-Forwarded-For` and the like stays, whoever sent it: believe it only if that proxy alone reaches this program.
+// - What a proxy says of addresses and certificates, in `X-Forwarded-For`, `Client-Cert` and the like, stays, whoever sent it: believe
+//   it only if that proxy alone reaches this program. What says who asks (`Remote-User`, `X-Forwarded-User`) is refused.
 // - `mode = "observe"` means nothing here: everything is enforced, from the first request on.
 import { parse as parseForm } from "node:querystring";
 import { compactVerify, importJWK } from "jose";
@@ -155,7 +156,7 @@ function callOf(req) {
 const spelt = (name) => name.replace(/[^a-z0-9]/g, "-").replace(/^-+|-+$/g, "");
 const isAllOf = (name, pattern) => new RegExp(`^(?:${rule(pattern)})$`).test(name);
 
-/** Whether a header, in any spelling, says what a guard alone may say, or another method or path. */
+/** Whether a header, in any spelling, says who asks, as a guard alone may, or another method or path. */
 function isForged(name) {
   return isAllOf(spelt(name), "forged") || (["authorization", "dpop"].includes(spelt(name)) && spelt(name) !== name);
 }

@@ -18,7 +18,8 @@
 # - A response goes on when its token ends meanwhile. WebSockets are refused.
 # - It looks into no body that the route does not read, but forms (`application/x-www-form-urlencoded`): in JSON that goes by, or in
 #   `multipart/form-data`, a token or a `_method` goes on. Forms on public routes may have 64 KiB.
-# - What a proxy says in `X-Forwarded-For` and the like stays, whoever sent it: believe it only if that proxy alone reaches this program.
+# - What a proxy says of addresses and certificates, in `X-Forwarded-For`, `Client-Cert` and the like, stays, whoever sent it: believe
+#   it only if that proxy alone reaches this program. What says who asks (`Remote-User`, `X-Forwarded-User`) is refused.
 # - `mode = "observe"` means nothing here: everything is enforced, from the first request on.
 import asyncio
 import base64
@@ -157,7 +158,7 @@ def spelt(name):
 
 
 def is_forged(name):
-    """Whether a header, in any spelling, says what a guard alone may say, or another method or path."""
+    """Whether a header, in any spelling, says who asks, as a guard alone may, or another method or path."""
     return bool(re.fullmatch(RULES["forged"], spelt(name))) or (spelt(name) in ("authorization", "dpop") and spelt(name) != name)
 
 

@@ -90,6 +90,7 @@ fn beside_what_enforces_nothing_goes_on_that_says_another_thing_than_its_line() 
     for header in [
         "X-HTTP-Method-Override: DELETE\r\n",
         "X-Original-URL: /tickets/42\r\n",
+        "SCRIPT_NAME: /pages\r\n",
         "narrows_subject: root\r\n",
         "X-Forwarded-For: 192.0.2.1\r\n",
     ] {

@@ -8,6 +8,7 @@ use boundary::LARGEST_BODY;
 use delegation::details::{DetailType, IdentifierRule};
 use delegation::oauth::{AudienceId, Reason};
 use narrows_guard::check::Refusal;
+use narrows_guard::hygiene::names::{ADDRESSES, ANOTHER_REQUEST, CERTIFICATES, COMMANDS, OF_PROXIES, OURS, PERSONS};
 use narrows_guard::route::{Demand, Route, Rule, Table};
 use narrows_guard::surplus::{Excess, Fixed};
 use serde_json::{Value, json};
@@ -36,16 +37,8 @@ const REASONS: [Reason; 15] = [
     Reason::IssuerUnavailable,
 ];
 
-/// Headers with which no request goes on, as [a guard](narrows_guard::hygiene::headers) takes them off: in lower case, with `-` for all that
-/// is no letter and no digit. Other programs than a guard have no business with them, be it to say who asks or to name another method or path.
-const FORGED: &str = "narrows(-.*)?|txn-token|x-http-method(-override)?|x-method-override|x-rewrite-url|x-original-url";
-
 /// Headers that are decided on, which `Connection` may not name.
 const DECIDED_ON: &str = "authorization|content-(encoding|length|type)|cookie|host|dpop";
-
-/// The same of what a proxy in front may say.
-const OF_PROXIES: &str = "proxy-authorization|forwarded|x-(forwarded|original|envoy)(-.*)?|x-(real|client|cluster-client|originating|remote)-ip|\
-    x-remote-addr|(true-client|client|fastly-client|fly-client)-ip|cf-connecting-ip(v6)?";
 
 /// The rules of one service.
 pub(super) struct Rules<'l> {
@@ -97,9 +90,9 @@ impl<'l> Rules<'l> {
             ("excess", json!(self.excess())),
             ("fixed", json!(self.backend.fixed)),
             ("algorithms", json!(ALGORITHMS)),
-            ("forged", json!(FORGED)),
+            ("forged", json!(forged())),
             ("decided_on", json!(DECIDED_ON)),
-            ("of_proxies", json!(OF_PROXIES)),
+            ("of_proxies", json!(of_proxies())),
         ];
         let mut lines = vec!["{".to_owned()];
         lines.extend(single.iter().map(|(name, value)| format!("  \"{name}\": {},", plain(value))));
@@ -113,6 +106,26 @@ impl<'l> Rules<'l> {
         lines.push("}".to_owned());
         lines
     }
+}
+
+/// Headers with which no request goes on, as a guard takes them off. Other programs than a guard have no business with them, be it to say
+/// who asks or to name another method, path or host.
+fn forged() -> String {
+    alternatives(&[&OURS, &ANOTHER_REQUEST, &COMMANDS, &PERSONS])
+}
+
+/// What a proxy in front may say. It stays: whoever is no proxy's backend does not believe it.
+fn of_proxies() -> String {
+    alternatives(&[&OF_PROXIES, &CERTIFICATES, &ADDRESSES])
+}
+
+/// An expression for all of these names and families.
+fn alternatives(lists: &[&[&str]]) -> String {
+    let one = |name: &&str| match name.strip_suffix('-') {
+        Some(stem) => format!("{stem}(-.*)?"),
+        None => (*name).to_owned(),
+    };
+    lists.iter().flat_map(|names| names.iter().map(one)).collect::<Vec<_>>().join("|")
 }
 
 fn block(open: &str, items: Vec<String>, close: &str) -> Vec<String> {
