@@ -4,7 +4,7 @@ import hashlib
 import socket
 import threading
 
-REPLY = b"HTTP/1.1 200 OK\r\nX-Backend: yes\r\nNarrows-Subject: forged\r\nContent-Length: 4\r\n\r\n"
+REPLY = b"HTTP/1.1 200 OK\r\nX-Backend: yes\r\nNarrows-Subject: forged\r\n%sContent-Length: 4\r\n\r\n"
 
 
 def opens(seen):
@@ -63,6 +63,8 @@ class Backend:
     """Listens on one port for each name in `services`."""
 
     def __init__(self, services):
+        # Lines that its answers have besides.
+        self.says = b""
         self.lock, self.seen, self.raw, self.strange = threading.Lock(), [], bytearray(), []
         self.listeners = {name: socket.create_server(("127.0.0.1", 0), backlog=64) for name in services}
         self.ports = {name: listener.getsockname()[1] for name, listener in self.listeners.items()}
@@ -129,7 +131,7 @@ class Backend:
                             connection.sendall(bytes(buffer))
                             buffer.clear()
                             more()
-                    connection.sendall(REPLY + (b"" if seen.method == "HEAD" else b"done"))
+                    connection.sendall(REPLY % self.says + (b"" if seen.method == "HEAD" else b"done"))
             except (EOFError, OSError):
                 if buffer:
                     self.strange.append(f"left over: {bytes(buffer[:80])!r}")

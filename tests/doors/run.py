@@ -163,6 +163,18 @@ def told(narrows, shown):
     backend.taken()
 
 
+def sent_elsewhere(narrows, shown):
+    """What a backend answers makes no other request of the one that was decided on."""
+    for target in ("/tickets/43", "/admin", "/.narrows-asks", "@narrows_refused"):
+        backend.says = f"X-Accel-Redirect: {target}\r\n".encode()
+        for door in DOORS:
+            reply = converse(narrows.origins[door], Row("").bytes(shown))
+            seen, _, _ = backend.taken()
+            holds = [each.target for each in seen] == ["/tickets/42"] and status(reply) == 200 and reply.endswith(b"done") and b"eyJ" not in reply
+            claim(f"{door}: X-Accel-Redirect to {target} sends nobody anywhere", holds, f"{[each.target for each in seen]} {reply[:300]}")
+    backend.says = b""
+
+
 UPGRADE = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
 # A masked frame of text, "ping".
 FRAME = b"\x81\x84\x00\x00\x00\x00ping"
@@ -289,6 +301,7 @@ def main():
         backend.taken()
         play(narrows, shown)
         told(narrows, shown)
+        sent_elsewhere(narrows, shown)
         websockets(narrows, shown)
         smuggling.play_raw(claim, backend, narrows.origins["own"], shown["good"])
         smuggling.play_http2(claim, backend, narrows.origins["own"], shown["good"])

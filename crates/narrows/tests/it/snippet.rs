@@ -234,6 +234,19 @@ fn a_neighbour_of_the_metadata_is_asked_about() {
     );
 }
 
+/// What a service answers is no question: nginx would send the request on to another address of it, with the token for this one.
+#[test]
+fn nginx_follows_no_answer_of_a_service_to_another_address() {
+    let folder = installation(&boundary("forward_auth = \"127.0.0.1:8432\"\n", ""));
+    let printed = printed(folder.path(), &["nginx"]);
+    let (_, location) = printed.split_once("location / {").unwrap();
+    let (location, _) = location.split_once("\n    }").unwrap();
+    assert!(
+        location.contains("proxy_pass http://") && location.contains("proxy_ignore_headers X-Accel-Redirect;"),
+        "{printed}"
+    );
+}
+
 #[test]
 fn a_proxy_that_would_listen_where_the_boundary_does_says_so() {
     for (own, meets) in [
