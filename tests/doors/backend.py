@@ -60,13 +60,14 @@ def length_of(head):
 
 
 class Backend:
-    """Listens on one port for each name in `services`."""
+    """Listens on one port for each name in `services`, and by TLS for each in `secured`, which says how."""
 
-    def __init__(self, services):
+    def __init__(self, services, secured=None):
+        self.secured = secured or {}
         # Lines that its answers have besides.
         self.says = b""
         self.lock, self.seen, self.raw, self.strange = threading.Lock(), [], bytearray(), []
-        self.listeners = {name: socket.create_server(("127.0.0.1", 0), backlog=64) for name in services}
+        self.listeners = {name: socket.create_server(("127.0.0.1", 0), backlog=64) for name in [*services, *self.secured]}
         self.ports = {name: listener.getsockname()[1] for name, listener in self.listeners.items()}
         for name, listener in self.listeners.items():
             threading.Thread(target=self.listen, args=(name, listener), daemon=True).start()
@@ -106,6 +107,8 @@ class Backend:
             return taken
         with connection:
             try:
+                if name in self.secured:
+                    connection = self.secured[name].wrap_socket(connection, server_side=True)
                 while True:
                     while b"\r\n\r\n" not in buffer:
                         more()

@@ -42,6 +42,23 @@ audience = "https://files.internal"
 "PUT /{{path:rest}}" = "file:write/{{path}}"
 """
 
+# What only speaks TLS, and only to us.
+VAULT = """
+[[services]]
+name         = "vault"
+hosts        = ["*.vault.internal"]
+upstream     = "https://127.0.0.1:{vault}"
+upstream_tls = {{ ca_file = "ca.pem", cert_file = "own.crt", key_file = "own.key" }}
+audience     = "https://vault.internal"
+[services.routes]
+"GET /healthz" = "public"
+"GET /search"  = "ticket:search?tenant={{host.1}}"
+
+[[audiences]]
+id      = "https://vault.internal"
+details = ["ticket"]
+"""
+
 TABLES = """
 [limits]
 requests_per_second = {{ per_client = 100000, per_address = 100000 }}
@@ -122,7 +139,7 @@ class Narrows(Installation):
         self.strange_key = ECKey.generate_key("P-256", {"kid": "corp-1", "alg": "ES256", "use": "sig"})
         self.origins = {name: free_port() for name in doors}
         (folder / "corp.jwks.json").write_text(json.dumps({"keys": [self.key.as_dict(private=False)]}))
-        tables = TABLES.format(services=SERVICES.format(**upstreams))
+        tables = TABLES.format(services=(SERVICES + (VAULT if "vault" in upstreams else "")).format(**upstreams))
         for name, kinds in doors.items():
             ports = {kind: self.origins[name] if kind == "proxy" else free_port() for kind in kinds}
             written = "\n".join(f'{kind} = "127.0.0.1:{port}"' for kind, port in ports.items())

@@ -96,10 +96,11 @@ def envoy(printed, port):
     }
     for patch in patches:
         apply(patch, manager)
+    tls = {spec["host"]: spec["trafficPolicy"]["tls"] for spec in of("DestinationRule")}
     return {"static_resources": {
         "listeners": [{"name": "gateway", "address": address("127.0.0.1", port),
                        "filter_chains": [{"filters": [{"name": HCM, "typed_config": manager}]}]}],
-        "clusters": [cluster(spec) for spec in of("ServiceEntry")]}}
+        "clusters": [cluster(spec, tls.get(spec["hosts"][0])) for spec in of("ServiceEntry")]}}
 
 
 def filter_of(bootstrap):
@@ -116,7 +117,7 @@ def cluster_of(host, port):
     return f"outbound|{port}||{host}"
 
 
-def cluster(spec):
+def cluster(spec, tls):
     [host], [port], [endpoint] = spec["hosts"], spec["ports"], spec["endpoints"]
     made = {"name": cluster_of(host, port["number"]), "connect_timeout": "10s", "type": {"STATIC": "STATIC", "DNS": "STRICT_DNS"}[spec["resolution"]],
             "load_assignment": {"cluster_name": host, "endpoints": [{"lb_endpoints": [{"endpoint": {
@@ -125,7 +126,22 @@ def cluster(spec):
         made["typed_extension_protocol_options"] = {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
             "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
             "explicit_http_config": {"http2_protocol_options": {}}}}
+    if tls:
+        made["transport_socket"] = {"name": "envoy.transport_sockets.tls", "typed_config": by_tls(tls)}
     return made
+
+
+def by_tls(tls):
+    """Whom an upstream has to prove to be, and what is shown to it."""
+    assert set(tls) - {"clientCertificate", "privateKey"} == {"mode", "sni", "subjectAltNames", "caCertificates"}, tls
+    assert ("clientCertificate" in tls, "privateKey" in tls) == ((tls["mode"] == "MUTUAL"),) * 2, tls
+    common = {"validation_context": {
+        "trusted_ca": {"filename": tls["caCertificates"]},
+        "match_typed_subject_alt_names": [{"san_type": "DNS", "matcher": {"exact": name}} for name in tls["subjectAltNames"]]}}
+    if tls["mode"] == "MUTUAL":
+        common["tls_certificates"] = [{"certificate_chain": {"filename": tls["clientCertificate"]}, "private_key": {"filename": tls["privateKey"]}}]
+    return {"@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext", "sni": tls["sni"],
+            "common_tls_context": common}
 
 
 def route(http):

@@ -9,6 +9,7 @@ import socket
 import sys
 import tempfile
 
+import certificates
 import smuggling
 from backend import Backend
 from boundaries import Narrows
@@ -282,7 +283,7 @@ def main():
     global backend
     folder = pathlib.Path(tempfile.mkdtemp(prefix="narrows-doors-"))
     folder.chmod(0o755)
-    backend, narrows, proxies = Backend(["tickets", "files"]), None, []
+    backend, narrows, proxies = Backend(["tickets", "files"], {"vault": certificates.network(folder)}), None, []
     try:
         narrows = Narrows(BINARY, folder, backend.ports, DOORS)
         for name in DOORS:

@@ -92,6 +92,11 @@ def routes():
     yield Row("the remainder of a path", target="/a/b/c.txt", host="files.internal", service="files", detail=file("read", "a/b/c.txt"))
     yield Row("a write", "PUT", "/a/b", host="files.internal", service="files", detail=file("write", "a/b"), body=b"\x00\xff words")
     yield Row("the remainder of nothing", target="/", host="files.internal", service="files")
+    # By TLS.
+    tenant = {"host": "acme.vault.internal", "service": "vault"}
+    yield Row("a service by https, and a tenant that its host names", target="/search", detail=ticket("search", tenant="acme"), **tenant)
+    yield Row("a public route of a service by https", target="/healthz", token=None, detail="public", **tenant)
+    yield Row("no tenant of a service by https", target="/search", host="vault.internal", service="vault")
     yield Row("another service's route", target="/tickets/42", host="files.internal", service="files", detail=file("read", "tickets/42"))
     for target in ("/", "/admin", "/tickets/42/", "/tickets/42/comments", "/tickets/", "/healthz/", "/healthz/x", "/Tickets/42", "/TICKETS",
                    "/ticket", "/ticketss", "/tickets.json", "/.env", "/healthzz", "/search/", "/tickets/42/x/y"):

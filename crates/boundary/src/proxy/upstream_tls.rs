@@ -37,6 +37,7 @@ pub struct PairFiles {
 /// Connections live with the value that they were made by: whoever puts another in its place asks nobody anything over an old one.
 #[derive(Clone, Debug)]
 pub struct UpstreamTls {
+    files: UpstreamTlsFiles,
     pool: Pool,
     shown: Option<CertificateDer<'static>>,
 }
@@ -84,7 +85,8 @@ impl UpstreamTls {
         };
         let Some(PairFiles { cert_file, key_file }) = &files.pair else {
             let pool = Pool::new(trusting.with_no_client_auth(), true);
-            return Ok(Self { pool, shown: None });
+            let files = files.clone();
+            return Ok(Self { files, pool, shown: None });
         };
         let chain = certificates("cert_file", cert_file)?;
         let key =
@@ -95,9 +97,15 @@ impl UpstreamTls {
             error("key_file", key_file, &why)
         })?;
         Ok(Self {
+            files: files.clone(),
             pool: Pool::new(config, true),
             shown,
         })
+    }
+
+    /// The files that it was read from.
+    pub fn files(&self) -> &UpstreamTlsFiles {
+        &self.files
     }
 
     /// Why no upstream takes at `now` what is shown to it, if anything is shown.

@@ -153,7 +153,6 @@ impl Proxy {
             "elsewhere",
             format!("{}://:{}", if place.secure { "https" } else { "http" }, place.port),
         );
-        whole.set("authorities", AUTHORITIES);
         whole.set_each("certificate", self.certificate().into_iter().filter(|_| place.secure));
         whole.set("key", key);
         let store = [
@@ -164,6 +163,9 @@ impl Proxy {
         ];
         whole.set_each("certificates", store.into_iter().filter(|_| place.secure));
         whole.set("all_domains", all_domains(services));
+        let mut upstreams = services.iter().filter_map(|service| settings.upstreams.get(&service.name));
+        let is_told = upstreams.any(|upstream| upstream.tls.is_some());
+        whole.set_each("transports", is_told.then_some("serversTransports:"));
         whole.repeat("secure", place.secure.then(Values::default).into_iter().collect());
         whole.repeat("plain", (!place.secure).then(Values::default).into_iter().collect());
         let metadata = front.forward_auth.map(|told_by| {

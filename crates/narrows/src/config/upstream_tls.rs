@@ -109,8 +109,8 @@ pub(super) fn doubts(file: &File, known: &ByService, problems: &Problems) -> Vec
             }
         }
         if !is_reached(file, service) {
-            let mend = "does nothing: neither a guard nor the own `proxy` of a boundary goes to this service, and what another proxy \
-                        trusts and shows is told to that one";
+            let mend = "does nothing here: neither a guard nor the own `proxy` of a boundary goes to this service; another proxy is told \
+                        whom to trust and what to show by what `narrows snippet` prints for it";
             doubts.push(problems.at(&path, mend.to_owned()));
         }
     }

@@ -123,6 +123,88 @@ ext_authz_grpc = "127.0.0.1:8431"
     }
 }
 
+/// What `upstream_tls` says of an upstream a proxy is told, which is the one that connects to it.
+#[test]
+fn a_proxy_trusts_and_shows_what_upstream_tls_names() {
+    let ca = testkit::CertificateAuthority::new("servers");
+    let own = ca.client("edge");
+    let service = |name: &str, tls: &str| {
+        format!(
+            "[[services]]\nname = \"{name}\"\nhosts = [\"{name}.internal\"]\nupstream = \"https://{name}.backend:9443\"\n{tls}\n\
+             [services.routes]\n\"GET /healthz\" = \"public\"\n"
+        )
+    };
+    let boundary = "[[boundaries]]\nname = \"front\"\nclient = \"edge\"\nservices = \"*\"\norigin = \"http://127.0.0.1:8430\"\n\
+                    forward_auth = \"127.0.0.1:8432\"\next_authz_grpc = \"127.0.0.1:8431\"\n";
+    let both = "upstream_tls = { ca_file = \"ca.pem\", cert_file = \"own.crt\", key_file = \"own.key\" }";
+    let one = "upstream_tls = { ca_file = \"ca.pem\" }";
+    let folder = installation(&(service("both", both) + &service("one", one) + &service("none", "") + boundary));
+    for (name, text) in [("ca.pem", &ca.pem), ("own.crt", &own.certificate), ("own.key", &own.key)] {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let at = |name: &str| folder.path().canonicalize().unwrap().join(name).display().to_string();
+    let (ca, cert, key) = (at("ca.pem"), at("own.crt"), at("own.key"));
+    let system = "/etc/ssl/certs/ca-certificates.crt";
+    let rows = [
+        (
+            "nginx",
+            vec![
+                (format!("proxy_ssl_trusted_certificate {ca};"), 2),
+                (format!("proxy_ssl_trusted_certificate {system};"), 1),
+                (format!("proxy_ssl_certificate {cert};"), 1),
+                (format!("proxy_ssl_certificate_key {key};"), 1),
+                ("proxy_ssl_verify on;".to_owned(), 3),
+            ],
+        ),
+        (
+            "traefik",
+            vec![
+                ("serversTransports:".to_owned(), 1),
+                ("serversTransport: \"both\"".to_owned(), 1),
+                ("serversTransport: \"one\"".to_owned(), 1),
+                ("serversTransport: \"none\"".to_owned(), 0),
+                (format!("rootCAs: [{ca}]"), 2),
+                (format!("certificates: [{{ certFile: {cert}, keyFile: {key} }}]"), 1),
+            ],
+        ),
+        (
+            "caddy",
+            vec![
+                (format!("tls_trust_pool file {ca}"), 2),
+                (format!("tls_client_auth {cert} {key}"), 1),
+                ("import narrows https://none.backend:9443\n".to_owned(), 1),
+            ],
+        ),
+        (
+            "envoy",
+            vec![
+                (format!("trusted_ca: {{ filename: {ca} }}"), 2),
+                (format!("trusted_ca: {{ filename: {system} }}"), 1),
+                (format!("certificate_chain: {{ filename: {cert} }}"), 1),
+                (format!("private_key: {{ filename: {key} }}"), 1),
+            ],
+        ),
+        (
+            "istio",
+            vec![
+                (
+                    format!("mode: MUTUAL, clientCertificate: {cert}, privateKey: {key}, sni: \"both.backend\""),
+                    1,
+                ),
+                ("mode: SIMPLE, sni:".to_owned(), 2),
+                (format!("caCertificates: {ca} }}"), 2),
+                (format!("caCertificates: {system} }}"), 1),
+            ],
+        ),
+    ];
+    for (proxy, parts) in rows {
+        let printed = printed(folder.path(), &[proxy]);
+        for (part, times) in parts {
+            assert_eq!(printed.matches(&part).count(), times, "{proxy}: {part}\n{printed}");
+        }
+    }
+}
+
 #[test]
 fn what_is_missing_is_named() {
     let told = |more: &str, arguments: &[&str]| {

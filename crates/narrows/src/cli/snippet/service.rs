@@ -1,6 +1,6 @@
 //! What a proxy is told of each service and of its routes.
 
-use boundary::{LARGEST_BODY, Upstream};
+use boundary::{LARGEST_BODY, Upstream, UpstreamTls};
 use http::uri::Scheme;
 use narrows_guard::route::hosts::HostPattern;
 use narrows_guard::route::{Demand, Route, Rule, Service, Upgrade};
@@ -9,7 +9,7 @@ use url::{Host, Url};
 use super::AUTHORITIES;
 use super::place::Place;
 use super::template::Values;
-use super::written::{dns, label, path_regex, traefik_host};
+use super::written::{dns, file, label, path_regex, traefik_host};
 
 /// What differs from one service to the next.
 pub(super) fn service_values(service: &Service, upstream: &Upstream, place: &Place) -> Values {
@@ -42,15 +42,56 @@ pub(super) fn service_values(service: &Service, upstream: &Upstream, place: &Pla
         joined(&service.hosts, ", ", |host| format!("{scheme}://{host}:{}", place.port)),
     );
     values.set("rule", joined(&service.hosts, " || ", traefik_host));
-    let verify = [
-        "proxy_ssl_verify on;".to_owned(),
-        "proxy_ssl_server_name on;".to_owned(),
-        format!("proxy_ssl_trusted_certificate {AUTHORITIES};"),
-    ];
-    values.set_each("verify", verify.into_iter().filter(|_| upstream.scheme == Scheme::HTTPS));
+    verification(&mut values, upstream, &service.name);
     values.repeat("reading", reading(service).enumerate().map(route_values).collect());
     values.repeat("upgrading", upgrading(service).enumerate().map(route_values).collect());
     values
+}
+
+/// Whom the upstream of the service `name` has to prove to be, and what is shown to it, as `upstream_tls` has it.
+fn verification(values: &mut Values, upstream: &Upstream, name: &str) {
+    let files = upstream.tls.as_ref().map(UpstreamTls::files);
+    let own = files.and_then(|files| files.ca_file.as_deref()).map(file);
+    let trusted = own.clone().unwrap_or_else(|| AUTHORITIES.to_owned());
+    let pair = files.and_then(|files| files.pair.as_ref());
+    let pair = pair.map(|pair| (file(&pair.cert_file), file(&pair.key_file)));
+    let shown = pair.as_ref().map(|(certificate, key)| {
+        let mut values = Values::default();
+        values.set("shown_certificate", certificate);
+        values.set("shown_key", key);
+        values
+    });
+    let mode = pair.as_ref().map_or_else(
+        || "mode: SIMPLE".to_owned(),
+        |(certificate, key)| format!("mode: MUTUAL, clientCertificate: {certificate}, privateKey: {key}"),
+    );
+    let verify = [
+        Some("proxy_ssl_verify on;".to_owned()),
+        Some("proxy_ssl_server_name on;".to_owned()),
+        Some(format!("proxy_ssl_trusted_certificate {trusted};")),
+        pair.as_ref().map(|(certificate, _)| format!("proxy_ssl_certificate {certificate};")),
+        pair.as_ref().map(|(_, key)| format!("proxy_ssl_certificate_key {key};")),
+    ];
+    values.set_each("verify", verify.into_iter().flatten().filter(|_| upstream.scheme == Scheme::HTTPS));
+    values.set_each("import", import(upstream, own.as_deref(), pair.as_ref()));
+    values.set_each("transport", files.map(|_| format!("serversTransport: \"{}\"", label(name))));
+    values.set_each("root", own.map(|own| format!("rootCAs: [{own}]")));
+    values.set("trusted", trusted);
+    values.set("tls_mode", mode);
+    values.repeat("told", files.map(|_| Values::default()).into_iter().collect());
+    values.repeat("shown", shown.into_iter().collect());
+}
+
+/// The same in a Caddyfile, where what is for this upstream alone stands in a block of its own.
+fn import(upstream: &Upstream, trusted: Option<&str>, pair: Option<&(String, String)>) -> Vec<String> {
+    let import = format!("import narrows {}://{}", upstream.scheme, upstream.authority);
+    if trusted.is_none() && pair.is_none() {
+        return vec![import];
+    }
+    let trust = trusted.map(|trusted| format!("\t\ttls_trust_pool file {trusted}"));
+    let show = pair.map(|(certificate, key)| format!("\t\ttls_client_auth {certificate} {key}"));
+    let open = [format!("{import} {{"), "\ttransport http {".to_owned()];
+    open.into_iter().chain(trust).chain(show).chain(["\t}".to_owned(), "}".to_owned()]).collect()
 }
 
 /// What differs from one route to the next.

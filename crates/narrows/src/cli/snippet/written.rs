@@ -1,5 +1,7 @@
 //! Names, hosts and paths as other programs write them.
 
+use std::path::Path;
+
 use narrows_guard::route::hosts::HostPattern;
 
 /// A host as a rule of Traefik.
@@ -18,6 +20,18 @@ pub(super) fn path_regex(path: &str) -> String {
         None => escaped(segment),
     };
     format!("^{}$", path.split('/').map(segment).collect::<Vec<_>>().join("/"))
+}
+
+/// The whole path of a file: as it is, where it means nothing to any of these formats, and else between quotes.
+pub(super) fn file(path: &Path) -> String {
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let text = whole.to_string_lossy();
+    if text.chars().all(|each| each.is_ascii_alphanumeric() || "-_./".contains(each)) {
+        text.into_owned()
+    } else {
+        // YAML, nginx and Caddy read quotes and their escapes as JSON does.
+        serde_json::Value::from(text).to_string()
+    }
 }
 
 /// A name that means nothing to any of these formats.
