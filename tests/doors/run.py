@@ -109,6 +109,9 @@ def wrong(row, door, narrows, shown):
     target, detail, service = row.target_at.get(door, sent), row.detail_for(door), row.service_at.get(door, row.service)
     if (request.method, request.target, request.port) != (row.method, target, service):
         return f"{request.method} {request.target} at {request.port} went on"
+    [host] = request.all("host")
+    if not f".{host.lower().partition(':')[0].rstrip('.')}".endswith(f".{service}.internal"):
+        return f"it went on for the host {host}"
     if request.body != (row.body or b"").replace(b"{token}", token.encode()):
         return f"a body of {len(request.body)} bytes went on: {request.body[:60]!r}"
     if status(reply) != 200 or not reply.endswith(b"done"):

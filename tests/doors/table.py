@@ -92,7 +92,7 @@ def routes():
     yield Row("the remainder of a path", target="/a/b/c.txt", host="files.internal", service="files", detail=file("read", "a/b/c.txt"))
     yield Row("a write", "PUT", "/a/b", host="files.internal", service="files", detail=file("write", "a/b"), body=b"\x00\xff words")
     yield Row("the remainder of nothing", target="/", host="files.internal", service="files")
-    # By TLS.
+    # By TLS, where a proxy may say its upstream's name for the host.
     tenant = {"host": "acme.vault.internal", "service": "vault"}
     yield Row("a service by https, and a tenant that its host names", target="/search", detail=ticket("search", tenant="acme"), **tenant)
     yield Row("a public route of a service by https", target="/healthz", token=None, detail="public", **tenant)

@@ -329,6 +329,16 @@ fn nginx_follows_no_answer_of_a_service_to_another_address() {
     );
 }
 
+/// Towards an https upstream Caddy says the upstream's name, where nothing is said about it.
+#[test]
+fn caddy_sends_on_the_host_that_was_decided_on() {
+    let folder = installation(&boundary("forward_auth = \"127.0.0.1:8432\"\n", ""));
+    let printed = printed(folder.path(), &["caddy"]);
+    let (_, upstream) = printed.split_once("reverse_proxy {args[0]} {").unwrap();
+    let (upstream, _) = upstream.split_once('}').unwrap();
+    assert!(upstream.trim_end().ends_with("header_up Host {hostport"), "{printed}");
+}
+
 #[test]
 fn a_proxy_that_would_listen_where_the_boundary_does_says_so() {
     for (own, meets) in [
