@@ -17,7 +17,9 @@ pub struct JsonError(#[from] serde_json::Error);
 ///
 /// Refused: a member named twice in one object, trailing bytes, a byte order mark, text that is not UTF-8.
 pub fn parse(bytes: &[u8], depth: usize) -> Result<Value, JsonError> {
-    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    // All of it at once, which takes less time than each string by itself.
+    let text = std::str::from_utf8(bytes).map_err(serde_json::Error::custom)?;
+    let mut reader = serde_json::Deserializer::from_str(text);
     let value = Strict { depth }.deserialize(&mut reader)?;
     reader.end()?;
     Ok(value)
