@@ -461,10 +461,10 @@ async fn refusals_wait_while_the_broker_is_away_and_are_sent_when_it_is_back() {
 async fn one_refusal_that_is_not_taken_holds_up_no_other() {
     let broker = FarBroker::start(&ISSUER).await;
     let remote = remote(&broker).await;
+    broker.says("guards/tickets/refusals", 400, json!({ "reason": "malformed_request" }));
     for at in 0..3 {
         remote.refused(refusal(at));
     }
-    broker.says("guards/tickets/refusals", 400, json!({ "reason": "malformed_request" }));
     until(|| remote.waiting().0 == 0).await;
     broker.says("guards/tickets/refusals", 200, json!({ "recorded": 0 }));
     remote.refused(refusal(4));
