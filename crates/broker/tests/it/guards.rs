@@ -220,6 +220,7 @@ async fn refusals_of_nobody_that_come_one_by_one_share_a_record_too() {
             at: Timestamp::from_seconds(1_780_000_000),
             reason: Reason::NoToken,
             request: None,
+            cause: None,
             from: "192.0.2.7".parse().unwrap(),
             claims: None,
             compared: None,

@@ -85,7 +85,7 @@ fn elsewhere(broker: &Broker) -> Vec<Row> {
         "x-rewrite-url",
         "x-original-url",
         "script-name",
-        "SCRIPT_NAME",
+        "script_name",
         "x-script-name",
         "path_info",
         "proxy",

@@ -85,6 +85,7 @@ pub(super) const MEMBERS: [&str; 48] = [
 ];
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use http::HeaderName;
     use narrows_guard::hygiene::headers::{ProxyHeaders, removed};
