@@ -1,5 +1,6 @@
 //! What a request must be before anything is decided about it: one path, one host, one credential, to every reader.
 
+pub(crate) mod blank;
 pub mod credential;
 pub mod form;
 pub mod headers;

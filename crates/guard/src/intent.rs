@@ -114,6 +114,7 @@ impl From<FillError> for Refused {
     fn from(error: FillError) -> Self {
         match error {
             FillError::Attribute(name) => Self::Attribute(name),
+            FillError::Blank(_) => Self::Malformed(Malformed("a value that is read here begins or ends with a blank")),
             error => Self::Details(error),
         }
     }

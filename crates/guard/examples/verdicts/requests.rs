@@ -297,6 +297,10 @@ fn values(broker: &Broker) -> Vec<Row> {
             "/search?max",
             "/search?max=+5",
             "/search?max=%35",
+            "/search?max=%205",
+            "/search?max=5%C2%A0",
+            "/search?max=%EF%BB%BF5",
+            "/search?max=5%E2%80%A8&page=1",
             "/search?max=5&max=5",
             "/search?m%61x=5",
             "/search?max=5&page=1",
@@ -317,6 +321,8 @@ fn values(broker: &Broker) -> Vec<Row> {
             "/find?max=5&=1",
             "/find?max=5&page=%ff",
             "/find?page=1",
+            "/find?max=5&page=%20a%20",
+            "/find?max=%E3%80%805&page=1",
         ]
         .map(search),
     );
@@ -327,6 +333,9 @@ fn values(broker: &Broker) -> Vec<Row> {
             "/some?f=a&page=2",
             "/some?f=a&size=2",
             "/some?f=a,b",
+            "/some?f=a%20",
+            "/some?f=%20&page=2",
+            "/some?f=a&page=%202",
             "/some?f=a&F=c",
         ]
         .map(|target| get(target, &["ticket:update/7?fields=a,b"], &none)),

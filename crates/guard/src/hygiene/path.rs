@@ -1,5 +1,6 @@
 //! Paths that mean the same to every reader.
 
+use super::blank::has_blank_end;
 use super::percent::{decode, is_encoded};
 use super::{Malformed, is_visible};
 
@@ -56,8 +57,7 @@ fn segment(text: &str) -> Result<String, Malformed> {
     if !text.contains(['%', '\\', ';']) {
         return Ok(decoded);
     }
-    // Many a reader drops blanks at the ends of a name or number: what was decided about ` 42` would be done to 42.
-    if decoded.starts_with(is_blank) || decoded.ends_with(is_blank) {
+    if has_blank_end(&decoded) {
         return Err(Malformed("a segment of the path begins or ends with a blank"));
     }
     let dots = |text: &str| text.matches('.').count();
@@ -70,9 +70,4 @@ fn segment(text: &str) -> Result<String, Malformed> {
         return Err(Malformed("the path is encoded twice"));
     }
     Ok(decoded)
-}
-
-/// Whether some reader trims it: white space of Unicode, and what ECMAScript counts as such besides.
-fn is_blank(each: char) -> bool {
-    each.is_whitespace() || each == '\u{feff}'
 }

@@ -8,6 +8,8 @@ use delegation::details::DetailsError;
 use delegation::identity::{AttributeValue, Attributes};
 use serde_json::{Map, Value};
 
+use crate::hygiene::blank::holds_blank_end;
+
 /// What a template is read for.
 #[derive(Clone, Debug)]
 pub enum Reads {
@@ -50,6 +52,9 @@ pub enum FillError {
     /// It says nothing in that place.
     #[error("`{{{0}}}` is empty")]
     Empty(String),
+    /// It says something that begins or ends with a blank, which some readers drop.
+    #[error("`{{{0}}}` begins or ends with a blank, which some programs drop")]
+    Blank(String),
     /// It says it in another JSON type than the place takes.
     #[error("`{{{0}}}` has the wrong type")]
     Type(String),
@@ -88,6 +93,16 @@ impl<'a> Values<'a> {
 
     /// The value of `source` as JSON: of a member or attribute as it is, of all else a string.
     pub(super) fn json(&self, source: &Source) -> Result<Value, FillError> {
+        let value = self.as_said(source)?;
+        // A path that holds such a value is none.
+        let may_hold = matches!(source.from, Origin::Query(_) | Origin::Member(_) | Origin::Keys(_));
+        if may_hold && holds_blank_end(&value) {
+            return Err(FillError::Blank(source.text.clone()));
+        }
+        Ok(value)
+    }
+
+    fn as_said(&self, source: &Source) -> Result<Value, FillError> {
         let missing = || FillError::Missing(source.text.clone());
         match &source.from {
             Origin::Path(name) => self.path.get(name.as_str()).map(|text| Value::from(&**text)).ok_or_else(missing),

@@ -58,6 +58,35 @@ fn a_member_that_the_route_does_not_name_is_unread_at_every_level_above_what_it_
 }
 
 #[test]
+fn what_is_read_neither_begins_nor_ends_with_what_readers_trim() {
+    let table = with(
+        "ticket:update/{body.id}?fields={body.changes:keys}&region={body.region}",
+        |demand| {
+            demand.only = vec!["note".to_owned()];
+        },
+    );
+    let body = |id: &str, region: &str, name: &str| {
+        let text = serde_json::json!({ "id": id, "region": [region], "changes": { name: " x " }, "note": " a\n" });
+        answer(&table, &text.to_string())
+    };
+    assert!(body("42", "eu", "title").is_ok(), "what is not decided on goes on as it came");
+    for blank in [
+        " ", "\t", "\n", "\0", "\u{1f}", "\u{7f}", "\u{85}", "\u{a0}", "\u{2028}", "\u{3000}", "\u{feff}",
+    ] {
+        let words = ["42", "eu", "title"];
+        for [id, region, name] in [
+            words.map(|word| format!("{blank}{word}")),
+            words.map(|word| format!("{word}{blank}")),
+        ] {
+            for found in [body(&id, "eu", "title"), body("42", &region, "title"), body("42", "eu", &name)] {
+                assert_eq!(found, Err("malformed_request"), "{blank:?}");
+            }
+        }
+    }
+    assert!(body("4 2", "e u", "tit le").is_ok());
+}
+
+#[test]
 fn members_pass_where_the_route_lets_them() {
     let detail = "ticket:update/{id}?limit={body.order.amount}";
     let body = r#"{"order":{"amount":5,"note":"x"},"tags":[1]}"#;

@@ -91,12 +91,29 @@ fn a_value_that_is_missing_empty_or_no_number_makes_no_detail() {
         "limit=1e1",
         "limit=-1",
         "limit=0x5",
-        "limit=%205",
         "limit=9007199254740992",
     ] {
         assert_eq!(answer(&table, query), Err("malformed_details"), "{query}");
     }
     assert_eq!(needed(&table, &asked("GET", "/tickets")), Err("malformed_details"));
+}
+
+#[test]
+fn a_value_that_is_read_neither_begins_nor_ends_with_what_readers_trim() {
+    let table = table(&[(KEY, DETAIL), ("GET /find", "ticket:read/{query.id}")]);
+    for blank in ["%20", "%C2%A0", "%E2%80%AF", "%E3%80%80", "%EF%BB%BF", "%E2%80%A8"] {
+        for query in [format!("limit={blank}5"), format!("limit=5{blank}")] {
+            assert_eq!(answer(&table, &query), Err("malformed_request"), "{query}");
+        }
+        for value in [format!("{blank}42"), format!("42{blank}"), blank.to_owned()] {
+            let found = needed(&table, &asked("GET", &format!("/find?id={value}")));
+            assert_eq!(found, Err("malformed_request"), "{value}");
+        }
+    }
+    let inside = needed(&table, &asked("GET", "/find?id=4%202"));
+    assert_eq!(inside.as_deref(), Ok("ticket:read/4%202"));
+    let unread = with(|demand| demand.query_rest = Rest::Pass);
+    assert!(answer(&unread, "limit=5&sort=%20a%20").is_ok(), "nothing is decided on it");
 }
 
 #[test]

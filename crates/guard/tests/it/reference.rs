@@ -98,10 +98,10 @@ mod evaluator {
         })
     }
 
-    /// What becomes of a request for `target` at `/r/{id}` and another route `beside` it, where that is not decided by its token.
+    /// What becomes of a request for `target` at `/r/{id}`, `/q` and another route `beside` it, where that is not decided by its token.
     pub(super) fn unrouted(target: &str, beside: Option<(&str, &str)>) -> Option<&'static str> {
         let parts: Vec<_> = target.split('/').skip(1).collect();
-        if parts == ["r", "7"] {
+        if parts == ["r", "7"] || target.starts_with("/q?") {
             return None;
         }
         let fits = |(key, _): &(&str, &str)| *key == "GET /{path:rest}" || (parts.len() == 2 && !parts.contains(&""));
@@ -118,7 +118,16 @@ mod evaluator {
         }
     }
 
+    /// Whether a program that trims takes the identifier for another than it says, where it stands in the query and is read.
+    fn is_trimmed(query: &str, required: &Value) -> bool {
+        let said = query.replace("%20", " ").replace("%C2%A0", "\u{a0}");
+        let value = said.split_once('=').map_or("", |(_, value)| value);
+        required[0]["identifier"] == "7" && value.trim() != value
+    }
+
     pub(super) struct Case<'c> {
+        /// What the target says behind its `?`.
+        pub(super) query: &'c str,
         pub(super) required: &'c Value,
         pub(super) scopes: &'c [&'c str],
         pub(super) wider: &'c BTreeSet<String>,
@@ -134,6 +143,9 @@ mod evaluator {
         let longer = exception.and_then(|exception| exception.get("max_lifetime")).and_then(Value::as_i64).unwrap_or(0);
         if life > 120 && life > longer {
             return "subject_token_invalid";
+        }
+        if is_trimmed(case.query, case.required) {
+            return "malformed_request";
         }
         let held = &claims["authorization_details"];
         let held_scopes: BTreeSet<_> = claims.get("scope").map_or("", |scope| scope.as_str().unwrap()).split(' ').collect();
@@ -299,15 +311,21 @@ fn route(dice: &mut Dice) -> Pair {
         _ => json!({}),
     };
     let (excess, mode) = Excess::ALL[[0, 0, 1, 1, 1, 2][dice.roll(6)]];
-    let mut needed = match required.get(0) {
-        None => Demand::default(),
-        Some(detail) => {
-            let detail = Detail::from_json(detail, &TYPES, Standing::Asked).unwrap();
-            demand("GET /r/{id}", &detail.to_string().replacen("/7", "/{id}", 1))
-        }
+    let demanded = |key: &str, identifier: &str| {
+        let mut needed = match required.get(0) {
+            None => Demand::default(),
+            Some(detail) => {
+                let detail = Detail::from_json(detail, &TYPES, Standing::Asked).unwrap();
+                demand(key, &detail.to_string().replacen("/7", identifier, 1))
+            }
+        };
+        needed.scope = scopes.first().map(|scope| Scope::parse(scope).unwrap());
+        needed.wider.clone_from(&wider);
+        needed
     };
-    needed.scope = scopes.first().map(|scope| Scope::parse(scope).unwrap());
-    needed.wider.clone_from(&wider);
+    let needed = demanded("GET /r/{id}", "/{id}");
+    let by_query = Rule::Needs(Box::new(demanded("GET /q", "/{query.id}")));
+    let by_query = Route::new("query".to_owned(), Pattern::parse("GET /q").unwrap(), by_query);
     let beside = [
         None,
         Some(("GET /{path:rest}", "public")),
@@ -319,7 +337,7 @@ fn route(dice: &mut Dice) -> Pair {
         rule => crate::service::route(key, rule),
     });
     let mut settings = settings(needed, mode, &fixed);
-    settings.service.routes.extend(also);
+    settings.service.routes.extend(also.into_iter().chain([by_query]));
     Pair {
         guard: build(settings),
         beside,
@@ -391,10 +409,17 @@ fn guard_and_evaluator_agree_on_every_route_and_token() {
         let pair = route(&mut dice);
         for _ in 0..8 {
             let claims = token(&mut dice, &pair);
-            let target = ["/r/7", "/r/7", "/r/7", "/r/7", "/R/7", "/r/7/", "/R/7/", "/s/7"][dice.roll(8)];
+            let strict = ["/r/7", "/r/7", "/r/7", "/r/7", "/R/7", "/r/7/", "/R/7/", "/s/7"];
+            let asked = ["/q?id=7", "/q?id=%207", "/q?id=7%20", "/q?id=7%C2%A0"];
+            let target = if dice.one_in(4) {
+                asked[dice.roll(4)]
+            } else {
+                strict[dice.roll(8)]
+            };
             let ours = decided_at(&pair.guard, target, &claims);
             let by_token = || {
                 evaluator::verdict(&evaluator::Case {
+                    query: target.split_once('?').map_or("", |(_, query)| query),
                     required: &pair.required,
                     scopes: &pair.scopes,
                     wider: &pair.wider,

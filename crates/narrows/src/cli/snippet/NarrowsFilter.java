@@ -311,7 +311,8 @@ public final class NarrowsFilter extends Filter {
     private static final int MAX_CHAIN = ((Long) RULES.get("max_chain")).intValue();
     private static final Pattern CONTROL = Pattern.compile("[\\x00-\\x1f\\x7f-\\x9f]");
     private static final String BLANK = "[\\t-\\r \\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff]";
-    private static final Pattern BLANK_AT_AN_END = Pattern.compile("^" + BLANK + "|" + BLANK + "\\z");
+    private static final String TRIMMED = "[\\x00-\\x1f\\x7f-\\x9f" + BLANK + "]";
+    private static final Pattern BLANK_AT_AN_END = Pattern.compile("^" + TRIMMED + "|" + TRIMMED + "\\z");
     private static final Pattern BLANKS_AROUND = Pattern.compile("^" + BLANK + "+|" + BLANK + "+\\z");
     private static final Pattern HOST = Pattern.compile("([a-z0-9_-]+(?:\\.[a-z0-9_-]+)*|\\[[0-9a-f:.]+\\])(?::([0-9]{1,5}))?");
     private static final Pattern JSON_TYPE =
@@ -416,6 +417,13 @@ public final class NarrowsFilter extends Filter {
         }
     }
 
+    /** Whether a text, or any in a value of JSON, begins or ends with what some reader drops. */
+    private static boolean hasBlankEnd(Object value) {
+        if (value instanceof Map<?, ?> members) return hasBlankEnd(List.copyOf(members.keySet())) || hasBlankEnd(new ArrayList<>(members.values()));
+        if (value instanceof List<?> items) return items.stream().anyMatch(NarrowsFilter::hasBlankEnd);
+        return value instanceof String text && BLANK_AT_AN_END.matcher(text).find();
+    }
+
     /** The segments of a path that no other reader would take for another one. */
     private static List<String> segments(String path) {
         malformed(path.startsWith("/"));
@@ -424,7 +432,7 @@ public final class NarrowsFilter extends Filter {
         for (int at = 0; at < raw.length; at++) {
             String each = decode(raw[at]);
             malformed(!raw[at].isEmpty() || at + 1 == raw.length);
-            malformed(!each.equals(".") && !each.equals("..") && !BLANK_AT_AN_END.matcher(each).find());
+            malformed(!each.equals(".") && !each.equals("..") && !hasBlankEnd(each));
             malformed(!Pattern.compile("[/\\\\;?#]|%[0-9A-Fa-f]{2}").matcher(each).find());
             malformed(each.chars().filter(c -> c == '.').count() == raw[at].chars().filter(c -> c == '.').count());
             found.add(each);
@@ -982,6 +990,12 @@ public final class NarrowsFilter extends Filter {
     /** The values of one request, by where a template says that they stand. What is not there is Unfit. */
     private record Values(String host, Map<String, String> path, Map<String, Object> query, Map<String, Object> body) {
         Object json(Object written) {
+            Object value = asSaid(written);
+            malformed(!hasBlankEnd(value));
+            return value;
+        }
+
+        Object asSaid(Object written) {
             Map.Entry<String, Object> source = map(written).entrySet().iterator().next();
             if (source.getKey().equals("host")) return host.split("\\.", 2)[0];
             if (source.getKey().equals("path") || source.getKey().equals("query")) {

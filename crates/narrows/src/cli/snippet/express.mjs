@@ -121,7 +121,7 @@ const rule = (name) => RULES.get(name);
 const isText = (value) => typeof value === "string" && value !== "";
 const isInteger = (value) => typeof value === "number";
 const CONTROL = /[\u0000-\u001f\u007f-\u009f]/;
-const BLANK = "[\\t-\\r \\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff]";
+const BLANK = "[\\x00- \\x7f-\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff]";
 const BLANK_AT_AN_END = new RegExp(`^${BLANK}|${BLANK}$`);
 
 // --- The request: one path, one host, one credential, to every reader.
@@ -179,6 +179,12 @@ function decode(text) {
   return decoded;
 }
 
+/** Whether a text, or any in a value of JSON, begins or ends with what some reader drops. */
+function hasBlankEnd(value) {
+  if (value instanceof Map) return [...value].some(hasBlankEnd);
+  return Array.isArray(value) ? value.some(hasBlankEnd) : typeof value === "string" && BLANK_AT_AN_END.test(value);
+}
+
 /** The segments of a path that no other reader would take for another one. */
 function segmentsOf(path) {
   if (!path.startsWith("/")) throw new Refused("malformed_request");
@@ -186,7 +192,7 @@ function segmentsOf(path) {
   const dots = (text) => text.split(".").length;
   return raw.map((text, at) => {
     const each = decode(text);
-    const bad = (text === "" && at + 1 < raw.length) || each === "." || each === ".." || BLANK_AT_AN_END.test(each);
+    const bad = (text === "" && at + 1 < raw.length) || each === "." || each === ".." || hasBlankEnd(each);
     if (bad || /[/\\;?#]|%[0-9A-Fa-f]{2}/.test(each) || dots(each) !== dots(text)) throw new Refused("malformed_request");
     return each;
   });
@@ -599,6 +605,12 @@ class Values {
   }
 
   json(source) {
+    const value = this.asSaid(source);
+    if (hasBlankEnd(value)) throw new Refused("malformed_request");
+    return value;
+  }
+
+  asSaid(source) {
     const [[kind, place]] = source;
     if (kind === "host") return this.host.split(".", 1)[0];
     if (kind === "path" || kind === "query") {
@@ -658,8 +670,8 @@ function neededBy(call, route, path, body) {
     const found = route.get("detail") ? [values.detail(route.get("detail"))] : [];
     for (const template of route.get("onward")) values.detail(template);
     return found;
-  } catch {
-    throw new Refused("malformed_details");
+  } catch (error) {
+    throw error instanceof Refused ? error : new Refused("malformed_details");
   }
 }
 

@@ -112,7 +112,7 @@ RULES = read_json(rb'''
 ''', 32)
 LARGEST = 2**53 - 1
 KNOWN = {"identifier", "type", "actions", "locations"}
-BLANK = "\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
+BLANK = "\x00- \x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
@@ -179,6 +179,15 @@ def decode(text):
     return decoded
 
 
+def has_blank_end(value):
+    """Whether a text, or any in a value of JSON, begins or ends with what some reader drops."""
+    if isinstance(value, dict):
+        value = [*value, *value.values()]
+    if isinstance(value, list):
+        return any(map(has_blank_end, value))
+    return isinstance(value, str) and bool(re.search(f"^[{BLANK}]|[{BLANK}]$", value))
+
+
 def segments(path):
     """The segments of a path that no other reader would take for another one."""
     if not path.startswith("/"):
@@ -186,7 +195,7 @@ def segments(path):
     found, raw = [], path[1:].split("/")
     for at, text in enumerate(raw):
         each = decode(text)
-        if (not text and at + 1 < len(raw)) or each in (".", "..") or re.search(f"^[{BLANK}]|[{BLANK}]$", each):
+        if (not text and at + 1 < len(raw)) or each in (".", "..") or has_blank_end(each):
             raise Refused("malformed_request")
         if re.search(r"[/\\;?#]|%[0-9A-Fa-f]{2}", each) or each.count(".") != text.count("."):
             raise Refused("malformed_request")
@@ -658,6 +667,12 @@ class Values:
         self.host, self.path, self.query, self.body = call.host, path, query, body
 
     def json(self, source):
+        value = self.as_said(source)
+        if has_blank_end(value):
+            raise Refused("malformed_request")
+        return value
+
+    def as_said(self, source):
         (kind, place), = source.items()
         if kind == "host":
             return self.host.partition(".")[0]
