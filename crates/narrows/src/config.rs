@@ -179,6 +179,7 @@ fn understood(process: Process, source: Source) -> Result<Loaded, Problems> {
     let upstream_tls = upstream_tls::build(&file, &mut problems);
     warnings.extend(upstream_tls::doubts(&file, &upstream_tls, &problems));
     let fronts = boundaries::build(&file, &types, &upstream_tls, &mut problems);
+    warnings.extend(boundaries::addresses(&file, &fronts, &problems));
     let posts = guards::build(&file, &types, &upstream_tls, &mut problems);
     let guarded = guarded::build(&file);
     let backends = backends::build(&file, &types);

@@ -19,7 +19,7 @@ use super::Outcome;
 use super::output::{remark, say};
 use crate::config::{self, Front, Loaded};
 use headers::{MEMBERS, UNSAID, families, stripped};
-use place::{Place, in_each_others_way};
+use place::{Place, in_each_others_way, stands_for_its_clients};
 use service::{all_domains, largest_body, service_values, unread};
 use target::Target;
 use template::Values;
@@ -187,7 +187,10 @@ impl Proxy {
             Some(service_values(service, upstream, &place))
         };
         whole.repeat("service", services.iter().filter_map(each).collect());
-        Ok(in_each_others_way(front, &place).unwrap_or_default() + &template::fill(self.template(), &whole))
+        // By gRPC a proxy says its client's address itself.
+        let by_http = matches!(self, Self::Nginx | Self::Traefik | Self::Caddy);
+        let remarks = [in_each_others_way(front, &place), stands_for_its_clients(front).filter(|_| by_http)];
+        Ok(remarks.into_iter().flatten().collect::<String>() + &template::fill(self.template(), &whole))
     }
 
     fn template(self) -> &'static str {

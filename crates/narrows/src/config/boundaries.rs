@@ -8,6 +8,7 @@ use boundary::{Origin, Peers, Settings, Upstream};
 use broker::{Asking, TlsFiles, TlsIdentity};
 use delegation::details::DetailTypes;
 use delegation::oauth::{AudienceId, ClientId, Scope};
+use ipnet::IpNet;
 use narrows_guard::route::hosts::HostPattern;
 use narrows_guard::route::pattern::Pattern;
 use narrows_guard::route::template::Template;
@@ -18,7 +19,7 @@ use super::duration;
 use super::either::{OneOrMany, Rule as Written};
 use super::file::{Boundary, File, RouteRule};
 use super::modes;
-use super::problem::Problems;
+use super::problem::{Problem, Problems};
 use super::tls;
 use super::upstream_tls::ByService;
 
@@ -61,6 +62,35 @@ impl Front {
             connections: shown.collect(),
         }
     }
+
+    /// Whether a proxy that may ask is believed about its client's address.
+    pub(crate) fn believes_who_asks(&self) -> bool {
+        let (Peers(peers), Peers(believed)) = (&self.settings.peers, &self.settings.trusted_proxies);
+        let is_believed = |peer: &IpNet| believed.iter().any(|net| net.contains(peer) || peer.contains(net));
+        peers.iter().any(is_believed)
+    }
+}
+
+/// Warns of boundaries to which every client has the address of the proxy that asks. By gRPC Envoy says its client's itself, and leads
+/// to `forward_auth` for the metadata alone.
+pub(super) fn addresses(file: &File, fronts: &[Front], problems: &Problems) -> Vec<Problem> {
+    let mut found = Vec::new();
+    for front in fronts.iter().filter(|front| !front.believes_who_asks()) {
+        let doors = [
+            ("forward_auth", front.forward_auth.filter(|_| front.ext_authz_grpc.is_none())),
+            ("ext_authz_http", front.ext_authz_http),
+        ];
+        let door = doors.into_iter().find(|(_, address)| address.is_some());
+        let at = file.boundaries.iter().position(|boundary| boundary.name == front.settings.name);
+        if let (Some((door, _)), Some(at)) = (door, at) {
+            let told = format!(
+                "names no proxy that asks at `{door}`, so `context.client_ip` and records have that proxy's own address, whoever its client \
+                 is; name the addresses that it asks from, such as `trusted_proxies = [\"127.0.0.1/32\"]`"
+            );
+            found.push(problems.at(&format!("boundaries[{at}].trusted_proxies"), told));
+        }
+    }
+    found
 }
 
 /// Every boundary that is right. What is wrong with one alone was told before; here it is told what is wrong between services.

@@ -358,6 +358,43 @@ fn a_proxy_that_would_listen_where_the_boundary_does_says_so() {
     }
 }
 
+/// A rule about the client's address would be one about the proxy's.
+#[test]
+fn a_proxy_that_is_not_believed_about_its_clients_is_told_of() {
+    let comment = "# To policies (`context.client_ip`) and records every client has this proxy's own address, since boundary `front`";
+    for (keys, door, is_told) in [
+        ("", "forward_auth", true),
+        ("trusted_proxies = [\"10.0.0.0/8\"]\n", "forward_auth", true),
+        ("trusted_proxies = [\"127.0.0.0/8\"]\n", "forward_auth", false),
+        (
+            "peers = [\"10.0.0.0/8\"]\ntrusted_proxies = [\"10.1.2.3/32\"]\n",
+            "forward_auth",
+            false,
+        ),
+        ("", "ext_authz_http", true),
+        ("trusted_proxies = [\"127.0.0.1/32\"]\n", "ext_authz_http", false),
+        ("", "ext_authz_grpc", false),
+        ("", "proxy", false),
+    ] {
+        let folder = installation(&boundary(&format!("{door} = \"127.0.0.1:8432\"\n{keys}"), ""));
+        let ran = narrows(folder.path(), &["check"], "");
+        let told = ran.out.lines().any(|line| {
+            line.contains("boundaries[0].trusted_proxies: ") && line.contains(&format!("names no proxy that asks at `{door}`"))
+        });
+        assert_eq!((ran.code, told), (0, is_told), "{door} {keys}\n{}", ran.out);
+        if door == "forward_auth" {
+            for proxy in ["nginx", "traefik", "caddy"] {
+                let printed = printed(folder.path(), &[proxy]);
+                assert_eq!(printed.starts_with(comment), is_told, "{proxy} {keys}\n{printed}");
+            }
+        }
+    }
+    let both = "ext_authz_grpc = \"127.0.0.1:8431\"\nforward_auth = \"127.0.0.1:8432\"\n";
+    let folder = installation(&boundary(both, ""));
+    assert!(printed(folder.path(), &["nginx"]).starts_with(comment));
+    assert!(!printed(folder.path(), &["envoy"]).contains("context.client_ip"));
+}
+
 #[test]
 fn every_route_that_only_the_own_proxy_serves_is_named() {
     let more = r#"

@@ -32,6 +32,17 @@ impl Place {
     }
 }
 
+/// A comment, where the boundary takes this proxy's address for its clients'.
+pub(super) fn stands_for_its_clients(front: &Front) -> Option<String> {
+    (!front.believes_who_asks()).then(|| {
+        format!(
+            "# To policies (`context.client_ip`) and records every client has this proxy's own address, since boundary `{}` does not believe it:\n\
+             # name the addresses that it asks from in `trusted_proxies`, such as trusted_proxies = [\"127.0.0.1/32\"].\n",
+            label(&front.settings.name)
+        )
+    })
+}
+
 /// A comment, where the own proxy has the address that this one would listen on.
 pub(super) fn in_each_others_way(front: &Front, place: &Place) -> Option<String> {
     let own = front.proxy.filter(|own| own.port() == place.port)?;
