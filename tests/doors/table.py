@@ -351,6 +351,9 @@ def bodies():
     yield Row("a form with a token on a public route", "POST", "/healthz", body=b"access_token={token}", headers=(form,), attacks="GWY-013")
     yield Row("a form without a body", headers=(form,), detail=read(),
               but={**formless, **{door: (False, "shows an empty body and none alike") for door in ("traefik", "envoy")}})
+    unseen = {door: (False, "shows no such form, which may name another method") for door in (*BODILESS, "traefik", "envoy")}
+    yield Row("a form in parts where another method enforces", body=b"--x\r\n\r\nhello\r\n--x--\r\n",
+              headers=("Content-Type: multipart/form-data; boundary=x",), detail=read(), but=unseen, attacks="GWY-016")
     yield Row("a list with a body", target="/tickets", body=b"hello", detail=ticket("list"))
 
 

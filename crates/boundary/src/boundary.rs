@@ -6,6 +6,7 @@ mod observing;
 mod unfit;
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use delegation::identity::Attributes;
@@ -19,6 +20,7 @@ use narrows_guard::{Body, Call, Intent, Refused as Unmet};
 use crate::backlog::Backlog;
 use crate::bodies::{Bodies, Owner};
 use crate::exchanger::{Exchanger, Granted, Greeted, Seen, Shown};
+use crate::observe;
 use crate::refusal::Refusal;
 use crate::settings::Settings;
 pub(crate) use incoming::Incoming;
@@ -183,6 +185,12 @@ impl<E: Exchanger> Boundary<E> {
                 Err(reason) => return Err(self.refused(settings, seen, reason.into()).await),
             }
         } else {
+            // A form that only the service sees may be for what stands there under another method.
+            let hides_form = !incoming.sends_on && incoming.form.is_some() && call.body() == &Body::Hidden;
+            let now = observe::at(SystemTime::now());
+            if hides_form && settings.modes.enforces_other_method(&settings.table, &call, now) {
+                return Err(self.refused(settings, seen, Unmet::Hidden.into()).await);
+            }
             call
         };
         let body_max = matched.body_max().filter(|_| most.is_none());

@@ -83,7 +83,7 @@ impl Modes {
         table.resembling(call).iter().any(enforces)
     }
 
-    /// Whether a route that enforces may be meant by `call` under another method than its own, whose route observes.
+    /// Whether a route that enforces may be meant by `call` under another method than its own.
     pub(crate) fn enforces_other_method(&self, table: &Table, call: &Call, now: Timestamp) -> bool {
         let host = call.host().to_string();
         let routes = table.services_at(call.host()).flat_map(|service| &service.routes);

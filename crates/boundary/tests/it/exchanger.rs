@@ -41,6 +41,11 @@ impl FakeExchanger {
         self.decided.lock().unwrap().last().cloned().unwrap_or_default()
     }
 
+    /// How much was decided.
+    pub(crate) fn decisions(&self) -> usize {
+        self.decided.lock().unwrap().len()
+    }
+
     /// Where the last request came from.
     pub(crate) fn from(&self) -> String {
         self.from.lock().unwrap().last().cloned().unwrap_or_default()

@@ -1,14 +1,20 @@
 //! What nginx, Traefik and Caddy ask, and what they are told.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::{Extension, Router};
-use boundary::forward_auth;
+use boundary::{Boundary, forward_auth};
 use http::{Request, Response};
+use narrows_guard::route::pattern::Pattern;
+use narrows_guard::route::template::Template;
+use narrows_guard::route::values::Reads;
+use narrows_guard::route::{Demand, Route, Rule};
 use tower::ServiceExt as _;
 
-use crate::exchanger::boundary;
+use crate::exchanger::{FakeExchanger, GOOD, boundary, routes, settings};
 
 const PLACE: &str = "/.well-known/oauth-protected-resource";
 
@@ -66,4 +72,69 @@ async fn a_refusal_says_the_id_of_its_record_in_a_header() {
     let asked = [("x-original-method", "GET"), ("x-original-uri", "/healthz")];
     let reply = ask("GET /", &asked).await;
     assert_eq!((reply.status().as_u16(), reply.headers().get("narrows-decision")), (200, None));
+}
+
+/// GWY-016: whoever reads `_method` in a form that nobody here sees, makes a request for another route of it.
+#[tokio::test]
+async fn a_form_that_is_not_shown_is_refused_where_another_method_enforces() {
+    let peer: SocketAddr = "127.0.0.1:40000".parse().unwrap();
+    let types = testkit::snapshot().types;
+    let mut routes = routes(|_| None);
+    for (key, detail) in [
+        ("POST /tickets/{id}", Some("ticket:read/{id}")),
+        ("PUT /alone", Some("ticket:list")),
+        ("PATCH /healthz", None),
+        ("PUT /mine", None),
+    ] {
+        let pattern = Pattern::parse(key).unwrap();
+        let template = |text| Template::parse(text, &types, &Reads::Request(pattern.variables())).unwrap();
+        let demand = |text| Demand {
+            detail: Some(template(text)),
+            ..Demand::default()
+        };
+        let rule = detail.map_or(Rule::Public, |text| Rule::Needs(Box::new(demand(text))));
+        routes.push(Route::new(key.to_owned(), pattern, rule));
+    }
+    let exchanger = FakeExchanger::default();
+    let doors = Arc::new(Boundary::new(settings(routes, BTreeMap::new()), exchanger.clone()));
+    let door: Router = forward_auth::routes(doors).layer(Extension(peer));
+    let parts = "multipart/form-data; boundary=x";
+    for (method, target, kind, status, decided) in [
+        ("POST", "/tickets/42", parts, 403, "unread_input"),
+        ("POST", "/tickets/42", "Multipart/Mixed; boundary=x", 403, "unread_input"),
+        ("POST", "/tickets/42", "application/json", 200, "ticket:read/42"),
+        ("POST", "/tickets/42", "", 200, "ticket:read/42"),
+        // Nothing else stands there, or nothing that anybody needs a token for.
+        ("PUT", "/alone", parts, 200, "ticket:list"),
+        ("PATCH", "/healthz", parts, 200, ""),
+        // On public routes too.
+        ("PUT", "/mine", parts, 403, "unread_input"),
+    ] {
+        let before = exchanger.decisions();
+        let mut request = Request::get("/").header("authorization", format!("Bearer {GOOD}"));
+        for (name, value) in [
+            ("host", "tickets.internal"),
+            ("x-original-method", method),
+            ("x-original-uri", target),
+        ] {
+            request = request.header(name, value);
+        }
+        if !kind.is_empty() {
+            request = request.header("content-type", kind);
+        }
+        let reply = door.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let last = if exchanger.decisions() == before {
+            String::new()
+        } else {
+            exchanger.last()
+        };
+        assert_eq!(
+            (reply.status().as_u16(), last.as_str()),
+            (status, decided),
+            "{method} {target} {kind}"
+        );
+        if status != 200 {
+            assert_eq!(reply.headers()["narrows-status"], "400", "nginx takes 403, and says what was meant");
+        }
+    }
 }

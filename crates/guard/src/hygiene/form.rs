@@ -165,6 +165,18 @@ mod tests {
             (Form::Fields, "_method%5D=PUT", true),
             (Form::Fields, "_method%00x=PUT", true),
             (Form::Fields, "[method=PUT", true),
+            (Form::Fields, "X-HTTP-Method-Override=PUT", true),
+            (Form::Fields, "a=b&x%2Dhttp_method.override[]=PUT", true),
+            (
+                Form::Fields,
+                "x-http-method=PUT&http-method-override=PUT&ax-http-method-override=PUT",
+                false,
+            ),
+            (
+                Form::Parts,
+                "--x\r\nContent-Disposition: form-data; name=\"X-Http-Method-Override\"\r\n\r\nPUT",
+                true,
+            ),
             (Form::Fields, "a=_method", false),
             (Form::Fields, "a=b=_method&method=c", false),
             (Form::Fields, "payment_method=card", false),

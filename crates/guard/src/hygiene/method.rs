@@ -5,6 +5,9 @@
 use super::Malformed;
 use crate::call::{Body, Call};
 
+/// The names, with `_` for every character that is no letter or digit.
+const NAMES: [&str; 2] = ["_method", "x_http_method_override"];
+
 /// Refuses a request of which some program would make one with another method: its query names one, unless that is what its route
 /// `reads` and so is decided on, or its form does, as far as that is shown.
 pub(crate) fn refuse_another(call: &Call, reads: impl Fn(&str) -> bool) -> Result<(), Malformed> {
@@ -31,13 +34,14 @@ fn named(call: &Call) -> impl Iterator<Item = String> {
     names.filter(|name| is_method(name))
 }
 
-/// Whether a program may take the field `name` for `_method`: some write `_` for a character that their names cannot have, and to some
-/// what stands before a bracket or a NUL is the name.
+/// Whether a program may take the field `name` for `_method` or `X-HTTP-Method-Override`: some write `_` for a character that their names
+/// cannot have, and to some what stands before a bracket or a NUL is the name.
 pub(super) fn is_method(name: &str) -> bool {
     let name = name.trim();
     let stem = name.trim_start_matches('[').split(['[', ']', '\0']).next().unwrap_or_default();
-    [name, stem].iter().any(|name| {
-        let mut rest = name.chars();
-        rest.next().is_some_and(|first| !first.is_alphanumeric()) && rest.as_str().eq_ignore_ascii_case("method")
-    })
+    let is_one = |name: &str| {
+        let folded = name.chars().map(|each| if each.is_alphanumeric() { each.to_ascii_lowercase() } else { '_' });
+        NAMES.iter().any(|known| folded.clone().eq(known.chars()))
+    };
+    is_one(name) || is_one(stem)
 }

@@ -16,7 +16,7 @@ fn a_query_that_names_another_method_is_refused_where_its_route_does_not_read_th
     ]);
     for (target, expected) in [("/hook", "public"), ("/notes", "ticket:read/1")] {
         let answer = |query: &str| needed(&table, &asked("POST", &format!("{target}?{query}")));
-        for query in ["method=PUT", "payment_method=x", "a=_method", "", "&;="] {
+        for query in ["method=PUT", "payment_method=x", "http-method-override=x", "a=_method", "", "&;="] {
             assert_eq!(answer(query).as_deref(), Ok(expected), "{query}");
         }
         for query in [
@@ -28,6 +28,9 @@ fn a_query_that_names_another_method_is_refused_where_its_route_does_not_read_th
             ".method=PUT",
             "_method[]=PUT",
             "_method",
+            "X-HTTP-Method-Override=DELETE",
+            "a=b&x-http-method-override=DELETE",
+            "X_Http%2DMethod.Override[]=DELETE",
         ] {
             assert_eq!(answer(query), Err("malformed_request"), "{query}");
         }

@@ -538,9 +538,12 @@ public final class NarrowsFilter extends Filter {
         return List.of(stem(written), written.replace('[', '_')).contains("access_token");
     }
 
-    /** Whether somebody may take this for `_method`, and so for the method of the request. */
+    private static final Pattern METHOD_NAME =
+        Pattern.compile("=method|x=http=method=override".replace("=", "[^\\p{IsAlphabetic}\\p{N}]"), Pattern.CASE_INSENSITIVE | Pattern.DOTALL);
+
+    /** Whether somebody may take this for `_method` or `X-HTTP-Method-Override`, and so for the method of the request. */
     private static boolean isMethod(String name) {
-        return List.of(name, stem(name)).stream().anyMatch(each -> each.matches("(?s)[^\\p{IsAlphabetic}\\p{N}](?i:method)"));
+        return List.of(name, stem(name)).stream().anyMatch(each -> METHOD_NAME.matcher(each).matches());
     }
 
     // --- The token: who signed it, and what it says.

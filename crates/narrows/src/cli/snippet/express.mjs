@@ -286,8 +286,9 @@ function isToken(name) {
   return [stem(written), written.replaceAll("[", "_")].includes("access_token");
 }
 
-/** Whether somebody may take this for `_method`, and so for the method of the request. */
-const isMethod = (name) => [name, stem(name)].some((each) => /^[^\p{Alphabetic}\p{N}]method$/iu.test(each));
+/** Whether somebody may take this for `_method` or `X-HTTP-Method-Override`, and so for the method of the request. */
+const METHOD_NAME = new RegExp("^(?:=method|x=http=method=override)$".replaceAll("=", "[^\\p{Alphabetic}\\p{N}]"), "iu");
+const isMethod = (name) => [name, stem(name)].some((each) => METHOD_NAME.test(each));
 
 // --- The token: who signed it, and what it says.
 

@@ -299,8 +299,8 @@ def is_token(name):
 
 
 def is_method(name):
-    """Whether somebody may take this for `_method`, and so for the method of the request."""
-    return any(re.fullmatch(r"[\W_]method", each, re.IGNORECASE) for each in (name, stem(name)))
+    """Whether somebody may take this for `_method` or `X-HTTP-Method-Override`, and so for the method of the request."""
+    return any(re.fullmatch(r"[\W_]method|x[\W_]http[\W_]method[\W_]overr(?-i:[iI])de", each, re.IGNORECASE) for each in (name, stem(name)))
 
 
 # --- The token: who signed it, and what it says.
