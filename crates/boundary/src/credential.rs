@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use crate::settings::{Origin, Upstream};
 
 /// A shorter secret would be found everywhere in a response that is searched for it.
-const SHORTEST: usize = 8;
+pub(crate) const SHORTEST: usize = 8;
 
 /// What an upstream is shown beside the token, for one request that was allowed.
 #[derive(Clone)]

@@ -12,6 +12,7 @@ pub(crate) mod hop;
 pub(crate) mod onward;
 mod patience;
 pub(crate) mod sockets;
+mod spelt;
 mod trace;
 mod trailers;
 mod upgrade;

@@ -8,8 +8,11 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use zeroize::{Zeroize as _, Zeroizing};
 
-/// What of a secret is written in its place: one of these that is in none of its spellings. A space is in none.
-const FILLERS: [u8; 3] = [b'*', b'~', b' '];
+use super::spelt::{escapes, said};
+
+/// What of a secret is written in its place: one of these that is in none of its spellings. A space is in none, but of a secret that
+/// is base64 of one.
+const FILLERS: [u8; 5] = [b'*', b'~', b' ', b'#', b'^'];
 
 /// The spellings of a secret that are looked for.
 ///
@@ -18,8 +21,8 @@ const FILLERS: [u8; 3] = [b'*', b'~', b' '];
 pub(super) struct Spellings {
     /// As it is and in base64; the longest first.
     words: Vec<Zeroizing<Vec<u8>>>,
-    /// How each byte of it may be written, in any mixture: programs differ in what they escape.
-    escaped: Vec<Vec<Zeroizing<Vec<u8>>>>,
+    /// Of it, and of what it says, how each byte may be written, in any mixture: programs differ in what they escape.
+    escaped: Vec<Vec<Vec<Zeroizing<Vec<u8>>>>>,
     begins: [bool; 256],
     filler: u8,
 }
@@ -33,11 +36,14 @@ impl std::fmt::Debug for Spellings {
 
 impl Spellings {
     /// Those of `secret`: as it is, percent-encoded or escaped for JSON, scripts or HTML, byte by byte as somebody may, and in base64,
-    /// also in the middle of other bytes.
+    /// also in the middle of other bytes. One that is base64 of a text, such as user and password for `Basic`, is also what it says.
     pub(super) fn of(secret: &str) -> Self {
-        let mut words = vec![Zeroizing::new(secret.as_bytes().to_vec())];
-        for before in 0..3 {
-            let bytes = Zeroizing::new([vec![0; before], secret.as_bytes().to_vec()].concat());
+        let mut texts = vec![Zeroizing::new(secret.to_owned())];
+        texts.extend(said(secret));
+        let mut words = Vec::new();
+        for (text, before) in texts.iter().flat_map(|text| (0..3).map(move |before| (text, before))) {
+            words.push(Zeroizing::new(text.as_bytes().to_vec()));
+            let bytes = Zeroizing::new([vec![0; before], text.as_bytes().to_vec()].concat());
             for mut coded in [STANDARD_NO_PAD.encode(&*bytes), URL_SAFE_NO_PAD.encode(&*bytes)] {
                 // Characters at either end that are of a neighbour's bits too are not known.
                 let from = [0, 2, 3].get(before).copied().unwrap_or_default();
@@ -50,9 +56,10 @@ impl Spellings {
         words.retain(|word| !word.is_empty());
         words.sort_by(|one, other| other.len().cmp(&one.len()).then_with(|| one.cmp(other)));
         words.dedup();
-        let escaped: Vec<_> = secret.bytes().map(escapes).collect();
+        let escaped: Vec<Vec<_>> = texts.iter().map(|text| text.bytes().map(escapes).collect()).collect();
         let mut begins = [false; 256];
-        for first in words.iter().chain(escaped.iter().take(1).flatten()).filter_map(|word| word.first()) {
+        let escaped_first = escaped.iter().filter_map(|text| text.first()).flatten();
+        for first in words.iter().chain(escaped_first).filter_map(|word| word.first()) {
             if let Some(begins) = begins.get_mut(usize::from(*first)) {
                 *begins = true;
             }
@@ -88,33 +95,18 @@ impl Spellings {
         Found::Nothing
     }
 
-    /// The same for its bytes, each in any of its spellings: all places are followed where the next byte may begin.
+    /// The same for what is escaped.
     fn escaped_at(&self, rest: &[u8], is_end: bool) -> Found {
-        let mut places = BTreeSet::from([0]);
-        let mut may_become = false;
-        for spellings in &self.escaped {
-            let mut next = BTreeSet::new();
-            for (place, spelling) in places.iter().flat_map(|place| spellings.iter().map(move |spelling| (*place, spelling))) {
-                let here = rest.get(place..).unwrap_or_default();
-                let common = here.len().min(spelling.len());
-                // The digits of an escape may be of either case; a byte as it is has one.
-                let is_same = match (here.get(..common), spelling.get(..common)) {
-                    (Some(here), Some(spelt)) if spelling.len() > 1 => here.eq_ignore_ascii_case(spelt),
-                    (here, spelt) => here == spelt,
-                };
-                if is_same && common == spelling.len() {
-                    next.insert(place + common);
-                } else if is_same {
-                    may_become = true;
-                }
+        let mut longest = Found::Nothing;
+        for text in &self.escaped {
+            match (spelt_at(text, rest, is_end), &longest) {
+                (Found::Beginning, _) => return Found::Beginning,
+                (Found::Word(length), Found::Word(other)) if length <= *other => {}
+                (found @ Found::Word(_), _) => longest = found,
+                (Found::Nothing, _) => {}
             }
-            places = next;
         }
-        match places.last() {
-            _ if may_become && !is_end => Found::Beginning,
-            Some(length) => Found::Word(*length),
-            None => Found::Nothing,
-        }
+        longest
     }
 
     /// Whether a word of them stands in `text`, whatever the case of its letters.
@@ -134,30 +126,33 @@ enum Found {
     Word(usize),
 }
 
-/// How one byte may be written: as it is, in a URL, in JSON or a script, in HTML.
-fn escapes(byte: u8) -> Vec<Zeroizing<Vec<u8>>> {
-    let mut spelt = vec![
-        format!("%{byte:02x}"),
-        format!("\\u00{byte:02x}"),
-        format!("\\x{byte:02x}"),
-        format!("&#{byte};"),
-        format!("&#{byte:03};"),
-        format!("&#x{byte:x};"),
-    ];
-    let named = match byte {
-        b'&' => Some("&amp;"),
-        b'<' => Some("&lt;"),
-        b'>' => Some("&gt;"),
-        b'"' => Some("&quot;"),
-        b'\'' => Some("&apos;"),
-        _ => None,
-    };
-    spelt.extend(named.map(str::to_owned));
-    if byte.is_ascii_punctuation() {
-        spelt.push(format!("\\{}", char::from(byte)));
+/// What `rest` begins with of one text's bytes, each in any of its spellings: all places are followed where the next byte may begin.
+fn spelt_at(text: &[Vec<Zeroizing<Vec<u8>>>], rest: &[u8], is_end: bool) -> Found {
+    let mut places = BTreeSet::from([0]);
+    let mut may_become = false;
+    for spellings in text {
+        let mut next = BTreeSet::new();
+        for (place, spelling) in places.iter().flat_map(|place| spellings.iter().map(move |spelling| (*place, spelling))) {
+            let here = rest.get(place..).unwrap_or_default();
+            let common = here.len().min(spelling.len());
+            // The digits of an escape may be of either case; a byte as it is has one.
+            let is_same = match (here.get(..common), spelling.get(..common)) {
+                (Some(here), Some(spelt)) if spelling.len() > 1 => here.eq_ignore_ascii_case(spelt),
+                (here, spelt) => here == spelt,
+            };
+            if is_same && common == spelling.len() {
+                next.insert(place + common);
+            } else if is_same {
+                may_become = true;
+            }
+        }
+        places = next;
     }
-    let spelt = spelt.into_iter().map(String::into_bytes);
-    spelt.chain([vec![byte]]).map(Zeroizing::new).collect()
+    match places.last() {
+        _ if may_become && !is_end => Found::Beginning,
+        Some(length) => Found::Word(*length),
+        None => Found::Nothing,
+    }
 }
 
 /// Bytes that come in pieces. What may be the beginning of a spelling is held back until it is known; no spelling has a line
@@ -278,6 +273,32 @@ mod tests {
             assert!(is_cut && out.len() == coded.len(), "{coded}");
             assert!(out.iter().filter(|byte| **byte == b'*').count() >= secret.len(), "{coded}");
         }
+    }
+
+    #[test]
+    fn what_a_secret_in_base64_says_is_cut_too() {
+        let secret = STANDARD.encode("reports:correct horse/9");
+        for (text, expected) in [
+            ("a reports:correct horse/9 b", "a *********************** b"),
+            ("{\"password\":\"correct horse\\/9\"}", "{\"password\":\"****************\"}"),
+            ("p=correct%20horse%2f9&x", "p=*******************&x"),
+            ("p=correct+horse%2F9&x", "p=*****************&x"),
+            ("reports:correct horse", "reports:correct horse"),
+            ("reports", "reports"),
+        ] {
+            let pieces: Vec<_> = text.as_bytes().chunks(1).collect();
+            for pieces in [vec![text.as_bytes()], pieces] {
+                let (out, is_cut) = cut(&secret, &pieces);
+                assert_eq!((String::from_utf8(out).unwrap().as_str(), is_cut), (expected, text != expected));
+            }
+        }
+        let coded = STANDARD.encode("password=correct horse/9");
+        assert!(cut(&secret, &[coded.as_bytes()]).1, "in base64 again, beside another word");
+        // A key as the user of no password; a password that would be found everywhere; what is no text.
+        let key = super::URL_SAFE_NO_PAD.encode("sk-0123456789:");
+        assert!(cut(&key, &[b"sk-0123456789"]).1);
+        assert!(!cut(&STANDARD.encode("somebody:secret"), &[b"a secret"]).1);
+        assert!(!cut(&STANDARD.encode(b"\xff\x00longer:than that"), &[b"than that"]).1);
     }
 
     #[test]
