@@ -21,6 +21,7 @@ mod problem;
 mod question;
 mod reports;
 mod revocations;
+mod sizes;
 mod subjects;
 mod tasks;
 mod usage;

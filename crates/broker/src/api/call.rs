@@ -20,13 +20,12 @@ use serde_json::{Map, Value};
 
 use super::caller::{self, Caller, Credential, bearer};
 use super::problem::Problem;
+use super::sizes;
 use crate::broker::{Broker, InForce};
 use crate::limits::{Claim, OverLimit, Proof};
 use crate::{endpoint, evidence, ids};
 
-/// The largest body.
-const LARGEST: usize = 16 * 1024;
-/// How deep it may be nested.
+/// How deep a body may be nested.
 const DEPTH: usize = 8;
 
 /// A request on its way to an answer, with the record that will tell of it.
@@ -191,7 +190,7 @@ impl Call {
 
     /// The body, an object; absent is empty. Bounded in bytes, time and depth before it means anything.
     pub(crate) async fn body(&mut self) -> Result<Map<String, Value>, Problem> {
-        self.body_of(LARGEST).await
+        self.body_of(sizes::USUAL).await
     }
 
     /// The same of at most `most` bytes.

@@ -20,6 +20,7 @@ use serde_json::json;
 
 use super::call::reply;
 use super::problem::Problem;
+use super::sizes;
 use crate::broker::{Broker, InForce};
 use crate::limits::{Claim, OverLimit, Proof};
 use crate::store::{Signalled, SubjectName};
@@ -27,8 +28,6 @@ use crate::{endpoint, ids};
 
 /// The door, by which refusals are counted.
 const ASKED: &str = "POST /v1/events";
-/// The largest body, which is one token.
-const LARGEST: usize = 16 * 1024;
 
 /// Why an event is not taken.
 enum Refused {
@@ -138,7 +137,7 @@ async fn token(request: Request<Body>) -> Result<String, Refused> {
         let described = "the body must be declared as application/secevent+jwt, in no coding";
         return Err(Refused::Code("invalid_request", described));
     }
-    let bytes = endpoint::bounded(body, LARGEST).await.map_err(|reason| match reason {
+    let bytes = endpoint::bounded(body, sizes::USUAL).await.map_err(|reason| match reason {
         Reason::TooLarge => Problem::TooLarge.into(),
         _ => Refused::Code("invalid_request", "the body did not arrive"),
     })?;

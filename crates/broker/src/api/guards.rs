@@ -22,6 +22,7 @@ use serde_json::json;
 use super::call::{Call, reply};
 use super::members::Members;
 use super::problem::Problem;
+use super::sizes;
 use crate::broker::Broker;
 use crate::guards::{self, Asked, Guard, Seen, SeenTwice, Told};
 
@@ -29,8 +30,6 @@ type Came = (State<Arc<Broker>>, Extension<SocketAddr>);
 /// The service's name in the path, if it can be read.
 type Named = Result<Path<String>, PathRejection>;
 
-/// The most bytes of a batch: what a token says may be repeated in each of its refusals.
-const LARGEST_BATCH: usize = 1024 * 1024;
 /// No guard refuses more requests than this before it is heard again.
 const MOST_LOST: u64 = 1_000_000_000_000;
 /// No date that anybody means is later, in seconds.
@@ -47,7 +46,7 @@ pub(crate) async fn refuse((State(broker), Extension(peer)): Came, service: Name
 
 async fn record(call: &mut Call, service: Named) -> Result<Response, Problem> {
     let (service, client) = guard(call, service).await?;
-    let mut body = Members(call.body_of(LARGEST_BATCH).await?);
+    let mut body = Members(call.body_of(sizes::BATCH).await?);
     let refusals = refusals::read(&mut body, &call.moment.snapshot.types)?;
     let lost = body.number("lost")?.unwrap_or_default();
     if lost > MOST_LOST {
@@ -135,7 +134,7 @@ pub(crate) async fn place((State(broker), Extension(peer)): Came, service: Named
 
 async fn keep(call: &mut Call, service: Named) -> Result<Response, Problem> {
     let (service, client) = guard(call, service).await?;
-    let mut body = Members(call.body_of(LARGEST_BATCH).await?);
+    let mut body = Members(call.body_of(sizes::BATCH).await?);
     let places = places::read(&mut body)?;
     body.ends()?;
     let guard = Guard {

@@ -13,11 +13,9 @@ use serde_json::json;
 use super::call::{Call, reply};
 use super::caller::Caller;
 use super::problem::Problem;
+use super::sizes;
 use crate::broker::Broker;
 use crate::usage::{self, UsageError};
-
-/// The largest body.
-const LARGEST: usize = 512 * 1024;
 
 /// Keeps a batch of sums.
 pub(crate) async fn add(State(broker): State<Arc<Broker>>, Extension(peer): Extension<SocketAddr>, request: Request<Body>) -> Response {
@@ -30,7 +28,7 @@ async fn keep(call: &mut Call) -> Result<Response, Problem> {
     let Caller::Client { id, is_data_plane: true } = call.caller().await? else {
         return Err(Problem::NotPermitted);
     };
-    let batch = call.body_of(LARGEST).await?;
+    let batch = call.body_of(sizes::SUMS).await?;
     usage::keep(&call.broker, &id, batch).await?;
     Ok(reply(StatusCode::OK, &json!({ "accepted": true })))
 }

@@ -657,3 +657,33 @@ async fn one_place_is_no_two_and_ends_nothing() {
     assert!(of_guards(&narrows).await.is_empty());
     narrows.stop().await;
 }
+
+/// `docs/api.md` has these rows.
+#[tokio::test]
+async fn a_body_is_as_large_as_the_documentation_says_and_no_larger() {
+    let page = include_str!("../../../../docs/api.md");
+    let (narrows, plane) = started(Engine::sqlite(), OnDuplicate::Report).await;
+    for (row, most, doors) in [
+        (
+            "| 1 MiB | `/v1/guards/{service}/refusals`, `/v1/guards/{service}/places` |",
+            1024 * 1024,
+            &[REFUSALS, "/v1/guards/orders/places"] as &[&str],
+        ),
+        ("| 512 KiB | `/v1/usage` |", 512 * 1024, &["/v1/usage"]),
+        (
+            "| `limits.body`, 64 KiB if nothing is said | `/v1/boundaries/…`, `/v1/guards/{service}/recheck`, `/v1/uses` |",
+            64 * 1024,
+            &[RECHECK, "/v1/uses"],
+        ),
+        ("| 16 KiB | everything else |", 16 * 1024, &[SIGHTINGS, "/v1/leaks"]),
+    ] {
+        assert!(page.contains(row), "{row}");
+        for door in doors {
+            for (more, reason) in [(0, "malformed_request"), (1, "too_large")] {
+                let body = json!({ "x": "x".repeat(most - r#"{"x":""}"#.len() + more) });
+                let reply = narrows.ask("POST", door, &plane, Some(&body)).await;
+                assert_eq!(reply.text("reason"), reason, "{door} {:?}", reply.body);
+            }
+        }
+    }
+}
