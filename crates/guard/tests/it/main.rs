@@ -11,6 +11,7 @@ mod bodies;
 mod checks;
 mod credentials;
 mod example;
+mod explained;
 mod far_broker;
 mod greeting;
 mod guarded;
