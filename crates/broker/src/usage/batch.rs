@@ -113,9 +113,13 @@ impl Batch {
         if sums.is_empty() {
             return Err("`sums` must not be empty");
         }
+        if read.until < read.from {
+            return Err("`until` must not be before `from`");
+        }
         for sum in sums {
             read.sum(Members::of(sum)?)?;
         }
+        read.adds_up()?;
         let audiences: Vec<_> = read.facts.keys().map(|fact| fact.audience.clone()).collect();
         if let Some(audience) = audiences.first() {
             read.put(&Of::all(audience), What::Others, "", (0, others));
@@ -126,6 +130,22 @@ impl Batch {
     /// The audiences that it is about.
     pub(crate) fn audiences(&self) -> impl Iterator<Item = &str> {
         self.facts.keys().map(|fact| fact.audience.as_str())
+    }
+
+    /// What was refused or used is so many of the requests; whoever says more counted something else.
+    fn adds_up(&self) -> Read<()> {
+        let counted = |what| matches!(what, What::Refused | What::Action | What::Scope);
+        for (fact, (_, used)) in self.facts.iter().filter(|(fact, _)| counted(fact.what)) {
+            let all = Fact {
+                what: What::Request,
+                name: String::new(),
+                ..fact.clone()
+            };
+            if self.facts.get(&all).is_none_or(|(_, requests)| used > requests) && *used > 0 {
+                return Err("`refused` and each `used` must be at most `requests`, of which they are part");
+            }
+        }
+        Ok(())
     }
 
     fn sum(&mut self, mut sum: Members) -> Read<()> {

@@ -106,7 +106,9 @@ async fn what_is_reported_is_added_up_once_and_told_beside_what_was_granted(engi
     let second = batch(
         "a-2",
         &json!([
-            sum(&json!({ "requests": 5, "tokens": 0, "life": 60, "age": 12 })),
+            sum(
+                &json!({ "requests": 5, "tokens": 0, "life": 60, "age": 12, "actions": [{ "name": "ticket:read", "granted": 5, "used": 5 }] })
+            ),
             sum(&json!({ "route": "other" }))
         ]),
     );
@@ -117,7 +119,7 @@ async fn what_is_reported_is_added_up_once_and_told_beside_what_was_granted(engi
     assert_eq!((&item["reported"], &item["requests"]), (&json!(true), &json!(65)), "{item}");
     assert_eq!(
         item["actions"],
-        json!([{ "name": "ticket:read", "granted": 1, "used": 90 }, { "name": "ticket:update", "granted": 1, "used": 0 }])
+        json!([{ "name": "ticket:read", "granted": 1, "used": 65 }, { "name": "ticket:update", "granted": 1, "used": 0 }])
     );
     assert_eq!(item["tokens"], json!({ "minted": 1, "shown": 2, "never_shown": 0 }));
     let route = &item["routes"][0];
@@ -192,7 +194,7 @@ async fn what_nobody_reports_is_not_called_unused(engine: Engine) {
 
     // Of few requests nothing is concluded; nor where some rows found no room.
     for (id, changes) in [
-        ("b-1", json!({ "requests": 19 })),
+        ("b-1", json!({ "requests": 19, "actions": [] })),
         ("b-2", json!({ "requests": 2_000, "others": 1 })),
     ] {
         assert_eq!(report(&narrows, &guard, &batch(id, &json!([sum(&changes)]))).await.status, 200);
@@ -253,6 +255,10 @@ async fn a_batch_is_read_whole_before_any_of_it_is_kept() {
         json!({ "actions": rows(65) }),
         json!({ "wider": [{ "count": 1 }] }),
         json!({ "ages": [{ "count": 1 }] }),
+        json!({ "route": "GET /", "refused": 31 }),
+        json!({ "route": "GET /", "requests": 29, "refused": 0 }),
+        json!({ "route": "GET /", "scopes": [{ "name": "profile", "granted": 30, "used": 31 }] }),
+        json!({ "route": "GET /", "scopes": [{ "name": "profile", "granted": 20, "used": 20 }, { "name": "profile", "granted": 20, "used": 20 }] }),
     ] {
         let batch = batch("a", &json!([sum(&json!({})), sum(&wrong)]));
         assert_eq!(
@@ -267,6 +273,7 @@ async fn a_batch_is_read_whole_before_any_of_it_is_kept() {
         json!({ "batch": "" }),
         json!({ "from": "today" }),
         json!({ "until": -1 }),
+        json!({ "from": 1_764_150_000_001_i64, "until": 1_764_150_000_000_i64 }),
         json!({ "service": null }),
         json!({ "others": -1 }),
         json!({ "more": 1 }),

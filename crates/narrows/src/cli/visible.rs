@@ -7,6 +7,15 @@ pub(crate) fn line(text: &str) -> String {
     text.chars().filter(|each| !each.is_control() && !is_format(*each)).collect()
 }
 
+/// The same in at most `most` characters: of a longer text the beginning.
+pub(crate) fn short(text: &str, most: usize) -> String {
+    let line = line(text);
+    match line.char_indices().nth(most) {
+        None => line,
+        Some(_) => line.chars().take(most.saturating_sub(1)).chain(['…']).collect(),
+    }
+}
+
 /// The same of some lines, each of which remains one.
 pub(crate) fn lines(text: &str) -> String {
     text.split('\n').map(line).collect::<Vec<_>>().join("\n")
@@ -66,7 +75,13 @@ fn is_format(each: char) -> bool {
 mod tests {
     use serde_json::json;
 
-    use super::{all, escaped, line, lines};
+    use super::{all, escaped, line, lines, short};
+
+    #[test]
+    fn what_is_too_long_ends_where_it_is_cut() {
+        assert_eq!(short("\u{202e}äbcd", 4), "äbcd");
+        assert_eq!(short("äbcde", 4), "äbc…");
+    }
 
     #[test]
     fn nothing_is_left_that_ends_a_line_or_turns_its_order() {

@@ -11,6 +11,9 @@ use super::super::output::{say, table};
 use super::super::visible;
 use super::{FromBroker, since};
 
+/// No cell of the table is longer: whoever holds a guard's credential names routes and actions.
+const WIDEST: usize = 80;
+
 /// Arguments of `report unused`.
 #[derive(Args, Debug)]
 pub(in crate::cli) struct UnusedArgs {
@@ -57,7 +60,7 @@ pub(crate) fn told(report: &Value) -> Vec<String> {
     }
     let row = |item: &&Value| {
         let tokens = item.get("tokens").unwrap_or(&Value::Null);
-        vec![
+        let cells = [
             text(item, "client"),
             text(item, "audience"),
             number(item, "requests"),
@@ -65,7 +68,8 @@ pub(crate) fn told(report: &Value) -> Vec<String> {
             number(tokens, "never_shown"),
             unused(item),
             surplus(item),
-        ]
+        ];
+        cells.map(|cell| visible::short(&cell, WIDEST)).into()
     };
     let headings = [
         "CLIENT",
@@ -195,6 +199,17 @@ mod tests {
         let pasted: Vec<_> = text.lines().skip(2).filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
         assert_eq!(pasted, ["@id(\"a\")", "forbid (principal, action, resource);"], "{text}");
         assert!(!text.contains(['\u{202e}', '\u{2028}', '\r']), "{text:?}");
+    }
+
+    #[test]
+    fn no_name_makes_the_table_wider_than_a_cell() {
+        let rows = json!([{ "name": format!("ticket:{}", "x".repeat(300)), "granted": 25, "used": 0 }]);
+        let report = json!({ "items": [{ "client": "edge", "reported": true, "actions": rows }] });
+        let table = told(&report).into_iter().next().unwrap_or_default();
+        assert!(
+            table.contains("xxx…") && table.lines().all(|line| line.chars().count() < 200),
+            "{table}"
+        );
     }
 
     #[test]
