@@ -71,6 +71,11 @@ impl CedarPolicy {
         self.loaded.is_empty()
     }
 
+    /// Whether a policy in force is called `id`.
+    pub fn has(&self, id: &str) -> bool {
+        self.loaded.iter().any(|each| each.id == id)
+    }
+
     /// What the questions of `inquiry` share, in Cedar's terms.
     pub(crate) fn circumstances(&self, inquiry: &Inquiry) -> Result<Circumstances, Unaskable> {
         self.terms.circumstances(inquiry)

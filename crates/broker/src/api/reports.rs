@@ -2,6 +2,7 @@
 
 pub(crate) mod graph;
 pub(crate) mod observed;
+mod rule_ids;
 pub(crate) mod unused;
 
 use std::ops::RangeInclusive;

@@ -18,6 +18,8 @@ on_both_engines!(
 
 const TICKETS: &str = "https://tickets.internal";
 const NOTES: &str = "https://notes.internal";
+/// In the name of a rule this reads like the tickets.
+const ALIKE: &str = "https://tickets-internal";
 
 /// A broker at which orders guards the tickets, with a token for that.
 async fn guarded(engine: Engine) -> (Installation, String) {
@@ -30,14 +32,15 @@ async fn guarded(engine: Engine) -> (Installation, String) {
                 issuer_name: None,
                 audience: audience.to_owned(),
             };
-            snapshot.clients.get_mut(&ClientId::parse(client).unwrap()).unwrap().receives = [TICKETS, NOTES].map(receives).into();
+            snapshot.clients.get_mut(&ClientId::parse(client).unwrap()).unwrap().receives = [TICKETS, NOTES, ALIKE].map(receives).into();
         }
     });
     let narrows = Installation::of(Plan {
         engine,
         change,
         rules: format!(
-            "{}\n@id(\"more\") permit (principal, action == Action::\"ticket:update\", resource);",
+            "{}\n@id(\"more\") permit (principal, action == Action::\"ticket:update\", resource);\n\
+             @id(\"unused-edge-notes-internal-ticket-update\") forbid (principal == Workload::\"stranger\", action == Action::\"ticket:list\", resource);",
             usual.rules
         ),
         ..plan()
@@ -470,4 +473,33 @@ async fn what_is_carried_for_a_later_hop_and_never_exchanged_is_told() {
     let item = of(&told, "edge", "https://orders.internal");
     assert_eq!(item["onward"], json!([{ "name": "ticket:read", "granted": 20, "used": 1 }]));
     assert_eq!(item["mend"], json!([]));
+}
+
+/// Audiences that read alike make names that do.
+#[tokio::test]
+async fn no_two_rules_that_are_proposed_have_one_name() {
+    let (narrows, guard) = guarded(Engine::sqlite()).await;
+    let auditor = operator(&narrows, "ann", &[Role::Auditor]).await;
+    let sums = Value::from_iter([TICKETS, ALIKE, NOTES].map(|audience| sum(&json!({ "audience": audience }))));
+    assert_eq!(report(&narrows, &guard, &batch("a", &sums)).await.status, 200);
+    let proposed = |told: &Value| -> Vec<String> {
+        let named = |audience: &&str| {
+            let paste = &of(told, "edge", audience)["mend"][0]["paste"];
+            let (rule, case) = (paste[0]["text"].as_str().unwrap(), paste[1]["text"].as_str().unwrap());
+            let id = rule.strip_prefix("@id(\"").unwrap().split('"').next().unwrap().to_owned();
+            assert!(case.contains(&format!("rules    = [\"{id}\"]")), "{case}");
+            id
+        };
+        [ALIKE, TICKETS, NOTES].iter().map(named).collect()
+    };
+    let told = unused(&narrows, &auditor, "").await;
+    let ids = proposed(&told);
+    let plain = "unused-edge-tickets-internal-ticket-update";
+    assert_eq!(ids[0], plain, "the first has what is said");
+    assert!(ids[1].strip_prefix(plain).is_some_and(|digits| digits.len() == 7), "{ids:?}");
+    let there = "unused-edge-notes-internal-ticket-update";
+    assert!(ids[2].strip_prefix(there).is_some_and(|digits| digits.len() == 7), "{ids:?}");
+    let into = &of(&told, "edge", NOTES)["mend"][0]["paste"][0]["into"];
+    assert!(into.as_str().unwrap().contains(there), "{into}");
+    assert_eq!(proposed(&unused(&narrows, &auditor, "").await), ids, "the same each time");
 }

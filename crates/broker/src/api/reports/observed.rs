@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use crate::api::call::{Call, reply};
 use crate::api::page;
 use crate::api::problem::Problem;
+use crate::api::reports::rule_ids::RuleIds;
 use crate::api::reports::window;
 use crate::broker::Broker;
 use crate::operator::Role;
@@ -73,6 +74,7 @@ async fn report(call: &mut Call) -> Result<Response, Problem> {
         snapshot: &call.moment.snapshot,
         policy: &call.in_force.policy,
         routes: &call.broker.routes(),
+        ids: RuleIds::beside(&call.in_force.policy),
     };
     let (items, others) = groups.told(&today);
     let body = json!({

@@ -20,6 +20,7 @@ use serde_json::json;
 use super::super::call::{Call, reply};
 use super::super::page;
 use super::super::problem::Problem;
+use super::rule_ids::RuleIds;
 use super::window;
 use crate::broker::Broker;
 use crate::operator::Role;
@@ -89,7 +90,8 @@ async fn report(call: &mut Call) -> Result<Response, Problem> {
 
     // 3. The one beside the other.
     let is_whole = passed_over == 0 && minted.is_whole();
-    let items = item::all(&usage, &minted, &call.moment.snapshot, is_whole);
+    let ids = RuleIds::beside(&call.in_force.policy);
+    let items = item::all(&usage, &minted, &call.moment.snapshot, &ids, is_whole);
     let lifetimes = item::lifetimes(&usage, client.is_none());
     let body = json!({
         "items": items, "next": null, "since": window.start(), "until": window.end(), "records": records, "passed_over": passed_over,

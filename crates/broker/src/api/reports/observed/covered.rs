@@ -14,6 +14,7 @@ use policy_cedar::CedarPolicy;
 use serde_json::Value;
 
 use super::guards;
+use crate::api::reports::rule_ids::RuleIds;
 use crate::routed::Routed;
 
 /// What is in force now.
@@ -22,6 +23,8 @@ pub(super) struct Today<'t> {
     pub(super) policy: &'t CedarPolicy,
     /// The routes of boundaries and services.
     pub(super) routes: &'t Routed,
+    /// Names of rules that are proposed.
+    pub(super) ids: RuleIds<'t>,
 }
 
 impl Today<'_> {

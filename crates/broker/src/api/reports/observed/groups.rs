@@ -137,7 +137,7 @@ impl Likeness {
         } else {
             json!({ "method": self.method, "host": self.host, "path": self.shape })
         };
-        let (paste, note) = mend::of(group, &self.method, &self.host, &self.shape, today.snapshot);
+        let (paste, note) = mend::of(group, &self.method, &self.host, &self.shape, today);
         let paste: Vec<_> = paste.into_iter().map(|paste| json!({ "into": paste.into, "text": paste.text })).collect();
         let mut item = json!({
             "request": line, "reason": self.reason, "count": group.count, "first_seen": group.first, "last_seen": group.last,

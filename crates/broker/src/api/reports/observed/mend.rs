@@ -8,8 +8,10 @@ use delegation::registry::Snapshot;
 use narrows_guard::learn::{Identifier, Proposal};
 use serde_json::Value;
 
+use super::covered::Today;
 use super::groups::Group;
 use super::guards;
+use crate::api::reports::rule_ids::RuleId;
 
 /// So many groups are named in a rule at most.
 const MOST_GROUPS: usize = 3;
@@ -38,7 +40,8 @@ pub(super) fn needs(record: &Value) -> BTreeSet<(String, String)> {
 }
 
 /// The lines, and a word about them.
-pub(super) fn of(group: &Group, method: &str, host: &str, shape: &str, snapshot: &Snapshot) -> (Vec<Paste>, String) {
+pub(super) fn of(group: &Group, method: &str, host: &str, shape: &str, today: &Today<'_>) -> (Vec<Paste>, String) {
+    let snapshot = today.snapshot;
     let text = |name: &str| group.record.get(name).and_then(Value::as_str).unwrap_or_default();
     let nothing = |note: &str| (Vec::new(), note.to_owned());
     let is_guards = !guards::service(&group.record).is_empty();
@@ -52,7 +55,7 @@ pub(super) fn of(group: &Group, method: &str, host: &str, shape: &str, snapshot:
             "the subject token carries a scope that nothing maps".to_owned(),
         ),
         "policy_denied" => {
-            let text = permits(group, text("client"), snapshot);
+            let text = permits(group, text("client"), today);
             let into = "a file of `policies`".to_owned();
             (
                 vec![Paste { into, text }],
@@ -165,7 +168,7 @@ fn mapping(record: &Value) -> Option<Paste> {
 }
 
 /// A permit for each action that was asked about, for those whom all these requests were made for.
-fn permits(group: &Group, client: &str, snapshot: &Snapshot) -> String {
+fn permits(group: &Group, client: &str, today: &Today<'_>) -> String {
     let quoted = |text: &str| format!("\"{}\"", text.escape_debug());
     let whom: Vec<_> = match &group.subjects {
         Some(groups) if !groups.is_empty() => {
@@ -183,15 +186,13 @@ fn permits(group: &Group, client: &str, snapshot: &Snapshot) -> String {
         format!("\nwhen {{ {} }}", whom.join(" && "))
     };
     let rule = |name: &str, action: &str, resource: &str| {
-        let id = format!("observed-{client}-{name}").replace(|each: char| !each.is_ascii_alphanumeric(), "-");
-        let action = quoted(action);
-        format!(
-            "@id(\"{id}\")\npermit (principal == Workload::{}, action == Action::{action}, resource is {resource}){when};",
-            quoted(client)
-        )
+        let (client_id, action) = (quoted(client), quoted(action));
+        let rule = format!("permit (principal == Workload::{client_id}, action == Action::{action}, resource is {resource}){when};");
+        let RuleId { id, .. } = today.ids.give(&format!("observed-{client}-{name}"), &rule);
+        format!("@id(\"{id}\")\n{rule}")
     };
     let details = needs(&group.record).into_iter().filter_map(|(kind, action)| {
-        let entity = &snapshot.types.get(&kind)?.entity;
+        let entity = &today.snapshot.types.get(&kind)?.entity;
         Some(rule(
             &format!("{kind}-{action}"),
             &format!("{kind}:{action}"),

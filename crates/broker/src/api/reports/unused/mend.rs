@@ -8,6 +8,7 @@ use delegation::details::IdentifierRule;
 use delegation::registry::Snapshot;
 use serde_json::{Value, json};
 
+use super::super::rule_ids::{RuleId, RuleIds};
 use super::minted::Granted;
 use super::used::Client;
 
@@ -33,6 +34,7 @@ pub(super) struct Known<'k> {
     pub(super) used: &'k Client,
     pub(super) granted: &'k Granted,
     pub(super) snapshot: &'k Snapshot,
+    pub(super) ids: &'k RuleIds<'k>,
 }
 
 /// What is to be forbidden.
@@ -199,13 +201,17 @@ impl Known<'_> {
     /// The rule, and the case that shows what it does.
     fn rule(&self, forbidden: &Forbidden<'_>) -> Vec<Value> {
         let of = self.audience.trim_start_matches("https://");
-        let id = format!("unused-{}-{of}-{}", self.client, forbidden.about).replace(|each: char| !each.is_ascii_alphanumeric(), "-");
         let (client, audience, action) = (quoted(self.client), quoted(self.audience), quoted(&forbidden.action));
         let rule = format!(
-            "@id(\"{id}\")\nforbid (principal == Workload::{client}, action == Action::{action}, resource)\n\
+            "forbid (principal == Workload::{client}, action == Action::{action}, resource)\n\
              when {{ context.audience == Audience::{audience} && {} }};",
             forbidden.condition
         );
+        let RuleId { id, before } = self.ids.give(&format!("unused-{}-{of}-{}", self.client, forbidden.about), &rule);
+        let mut into = "a file of `policies`".to_owned();
+        if let Some(before) = before {
+            into = format!("{into}, if the rule `{before}` that is in force is another one");
+        }
         let issuer = self.snapshot.issuers.values().next().map_or("narrows", |issuer| issuer.name.as_str());
         let case = format!(
             "[[case]]\nname     = {}\nclient   = {client}\nsubject  = {}\naudience = {audience}\n{}\nexpect   = \"deny\"\nrules    = [\"{id}\"]",
@@ -214,7 +220,7 @@ impl Known<'_> {
             forbidden.asks,
         );
         vec![
-            json!({ "into": "a file of `policies`", "text": rule }),
+            json!({ "into": into, "text": format!("@id(\"{id}\")\n{rule}") }),
             json!({ "into": "a NAME.cases.toml beside it", "text": case }),
         ]
     }
