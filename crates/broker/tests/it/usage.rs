@@ -1,7 +1,10 @@
 //! `/v1/usage` and `/v1/reports/unused`: what guards report, who may, and what is concluded of it.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use broker::Role;
-use delegation::oauth::ClientId;
+use delegation::details::{ActionRule, Detail, DetailType, IdentifierRule, Standing};
+use delegation::oauth::{AudienceId, ClientId, Scope};
 use delegation::registry::{Receives, Snapshot};
 use serde_json::{Value, json};
 
@@ -21,11 +24,27 @@ const NOTES: &str = "https://notes.internal";
 /// In the name of a rule this reads like the tickets.
 const ALIKE: &str = "https://tickets-internal";
 
+const ANYWHERE: ActionRule = ActionRule {
+    identifier: IdentifierRule::Required,
+    constraints: BTreeSet::new(),
+};
+
 /// A broker at which orders guards the tickets, with a token for that.
 async fn guarded(engine: Engine) -> (Installation, String) {
     let usual = plan();
     let change = Box::new(|snapshot: &mut Snapshot| {
         (usual.change)(snapshot);
+        let place = DetailType {
+            name: "urn:x:place".to_owned(),
+            entity: "Place".to_owned(),
+            actions: ["go", "stay"].map(|action| (action.to_owned(), ANYWHERE)).into(),
+            constraints: BTreeMap::new(),
+        };
+        snapshot.types = snapshot.types.iter().cloned().chain([place]).collect();
+        let places = Detail::parse_short("urn%3Ax%3Aplace:go,stay", &snapshot.types, Standing::Ceiling).unwrap();
+        snapshot.scopes.get_mut(&Scope::parse("tickets.full").unwrap()).unwrap().push(places);
+        let tickets = snapshot.audiences.get_mut(&AudienceId::parse(TICKETS).unwrap()).unwrap();
+        tickets.detail_types.insert("urn:x:place".to_owned());
         // Both receive the tickets' tokens; orders alone runs a data plane.
         for client in ["orders", "stranger"] {
             let receives = |audience: &str| Receives {
@@ -40,6 +59,7 @@ async fn guarded(engine: Engine) -> (Installation, String) {
         change,
         rules: format!(
             "{}\n@id(\"more\") permit (principal, action == Action::\"ticket:update\", resource);\n\
+             @id(\"places\") permit (principal, action in Action::\"urn:x:place:any\", resource);\n\
              @id(\"unused-edge-notes-internal-ticket-update\") forbid (principal == Workload::\"stranger\", action == Action::\"ticket:list\", resource);",
             usual.rules
         ),
@@ -502,4 +522,33 @@ async fn no_two_rules_that_are_proposed_have_one_name() {
     let into = &of(&told, "edge", NOTES)["mend"][0]["paste"][0]["into"];
     assert!(into.as_str().unwrap().contains(there), "{into}");
     assert_eq!(proposed(&unused(&narrows, &auditor, "").await), ids, "the same each time");
+}
+
+/// The name of a type may be a URI: it is one in policy, and encoded where something is asked for.
+#[tokio::test]
+async fn a_type_that_is_a_uri_is_written_as_policy_and_requests_have_it() {
+    let (narrows, guard) = guarded(Engine::sqlite()).await;
+    let auditor = operator(&narrows, "ann", &[Role::Auditor]).await;
+    let details = r#"[{"type":"urn:x:place","actions":["go","stay"],"identifier":"1"}]"#;
+    let minted = narrows.exchange(&[("authorization_details", details)]).await;
+    assert_eq!(minted.status, 200, "{:?}", minted.body);
+    let rows = json!([{ "name": "urn:x:place:go", "granted": 30, "used": 30 }, { "name": "urn:x:place:stay", "granted": 30, "used": 0 }]);
+    let sums = json!([sum(&json!({ "actions": rows }))]);
+    assert_eq!(report(&narrows, &guard, &batch("a", &sums)).await.status, 200);
+    let told = unused(&narrows, &auditor, "").await;
+    let item = of(&told, "edge", TICKETS);
+    let short: Vec<_> = item["routes"][0]["actions"].as_array().unwrap().iter().map(|row| &row["short"]).collect();
+    assert_eq!(short, ["urn%3Ax%3Aplace:go", "urn%3Ax%3Aplace:stay"]);
+    let mend = &item["mend"][0];
+    let text = |at: usize| mend["paste"][at]["text"].as_str().unwrap_or_else(|| panic!("{item}"));
+    assert_eq!(
+        (mend["about"].as_str().unwrap(), text(0)),
+        ("urn:x:place:stay", "urn%3Ax%3Aplace:go")
+    );
+    assert!(
+        text(1).contains(r#"action == Action::"urn:x:place:stay", resource)"#),
+        "{}",
+        text(1)
+    );
+    assert!(text(2).contains(r#"details  = ["urn%3Ax%3Aplace:stay/1"]"#), "{}", text(2));
 }

@@ -14,6 +14,17 @@ impl DetailTypes {
         self.0.get(name)
     }
 
+    /// The type and action that are called `TYPE:ACTION`, as in policy and in logs. Both may have colons.
+    pub fn named(&self, name: &str) -> Option<(&DetailType, &str, &ActionRule)> {
+        let split = name.match_indices(':').filter_map(|(at, _)| name.split_at_checked(at));
+        let mut found = split.filter_map(|(kind, rest)| {
+            let declared = self.get(kind)?;
+            let (action, rule) = declared.actions.get_key_value(rest.strip_prefix(':')?)?;
+            Some((declared, action.as_str(), rule))
+        });
+        found.next()
+    }
+
     /// Every detail type, by name.
     pub fn iter(&self) -> impl Iterator<Item = &DetailType> {
         self.0.values()

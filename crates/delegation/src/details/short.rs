@@ -65,6 +65,11 @@ impl<'a> ShortForm<'a> {
     pub fn decode(part: &str) -> Result<String, ShortFormError> {
         decode(part)
     }
+
+    /// A part as it stands in the text: all but unreserved characters (RFC 3986 §2.3) is percent-encoded.
+    pub fn encode(part: &str) -> String {
+        encode(part)
+    }
 }
 
 impl Detail {

@@ -138,7 +138,7 @@ fn enough(route: &Value) -> String {
     let names = |is_used: bool| -> Vec<String> {
         let rows = list(route, "actions").into_iter().chain(list(route, "scopes"));
         let fits = rows.filter(|row| (row.get("used").and_then(Value::as_i64) != Some(0)) == is_used);
-        fits.map(|row| text(row, "name")).collect()
+        fits.map(|row| text(row, if row.get("short").is_some() { "short" } else { "name" })).collect()
     };
     let (used, unused) = (names(true), names(false));
     let beyond = if unused.is_empty() {

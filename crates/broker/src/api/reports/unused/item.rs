@@ -45,7 +45,7 @@ pub(super) fn all(usage: &Usage, minted: &Minted, snapshot: &Snapshot, ids: &Rul
             "actions": rows(&granted.actions, &used.rows(|route| &route.actions), is_reported),
             "scopes": rows(&granted.scopes, &used.rows(|route| &route.scopes), is_reported),
             "onward": granted.onward.iter().map(|(name, (granted, used))| row(name, *granted, Some(*used))).collect::<Vec<_>>(),
-            "routes": used.routes.iter().map(|((service, name), route)| told_route(service, name, route)).collect::<Vec<_>>(),
+            "routes": used.routes.iter().map(|((service, name), route)| told_route(service, name, route, snapshot)).collect::<Vec<_>>(),
             "mend": mends,
             "note": note(usage, audience, used, is_reported),
         })
@@ -107,7 +107,16 @@ fn row(name: &str, granted: i64, used: Option<i64>) -> Value {
     json!({ "name": name, "granted": granted, "used": used })
 }
 
-fn told_route(service: &str, name: &str, route: &Route) -> Value {
+fn told_route(service: &str, name: &str, route: &Route, snapshot: &Snapshot) -> Value {
+    // Beside its name in policy, an action as it is asked for.
+    let action = |(name, (granted, used)): (&String, &(i64, i64))| {
+        let mut row = json!({ "name": name, "granted": granted, "used": used });
+        if let (Some((declared, action, _)), Some(members)) = (snapshot.types.named(name), row.as_object_mut()) {
+            members.insert("short".to_owned(), Value::from(mend::short(declared, &[action])));
+        }
+        row
+    };
+    let actions: Vec<_> = route.actions.iter().map(action).collect();
     let rows = |rows: &Rows| -> Vec<Value> {
         let told = |(name, (granted, used)): (&String, &(i64, i64))| json!({ "name": name, "granted": granted, "used": used });
         rows.iter().map(told).collect()
@@ -118,7 +127,7 @@ fn told_route(service: &str, name: &str, route: &Route) -> Value {
     };
     json!({
         "service": service, "route": name, "requests": route.requests, "refused": route.refused,
-        "actions": rows(&route.actions), "scopes": rows(&route.scopes),
+        "actions": actions, "scopes": rows(&route.scopes),
         "wider": counted(&route.wider), "surplus": counted(&route.surplus), "life": route.life, "age": route.age,
     })
 }

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use delegation::details::IdentifierRule;
+use delegation::details::{DetailType, IdentifierRule, ShortForm};
 use delegation::registry::Snapshot;
 use serde_json::{Value, json};
 
@@ -169,22 +169,22 @@ impl Known<'_> {
     /// `TYPE:ACTION` as something to ask for; `None` if it is not declared, so that no policy could speak of it: a guard says names, and
     /// has no say in what is pasted.
     fn detail(&self, name: &str) -> Option<String> {
-        let (kind, action) = name.split_once(':')?;
-        let rule = self.snapshot.types.get(kind)?.actions.get(action)?;
+        let (declared, action, rule) = self.snapshot.types.named(name)?;
+        let short = short(declared, &[action]);
         Some(match rule.identifier {
-            IdentifierRule::None => name.to_owned(),
-            IdentifierRule::Required | IdentifierRule::Optional => format!("{name}/1"),
+            IdentifierRule::None => short,
+            IdentifierRule::Required | IdentifierRule::Optional => format!("{short}/1"),
         })
     }
 
     /// The actions that were used, in the short form: what it is enough to ask for.
     fn enough(&self, actions: &BTreeMap<String, (i64, i64)>) -> String {
-        let mut by_type: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        let used = actions.iter().filter(|(name, (_, used))| *used > 0 && self.detail(name).is_some());
-        for (kind, action) in used.filter_map(|(name, _)| name.split_once(':')) {
-            by_type.entry(kind).or_default().push(action);
+        let mut by_type: BTreeMap<&str, (&DetailType, Vec<&str>)> = BTreeMap::new();
+        let used = actions.iter().filter(|(_, (_, used))| *used > 0);
+        for (declared, action, _) in used.filter_map(|(name, _)| self.snapshot.types.named(name)) {
+            by_type.entry(&declared.name).or_insert((declared, Vec::new())).1.push(action);
         }
-        let details: Vec<_> = by_type.iter().map(|(kind, actions)| format!("{kind}:{}", actions.join(","))).collect();
+        let details: Vec<_> = by_type.values().map(|(declared, actions)| short(declared, actions)).collect();
         details.join("\n")
     }
 
@@ -224,6 +224,12 @@ impl Known<'_> {
             json!({ "into": "a NAME.cases.toml beside it", "text": case }),
         ]
     }
+}
+
+/// Actions of a type in the short form, where the name of a type may be a URI.
+pub(super) fn short(declared: &DetailType, actions: &[&str]) -> String {
+    let actions: Vec<_> = actions.iter().map(|action| ShortForm::encode(action)).collect();
+    format!("{}:{}", ShortForm::encode(&declared.name), actions.join(","))
 }
 
 /// As a string of Cedar, and of TOML: what both take needs no more than this.
