@@ -2,6 +2,7 @@
 //!
 //! What was granted is in the log, what was used is known to guards alone. Where none reports nothing is said to be unused.
 
+mod asked;
 mod item;
 mod mend;
 mod minted;
@@ -26,6 +27,7 @@ use crate::broker::Broker;
 use crate::operator::Role;
 use crate::overload::Overloaded;
 use crate::store::{DAY, KEPT};
+use asked::Boundaries;
 use minted::{Line, Minted};
 use used::Usage;
 
@@ -91,7 +93,12 @@ async fn report(call: &mut Call) -> Result<Response, Problem> {
     // 3. The one beside the other.
     let is_whole = passed_over == 0 && minted.is_whole();
     let ids = RuleIds::beside(&call.in_force.policy);
-    let items = item::all(&usage, &minted, &call.moment.snapshot, &ids, is_whole);
+    let routes = call.broker.routes();
+    let boundaries = Boundaries {
+        asking: &call.in_force.boundaries,
+        routes: &routes,
+    };
+    let items = item::all(&usage, &minted, &call.moment.snapshot, (&ids, boundaries), is_whole);
     let lifetimes = item::lifetimes(&usage, client.is_none());
     let body = json!({
         "items": items, "next": null, "since": window.start(), "until": window.end(), "records": records, "passed_over": passed_over,

@@ -6,6 +6,7 @@ use delegation::registry::Snapshot;
 use serde_json::{Value, json};
 
 use super::super::rule_ids::RuleIds;
+use super::asked::Boundaries;
 use super::mend::{self, Known};
 use super::minted::{Granted, Minted};
 use super::used::{Client, Route, Rows, Usage};
@@ -14,7 +15,13 @@ use super::used::{Client, Route, Rows, Usage};
 const FEWEST: i64 = 20;
 
 /// Every pair of client and audience that was granted anything, or used it. `is_whole` says that all of the log's time was looked at.
-pub(super) fn all(usage: &Usage, minted: &Minted, snapshot: &Snapshot, ids: &RuleIds<'_>, is_whole: bool) -> Vec<Value> {
+pub(super) fn all(
+    usage: &Usage,
+    minted: &Minted,
+    snapshot: &Snapshot,
+    beside: (&RuleIds<'_>, Boundaries<'_>),
+    is_whole: bool,
+) -> Vec<Value> {
     let pairs: BTreeSet<_> = usage.by_client.keys().chain(minted.pairs.keys()).collect();
     let (nothing_used, nothing_granted) = (Client::default(), Granted::default());
     let told = |of: &(String, String)| {
@@ -29,7 +36,8 @@ pub(super) fn all(usage: &Usage, minted: &Minted, snapshot: &Snapshot, ids: &Rul
             used,
             granted,
             snapshot,
-            ids,
+            ids: beside.0,
+            boundaries: beside.1,
         };
         let mut mends = Vec::new();
         if is_concluded {

@@ -9,6 +9,7 @@ use delegation::registry::Snapshot;
 use serde_json::{Value, json};
 
 use super::super::rule_ids::{RuleId, RuleIds};
+use super::asked::{Asked, Boundaries};
 use super::minted::Granted;
 use super::used::Client;
 
@@ -35,6 +36,7 @@ pub(super) struct Known<'k> {
     pub(super) granted: &'k Granted,
     pub(super) snapshot: &'k Snapshot,
     pub(super) ids: &'k RuleIds<'k>,
+    pub(super) boundaries: Boundaries<'k>,
 }
 
 /// What is to be forbidden.
@@ -60,7 +62,9 @@ pub(super) fn of_use(known: &Known<'_>) -> Vec<Value> {
     let enough = known.enough(&actions);
     let names: BTreeSet<_> = granted.actions.keys().chain(actions.keys()).collect();
     for name in names.into_iter().filter(|name| unused(&actions, name)) {
-        let Some(detail) = known.detail(name) else { continue };
+        let (Some(detail), Some((declared, action, _))) = (known.detail(name), known.snapshot.types.named(name)) else {
+            continue;
+        };
         let seen = said(granted.actions.get(name), actions.get(name));
         let together = granted.together.get(name).copied().unwrap_or_default();
         let mut note = format!("{seen}, and none of {} used it", counted(requests, "request"));
@@ -76,6 +80,21 @@ pub(super) fn of_use(known: &Known<'_>) -> Vec<Value> {
             if !enough.is_empty() {
                 let into = format!("what `{}` asks for at {}", known.client, known.audience);
                 paste.push(json!({ "into": into, "text": enough }));
+            }
+        }
+        let asked = Asked {
+            client: known.client,
+            audience: known.audience,
+            kind: &declared.name,
+            action,
+        };
+        let is_used = |other: &str| !unused(&actions, &format!("{}:{other}", declared.name));
+        for ((service, route), line) in known.boundaries.too_wide(asked, &known.snapshot.types, is_used) {
+            match line {
+                Some(text) => {
+                    paste.push(json!({ "into": format!("[services.routes] of `{service}`, in place of `{route}`"), "text": text }))
+                }
+                None => note = format!("{note}; the route `{route}` of `{service}` asks for it: leave it out there"),
             }
         }
         let forbidden = Forbidden {
@@ -108,7 +127,11 @@ pub(super) fn of_use(known: &Known<'_>) -> Vec<Value> {
     for (name, (count, _)) in used.rows(|route| &route.wider) {
         let bound = name.split_once(' ').map_or(&*name, |(_, bound)| bound);
         let requests = counted(requests, "request");
-        let note = format!("{count} of {requests} came with a token that bounds `{bound}` less than they needed: ask with it");
+        let note = format!(
+            "{count} of {requests} came with a token that bounds `{bound}` less than they needed. No rule says that: let `{}` name it in what \
+             it asks for, for each request as that needs it",
+            known.client
+        );
         mends.push(json!({ "about": name, "note": note, "paste": [] }));
     }
     mends
