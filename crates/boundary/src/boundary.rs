@@ -185,10 +185,13 @@ impl<E: Exchanger> Boundary<E> {
                 Err(reason) => return Err(self.refused(settings, seen, reason.into()).await),
             }
         } else {
-            // A form that only the service sees may be for what stands there under another method.
+            // A form that only the service sees may be for what stands there under another method. Where policy decides about it, it goes on
+            // beside routes that only read: that is how uploads look.
             let hides_form = !incoming.sends_on && incoming.form.is_some() && call.body() == &Body::Hidden;
+            let is_public = matches!(matched.route().rule(), Rule::Public);
+            let counts = |method: &str| is_public || !matches!(method, "GET" | "HEAD");
             let now = observe::at(SystemTime::now());
-            if hides_form && settings.modes.enforces_other_method(&settings.table, &call, now) {
+            if hides_form && settings.modes.enforces_other_method(&settings.table, &call, now, counts) {
                 return Err(self.refused(settings, seen, Unmet::Hidden.into()).await);
             }
             call

@@ -83,13 +83,14 @@ impl Modes {
         table.resembling(call).iter().any(enforces)
     }
 
-    /// Whether a route that enforces may be meant by `call` under another method than its own.
-    pub(crate) fn enforces_other_method(&self, table: &Table, call: &Call, now: Timestamp) -> bool {
+    /// Whether a route that enforces may be meant by `call` under another method than its own, one of those that `may_be`.
+    pub(crate) fn enforces_other_method(&self, table: &Table, call: &Call, now: Timestamp, may_be: impl Fn(&str) -> bool) -> bool {
         let host = call.host().to_string();
         let routes = table.services_at(call.host()).flat_map(|service| &service.routes);
         let methods: BTreeSet<_> = routes.map(|route| route.pattern().method()).collect();
         let enforces = |matched: Matched<'_>| !matches!(matched.route().rule(), Rule::Public) && !self.observes(&matched, now);
-        methods.into_iter().filter(|method| *method != call.method().as_str()).any(|method| {
+        let mut others = methods.into_iter().filter(|method| *method != call.method().as_str() && may_be(method));
+        others.any(|method| {
             let other = Call::parse(method, host.as_bytes(), call.target().as_bytes(), &HeaderMap::new(), Body::Absent);
             // The rest of it could be read.
             other.is_ok_and(|other| table.find(&other).is_some_and(enforces) || self.resembles_enforced(table, &other, now))

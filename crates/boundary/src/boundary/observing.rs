@@ -49,7 +49,7 @@ impl<E: Exchanger> Boundary<E> {
             // Whoever follows what they say makes another request of it.
             Some((call, _)) if incoming.strange || observe::names_method(call) => Self::observes_host(settings, incoming),
             Some((call, matched)) => {
-                let may_be_another = incoming.hides_form() && modes.enforces_other_method(table, call, now);
+                let may_be_another = incoming.hides_form() && modes.enforces_other_method(table, call, now, |_| true);
                 modes.observes(&matched, now) && !modes.resembles_enforced(table, call, now) && !may_be_another
             }
             None => Self::observes_host(settings, incoming),

@@ -82,6 +82,9 @@ async fn a_form_that_is_not_shown_is_refused_where_another_method_enforces() {
     let mut routes = routes(|_| None);
     for (key, detail) in [
         ("POST /tickets/{id}", Some("ticket:read/{id}")),
+        ("DELETE /tickets/{id}", Some("ticket:read/{id}")),
+        ("POST /uploads", Some("ticket:list")),
+        ("GET /uploads", Some("ticket:list")),
         ("PUT /alone", Some("ticket:list")),
         ("PATCH /healthz", None),
         ("PUT /mine", None),
@@ -104,10 +107,12 @@ async fn a_form_that_is_not_shown_is_refused_where_another_method_enforces() {
         ("POST", "/tickets/42", "Multipart/Mixed; boundary=x", 403, "unread_input"),
         ("POST", "/tickets/42", "application/json", 200, "ticket:read/42"),
         ("POST", "/tickets/42", "", 200, "ticket:read/42"),
+        // What else stands there only reads.
+        ("POST", "/uploads", parts, 200, "ticket:list"),
         // Nothing else stands there, or nothing that anybody needs a token for.
         ("PUT", "/alone", parts, 200, "ticket:list"),
         ("PATCH", "/healthz", parts, 200, ""),
-        // On public routes too.
+        // On public routes too, and beside those that only read.
         ("PUT", "/mine", parts, 403, "unread_input"),
     ] {
         let before = exchanger.decisions();
