@@ -447,8 +447,10 @@ async fn what_a_boundary_elsewhere_only_observes_is_on_record_and_not_minted() {
     let person = operator(&narrows, "ann", &[Role::Auditor]).await;
     let report = narrows.ask("GET", "/v1/reports/observed?boundary=front", &person, None).await;
     assert_eq!((report.status, &report.body["boundaries"]), (200, &json!(["back", "front"])));
-    let unknown = narrows.ask("GET", "/v1/reports/observed?boundary=frnt", &person, None).await;
-    assert_eq!((unknown.status, unknown.text("reason")), (404, "not_found"));
+    for misspelt in ["boundary=frnt", "boundary=front&service=front"] {
+        let unknown = narrows.ask("GET", &format!("/v1/reports/observed?{misspelt}"), &person, None).await;
+        assert_eq!((unknown.status, unknown.text("reason")), (404, "not_found"));
+    }
     let graph = narrows.ask("GET", "/v1/reports/graph", &person, None).await;
     let edges = graph.body["edges"].as_array().unwrap();
     assert!(!edges.is_empty(), "{}", graph.body);

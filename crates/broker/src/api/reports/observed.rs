@@ -39,15 +39,15 @@ async fn report(call: &mut Call) -> Result<Response, Problem> {
     let query = call.query(&["since", "until", "boundary", "service"])?;
     let window = window(&query, call.moment.now.millis())?;
     let (boundary, service) = (page::value(&query, "boundary"), page::value(&query, "service"));
-    if boundary.is_some() && service.is_some() {
-        return Err(Problem::Malformed("one of `boundary` and `service`: nothing is refused at both"));
-    }
     let boundaries: Vec<_> = call.in_force.boundaries.keys().collect();
     let guarded = call.in_force.guards.iter().filter(|(_, guarded)| !guarded.clients.is_empty());
     let services: Vec<_> = guarded.map(|(service, _)| service).collect();
     let is_unknown = |asked: Option<&str>, known: &[&String]| asked.is_some_and(|asked| known.iter().all(|known| *known != asked));
     if is_unknown(boundary, &boundaries) || is_unknown(service, &services) {
         return Err(Problem::NotFound);
+    }
+    if boundary.is_some() && service.is_some() {
+        return Err(Problem::Malformed("one of `boundary` and `service`: nothing is refused at both"));
     }
     let store = call.broker.store();
     let mut stretch = store.observed_in(&window).await?;
