@@ -103,7 +103,7 @@ pub enum Told {
 /// Puts on record what `guard` refused, and that it could not say `lost` others; gives how many are on record by that that were not before.
 ///
 /// Each is found again by its id, so a batch may be sent twice. A refusal with claims has a record of its own, under its id, unless its
-/// token brings many that are alike. The others, whose callers nobody knows, are [counted](strangers::count) with those of every other
+/// token brings many that are alike. The others, whose callers nobody knows, are counted with those of every other
 /// door; their counts are on record soon.
 /// `Err`: some may be on record, and all may be sent again.
 pub async fn refused(
