@@ -185,20 +185,19 @@ impl<E: Exchanger> Boundary<E> {
                 Err(reason) => return Err(self.refused(settings, seen, reason.into()).await),
             }
         } else {
-            // A form that only the service sees may be for what stands there under another method. Where policy decides about it, it goes on
-            // beside routes that only read: that is how uploads look.
-            let hides_form = !incoming.sends_on && incoming.form.is_some() && call.body() == &Body::Hidden;
-            let is_public = matches!(matched.route().rule(), Rule::Public);
-            let counts = |method: &str| is_public || !matches!(method, "GET" | "HEAD");
-            let now = observe::at(SystemTime::now());
-            if hides_form && settings.modes.enforces_other_method(&settings.table, &call, now, counts) {
-                return Err(self.refused(settings, seen, Unmet::Hidden.into()).await);
-            }
             call
         };
         let body_max = matched.body_max().filter(|_| most.is_none());
         if let Some(Err(unfit)) = body_max.map(|most| fits(&call, headers, most)) {
             return Err(self.refused(settings, seen, unfit).await);
+        }
+        // A form that only the service sees may be for what stands there under another method. Where policy decides about it, it goes on
+        // beside routes that only read: that is how uploads look.
+        let hides_form = incoming.form.is_some() && call.body() == &Body::Hidden;
+        let counts = |method: &str| !needs_token || !matches!(method, "GET" | "HEAD");
+        let now = observe::at(SystemTime::now());
+        if hides_form && settings.modes.enforces_other_method(&settings.table, &call, now, counts) {
+            return Err(self.refused(settings, seen, Unmet::Hidden.into()).await);
         }
 
         // 5. One credential, in the one place for it; and what this request needs, to the byte, of a subject whose token holds.

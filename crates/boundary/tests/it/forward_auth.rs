@@ -8,6 +8,7 @@ use axum::body::Body;
 use axum::{Extension, Router};
 use boundary::{Boundary, forward_auth};
 use http::{Request, Response};
+use http_body_util::BodyExt as _;
 use narrows_guard::route::pattern::Pattern;
 use narrows_guard::route::template::Template;
 use narrows_guard::route::values::Reads;
@@ -102,18 +103,35 @@ async fn a_form_that_is_not_shown_is_refused_where_another_method_enforces() {
     let doors = Arc::new(Boundary::new(settings(routes, BTreeMap::new()), exchanger.clone()));
     let door: Router = forward_auth::routes(doors).layer(Extension(peer));
     let parts = "multipart/form-data; boundary=x";
-    for (method, target, kind, status, decided) in [
-        ("POST", "/tickets/42", parts, 403, "unread_input"),
-        ("POST", "/tickets/42", "Multipart/Mixed; boundary=x", 403, "unread_input"),
-        ("POST", "/tickets/42", "application/json", 200, "ticket:read/42"),
-        ("POST", "/tickets/42", "", 200, "ticket:read/42"),
+    let named = "--x\r\nContent-Disposition: form-data; name=\"_method\"\r\n\r\nDELETE\r\n--x--\r\n";
+    let unnamed = named.replace("_method", "comment");
+    // A body that turns out to be empty: as in chunks.
+    let nothing = || Body::new(Body::empty().with_trailers(std::future::ready(None)));
+    for (method, target, kind, body, status, decided) in [
+        ("POST", "/tickets/42", parts, Body::empty(), 403, "unread_input"),
+        ("POST", "/tickets/42", parts, nothing(), 403, "unread_input"),
+        (
+            "POST",
+            "/tickets/42",
+            "Multipart/Mixed; boundary=x",
+            Body::empty(),
+            403,
+            "unread_input",
+        ),
+        ("POST", "/tickets/42", "application/json", Body::empty(), 200, "ticket:read/42"),
+        ("POST", "/tickets/42", "", Body::empty(), 200, "ticket:read/42"),
+        // As far as it is shown, it is looked at.
+        ("POST", "/tickets/42", parts, Body::from(unnamed.clone()), 200, "ticket:read/42"),
+        ("POST", "/tickets/42", parts, Body::from(named), 403, "malformed_request"),
         // What else stands there only reads.
-        ("POST", "/uploads", parts, 200, "ticket:list"),
+        ("POST", "/uploads", parts, Body::empty(), 200, "ticket:list"),
+        ("POST", "/uploads", parts, Body::from(named), 403, "malformed_request"),
         // Nothing else stands there, or nothing that anybody needs a token for.
-        ("PUT", "/alone", parts, 200, "ticket:list"),
-        ("PATCH", "/healthz", parts, 200, ""),
+        ("PUT", "/alone", parts, Body::empty(), 200, "ticket:list"),
+        ("PATCH", "/healthz", parts, Body::empty(), 200, ""),
         // On public routes too, and beside those that only read.
-        ("PUT", "/mine", parts, 403, "unread_input"),
+        ("PUT", "/mine", parts, Body::empty(), 403, "unread_input"),
+        ("PUT", "/mine", parts, nothing(), 403, "unread_input"),
     ] {
         let before = exchanger.decisions();
         let mut request = Request::get("/").header("authorization", format!("Bearer {GOOD}"));
@@ -127,7 +145,7 @@ async fn a_form_that_is_not_shown_is_refused_where_another_method_enforces() {
         if !kind.is_empty() {
             request = request.header("content-type", kind);
         }
-        let reply = door.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let reply = door.clone().oneshot(request.body(body).unwrap()).await.unwrap();
         let last = if exchanger.decisions() == before {
             String::new()
         } else {
