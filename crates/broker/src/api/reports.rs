@@ -7,6 +7,8 @@ pub(crate) mod unused;
 
 use std::ops::RangeInclusive;
 
+use delegation::details::ShortForm;
+
 use super::page;
 use super::problem::Problem;
 
@@ -20,4 +22,10 @@ fn window(query: &[(String, String)], now: i64) -> Result<RangeInclusive<i64>, P
     let since = page::value(query, "since").map(page::place).transpose()?;
     let since = since.unwrap_or_else(|| until.saturating_sub(USUAL));
     Ok(since..=until)
+}
+
+/// Actions of a type in the short form, where the name of a type may be a URI.
+fn short(kind: &str, actions: &[&str]) -> String {
+    let actions: Vec<_> = actions.iter().map(|action| ShortForm::encode(action)).collect();
+    format!("{}:{}", ShortForm::encode(kind), actions.join(","))
 }

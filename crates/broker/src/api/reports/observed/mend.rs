@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use delegation::details::{Detail, ShortForm};
+use delegation::details::Detail;
 use delegation::oauth::Scope;
 use delegation::registry::Snapshot;
 use narrows_guard::learn::{Identifier, Proposal};
@@ -12,6 +12,7 @@ use super::covered::Today;
 use super::groups::Group;
 use super::guards;
 use crate::api::reports::rule_ids::RuleId;
+use crate::api::reports::short;
 
 /// So many groups are named in a rule at most.
 const MOST_GROUPS: usize = 3;
@@ -121,7 +122,7 @@ fn wider(record: &Value, snapshot: &Snapshot) -> (Vec<Paste>, String) {
         whole.any(|detail| detail.actions().iter().any(|each| each == action))
     };
     let lacking: Vec<_> = needs(record).into_iter().filter(|(kind, action)| !is_had(kind, action)).collect();
-    let short: Vec<_> = lacking.iter().map(short_form).collect();
+    let short: Vec<_> = lacking.iter().map(|(kind, action)| short(kind, &[action])).collect();
     let chain = record.get("chain").and_then(Value::as_array);
     let shown = chain.and_then(|chain| chain.last()?.as_str()).unwrap_or_default();
     if short.is_empty() || !shown.starts_with("o_") {
@@ -160,16 +161,11 @@ fn mapping(record: &Value) -> Option<Paste> {
     let wanted = record.get("scope").and_then(Value::as_str).unwrap_or_default();
     let is_wanted = |scope: &&Value| scope.as_str().is_some_and(|scope| wanted.split(' ').any(|wanted| wanted == scope));
     let scope = carried.iter().find(is_wanted).or_else(|| carried.first())?;
-    let details: Vec<_> = needs(record).iter().map(short_form).collect();
+    let details: Vec<_> = needs(record).iter().map(|(kind, action)| short(kind, &[action])).collect();
     Some(Paste {
         into: "narrows.toml".to_owned(),
         text: format!("[[scopes]]\nname    = {scope}\ndetails = {}", Value::from(details)),
     })
-}
-
-/// Type and action as a detail is written, where the name of a type may be a URI.
-fn short_form((kind, action): &(String, String)) -> String {
-    format!("{}:{}", ShortForm::encode(kind), ShortForm::encode(action))
 }
 
 /// A permit for each action that was asked about, for those whom all these requests were made for.

@@ -6,6 +6,7 @@ use delegation::details::{DetailTypes, ShortForm};
 use narrows_guard::route::{Demand, Rest, Route, Rule};
 use serde_json::Value;
 
+use super::super::short;
 use crate::asking::Asking;
 use crate::routed::Routed;
 
@@ -73,8 +74,7 @@ fn line(route: &Route, demand: &Demand, template: &Value, kept: &[&str], types: 
     if !is_plain {
         return None;
     }
-    let kept: Vec<_> = kept.iter().map(|action| ShortForm::encode(action)).collect();
-    let mut needs = format!("{}:{}", ShortForm::encode(fixed.get("type")?.as_str()?), kept.join(","));
+    let mut needs = short(fixed.get("type")?.as_str()?, kept);
     if let Some(text) = template.get("identifier").and_then(Value::as_array) {
         let piece = |piece: &Value| match piece {
             Value::String(literal) => Some(ShortForm::encode(literal)),

@@ -6,6 +6,7 @@ use delegation::registry::Snapshot;
 use serde_json::{Value, json};
 
 use super::super::rule_ids::RuleIds;
+use super::super::short;
 use super::asked::Boundaries;
 use super::mend::{self, Known};
 use super::minted::{Granted, Minted};
@@ -120,7 +121,7 @@ fn told_route(service: &str, name: &str, route: &Route, snapshot: &Snapshot) -> 
     let action = |(name, (granted, used)): (&String, &(i64, i64))| {
         let mut row = json!({ "name": name, "granted": granted, "used": used });
         if let (Some((declared, action, _)), Some(members)) = (snapshot.types.named(name), row.as_object_mut()) {
-            members.insert("short".to_owned(), Value::from(mend::short(declared, &[action])));
+            members.insert("short".to_owned(), Value::from(short(&declared.name, &[action])));
         }
         row
     };

@@ -4,11 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use delegation::details::{DetailType, IdentifierRule, ShortForm};
+use delegation::details::{DetailType, IdentifierRule};
 use delegation::registry::Snapshot;
 use serde_json::{Value, json};
 
 use super::super::rule_ids::{RuleId, RuleIds};
+use super::super::short;
 use super::asked::{Asked, Boundaries};
 use super::minted::Granted;
 use super::used::Client;
@@ -193,7 +194,7 @@ impl Known<'_> {
     /// has no say in what is pasted.
     fn detail(&self, name: &str) -> Option<String> {
         let (declared, action, rule) = self.snapshot.types.named(name)?;
-        let short = short(declared, &[action]);
+        let short = short(&declared.name, &[action]);
         Some(match rule.identifier {
             IdentifierRule::None => short,
             IdentifierRule::Required | IdentifierRule::Optional => format!("{short}/1"),
@@ -207,7 +208,7 @@ impl Known<'_> {
         for (declared, action, _) in used.filter_map(|(name, _)| self.snapshot.types.named(name)) {
             by_type.entry(&declared.name).or_insert((declared, Vec::new())).1.push(action);
         }
-        let details: Vec<_> = by_type.values().map(|(declared, actions)| short(declared, actions)).collect();
+        let details: Vec<_> = by_type.values().map(|(declared, actions)| short(&declared.name, actions)).collect();
         details.join("\n")
     }
 
@@ -247,12 +248,6 @@ impl Known<'_> {
             json!({ "into": "a NAME.cases.toml beside it", "text": case }),
         ]
     }
-}
-
-/// Actions of a type in the short form, where the name of a type may be a URI.
-pub(super) fn short(declared: &DetailType, actions: &[&str]) -> String {
-    let actions: Vec<_> = actions.iter().map(|action| ShortForm::encode(action)).collect();
-    format!("{}:{}", ShortForm::encode(&declared.name), actions.join(","))
 }
 
 /// As a string of Cedar, and of TOML: what both take needs no more than this.
