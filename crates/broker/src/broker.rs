@@ -210,7 +210,7 @@ impl Broker {
 
     /// Writes what is still counted, then closes the journal.
     pub async fn close(&self) {
-        self.flush_refusals().await;
+        self.flush_refusals(None).await;
         self.journal.close().await;
     }
 

@@ -118,10 +118,12 @@ impl Refusals {
         }
     }
 
-    /// What is to be written of every second that is over or ends now.
-    fn take(&self) -> Vec<Entry> {
+    /// What is to be written: all of it but what is counted in the second `now`, which goes on.
+    fn take(&self, now: Option<i64>) -> Vec<Entry> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        running.end();
+        if now != Some(running.second) {
+            running.end();
+        }
         std::mem::take(&mut running.ended)
     }
 
@@ -204,7 +206,7 @@ mod tests {
         }
 
         fn taken(&self) -> Vec<Record> {
-            self.take().into_iter().map(|entry| entry.record).collect()
+            self.take(None).into_iter().map(|entry| entry.record).collect()
         }
     }
 
@@ -241,14 +243,14 @@ mod tests {
                     seen += u64::from(!refusals.is_first(refusal(second, &format!("10.{host}.0.1"))));
                 }
             }
-            let taken = refusals.take();
+            let taken = refusals.take(None);
             assert!(taken.len() <= MOST_KEPT + MOST_SOURCES + 1, "{} records", taken.len());
             refusals.put_back(taken);
         }
         let taken = refusals.taken();
         assert_eq!(taken.iter().filter_map(|record| record.count).sum::<u64>(), seen);
         assert!(taken.len() <= MOST_KEPT, "{} records", taken.len());
-        assert!(refusals.take().is_empty());
+        assert!(refusals.take(None).is_empty());
     }
 
     #[test]
@@ -320,6 +322,23 @@ mod tests {
         assert!(refusals.is_first(refusal(2, "192.0.2.1")), "a new second");
     }
 
+    #[test]
+    fn a_second_that_goes_on_is_not_written_and_one_that_is_over_is() {
+        let refusals = Refusals::default();
+        let counts = |now: i64| -> Vec<_> { refusals.take(Some(now)).into_iter().map(|entry| entry.record.count).collect() };
+        assert!(refusals.is_first(refusal(7, "192.0.2.1")));
+        for _ in 0..3 {
+            assert!(!refusals.is_first(refusal(7, "192.0.2.1")));
+            assert!(counts(7).is_empty());
+        }
+        assert_eq!(counts(8), [Some(3)]);
+        assert!(counts(8).is_empty());
+        // A clock that was set back.
+        assert!(refusals.is_first(refusal(9, "192.0.2.1")));
+        assert!(!refusals.is_first(refusal(9, "192.0.2.1")));
+        assert_eq!(counts(4), [Some(1)]);
+    }
+
     /// A guard says a refusal until it hears that it is taken.
     #[test]
     fn what_is_said_again_before_it_is_written_is_counted_once() {
@@ -343,10 +362,10 @@ mod tests {
         ));
         refusals.put_back_first(*first.unwrap());
         assert!(matches!(told("a"), Counted::Before), "it waits");
-        let mut taken = refusals.take();
+        let mut taken = refusals.take(None);
         assert!(matches!(told("c"), Counted::Before), "it is on its way");
         refusals.put_back(taken.clone());
-        taken = refusals.take();
+        taken = refusals.take(None);
         let counts: Vec<_> = taken.iter().map(|entry| (entry.record.count, entry.uses.len())).collect();
         assert_eq!(counts, [(None, 1), (Some(2), 2)]);
         for entry in taken {

@@ -40,15 +40,15 @@ impl Broker {
         drop(reading);
         // 3. What ended too long ago to matter: a part each second, all of it in about a minute.
         self.store.revoked().forget(self.now());
-        self.flush_refusals().await;
     }
 
-    /// Follows what other processes revoked. Called several times a second.
+    /// Follows what other processes revoked, and writes what is counted of seconds that are over. Called several times a second.
     pub async fn follow(&self) {
         match self.store.follow_revocations().await {
             Ok(()) => {}
             Err(error) => tracing::error!(%error, "revocations could not be read"),
         }
+        self.flush_refusals(Some(self.now().seconds())).await;
     }
 
     /// Takes note of standing that was changed here, before that is acknowledged. The age of the view stays: the keys were not

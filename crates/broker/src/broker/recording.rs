@@ -56,9 +56,10 @@ impl Broker {
         if observed { &self.observed } else { &self.refusals }
     }
 
-    pub(super) async fn flush_refusals(&self) {
+    /// Writes what is counted, but for the second that is given.
+    pub(super) async fn flush_refusals(&self, now: Option<i64>) {
         for refusals in [&self.refusals, &self.observed] {
-            refusals.flush(&self.store, &self.journal).await;
+            refusals.flush(&self.store, &self.journal, now).await;
         }
     }
 }

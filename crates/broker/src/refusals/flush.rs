@@ -12,9 +12,9 @@ use crate::store::Store;
 struct NotWritten;
 
 impl Refusals {
-    /// Writes all that is counted. What could not be written is kept.
-    pub(crate) async fn flush(&self, store: &Store, journal: &StoreJournal) {
-        let mut counted = self.take().into_iter();
+    /// Writes all that is counted but what the second `now` goes on counting. What could not be written is kept.
+    pub(crate) async fn flush(&self, store: &Store, journal: &StoreJournal, now: Option<i64>) {
+        let mut counted = self.take(now).into_iter();
         while let Some(entry) = counted.next() {
             match write(store, journal, entry.clone()).await {
                 Ok(()) => self.forget(&entry.uses),

@@ -183,9 +183,9 @@ async fn refusals_of_nobody_in_particular_are_counted_together_and_none_twice(en
     });
     assert!(other.commit(elsewhere).await.is_ok());
     other.close().await;
-    narrows.broker.tend().await;
+    narrows.count_up().await;
     assert_eq!(sent(&narrows, &plane, &flood).await, 0, "on record");
-    narrows.broker.tend().await;
+    narrows.count_up().await;
 
     let records = of_guards(&narrows).await;
     assert_eq!(counts(&records), 200);
@@ -228,7 +228,7 @@ async fn refusals_of_nobody_that_come_one_by_one_share_a_record_too() {
         };
         assert_eq!(guards::refused(&narrows.broker, &guard, &[call], 0, Told::Here).await.unwrap(), 1);
     }
-    narrows.broker.tend().await;
+    narrows.count_up().await;
     let records = of_guards(&narrows).await;
     let seconds: std::collections::BTreeSet<_> = records.iter().map(|record| record["time"].as_i64().unwrap() / 1000).collect();
     assert_eq!(counts(&records), 100);
@@ -245,7 +245,7 @@ async fn past_fifty_networks_in_a_second_all_others_share_a_record() {
     for batch in flood.chunks(60) {
         assert_eq!(sent(&narrows, &plane, batch).await, 60);
     }
-    narrows.broker.tend().await;
+    narrows.count_up().await;
     let records = narrows.records().await.split_off(before);
     assert_eq!(counts(&records), 240);
     let seconds: std::collections::BTreeSet<_> = records.iter().map(|record| record["time"].as_i64().unwrap() / 1000).collect();
@@ -262,10 +262,10 @@ async fn refusals_of_nobody_that_cannot_be_written_are_counted_and_what_was_lost
     narrows.engine.run("ALTER TABLE records RENAME TO away").await;
     assert_eq!(sent(&narrows, &plane, &some).await, 4);
     assert_eq!(sent(&narrows, &plane, &some).await, 0, "they wait");
-    narrows.broker.tend().await;
+    narrows.count_up().await;
     narrows.engine.run("ALTER TABLE away RENAME TO records").await;
     assert_eq!(sent(&narrows, &plane, &some).await, 0, "they still do");
-    narrows.broker.tend().await;
+    narrows.count_up().await;
     assert_eq!(counts(&of_guards(&narrows).await), 4);
     assert_eq!(sent(&narrows, &plane, &some).await, 0);
 
@@ -273,7 +273,7 @@ async fn refusals_of_nobody_that_cannot_be_written_are_counted_and_what_was_lost
     for recorded in [1, 0] {
         assert_eq!(narrows.ask("POST", REFUSALS, &plane, Some(&lost)).await.body["recorded"], recorded);
     }
-    narrows.broker.tend().await;
+    narrows.count_up().await;
     let records = of_guards(&narrows).await;
     let lost: Vec<_> = records.iter().filter(|record| record["reason"] == "refusals_lost").collect();
     assert_eq!((lost.len(), &lost[0]["count"]), (1, &json!(12)), "said twice, counted once");

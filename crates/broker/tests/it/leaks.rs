@@ -445,7 +445,7 @@ async fn however_many_reports_are_nothing_their_records_are_few_and_say_how_many
     }
     reporters.join_all().await;
     let narrows = Arc::into_inner(narrows).unwrap();
-    narrows.broker.tend().await;
+    narrows.count_up().await;
     let records = leaks_on_record(&narrows).await;
     let counted: u64 = records.iter().map(|record| record.get("count").and_then(Value::as_u64).unwrap_or(1)).sum();
     assert_eq!(counted, 1_000);

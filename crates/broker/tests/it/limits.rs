@@ -51,7 +51,7 @@ async fn a_flood_of_strangers_is_cut_off_and_an_honest_client_at_the_same_addres
     }
     assert_limited(&last);
     assert_eq!(narrows.exchange(&[]).await.status, 200);
-    narrows.broker.tend().await;
+    narrows.count_up().await;
     let records = narrows.records().await;
     let sum = |reason: &str| -> u64 {
         let of = records.iter().filter(|record| record["reason"] == reason);

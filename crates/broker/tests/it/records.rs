@@ -65,7 +65,7 @@ async fn strangers_are_counted_together_and_the_sums_are_right(engine: Engine) {
     for _ in 0..40 {
         assert_eq!(narrows.exchange(&[("client_secret", "wrong")]).await.status, 401);
     }
-    narrows.broker.tend().await;
+    narrows.count_up().await;
     let records = narrows.records().await;
     let strangers: Vec<_> = records.iter().filter(|record| record["kind"] == "client_auth").collect();
     let sum: u64 = strangers.iter().map(|record| record.get("count").and_then(Value::as_u64).unwrap_or(1)).sum();
@@ -86,11 +86,11 @@ async fn counts_that_could_not_be_written_are_written_later(engine: Engine) {
         assert_eq!(narrows.exchange(&[("client_secret", "wrong")]).await.status, 401);
     }
     narrows.engine.run("ALTER TABLE records RENAME TO away").await;
-    narrows.broker.tend().await;
+    narrows.count_up().await;
     narrows.engine.run("ALTER TABLE away RENAME TO records").await;
-    narrows.broker.tend().await;
+    narrows.count_up().await;
     assert_eq!(counted(&narrows).await, 20);
-    narrows.broker.tend().await;
+    narrows.count_up().await;
     assert_eq!(counted(&narrows).await, 20, "once");
     narrows.stop().await;
 }
