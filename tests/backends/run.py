@@ -144,8 +144,8 @@ class Backend:
                         break
                     if whole and row["method"] == "HEAD":
                         break
-            except ConnectionError:
-                pass
+            except (ConnectionError, TimeoutError) as error:
+                reply = reply or f"no reply: {error!r} on {row.get('name')}".encode()
         first, _, rest = reply.partition(b"\r\n")
         heads, _, text = rest.partition(b"\r\n\r\n")
         headers = dict(line.split(": ", 1) for line in heads.decode("latin-1").lower().split("\r\n") if ": " in line)
@@ -153,7 +153,7 @@ class Backend:
         if headers.get("transfer-encoding") == "chunked":
             text = b"".join(part for part in text.split(b"\r\n")[1::2])
         status = int(first.split(b" ")[1]) if first.startswith(b"HTTP/1.1 ") else 0
-        return status, headers, challenge and challenge[1], text
+        return status, headers, challenge and challenge[1], text if status else first
 
     def begin(self, row, length, sent=b""):
         """A connection on which a row's request has begun: of its body, which is to have this length, a part was sent."""

@@ -68,11 +68,10 @@ impl Edge {
         format!("authorization: Bearer {}\r\n", self.token)
     }
 
-    /// What is told of a record.
+    /// What is told of a record, once it is there: that of refusals that are counted together is written when their second is over.
     pub(crate) fn why(&self, id: &str) -> String {
-        let told = crate::run::narrows(self.served.path(), &["why", id], "");
-        assert_eq!(told.code, 0, "{told:?}");
-        told.out
+        on_record(self.served.path(), id);
+        crate::run::narrows(self.served.path(), &["why", id], "").out
     }
 
     fn asked(&self, headers: &str) -> String {
