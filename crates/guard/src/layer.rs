@@ -165,7 +165,7 @@ where
         if let Some(form) = call.form().filter(|_| !live.observes_unread()) {
             let (live, call) = (Arc::clone(&live), call.clone());
             let refuse = move |reason| live.refuse(Some(&call), from, reason);
-            body = HttpBody::new(Bounded::of(body, (None, None, Some(form)), refuse, &cut));
+            body = HttpBody::new(Bounded::of(body, (None, None, Some(form)), refuse, &cut).with_trailers());
         }
         let headers = parts.headers.clone();
         tokio::spawn(async move { live.observe(&call, &headers, from).await });

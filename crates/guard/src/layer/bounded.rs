@@ -27,14 +27,16 @@ impl Cut {
     }
 }
 
-/// What of a body may go on: so many bytes, never the secret of the token that the request shows, and of a form no other method. From the first piece that may not,
-/// nothing does: the request is refused, and whoever reads the body meets an error.
+/// What of a body may go on: so many bytes, never the secret of the token that the request shows, and of a form no other method. From
+/// the first piece that may not, nothing does: the request is refused, and whoever reads the body meets an error. Its trailers do not go
+/// on: nobody has looked at them.
 pub(super) struct Bounded {
     body: HttpBody,
     /// How many bytes more, where there is a bound.
     left: Option<usize>,
     secret: Option<Secret>,
     form: Option<Look>,
+    with_trailers: bool,
     /// Until it was cut off.
     refuse: Option<Refuse>,
     cut: Cut,
@@ -52,9 +54,16 @@ impl Bounded {
             left: most,
             secret,
             form: form.map(Form::look),
+            with_trailers: false,
             refuse: Some(Box::new(refuse)),
             cut: cut.clone(),
         }
+    }
+
+    /// The same, and its trailers go on as they came.
+    pub(super) fn with_trailers(mut self) -> Self {
+        self.with_trailers = true;
+        self
     }
 
     /// Why `data`, which came next, may not go on.
@@ -86,7 +95,10 @@ impl Body for Bounded {
         if this.refuse.is_none() {
             return over();
         }
-        let polled = Pin::new(&mut this.body).poll_frame(context);
+        let mut polled = Pin::new(&mut this.body).poll_frame(context);
+        while !this.with_trailers && matches!(&polled, Poll::Ready(Some(Ok(frame))) if frame.is_trailers()) {
+            polled = Pin::new(&mut this.body).poll_frame(context);
+        }
         let unfit = match &polled {
             Poll::Ready(Some(Ok(frame))) => frame.data_ref().and_then(|data| this.unfit(data)),
             _ => None,

@@ -10,7 +10,7 @@ use axum::http::{Request, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
 use delegation::time::Timestamp;
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use http_body_util::BodyExt as _;
 use hyper::upgrade::OnUpgrade;
 use narrows_guard::live::{Modes, Recheck};
@@ -95,6 +95,9 @@ fn behind(guard: Arc<Live<Beside>>, backend: &Arc<Backend>) -> Router {
             let Ok(body) = body.collect().await else {
                 return "broken off".to_owned();
             };
+            if body.trailers().is_some() {
+                return "trailers".to_owned();
+            }
             let body = body.to_bytes();
             backend.bodies.lock().unwrap().push(body);
             identity.map_or_else(
@@ -169,7 +172,7 @@ async fn a_handler_learns_who_it_serves_and_from_nobody_else() {
         "remote-user",
         "client-cert",
     ] {
-        headers.insert(http::HeaderName::try_from(name).unwrap(), "mallory".parse().unwrap());
+        headers.insert(HeaderName::try_from(name).unwrap(), "mallory".parse().unwrap());
     }
     headers.insert("x-mine", "stays".parse().unwrap());
     let response = answered(&service, request("GET", "/r/7", headers.clone(), "")).await;
@@ -508,6 +511,59 @@ async fn a_response_breaks_off_when_its_token_ends() {
     assert!(end.unwrap().is_err(), "it is not taken for whole");
     sender.send(Bytes::from_static(b"two")).unwrap();
     assert!(body.frame().await.is_none());
+}
+
+/// What a program hands over whole is still sent bit by bit, for as long as its reader takes.
+#[tokio::test(start_paused = true)]
+async fn a_response_that_is_one_piece_breaks_off_too() {
+    let (broker, backend) = (broker(), Arc::new(Backend::default()));
+    let service = service(Modes::default(), &broker, &backend);
+    let whole = Bytes::from((0..150_000_u32).map(|at| (at % 251) as u8).collect::<Vec<_>>());
+    for is_revoked in [false, true] {
+        let (sender, frames) = mpsc::unbounded_channel();
+        *backend.stream.lock().await = Some(frames);
+        let mut body = answered(&service, request("GET", "/stream/7", bearer(&token(&claims())), "")).await.into_body();
+        sender.send(whole.clone()).unwrap();
+        drop(sender);
+        let mut seen = body.frame().await.unwrap().unwrap().into_data().unwrap().to_vec();
+        assert!(seen.len() < whole.len(), "the rest is not on its way yet");
+        assert_eq!(http_body::Body::size_hint(&body).lower(), (whole.len() - seen.len()) as u64);
+        if is_revoked {
+            broker.0.revoke("t-2");
+            // The clock is the test's.
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            assert!(body.frame().await.unwrap().is_err(), "it is not taken for whole");
+            assert!(body.frame().await.is_none());
+        } else {
+            while let Some(frame) = body.frame().await {
+                seen.extend(frame.unwrap().into_data().unwrap());
+            }
+            assert_eq!(seen, whole);
+        }
+    }
+}
+
+#[tokio::test]
+async fn trailers_of_a_request_go_on_where_it_is_observed_and_nowhere_else() {
+    let observing = Modes {
+        mode: Some(Mode::Observe),
+        until: Some(Timestamp::from_seconds(now().seconds() + 60)),
+    };
+    for (modes, path, seen) in [
+        (Modes::default(), "/r/7", "alice"),
+        (Modes::default(), "/hook", "nobody"),
+        (observing, "/r/7", "trailers"),
+    ] {
+        let (broker, backend) = (broker(), Arc::new(Backend::default()));
+        let service = service(modes, &broker, &backend);
+        let method = if path == "/hook" { "POST" } else { "PUT" };
+        let mut request = in_pieces(method, path, update(), &[b"a"]);
+        let trailers = HeaderMap::from_iter([(HeaderName::from_static("narrows-subject"), HeaderValue::from_static("eve"))]);
+        let body = std::mem::take(request.body_mut());
+        *request.body_mut() = Body::new(body.with_trailers(std::future::ready(Some(Ok(trailers)))));
+        let told = text(answered(&service, request).await).await;
+        assert!(told.starts_with(seen), "{path}: {told}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
