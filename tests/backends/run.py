@@ -118,7 +118,7 @@ class Backend:
 
     def __init__(self, kind, mode, folder):
         self.kind, self.mode = kind, mode
-        commands = {"fastapi": [PYTHON, "app.py"], "express": ["node", "--max-http-header-size=65536", "app.mjs"],
+        commands = {"fastapi": [PYTHON, "app.py"], "express": ["node", "--expose-gc", "--max-http-header-size=65536", "app.mjs"],
                     "java": ["java", "-XX:TieredStopAtLevel=1", "-Dsun.net.httpserver.maxReqTime=20", "-Dsun.net.httpserver.drainAmount=0",
                              "-cp", "classes", "App"], "axum": ["./app"]}
         self.process = subprocess.Popen(commands[kind], cwd=folder, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)

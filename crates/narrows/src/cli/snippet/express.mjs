@@ -302,13 +302,23 @@ class Keys {
   tried = -Infinity;
   fetching = null;
 
-  async fetch() {
-    const reply = await fetch(rule("jwks_uri"), { redirect: "error", signal: AbortSignal.timeout(5000) });
+  /** What is there within five seconds: `fetch` may forget its signal once the head of the reply is there. */
+  fetch() {
+    const over = new AbortController();
+    let late;
+    const ended = new Promise((_, refuse) => {
+      late = setTimeout(() => { over.abort(); refuse(new Error("no key set")); }, 5000);
+    });
+    return Promise.race([this.read(over.signal), ended]).finally(() => clearTimeout(late));
+  }
+
+  async read(signal) {
+    const reply = await fetch(rule("jwks_uri"), { redirect: "error", signal });
     const chunks = [];
     let length = 0;
     for await (const chunk of reply.body) {
       length += chunk.length;
-      if (length > 262144) throw new Error("no key set");
+      if (length > 262144 || signal.aborted) throw new Error("no key set");
       chunks.push(chunk);
     }
     if (reply.status !== 200) throw new Error("no key set");
