@@ -56,8 +56,8 @@ pub trait Broker: Send + Sync + 'static {
     /// Says that one token was shown from two places.
     fn seen_twice(&self, sighting: SeenTwice);
 
-    /// Puts on record all that was [`refused`](Self::refused) and [`seen_twice`](Self::seen_twice) before; done when that is so, or when it
-    /// cannot be now. Whoever waits for it bounds that.
+    /// Puts on record all that was [`refused`](Self::refused) and [`seen_twice`](Self::seen_twice) before; done when that is so, however often
+    /// it must be tried. Whoever waits for it bounds that.
     fn flush(&self) -> impl Future<Output = ()> + Send;
 }
 

@@ -129,18 +129,23 @@ impl<B: Broker> Live<B> {
     }
 
     /// Hands over what was used and seen until now, which [`run`](Self::run) does by itself.
-    pub async fn hand_over(&self) {
-        self.tell().await;
+    ///
+    /// Whether the broker has taken all of it; what it did not take is handed over the next time.
+    pub async fn hand_over(&self) -> bool {
+        let is_told = self.tell().await;
         let now = self.in_force.load().clock.now();
-        self.tally.hand_over(&self.broker, now).await;
+        self.tally.hand_over(&self.broker, now).await && is_told
     }
 
-    /// Says where tokens were shown first: to whom every guard says it.
-    async fn tell(&self) {
+    /// Says where tokens were shown first: to whom every guard says it. Whether all is told.
+    async fn tell(&self) -> bool {
         loop {
             let news = self.sightings().news(TOLD);
-            if news.seen.is_empty() || !self.broker.first_seen(&news.seen).await {
-                return;
+            if news.seen.is_empty() {
+                return true;
+            }
+            if !self.broker.first_seen(&news.seen).await {
+                return false;
             }
             self.sightings().told(&news);
         }

@@ -205,9 +205,7 @@ impl<S: Fn() -> Option<String> + Send + Sync + 'static> Broker for Remote<S> {
     }
 
     async fn flush(&self) {
-        if let Err(why) = post::empty(&self.shared).await {
-            tracing::warn!(service = self.shared.service, %why, "refusals are not on record");
-        }
+        post::emptied(&self.shared).await;
     }
 }
 

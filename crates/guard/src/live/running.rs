@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::request::Parts;
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::{Live, Settings};
 use crate::broker::Broker;
@@ -22,6 +22,8 @@ const HAND_OVER: Duration = Duration::from_secs(60);
 const TELL: Duration = Duration::from_secs(1);
 /// How long it may take to tell what is left, at the end.
 const LAST: Duration = Duration::from_secs(5);
+/// How soon what is left is told again, at the end, to a broker that did not take it.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// A live guard that hands over by itself what was used, each minute, and where tokens were shown, each second.
 ///
@@ -72,8 +74,18 @@ impl<B: Broker> Live<B> {
             tokio::select! {
                 _ = minute.tick() => self.hand_over().await,
                 _ = second.tick() => self.tell().await,
-            }
+            };
         }
+    }
+
+    /// Tells all that is left, however often the broker must be asked to take it.
+    async fn tell_rest(&self) {
+        let handed_over = async {
+            while !self.hand_over().await {
+                sleep(AGAIN).await;
+            }
+        };
+        tokio::join!(self.broker.flush(), handed_over);
     }
 }
 
@@ -89,7 +101,8 @@ impl<B> Running<B> {
     }
 
     /// Ends it: what is left of refusals, of what was used and of where tokens were shown is told to the broker first, for five seconds
-    /// at most. Whatever is refused or used later is not told, so it is called when requests have ended, and before the process does.
+    /// at most, in which a broker that is away is told again. Whatever is refused or used later is not told, so it is called when requests
+    /// have ended, and before the process does.
     pub async fn stop(&self) {
         self.stop.send_replace(true);
         self.stop.closed().await;
@@ -103,8 +116,7 @@ async fn run<B: Broker>(live: Arc<Live<B>>, mut stopped: watch::Receiver<bool>) 
         () = live.tell_regularly() => {}
         _ = stopped.wait_for(|stopped| *stopped) => {}
     }
-    let left = async { tokio::join!(live.broker().flush(), live.hand_over()) };
-    if timeout(LAST, left).await.is_err() {
+    if timeout(LAST, live.tell_rest()).await.is_err() {
         tracing::warn!("a guard ended before the broker took all that was to be told");
     }
 }

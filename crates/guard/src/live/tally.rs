@@ -43,16 +43,16 @@ impl Tally {
         self.sums().usage.refused(refusal, route, now);
     }
 
-    /// Hands over all that was used until `now`, or as much of it as the broker takes. Nothing is forgotten that it has not kept.
-    pub(super) async fn hand_over<B: Broker>(&self, broker: &B, now: Timestamp) {
+    /// Hands over all that was used until `now`, or as much of it as the broker takes, and whether that is all. Nothing is forgotten that it has not kept.
+    pub(super) async fn hand_over<B: Broker>(&self, broker: &B, now: Timestamp) -> bool {
         let mut leaving = self.leaving.lock().await;
         loop {
             if leaving.is_none() {
                 *leaving = self.next(now);
             }
-            let Some(used) = leaving.as_ref() else { return };
+            let Some(used) = leaving.as_ref() else { return true };
             if !broker.used(used).await {
-                return;
+                return false;
             }
             *leaving = None;
         }

@@ -13,27 +13,30 @@ const GATHER: Duration = Duration::from_millis(200);
 /// So many refusals are sent at a time, and so many bytes of them.
 const MANY: usize = 100;
 const LARGEST: usize = 128 * 1024;
-/// How long we wait after a failure, at first and at most.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
+/// How long we wait after a failure, at first and at most: whoever ends has a few seconds for it.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(1));
 
 /// Sends for ever.
 pub(super) async fn deliver<S: Fn() -> Option<String> + Send + Sync + 'static>(shared: Arc<Shared<S>>) {
-    let (first, longest) = PAUSES;
-    let mut pause = first;
     loop {
         shared.spool.news.notified().await;
         sleep(GATHER).await;
-        while let Err(why) = empty(&shared).await {
-            tracing::warn!(service = shared.service, %why, "refusals are not on record yet");
-            sleep(pause).await;
-            pause = (pause * 2).min(longest);
-        }
-        pause = first;
+        emptied(&shared).await;
     }
 }
 
-/// Sends all that waits.
-pub(super) async fn empty<S: Fn() -> Option<String> + Send + Sync + 'static>(shared: &Shared<S>) -> Result<(), Unanswered> {
+/// Sends all that waits, however long that takes.
+pub(super) async fn emptied<S: Fn() -> Option<String> + Send + Sync + 'static>(shared: &Shared<S>) {
+    let (mut pause, longest) = PAUSES;
+    while let Err(why) = empty(shared).await {
+        tracing::warn!(service = shared.service, %why, "refusals are not on record yet");
+        sleep(pause).await;
+        pause = (pause * 2).min(longest);
+    }
+}
+
+/// Sends all that waits, or as much of it as the broker takes.
+async fn empty<S: Fn() -> Option<String> + Send + Sync + 'static>(shared: &Shared<S>) -> Result<(), Unanswered> {
     let _turn = shared.spool.turn.lock().await;
     let mut most = MANY;
     while let Some(batch) = shared.spool.batch(most, LARGEST) {

@@ -458,6 +458,22 @@ async fn refusals_wait_while_the_broker_is_away_and_are_sent_when_it_is_back() {
 }
 
 #[tokio::test]
+async fn whoever_waits_for_the_record_waits_until_the_broker_takes_it() {
+    let broker = FarBroker::start(&ISSUER).await;
+    let remote = remote(&broker).await;
+    remote.refused(refusal(1));
+    let asked_in_vain = until(|| broker.asked("guards/tickets/refusals").len() >= 4);
+    let mut flushed = std::pin::pin!(remote.flush());
+    tokio::select! {
+        biased;
+        () = &mut flushed => panic!("nothing is on record"),
+        () = asked_in_vain => broker.says("guards/tickets/refusals", 200, json!({ "recorded": 1 })),
+    }
+    within(flushed).await;
+    assert_eq!(remote.waiting(), (0, 0));
+}
+
+#[tokio::test]
 async fn one_refusal_that_is_not_taken_holds_up_no_other() {
     let broker = FarBroker::start(&ISSUER).await;
     let remote = remote(&broker).await;

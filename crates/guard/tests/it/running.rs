@@ -78,6 +78,33 @@ async fn a_guard_that_ends_tells_first_what_is_left_to_be_told() {
 }
 
 #[tokio::test]
+async fn what_is_left_at_the_end_is_told_again_to_a_broker_that_was_away() {
+    let broker = FarBroker::start(&ISSUER).await;
+    let guard = started(&broker).await;
+    let all = ["usage", PLACES, REFUSALS];
+    let says = |status| all.map(|path| broker.says(path, status, json!({})));
+    says(503);
+    assert_eq!(shown(guard.live(), &token(&claims())).await, "allowed");
+    let broad = token(&with(json!({ "scope": "profile" })));
+    assert_eq!(shown(guard.live(), &broad).await, "overbroad_token");
+    let ends = async {
+        guard.stop().await;
+        assert_eq!(guard.live().broker().waiting(), (0, 0));
+    };
+    // It is back when it was asked in vain.
+    let returns = async {
+        until(|| broker.asked("usage").len() >= 2).await;
+        says(200);
+    };
+    within(async { tokio::join!(ends, returns) }).await;
+    let [used, places, _] = all.map(|path| broker.asked(path));
+    assert_eq!(used.last(), used.first(), "one batch, under its name");
+    assert_eq!(places.last(), places.first());
+    assert!(guard.live().hand_over().await, "nothing is left");
+    assert_eq!(broker.asked("usage").len(), used.len());
+}
+
+#[tokio::test]
 async fn so_does_one_that_is_dropped() {
     let broker = FarBroker::start(&ISSUER).await;
     let guard = started(&broker).await;
