@@ -140,7 +140,7 @@ impl<'g> Shown<'g> {
     pub(crate) fn examine<'m>(&self, token: &Known, at: &'m At) -> Result<Option<Examined<'m>>, Refusal> {
         let verified = self.holds(token, at)?;
         // 11. What the request needs, to the byte. A stranger is not told what that would be.
-        let needs = needs(&self.matched, self.call).map_err(|refusal| refusal.about(&verified))?;
+        let needs = needs(&self.matched, self.call).map_err(|refusal| refusal.beyond(&verified))?;
         Ok(needs.map(|needs| Examined { verified, needs }))
     }
 }
@@ -215,7 +215,7 @@ impl<'m> Verified<'m> {
                 rules,
                 needs,
             }),
-            Err(_) => Err(Refusal::beside(Reason::WiderThanSubject, &self.compared(rules, needs)).about(&self)),
+            Err(_) => Err(Refusal::beside(Reason::WiderThanSubject, &self.compared(rules, needs)).beyond(&self)),
         }
     }
 
@@ -226,7 +226,7 @@ impl<'m> Verified<'m> {
         if needs.max_auth_age.is_none_or(is_recent) && needs.acr.as_ref().is_none_or(is_strong) {
             Ok(())
         } else {
-            Err(Refusal::step_up(needs).about(self))
+            Err(Refusal::step_up(needs).beyond(self))
         }
     }
 }
@@ -243,7 +243,7 @@ impl<'m> Covered<'m, '_> {
         if surplus.is_empty() {
             Ok(Exact { verified })
         } else {
-            Err(Refusal::beside(Reason::OverbroadToken, &verified.compared(rules, needs)).about(&verified))
+            Err(Refusal::beside(Reason::OverbroadToken, &verified.compared(rules, needs)).beyond(&verified))
         }
     }
 }

@@ -4,6 +4,7 @@ use delegation::oauth::Reason;
 use delegation::token::{AccessClaims, AuthenticateError, TokenError};
 use http::{HeaderValue, StatusCode};
 
+use super::Verified;
 use crate::hygiene::Malformed;
 use crate::hygiene::credential::CredentialError;
 use crate::intent::{self, Needs};
@@ -30,6 +31,7 @@ pub struct Refusal {
     /// Further parameters of the challenge, from the configuration alone.
     parameters: Vec<String>,
     asks_for_keys: bool,
+    token_holds: bool,
 }
 
 impl Refusal {
@@ -42,6 +44,7 @@ impl Refusal {
             why: why.to_owned(),
             parameters: Vec::new(),
             asks_for_keys: false,
+            token_holds: false,
         }
     }
 
@@ -71,6 +74,15 @@ impl Refusal {
         Self {
             asks_for_keys: true,
             ..self
+        }
+    }
+
+    /// The same of a request whose `token` holds.
+    #[must_use]
+    pub(super) fn beyond(self, token: &Verified<'_>) -> Self {
+        Self {
+            token_holds: true,
+            ..self.about(token)
         }
     }
 
@@ -183,6 +195,11 @@ impl Refusal {
     /// Whether another key set might know the key that the token names: worth one look, and no more.
     pub fn asks_for_keys(&self) -> bool {
         self.asks_for_keys
+    }
+
+    /// Whether the token that was shown holds here and now, and the request is refused for something else.
+    pub(crate) fn token_holds(&self) -> bool {
+        self.token_holds
     }
 }
 

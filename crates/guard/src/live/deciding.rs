@@ -97,7 +97,7 @@ impl<B: Broker> Live<B> {
         at = self.at(&in_force);
         let decided = shown.decide(&known, &at);
         // One that holds, whether it allows this request or not. What only goes by ends nobody's token.
-        let holds = decided.as_ref().err().is_none_or(|refusal| refusal.compared.is_some());
+        let holds = decided.as_ref().err().is_none_or(Refusal::token_holds);
         if holds && seen.effect == Effect::Enforced {
             self.sighted(&known, seen.from, at.now);
         }

@@ -10,6 +10,7 @@ use delegation::revocation::{Key, PartyKind};
 use delegation::token::{Algorithm, KeySet};
 use narrows_guard::broker::{Introspected, Rechecked, Use};
 use narrows_guard::live::{Decision, Modes, Recheck};
+use narrows_guard::route::Demand;
 use narrows_guard::surplus::Excess;
 use narrows_guard::{Live, Settings};
 use serde_json::{Value, json};
@@ -488,6 +489,31 @@ async fn a_token_that_is_shown_from_two_places_is_told_about_if_it_holds() {
     let told = sightings();
     assert_eq!(told.len(), 1);
     assert_eq!((told[0].jti.as_str(), told[0].first, told[0].second), ("t-2", caller(), elsewhere));
+}
+
+/// Whoever stole a token does not know what a route asks for.
+#[tokio::test]
+async fn a_token_that_holds_is_seen_elsewhere_whatever_its_request_is_refused_for() {
+    let strong = Demand {
+        max_auth_age: Some(Duration::from_secs(60)),
+        ..demand("GET /r/{id}", "ticket:read/{id}")
+    };
+    let counted = demand("GET /r/{id}", "ticket:read/x?tenant=:{id}");
+    let elsewhere = "198.51.100.1".parse().unwrap();
+    for (demand, path, expected) in [
+        (strong, "/r/7", "insufficient_user_authentication"),
+        (counted, "/r/05", "malformed_details"),
+    ] {
+        let broker = broker();
+        let live = live(settings(demand, Excess::Any, &json!({})), Recheck::Never, Modes::default(), &broker);
+        for from in [caller(), elsewhere] {
+            let decision = live.decide(&asked("GET", path), &bearer(&token(&claims())), from).await;
+            assert_eq!(crate::told::word(&decision), expected);
+        }
+        let told = broker.0.sightings.lock().unwrap().clone();
+        assert_eq!(told.len(), 1, "{expected}");
+        assert_eq!((told[0].first, told[0].second), (caller(), elsewhere));
+    }
 }
 
 #[tokio::test]
