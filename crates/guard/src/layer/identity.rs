@@ -23,9 +23,12 @@ use crate::intent::Needs;
 #[derive(Clone, Debug)]
 pub struct Identity(Arc<Admitted>);
 
-/// A handler asks who the caller is, and nobody knows: its route is public, or it stands behind no guard.
+/// A handler asks who the caller is, and nobody knows: its route is public or only observed, or it stands behind no guard.
+///
+/// What is observed goes on before it is decided, so nobody is known there yet: until the route enforces, its handler takes
+/// `Option<Identity>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("nobody was identified here: the route is public, or it stands behind no guard")]
+#[error("nobody was identified here: the route is public, or observes (take Option<Identity> there), or it stands behind no guard")]
 pub struct NoIdentity;
 
 impl Identity {
@@ -87,7 +90,7 @@ impl<S: Sync> FromRequestParts<S> for Identity {
     }
 }
 
-/// For a handler that serves public routes too.
+/// For a handler that serves public routes too, or one that observes.
 impl<S: Sync> OptionalFromRequestParts<S> for Identity {
     type Rejection = std::convert::Infallible;
 

@@ -147,6 +147,14 @@ fn request(method: &str, path: &str, headers: HeaderMap, body: &'static str) -> 
     request
 }
 
+/// Nothing binds.
+fn observes() -> Modes {
+    Modes {
+        mode: Some(Mode::Observe),
+        until: Some(Timestamp::from_seconds(now().seconds() + 60)),
+    }
+}
+
 async fn answered(service: &Router, request: Request<Body>) -> Response<Body> {
     let answered = tokio::time::timeout(Duration::from_secs(60), service.clone().oneshot(request)).await;
     answered.unwrap().unwrap()
@@ -213,6 +221,18 @@ async fn an_identity_comes_from_the_layer_alone_and_a_handler_without_one_fails(
     let bare = Router::new().route("/asks", get(async |_: Identity| "served"));
     let response = answered(&bare, request("GET", "/asks", HeaderMap::new(), "")).await;
     assert_eq!(response.status(), 500);
+}
+
+/// It goes on before it is known whose it is: a handler that cannot do without is told what to take.
+#[tokio::test]
+async fn what_is_observed_has_no_identity_even_with_a_right_token() {
+    let (broker, backend) = (broker(), Arc::default());
+    let service = service(observes(), &broker, &backend);
+    let shown = |path| request("GET", path, bearer(&token(&claims())), "");
+    let response = answered(&service, shown("/asks")).await;
+    assert_eq!(response.status(), 500);
+    assert!(text(response).await.contains("Option<Identity>"));
+    assert_eq!(text(answered(&service, shown("/r/7")).await).await, "nobody");
 }
 
 /// GWY-020 GWY-022: axum knows the one from the other, and what stands behind it may not.
@@ -582,10 +602,7 @@ async fn a_request_whose_token_ends_before_it_is_answered_is_refused() {
 /// Whoever follows what a header, a query or a form says makes a request of it for a route that enforces.
 #[tokio::test]
 async fn beside_what_enforces_nothing_is_observed_that_names_another_method() {
-    let modes = Modes {
-        mode: Some(Mode::Observe),
-        until: Some(Timestamp::from_seconds(now().seconds() + 60)),
-    };
+    let modes = observes();
     let (broker, backend) = (broker(), Arc::default());
     let mut settings = checks();
     let enforced = Demand {
@@ -622,12 +639,8 @@ async fn beside_what_enforces_nothing_is_observed_that_names_another_method() {
 
 #[tokio::test]
 async fn what_is_observed_goes_on_as_it_came_and_is_on_record() {
-    let modes = Modes {
-        mode: Some(Mode::Observe),
-        until: Some(Timestamp::from_seconds(now().seconds() + 60)),
-    };
     let (broker, backend) = (broker(), Arc::default());
-    let service = service(modes, &broker, &backend);
+    let service = service(observes(), &broker, &backend);
     let mut headers = update();
     headers.insert("narrows-subject", "as it came".parse().unwrap());
     let response = answered(&service, request("POST", "/r", headers, "{\"id\":\"8\"}")).await;
