@@ -5,6 +5,7 @@
 mod answers;
 mod deciding;
 mod greeting;
+mod length;
 mod modes;
 mod running;
 mod strangers;

@@ -8,11 +8,13 @@ use delegation::time::Timestamp;
 use delegation::token::{AccessClaims, OpaqueForm, OpaqueKind};
 use http::HeaderMap;
 
+use super::length::is_longer;
 use super::{Decision, Denied, InForce, Live, Recheck};
 use crate::broker::{Asked, Broker, Consumed, Line, Rechecked, Refused, SeenTwice, Use, on_record};
 use crate::call::Call;
 use crate::check::{Admitted, At, Known, Refusal, Shown, Verdict};
 use crate::guard::Rules;
+use crate::intent::Needs;
 use crate::redacted;
 use crate::remembered::Digest;
 use crate::sightings::Sighting;
@@ -102,6 +104,8 @@ impl<B: Broker> Live<B> {
             self.sighted(&known, seen.from, at.now);
         }
         let mut verdict = decided?;
+        // A body that nobody reads, and that says itself to be longer than its route takes: nothing is asked or used up for it.
+        fits(&verdict, call, headers)?;
         // Policy, again. That takes a while, so everything is looked at once more behind it.
         if in_force.recheck == Recheck::Each {
             self.rechecked(&in_force.rules, &verdict, &shown, seen).await?;
@@ -159,11 +163,7 @@ impl<B: Broker> Live<B> {
 
     /// Policy's word of now about a request that passed everything else.
     async fn rechecked(&self, rules: &Rules, verdict: &Verdict<'_>, shown: &Shown<'_>, seen: &Seen<'_>) -> Result<(), Turned> {
-        let (needs, claims) = match verdict {
-            Verdict::Allowed(allowed) => (allowed.needs(), &***allowed),
-            Verdict::Unspent(unspent) => (unspent.needs(), unspent.claims()),
-            Verdict::Public | Verdict::Refused(_) => return Ok(()),
-        };
+        let Some((needs, claims)) = passed(verdict) else { return Ok(()) };
         // Policy is asked about what the token was compared with: a request for one tenant, and not for any.
         let required = Required::of(needs, &rules.fixed, rules.types())
             .map_err(|_| Refusal::new(Reason::WiderThanSubject, "it is for another value than the fixed one").about(claims))?;
@@ -258,6 +258,25 @@ impl<B: Broker> Live<B> {
             });
         }
         Box::new(Denied { decision_id, refusal })
+    }
+}
+
+/// What a request needs that passed every check, and what its token says.
+fn passed<'v>(verdict: &'v Verdict<'_>) -> Option<(&'v Needs, &'v AccessClaims)> {
+    match verdict {
+        Verdict::Allowed(allowed) => Some((allowed.needs(), &***allowed)),
+        Verdict::Unspent(unspent) => Some((unspent.needs(), unspent.claims())),
+        Verdict::Public | Verdict::Refused(_) => None,
+    }
+}
+
+/// Refuses a body of which is known before it has come that it is longer than its route takes.
+fn fits(verdict: &Verdict<'_>, call: &Call, headers: &HeaderMap) -> Result<(), Refusal> {
+    match passed(verdict) {
+        Some((needs, claims)) if needs.body_max.is_some_and(|most| is_longer(call, headers, most)) => {
+            Err(Refusal::from(Reason::TooLarge).about(claims))
+        }
+        _ => Ok(()),
     }
 }
 

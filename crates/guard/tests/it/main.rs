@@ -21,6 +21,7 @@ mod layer;
 mod lenient;
 mod live;
 mod live_clock;
+mod live_length;
 mod live_observe;
 mod live_opaque;
 mod matrix;
