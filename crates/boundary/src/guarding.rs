@@ -10,11 +10,13 @@ use arc_swap::ArcSwap;
 use axum::body::Body as HttpBody;
 use axum::extract::State;
 use axum::{Extension, Router};
+use delegation::oauth::Reason;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderMap, Request, Response};
 use narrows_guard::broker::Broker;
 use narrows_guard::check::Admitted;
+use narrows_guard::hygiene::Malformed;
 use narrows_guard::hygiene::credential::{Credential, Secret};
 use narrows_guard::hygiene::headers::ProxyHeaders;
 use narrows_guard::live::{Decision, Denied, Live};
@@ -25,7 +27,7 @@ use crate::bodies::{Bodies, Owner};
 use crate::boundary::Unfit;
 use crate::proxy::ends::Until;
 use crate::proxy::onward::{Leaving, send};
-use crate::proxy::watched::{Answer, Bound, Watched, comes};
+use crate::proxy::watched::{Answer, Bound, Watched, at_most, comes};
 use crate::proxy::{Upstreams, arrived, as_it_came, hop, say_forwarded, whole};
 use crate::refusal::{Refusal, wishes};
 use crate::settings::Upstream;
@@ -131,7 +133,7 @@ async fn serve<B: Broker>(
             Some(bound) => HttpBody::new(Watched::cut(body, bound, answer.clone())),
             None => body,
         };
-        let body = observed(&guarding, &settings, call.ok(), &parts, (body, peer));
+        let body = observed(&guarding, &settings, call, &parts, (body, peer));
         return as_it_came::pass(&upstreams, &settings.upstream, (parts, body), &answer).await;
     }
     hop::join_cookies(&mut parts.headers);
@@ -223,22 +225,45 @@ fn told(forward: Forward, admitted: &Admitted, headers: &HeaderMap) -> HeaderMap
 fn observed<B: Broker>(
     guarding: &Arc<Guarding<B>>,
     settings: &Settings,
-    call: Option<Call>,
+    call: Result<Call, Malformed>,
     parts: &Parts,
     (body, peer): (HttpBody, SocketAddr),
 ) -> HttpBody {
+    let from = peer.ip().to_canonical();
+    let call = match call {
+        Ok(call) => call,
+        Err(why) => {
+            guarding.live.observe_unread(from, why);
+            return body;
+        }
+    };
     let Some(room) = guarding.observed.enter(&settings.service) else {
         return body;
     };
-    let most = call.as_ref().and_then(|call| guarding.live.reads(call, &parts.headers));
-    let (body, shown) = as_it_came::copied(body, most, &guarding.bodies);
-    let (guarding, headers, from) = (Arc::clone(guarding), parts.headers.clone(), peer.ip().to_canonical());
+    let reads = guarding.live.reads(&call, &parts.headers);
+    let (body, outgrows) = match guarding.live.body_max(&call).filter(|_| reads.is_none()) {
+        Some(most) => {
+            let (body, outgrows) = Watched::told(body, at_most(most));
+            (HttpBody::new(body), Some(outgrows))
+        }
+        None => (body, None),
+    };
+    let (body, shown) = as_it_came::copied(body, reads, &guarding.bodies);
+    let (guarding, headers) = (Arc::clone(guarding), parts.headers.clone());
     tokio::spawn(async move {
-        let Some(call) = call else { return };
-        // One that did not come in time, or for which there was no room, is one that nobody has seen.
-        let shown = shown.await.unwrap_or(Body::Hidden);
-        guarding.live.observe(&call.with_body(shown), &headers, from).await;
+        let shown = match shown.await {
+            Err(Reason::TooLarge) => return guarding.live.observe_unfit(&call, &headers, from, Reason::TooLarge).await,
+            // One that did not come in time, or for which there was no room, is one that nobody has seen.
+            shown => shown.unwrap_or(Body::Hidden),
+        };
+        let call = call.with_body(shown);
+        let decided = guarding.live.observe(&call, &headers, from).await;
         drop(room);
+        if let (Decision::Allowed(_), Some(outgrows)) = (decided, outgrows)
+            && outgrows.await
+        {
+            guarding.live.observe_outgrown(&call, from);
+        }
     });
     body
 }

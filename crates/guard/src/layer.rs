@@ -8,6 +8,8 @@ mod arrived;
 mod bounded;
 mod identity;
 mod joined;
+mod observed;
+mod outgrown;
 mod until;
 
 use std::fmt;
@@ -34,6 +36,8 @@ use crate::live::{Decision, Live};
 use arrived::{Arrived, read};
 use bounded::{Bounded, Cut};
 pub use identity::{Identity, NoIdentity};
+use observed::observe;
+use outgrown::Outgrown;
 use until::Until;
 
 /// Puts a live guard in front of a service.
@@ -133,7 +137,8 @@ where
     parts.extensions.remove::<Identity>();
     let arrived = match Arrived::read(&parts, from) {
         Ok(arrived) => arrived,
-        Err(_) if live.observes_unread() => {
+        Err(unread) if live.observes_unread() => {
+            live.observe_unread(unread.from, unread.why);
             return Ok(inner.call(Request::from_parts(parts, body)).await?.map(HttpBody::new));
         }
         Err(unread) => {
@@ -147,6 +152,7 @@ where
 
     // 2. Its body, where that is looked into, of whoever is known by then.
     let reads = live.reads(&call, &parts.headers);
+    let mut unfit = None;
     if let Some(most) = reads {
         if !is_observed && let Err(denied) = live.greet(&call, &parts.headers, from).await {
             return Ok(answer::refused(&denied, None));
@@ -156,7 +162,10 @@ where
         call = match read {
             Ok(read) => call.with_body(read),
             // What was read of it goes on before the rest.
-            Err(_) if is_observed => call,
+            Err(reason) if is_observed => {
+                unfit = Some(reason);
+                call
+            }
             Err(reason) => return Ok(answer::refused(&live.refuse(Some(&call), from, reason), None)),
         };
     }
@@ -167,8 +176,12 @@ where
             let refuse = move |reason| live.refuse(Some(&call), from, reason);
             body = HttpBody::new(Bounded::of(body, (None, None, Some(form)), refuse, &cut).with_trailers());
         }
-        let headers = parts.headers.clone();
-        tokio::spawn(async move { live.observe(&call, &headers, from).await });
+        let mut outgrows = None;
+        if let Some(most) = live.body_max(&call).filter(|_| reads.is_none()) {
+            let (watched, told) = Outgrown::of(body, most);
+            (body, outgrows) = (HttpBody::new(watched), Some(told));
+        }
+        tokio::spawn(observe(live, call, parts.headers.clone(), from, (unfit, outgrows)));
         return unless_cut(&cut, inner.call(Request::from_parts(parts, body)).await);
     }
 

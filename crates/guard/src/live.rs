@@ -174,6 +174,11 @@ impl<B: Broker> Live<B> {
         (is_read && is_waited_for).then(|| matched.body_max().unwrap_or(LARGEST_BODY))
     }
 
+    /// The most bytes that the body of `call` may have, where its route says so.
+    pub fn body_max(&self, call: &Call) -> Option<usize> {
+        self.in_force.load().rules.table().find(call)?.body_max()
+    }
+
     /// Whether `call` with these `headers` goes on as it came, whatever would be decided; then [`observe`](Self::observe) it, and let it
     /// not wait for that.
     ///
@@ -201,9 +206,22 @@ impl<B: Broker> Live<B> {
         self.settled(call, headers, from, Effect::Enforced).await
     }
 
-    /// Puts on record how `call`, which goes on as it came, would have been decided. Nothing is used up by it.
-    pub async fn observe(&self, call: &Call, headers: &HeaderMap, from: IpAddr) {
-        self.settled(call, headers, from, Effect::Observed).await;
+    /// Puts on record how `call`, which goes on as it came, would have been decided, and says it. Nothing is used up by it.
+    ///
+    /// Of one that would have been allowed, and whose body grows past its [bound](Self::body_max) unread,
+    /// [tell](Self::observe_outgrown).
+    pub async fn observe(&self, call: &Call, headers: &HeaderMap, from: IpAddr) -> Decision {
+        self.settled(call, headers, from, Effect::Observed).await
+    }
+
+    /// Puts on record that a request which goes on as it came would have been refused, since it is no [`Call`].
+    pub fn observe_unread(&self, from: IpAddr, why: Malformed) {
+        self.denied(&Seen::observed(None, from), Refusal::from(why).into());
+    }
+
+    /// The same of one whose body grew longer than its route takes.
+    pub fn observe_outgrown(&self, call: &Call, from: IpAddr) {
+        self.denied(&Seen::observed(Some(call), from), Refusal::from(Reason::TooLarge).into());
     }
 
     /// Puts on record that a request is refused which is no [`Call`], and why it is none.

@@ -133,7 +133,7 @@ impl<B> Watched<B> {
     }
 
     /// Goes by as it is; the future tells, at its end, whether there was a piece that may not.
-    pub(super) fn told(body: B, may: impl FnMut(&[u8]) -> bool + Send + 'static) -> (Self, impl Future<Output = bool> + Send + 'static) {
+    pub(crate) fn told(body: B, may: impl FnMut(&[u8]) -> bool + Send + 'static) -> (Self, impl Future<Output = bool> + Send + 'static) {
         let (tell, told) = oneshot::channel();
         let watched = Self {
             body,

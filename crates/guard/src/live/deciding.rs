@@ -37,6 +37,15 @@ impl<'c> Seen<'c> {
         }
     }
 
+    /// One that goes on whatever is decided.
+    pub(super) fn observed(call: Option<&'c Call>, from: IpAddr) -> Self {
+        Self {
+            call,
+            from,
+            effect: Effect::Observed,
+        }
+    }
+
     /// What a record says of a request that could be read. Few need it.
     fn line(&self) -> Option<Line> {
         self.call.map(line)

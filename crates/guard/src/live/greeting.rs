@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use delegation::oauth::Reason;
 use delegation::token::sha256;
 use http::HeaderMap;
 
@@ -36,6 +37,15 @@ impl<B: Broker> Live<B> {
     pub async fn greet(&self, call: &Call, headers: &HeaderMap, from: IpAddr) -> Result<Guest, Box<Denied>> {
         let seen = Seen::enforced(Some(call), from);
         self.greeted(call, headers, &seen).await.map_err(|refusal| self.denied(&seen, refusal.into()))
+    }
+
+    /// Puts on record how a request that goes on as it came would have been refused, since its body, which [is looked into](Self::reads),
+    /// could not be read for `reason`: for that, or for what [`greet`](Self::greet) would have said before.
+    pub async fn observe_unfit(&self, call: &Call, headers: &HeaderMap, from: IpAddr, reason: Reason) {
+        let seen = Seen::observed(Some(call), from);
+        let greeted = self.greeted(call, headers, &seen).await;
+        let refusal = greeted.err().unwrap_or_else(|| reason.into());
+        self.denied(&seen, refusal.into());
     }
 
     async fn greeted(&self, call: &Call, headers: &HeaderMap, seen: &Seen<'_>) -> Result<Guest, Refusal> {

@@ -667,4 +667,24 @@ async fn what_is_observed_goes_on_as_it_came_and_is_on_record() {
         404,
         "the service's own answer"
     );
+    until(|| broker.0.refusals().len() == 3).await;
+    let said = |reason: &str| {
+        let told = broker.0.refusals();
+        told.into_iter().find(|told| told.reason.as_str() == reason && told.observed).unwrap()
+    };
+    assert!(said("too_large").request.is_some());
+    let unread = said("malformed_request");
+    assert!(unread.request.is_none() && unread.cause.is_some());
+
+    // Nor is one held back that outgrows its route unread; of one that fits there is no record.
+    let half = vec![b'x'; 512];
+    let twice: [&[u8]; 2] = [&half, &half];
+    assert_eq!(answered(&service, in_pieces("PUT", "/r/7", update(), &twice)).await.status(), 200);
+    let more: [&[u8]; 3] = [&half, &half, b"x"];
+    assert_eq!(answered(&service, in_pieces("PUT", "/r/7", update(), &more)).await.status(), 200);
+    assert_eq!(backend.bodies.lock().unwrap().last().unwrap().len(), 1025);
+    until(|| broker.0.refusals().len() == 4).await;
+    let last = broker.0.refusals().pop().unwrap();
+    assert_eq!((last.reason.as_str(), last.observed), ("too_large", true));
+    assert_eq!(last.request.unwrap().method, "PUT");
 }

@@ -165,3 +165,37 @@ fn what_a_guard_would_have_refused_is_grouped_with_what_to_paste() {
     assert_eq!(find(&items, "no_route", "/notes/all")["covered"], false);
     assert!(!observed.report(&[]).contains("label:read"), "nothing is left to paste for it");
 }
+
+/// What no decision is asked about for, since it is told before or behind one.
+#[test]
+fn what_a_guard_would_have_refused_by_its_path_or_length_is_in_the_report() {
+    let observed = Observed::start();
+    let (guarded, door) = (&observed.guarded, observed.guarded.doors[0]);
+    let sent = |line: &str, headers: &str, body: &str| {
+        let head = "host: tickets.internal\r\nconnection: close\r\ncontent-type: application/json\r\n";
+        let reply = echo::ask(door, &format!("{line} HTTP/1.1\r\n{head}{headers}\r\n{body}"));
+        assert_eq!(status(&reply), 200, "{line} {headers}: {reply}");
+    };
+    let (list, update) = (guarded.bearer(&["ticket:list"]), guarded.bearer(&["ticket:update/42"]));
+    let length = |length: usize| format!("content-length: {length}\r\n");
+    let chunk = |length: usize| format!("{length:x}\r\n{}\r\n0\r\n\r\n", "x".repeat(length));
+    // Refused by what they say, as they come, where they are looked into, and by their paths.
+    sent("PUT /notes", &(length(1025) + &list), &"x".repeat(1025));
+    sent("PUT /notes", &("transfer-encoding: chunked\r\n".to_owned() + &list), &chunk(1025));
+    sent("PATCH /tickets/42", &(length(1025) + &update), &"x".repeat(1025));
+    sent("GET /tickets/%2e%2e/x", &list, "");
+    sent("GET /tickets//x", &list, "");
+    // These fit.
+    sent("PUT /notes", &(length(1024) + &list), &"x".repeat(1024));
+    sent("PUT /notes", &("transfer-encoding: chunked\r\n".to_owned() + &list), &chunk(1024));
+    let items = observed.until(|items| count(items) == 5);
+    let of = |reason: &str| {
+        let found: Vec<_> = items.iter().filter(|item| item["reason"] == reason).cloned().collect();
+        count(&found)
+    };
+    assert_eq!((of("too_large"), of("malformed_request")), (3, 2), "{items:#?}");
+    let metrics = guarded.served.get("/metrics");
+    let mut lines = metrics.lines().filter(|line| line.starts_with("narrows_observed_total"));
+    let line = lines.find(|line| line.contains("boundary=\"guard tickets\"") && line.contains("decision=\"deny\""));
+    assert!(line.is_some_and(|line| line.ends_with(" 5")), "{metrics}");
+}
