@@ -83,6 +83,7 @@ impl Usage {
         let Authority { details, scopes } = &compared.required;
         self.add(claims, &compared.route, |sum| {
             sum.held(&compared.presented, details, scopes);
+            sum.lived(claims.exp.since(claims.iat), now.since(claims.iat));
             sum.refused(&compared.surplus);
         });
     }

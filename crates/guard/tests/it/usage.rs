@@ -102,6 +102,10 @@ fn what_is_refused_for_surplus_is_used_all_the_same_and_other_refusals_say_nothi
         json!([{ "name": "identifier", "count": 1 }, { "name": "scope", "count": 1 }])
     );
     assert_eq!(
+        (&sum["life"], &sum["age"], &sum["ages"]),
+        (&json!(70), &json!(10), &json!([{ "most": 15, "count": 1 }]))
+    );
+    assert_eq!(
         sum["actions"],
         json!([{ "name": "ticket:read", "granted": 1, "used": 1 }, { "name": "ticket:update", "granted": 1, "used": 0 }])
     );
