@@ -10,6 +10,8 @@ mod bodies;
 mod keys;
 #[path = "verdicts/lenient.rs"]
 mod lenient;
+#[path = "verdicts/repeated.rs"]
+mod repeated;
 #[path = "verdicts/requests.rs"]
 mod requests;
 #[path = "verdicts/service.rs"]
@@ -255,6 +257,7 @@ fn main() {
         tokens::rows(&broker),
         surplus::rows(&broker),
         requests::rows(&broker),
+        repeated::rows(&broker),
         bodies::rows(&broker),
         lenient::rows(&broker),
     ]

@@ -505,10 +505,18 @@ public final class NarrowsFilter extends Filter {
         return new Shown(parts.group(2), parts.group(1).equalsIgnoreCase("dpop"));
     }
 
-    /** Whoever has the signature has the token, so it stands nowhere else, neither as it is nor decoded once. */
+    /**
+     * What is signed stands nowhere else, since one signature may have two spellings, nor does the signature, by which the token may be
+     * known: neither as they are nor decoded once.
+     */
     private static void refuseRepeated(String token, List<String> texts) {
-        String secret = token.substring(token.lastIndexOf('.') + 1);
-        malformed(secret.length() < 20 || texts.stream().noneMatch(text -> text.contains(secret) || latin1(unquoted(text)).contains(secret)));
+        int end = token.lastIndexOf('.');
+        String signed = token.substring(0, Math.max(end, 0));
+        List<String> words = new ArrayList<>(List.of(signed.contains(".") ? signed : "", token.substring(end + 1)));
+        words.removeIf(word -> word.length() < 20);
+        for (String text : texts) {
+            malformed(words.stream().noneMatch(word -> text.contains(word) || latin1(unquoted(text)).contains(word)));
+        }
     }
 
     /** A body that was read holds no token, and no other method where it is a form; one in a coding could hold anything. */

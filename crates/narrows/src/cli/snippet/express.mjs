@@ -258,11 +258,16 @@ function credential(call) {
   return [parts[2], scheme === "dpop"];
 }
 
-/** Whoever has the signature has the token, so it stands nowhere else, neither as it is nor decoded once. */
+/**
+ * What is signed stands nowhere else, since one signature may have two spellings, nor does the signature, by which the token may be
+ * known: neither as they are nor decoded once.
+ */
 function refuseRepeated(token, texts) {
-  const secret = token.slice(token.lastIndexOf(".") + 1);
-  const isIn = (text) => text.includes(secret) || unquoted(text).includes(secret);
-  if (secret.length >= 20 && texts.some(isIn)) throw new Refused("malformed_request");
+  const end = token.lastIndexOf(".");
+  const signed = token.slice(0, Math.max(end, 0));
+  const words = [signed.includes(".") ? signed : "", token.slice(end + 1)].filter((word) => word.length >= 20);
+  const isIn = (text) => words.some((word) => text.includes(word) || unquoted(text).includes(word));
+  if (texts.some(isIn)) throw new Refused("malformed_request");
 }
 
 /** A body that was read holds no token, and no other method where it is a form; one in a coding could hold anything. */

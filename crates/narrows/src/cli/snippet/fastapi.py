@@ -269,10 +269,13 @@ def credential(call):
 
 
 def refuse_repeated(token, texts):
-    """Whoever has the signature has the token, so it stands nowhere else, neither as it is nor decoded once."""
-    secret = token.rpartition(".")[2]
-    if len(secret) >= 20 and any(secret in text or secret in urllib.parse.unquote(text, "latin-1") for text in texts):
-        raise Refused("malformed_request")
+    """What is signed stands nowhere else, since one signature may have two spellings, nor does the signature, by which the token may be
+    known: neither as they are nor decoded once."""
+    signed, _, signature = token.rpartition(".")
+    words = [word for word in (signed if "." in signed else "", signature) if len(word) >= 20]
+    for text in texts:
+        if any(word in text or word in urllib.parse.unquote(text, "latin-1") for word in words):
+            raise Refused("malformed_request")
 
 
 def look_into(call, body, token):
