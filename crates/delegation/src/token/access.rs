@@ -190,7 +190,8 @@ fn excepted(claim: &Value, types: &DetailTypes) -> Result<Excepted, TokenError> 
     }
     let details = members.get("authorization_details");
     let details = details.map(|array| Detail::from_array_standing(array, types, Standing::Ceiling)).transpose();
-    let life = |value: &Value| value.as_u64().filter(|life| *life > 0).ok_or(malformed);
+    // As a date is: what is larger is another number to other readers.
+    let life = |value: &Value| value.as_u64().filter(|life| (1..1 << 53).contains(life)).ok_or(malformed);
     Ok(Excepted {
         id: Claims(members).required_text("id")?.to_owned(),
         details: details.map_err(|_| malformed)?.unwrap_or_default(),

@@ -105,6 +105,7 @@ fn a_malformed_claim_is_a_bad_token_and_never_an_absent_claim() {
         ("exception", json!({ "id": "e", "max_lifetime": 0 })),
         ("exception", json!({ "id": "e", "max_lifetime": "15m" })),
         ("exception", json!({ "id": "e", "max_lifetime": -1 })),
+        ("exception", json!({ "id": "e", "max_lifetime": 1_u64 << 53 })),
         ("exception", json!({ "id": "e", "authorization_details": [{ "type": "ticket" }] })),
         ("exception", json!({ "id": "e", "authorization_details": "ticket:read" })),
     ] {

@@ -140,6 +140,62 @@ fn claims(now: i64, issuer: &str) -> Vec<(&'static str, Value)> {
         ("has an exception without an id", json!({ "exception": {} })),
         ("has an exception with an empty id", json!({ "exception": { "id": "" } })),
         ("has an exception with an id that is a number", json!({ "exception": { "id": 1 } })),
+        (
+            "has an exception with a member that is not known",
+            json!({ "exception": { "id": "e-1", "x": 1 } }),
+        ),
+        (
+            "has an exception for details that are a text",
+            json!({ "exception": { "id": "e-1", "authorization_details": "ticket:read/7" } }),
+        ),
+        (
+            "has an exception for details that are null",
+            json!({ "exception": { "id": "e-1", "authorization_details": null } }),
+        ),
+        (
+            "has an exception for 33 details",
+            json!({ "exception": { "id": "e-1", "authorization_details": many(33) } }),
+        ),
+        (
+            "has an exception for details of another type",
+            json!({ "exception": { "id": "e-1", "authorization_details": [{ "type": "order", "actions": ["read"], "identifier": "7" }] } }),
+        ),
+        (
+            "has an exception for details without actions",
+            json!({ "exception": { "id": "e-1", "authorization_details": [{ "type": "ticket" }] } }),
+        ),
+        (
+            "has an exception for a life that is a text",
+            json!({ "exception": { "id": "e-1", "max_lifetime": "3600" } }),
+        ),
+        (
+            "has an exception for a life of no time",
+            json!({ "exception": { "id": "e-1", "max_lifetime": 0 } }),
+        ),
+        (
+            "has an exception for less than no time",
+            json!({ "exception": { "id": "e-1", "max_lifetime": -1 } }),
+        ),
+        (
+            "has an exception for half seconds",
+            json!({ "exception": { "id": "e-1", "max_lifetime": 3600.5 } }),
+        ),
+        (
+            "has an exception for a life with a point",
+            json!({ "exception": { "id": "e-1", "max_lifetime": 3600.0 } }),
+        ),
+        (
+            "has an exception for a life that is null",
+            json!({ "exception": { "id": "e-1", "max_lifetime": null } }),
+        ),
+        (
+            "has an exception for a life that is true",
+            json!({ "exception": { "id": "e-1", "max_lifetime": true } }),
+        ),
+        (
+            "has an exception for a life of 2^53 seconds",
+            json!({ "exception": { "id": "e-1", "max_lifetime": 1_i64 << 53 } }),
+        ),
         ("has an auth_time that is a text", json!({ "auth_time": "1" })),
         ("has an acr that is a number", json!({ "acr": 1 })),
         ("has eight actors", json!({ "act": deep(8) })),
@@ -491,6 +547,16 @@ fn exceptions(now: i64) -> Vec<(&'static str, Value, Value)> {
             "an exception for another resource",
             json!({ "id": "e-1", "authorization_details": details(&["ticket:read/8"]) }),
             json!({ "authorization_details": wide }),
+        ),
+        (
+            "an exception for every resource",
+            json!({ "id": "e-1", "authorization_details": [{ "type": "ticket", "actions": ["read"] }] }),
+            json!({}),
+        ),
+        (
+            "an exception for nothing, and for the longest life",
+            json!({ "id": "e-1", "authorization_details": [], "max_lifetime": (1_i64 << 53) - 1 }),
+            json!({}),
         ),
         ("an exception for a longer life", json!({ "id": "e-1", "max_lifetime": 3600 }), long),
     ]

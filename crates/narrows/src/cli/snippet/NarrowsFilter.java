@@ -762,7 +762,6 @@ public final class NarrowsFilter extends Filter {
         for (String name : List.of("nbf", "auth_time")) invalid(!claims.containsKey(name) || isDate(claims.get(name)));
         invalid(claims.getOrDefault("chain", List.of()) instanceof List<?> chain && chain.stream().allMatch(each -> each instanceof String));
         invalid(claims.getOrDefault("onward", List.of()) instanceof List);
-        invalid(claims.getOrDefault("exception", Map.of("id", "none")) instanceof Map<?, ?> exception && isText(exception.get("id")));
         invalid(claims.getOrDefault("single_use", false) instanceof Boolean);
         Set<String> scopes = new TreeSet<>();
         if (claims.containsKey("scope")) scopes.addAll(List.of(((String) claims.get("scope")).split(" ", -1)));
@@ -784,11 +783,19 @@ public final class NarrowsFilter extends Filter {
             actors.add(new Party((String) actor.get("iss"), (String) actor.get("sub")));
         }
         try {
-            Object details = claims.getOrDefault("authorization_details", List.of());
-            return new Said(details(details), scopes, audiences, new Party((String) pair.get("iss"), sub), actors);
+            List<Detail> details = details(claims.getOrDefault("authorization_details", List.of()), false);
+            if (claims.containsKey("exception")) mustBeException(map(claims.get("exception")));
+            return new Said(details, scopes, audiences, new Party((String) pair.get("iss"), sub), actors);
         } catch (Unfit undeclared) {
             throw new Refused("subject_token_invalid");
         }
+    }
+
+    /** An exception lifts nothing here, and is still what it ought to be. */
+    private static void mustBeException(Map<String, Object> claim) {
+        must(isText(claim.get("id")) && Set.of("id", "authorization_details", "max_lifetime").containsAll(claim.keySet()));
+        must(claim.getOrDefault("max_lifetime", 1L) instanceof Long life && life > 0);
+        details(claim.getOrDefault("authorization_details", List.of()), true);
     }
 
     /** That it is for this service, now, and for whoever bears it; `now` in milliseconds. */
@@ -849,7 +856,7 @@ public final class NarrowsFilter extends Filter {
         return order.equals("one_of") && value instanceof String ? List.of(value) : value;
     }
 
-    private static Detail detail(Object value) {
+    private static Detail detail(Object value, boolean isCeiling) {
         Map<String, Object> members = map(value);
         must(isText(members.get("type")) && map(RULES.get("types")).containsKey(members.get("type")) && isDistinct(members.get("actions")));
         boolean named = members.containsKey("identifier");
@@ -859,9 +866,10 @@ public final class NarrowsFilter extends Filter {
         Detail found = new Detail((String) members.get("type"), list(members.get("actions")), (String) members.get("identifier"), locations, constraints);
         must(found.actions.size() <= 32);
         Set<Object> bounded = new HashSet<>();
+        String unfit = named ? "none" : isCeiling ? "" : "required";
         for (Object action : found.actions) {
             Object rule = map(found.declared().get("actions")).get(action);
-            must(rule != null && !map(rule).get("identifier").equals(named ? "none" : "required"));
+            must(rule != null && !map(rule).get("identifier").equals(unfit));
             bounded.addAll(found.declaredBy(action));
         }
         List<Object> texts = new ArrayList<>(locations == null ? List.of() : locations);
@@ -876,9 +884,9 @@ public final class NarrowsFilter extends Filter {
         return found;
     }
 
-    private static List<Detail> details(Object value) {
+    private static List<Detail> details(Object value, boolean isCeiling) {
         must(list(value).size() <= 32);
-        return list(value).stream().map(NarrowsFilter::detail).toList();
+        return list(value).stream().map(each -> detail(each, isCeiling)).toList();
     }
 
     private static List<Atom> atoms(List<Detail> details) {
@@ -1072,7 +1080,7 @@ public final class NarrowsFilter extends Filter {
                     default -> several(way.getValue());
                 });
             });
-            return NarrowsFilter.detail(value);
+            return NarrowsFilter.detail(value, false);
         }
     }
 

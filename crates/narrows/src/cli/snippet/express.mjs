@@ -431,7 +431,6 @@ function says(claims) {
   for (const name of ["nbf", "auth_time"]) optional(name, isDate);
   optional("chain", areTexts);
   optional("onward", Array.isArray);
-  optional("exception", (value) => value instanceof Map && isText(value.get("id")));
   optional("single_use", (value) => typeof value === "boolean");
   const scopes = [...new Set(claims.has("scope") ? claims.get("scope").split(" ") : [])].sort();
   invalid(scopes.every((scope) => /^[!#-[\]-~]{1,255}$/.test(scope)) && /^[!-~]{1,255}$/.test(claims.get("client_id")));
@@ -446,11 +445,20 @@ function says(claims) {
     actors.push({ iss: level.get("iss"), sub: level.get("sub") });
   }
   try {
-    const details = claims.has("authorization_details") ? detailList(claims.get("authorization_details")) : [];
+    const details = claims.has("authorization_details") ? detailList(claims.get("authorization_details"), false) : [];
+    if (claims.has("exception")) mustBeException(claims.get("exception"));
     return { details, scopes, audiences, actors, pair: { iss: pair.get("iss"), sub: pair.get("sub") } };
   } catch {
     throw new Refused("subject_token_invalid");
   }
+}
+
+/** An exception lifts nothing here, and is still what it ought to be. */
+function mustBeException(claim) {
+  must(claim instanceof Map && [...claim.keys()].every((name) => ["id", "authorization_details", "max_lifetime"].includes(name)));
+  const life = claim.has("max_lifetime") ? claim.get("max_lifetime") : 1;
+  must(isText(claim.get("id")) && isInteger(life) && life > 0);
+  if (claim.has("authorization_details")) detailList(claim.get("authorization_details"), true);
 }
 
 /** That it is for this service, now, and for whoever bears it; `now` in milliseconds. */
@@ -490,16 +498,17 @@ function constraint(order, value) {
   return order === "one_of" && typeof value === "string" ? [value] : value;
 }
 
-/** One detail of a declared type. */
-function detailOf(value) {
+/** One detail of a declared type; a ceiling without an identifier stands for every resource. */
+function detailOf(value, isCeiling) {
   must(value instanceof Map && isText(value.get("type")));
   const declared = rule("types").get(value.get("type"));
   const [actions, identifier, locations] = [value.get("actions"), value.get("identifier"), value.get("locations")];
   must(declared && Array.isArray(actions) && isDistinct(actions) && actions.length <= 32);
   const bounded = new Set();
+  const unfit = value.has("identifier") ? "none" : isCeiling ? null : "required";
   for (const action of actions) {
     const known = declared.get("actions").get(action);
-    must(known && known.get("identifier") !== (value.has("identifier") ? "none" : "required"));
+    must(known && known.get("identifier") !== unfit);
     for (const name of known.get("constraints")) bounded.add(name);
   }
   must(!value.has("locations") || (Array.isArray(locations) && isDistinct(locations)));
@@ -514,9 +523,9 @@ function detailOf(value) {
   return { type: value.get("type"), actions, identifier, locations, constraints };
 }
 
-function detailList(value) {
+function detailList(value, isCeiling) {
   must(Array.isArray(value) && value.length <= 32);
-  return value.map(detailOf);
+  return value.map((each) => detailOf(each, isCeiling));
 }
 
 const atoms = (details) => details.flatMap((detail) => detail.actions.map((action) => ({ detail, action })));
@@ -673,7 +682,7 @@ class Values {
       const [[kind, what]] = member;
       value.set(name, this[kind](what));
     }
-    return detailOf(value);
+    return detailOf(value, false);
   }
 }
 

@@ -443,6 +443,8 @@ def says(claims):
     try:
         within(claims, RULES["max_chain"] + 8)
         details = detail_list(claims["authorization_details"]) if "authorization_details" in claims else []
+        if "exception" in claims:
+            well_formed(claims["exception"])
     except ValueError:
         fail()
     for name in ("sub", "jti", "client_id", "txn"):
@@ -460,13 +462,11 @@ def says(claims):
     audiences = [audiences] if isinstance(audiences, str) else audiences
     if not isinstance(audiences, list) or not audiences or not all(isinstance(each, str) and each for each in audiences):
         fail()
-    pair, chain, exception = claims.get("sub_id"), claims.get("chain", []), claims.get("exception", {"id": "none"})
+    pair, chain = claims.get("sub_id"), claims.get("chain", [])
     pair = (pair.get("iss"), pair.get("sub")) if isinstance(pair, dict) else (None, None)
     if not all(isinstance(each, str) and each for each in pair) or not re.fullmatch("[^\x00-\x1f\x7f]{1,255}", pair[1], re.DOTALL):
         fail()
     if not isinstance(chain, list) or not all(isinstance(each, str) for each in chain) or not isinstance(claims.get("onward", []), list):
-        fail()
-    if not isinstance(exception, dict) or not isinstance(exception.get("id"), str) or not exception["id"]:
         fail()
     if type(claims.get("single_use", False)) is not bool:
         fail()
@@ -481,6 +481,16 @@ def says(claims):
             fail()
         level = level.get("act")
     return details, sorted(set(scopes)), audiences, pair, actors
+
+
+def well_formed(exception):
+    """An exception lifts nothing here, and is still what it ought to be; ValueError for one that is not."""
+    if not isinstance(exception, dict) or not exception.keys() <= {"id", "authorization_details", "max_lifetime"}:
+        raise ValueError("no exception")
+    name, life = exception.get("id"), exception.get("max_lifetime", 1)
+    if not isinstance(name, str) or not name or not is_integer(life) or not 0 < life <= LARGEST:
+        raise ValueError("no exception")
+    detail_list(exception.get("authorization_details", []), is_ceiling=True)
 
 
 def holds(claims, audiences, is_dpop, now):
@@ -522,16 +532,17 @@ def constraint(order, value):
     return [value] if order == "one_of" and isinstance(value, str) else value
 
 
-def detail(value):
-    """One detail of a declared type; ValueError for anything else."""
+def detail(value, is_ceiling=False):
+    """One detail of a declared type; ValueError for anything else. A ceiling without an identifier stands for every resource."""
     declared = RULES["types"].get(value["type"]) if isinstance(value, dict) and isinstance(value.get("type"), str) else None
     actions = value.get("actions") if declared else None
     if not isinstance(actions, list) or not is_distinct(actions) or len(actions) > 32:
         raise ValueError("no detail of a declared type")
     orders, identifier, locations, bounded = declared["constraints"], value.get("identifier"), value.get("locations"), set()
+    unfit = "none" if "identifier" in value else None if is_ceiling else "required"
     for action in actions:
         rule = declared["actions"].get(action)
-        if rule is None or rule["identifier"] == {False: "none", True: "required"}["identifier" not in value]:
+        if rule is None or rule["identifier"] == unfit:
             raise ValueError("no such action, or not with this identifier")
         bounded.update(rule["constraints"])
     if ("identifier" in value and not isinstance(identifier, str)) or ("locations" in value and not isinstance(locations, list)):
@@ -548,10 +559,10 @@ def detail(value):
     return {"type": value["type"], "actions": actions, "identifier": identifier, "locations": locations, "constraints": constraints}
 
 
-def detail_list(value):
+def detail_list(value, is_ceiling=False):
     if not isinstance(value, list) or len(value) > 32:
         raise ValueError("no list of details")
-    return [detail(each) for each in value]
+    return [detail(each, is_ceiling) for each in value]
 
 
 def atoms(details):
