@@ -43,6 +43,32 @@ pub struct Inquiry {
     pub questions: Vec<Question>,
 }
 
+/// Noon of a Wednesday in UTC, 2026-01-07, in milliseconds since the epoch.
+const A_NOON: i64 = 1_767_787_200_000;
+
+impl Inquiry {
+    /// An inquiry by `client` for `subject` in the plainest circumstances, as a case of `policy test` has them where it says nothing else:
+    /// straight from the subject, in no task, for two minutes, at noon of a Wednesday. It asks nothing yet.
+    pub fn plain(client: ClientFacts, subject: SubjectFacts, audience: String) -> Self {
+        Self {
+            client,
+            subject,
+            audience,
+            now_millis: A_NOON,
+            expires_in: 120,
+            subject_age_seconds: 0,
+            requested_by: None,
+            chain: Vec::new(),
+            client_ip: None,
+            sender_constrained: false,
+            auth_age_seconds: None,
+            acr: None,
+            task: None,
+            questions: Vec::new(),
+        }
+    }
+}
+
 /// What policy may read about the requesting client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientFacts {

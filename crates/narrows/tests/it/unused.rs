@@ -33,6 +33,10 @@ const WIDE: &str = r#"
 permit (principal == Workload::"edge", action in [Action::"ticket:list", Action::"ticket:read", Action::"ticket:update"], resource)
 when { context.subject in Group::"corp|support" };
 
+@id("updates-are-for-support")
+forbid (principal, action == Action::"ticket:update", resource)
+unless { context.subject in Group::"corp|support" };
+
 @id("guards-report")
 permit (principal == Workload::"tickets", action == Action::"scope:narrows.data_plane", resource);
 "#;
@@ -232,7 +236,9 @@ fn what_is_pasted_from_the_report_takes_away_what_is_not_used_and_nothing_else()
     let paste = |at: usize| mend["paste"][at]["text"].as_str().unwrap_or_else(|| panic!("{told}"));
     assert_eq!((&mend["about"], paste(0)), (&json!("ticket:update"), "ticket:read"));
 
-    // 3. It is pasted: the cases of before pass as they did, and the new one too.
+    // 3. It is pasted: the cases of before pass as they did, and the new one too, for which another forbid fires besides.
+    let rules = "rules    = [\"unused-edge-tickets-internal-ticket-update\", \"updates-are-for-support\"]";
+    assert!(paste(2).ends_with(rules), "{told}");
     let version = |ready: &Value| ready.get("policy_version").cloned();
     let old = version(&served.ready());
     append(&served, "policies/first.cases.toml", paste(2));

@@ -30,6 +30,11 @@ impl<'p> RuleIds<'p> {
         }
     }
 
+    /// The policies in force.
+    pub(super) fn policy(&self) -> &'p CedarPolicy {
+        self.policy
+    }
+
     /// A name made of `words`, for a rule that says `rule`: the same for the same ones in the same order.
     ///
     /// Much reads alike in it, as `a.internal` and `a-internal` do. Where two would be the same, six digits of the rule's digest tell them

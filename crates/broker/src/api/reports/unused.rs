@@ -3,6 +3,7 @@
 //! What was granted is in the log, what was used is known to guards alone. Where none reports nothing is said to be unused.
 
 mod asked;
+mod case;
 mod item;
 mod mend;
 mod minted;

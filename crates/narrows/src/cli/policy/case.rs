@@ -42,18 +42,14 @@ pub(super) struct Case {
     pub(super) chain: Vec<String>,
     /// The task that the token hangs from, or that is opened.
     pub(super) task: Option<CaseTask>,
-    #[serde(default = "two_minutes")]
-    pub(super) expires_in: i64,
+    /// In seconds; two minutes if it does not matter.
+    pub(super) expires_in: Option<i64>,
     /// RFC 3339; noon of a Wednesday if it does not matter.
     pub(super) now: Option<jiff::Timestamp>,
     /// `allow`, `deny` or `hold`.
     pub(super) expect: String,
     /// The `@id`s that must have decided.
     pub(super) rules: Option<Vec<String>>,
-}
-
-fn two_minutes() -> i64 {
-    120
 }
 
 /// The task that a case is asked in.
@@ -138,35 +134,28 @@ impl Case {
         for scope in &self.scope {
             questions.push(Question::Scope(Scope::parse(scope).map_err(|error| error.to_string())?));
         }
-        let noon: jiff::Timestamp = "2026-01-07T12:00:00Z".parse().map_err(|_| "no time")?;
         let text = |(name, value): (&String, &String)| (name.clone(), AttributeValue::Text(value.clone()));
-        Ok(Inquiry {
-            client: ClientFacts::from(client),
-            subject: SubjectFacts {
-                subject: Subject {
-                    issuer_name: issuer_name.to_owned(),
-                    iss: issuer.map(|issuer| issuer.issuer.clone()).unwrap_or_default(),
-                    sub: sub.to_owned(),
-                },
-                kind: issuer.map_or(SubjectKind::Workload, |issuer| issuer.subject),
-                attributes: Attributes {
-                    groups: self.groups.iter().cloned().collect(),
-                    values: self.attributes.iter().map(text).collect(),
-                },
-                risk: None,
+        let subject = SubjectFacts {
+            subject: Subject {
+                issuer_name: issuer_name.to_owned(),
+                iss: issuer.map(|issuer| issuer.issuer.clone()).unwrap_or_default(),
+                sub: sub.to_owned(),
             },
-            audience: self.audience.clone(),
-            now_millis: self.now.unwrap_or(noon).as_millisecond(),
-            expires_in: self.expires_in,
-            subject_age_seconds: 0,
-            requested_by: None,
+            kind: issuer.map_or(SubjectKind::Workload, |issuer| issuer.subject),
+            attributes: Attributes {
+                groups: self.groups.iter().cloned().collect(),
+                values: self.attributes.iter().map(text).collect(),
+            },
+            risk: None,
+        };
+        let plain = Inquiry::plain(ClientFacts::from(client), subject, self.audience.clone());
+        Ok(Inquiry {
+            now_millis: self.now.map_or(plain.now_millis, jiff::Timestamp::as_millisecond),
+            expires_in: self.expires_in.unwrap_or(plain.expires_in),
             chain,
-            client_ip: None,
-            sender_constrained: false,
-            auth_age_seconds: None,
-            acr: None,
             task: self.task.as_ref().map(|task| task.facts(&self.client)),
             questions,
+            ..plain
         })
     }
 }

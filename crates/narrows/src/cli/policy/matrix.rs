@@ -46,7 +46,7 @@ pub(super) fn matrix(loaded: &Loaded, policy: &CedarPolicy, groups: &[String], c
                         scope: Vec::new(),
                         chain: chain.to_vec(),
                         task: None,
-                        expires_in: 60,
+                        expires_in: Some(60),
                         now: None,
                         expect: String::new(),
                         rules: None,

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::super::rule_ids::{RuleId, RuleIds};
 use super::super::short;
 use super::asked::{Asked, Boundaries};
+use super::case::{Asks, Case};
 use super::minted::Granted;
 use super::used::Client;
 
@@ -41,15 +42,13 @@ pub(super) struct Known<'k> {
 }
 
 /// What is to be forbidden.
-struct Forbidden<'f> {
+struct Forbidden {
     /// In words, and in the name of the rule.
     about: String,
     /// `Action::"…"`.
     action: String,
-    /// What follows the audience in the condition.
-    condition: &'f str,
-    /// The members of a case that asks for it.
-    asks: String,
+    /// What a case asks for it.
+    asks: Asks,
 }
 
 /// What no request used.
@@ -101,8 +100,7 @@ pub(super) fn of_use(known: &Known<'_>) -> Vec<Value> {
         let forbidden = Forbidden {
             about: name.clone(),
             action: name.clone(),
-            condition: "!context.onward",
-            asks: format!("details  = [{}]", quoted(&detail)),
+            asks: Asks::Detail(detail),
         };
         paste.extend(known.rule(&forbidden));
         mends.push(json!({ "about": name, "note": note, "paste": paste }));
@@ -118,8 +116,7 @@ pub(super) fn of_use(known: &Known<'_>) -> Vec<Value> {
         let forbidden = Forbidden {
             about: format!("scope {name}"),
             action: format!("scope:{name}"),
-            condition: "!context.onward",
-            asks: format!("scope    = [{}]", quoted(name)),
+            asks: Asks::Scope(name.clone()),
         };
         mends.push(json!({ "about": forbidden.about, "note": note, "paste": known.rule(&forbidden) }));
     }
@@ -146,8 +143,7 @@ pub(super) fn of_onward(known: &Known<'_>) -> Vec<Value> {
         let forbidden = Forbidden {
             about: format!("onward {name}"),
             action: name.clone(),
-            condition: "context.onward",
-            asks: format!("onward   = [{}]", quoted(&detail)),
+            asks: Asks::Onward(detail),
         };
         let note = format!(
             "{} carried it for a later hop, and none was exchanged for it; let `{}` leave it out first",
@@ -223,35 +219,37 @@ impl Known<'_> {
     }
 
     /// The rule, and the case that shows what it does.
-    fn rule(&self, forbidden: &Forbidden<'_>) -> Vec<Value> {
+    fn rule(&self, forbidden: &Forbidden) -> Vec<Value> {
         let of = self.audience.trim_start_matches("https://");
         let (client, audience, action) = (quoted(self.client), quoted(self.audience), quoted(&forbidden.action));
+        let condition = match forbidden.asks {
+            Asks::Onward(_) => "context.onward",
+            Asks::Detail(_) | Asks::Scope(_) => "!context.onward",
+        };
         let rule = format!(
             "forbid (principal == Workload::{client}, action == Action::{action}, resource)\n\
-             when {{ context.audience == Audience::{audience} && {} }};",
-            forbidden.condition
+             when {{ context.audience == Audience::{audience} && {condition} }};"
         );
         let RuleId { id, before } = self.ids.give(&format!("unused-{}-{of}-{}", self.client, forbidden.about), &rule);
         let mut into = "a file of `policies`".to_owned();
         if let Some(before) = before {
             into = format!("{into}, if the rule `{before}` that is in force is another one");
         }
-        let issuer = self.snapshot.issuers.values().next().map_or("narrows", |issuer| issuer.name.as_str());
-        let case = format!(
-            "[[case]]\nname     = {}\nclient   = {client}\nsubject  = {}\naudience = {audience}\n{}\nexpect   = \"deny\"\nrules    = [\"{id}\"]",
-            quoted(&format!("{} has no {} at {of}", self.client, forbidden.about)),
-            quoted(&format!("{issuer}|anybody")),
-            forbidden.asks,
-        );
+        let case = Case {
+            name: format!("{} has no {} at {of}", self.client, forbidden.about),
+            client: self.client,
+            audience: self.audience,
+            asks: &forbidden.asks,
+        };
         vec![
             json!({ "into": into, "text": format!("@id(\"{id}\")\n{rule}") }),
-            json!({ "into": "a NAME.cases.toml beside it", "text": case }),
+            json!({ "into": "a NAME.cases.toml beside it", "text": case.text(&id, self.snapshot, self.ids.policy()) }),
         ]
     }
 }
 
 /// As a string of Cedar, and of TOML: what both take needs no more than this.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     Value::from(text).to_string()
 }
 
