@@ -190,6 +190,13 @@ async fn what_is_reported_is_added_up_once_and_told_beside_what_was_granted(engi
     );
     assert_eq!(unused(&narrows, &auditor, "?since=0&until=1").await["items"], json!([]));
 
+    // Days are whole: as one begins, all that was granted in it is told, as is all that was used.
+    let day = 24 * 60 * 60 * 1000;
+    let until = told["until"].as_i64().unwrap();
+    assert_eq!((told["since"].as_i64().unwrap() % day, until % day), (0, day - 1));
+    let begun = unused(&narrows, &auditor, &format!("?until={}", until + 1 - day)).await;
+    assert_eq!((of(&begun, "edge", TICKETS), &begun["until"]), (item, &told["until"]));
+
     // What found no room might have been what is missed.
     let full = with(batch("a-3", &json!([sum(&json!({ "route": "third" }))])), &json!({ "others": 3 }));
     assert_eq!(report(&narrows, &guard, &full).await.status, 200);

@@ -52,7 +52,7 @@ async fn report(call: &mut Call) -> Result<Response, Problem> {
     // Days are whole, and older ones are forgotten.
     let oldest = call.moment.now.millis() / DAY - KEPT;
     let days = (*asked.start() / DAY).max(oldest)..=*asked.end() / DAY;
-    let window = days.start().saturating_mul(DAY)..=*asked.end();
+    let window = days.start().saturating_mul(DAY)..=days.end().saturating_mul(DAY).saturating_add(DAY - 1);
 
     // 1. What was used.
     let store = call.broker.store();
