@@ -189,6 +189,11 @@ async fn what_is_reported_is_added_up_once_and_told_beside_what_was_granted(engi
         (item, &json!([]))
     );
     assert_eq!(unused(&narrows, &auditor, "?since=0&until=1").await["items"], json!([]));
+    for (query, key) in [("?client=", "`client`"), ("?audience=", "`audience`")] {
+        let refused = narrows.ask("GET", &format!("/v1/reports/unused{query}"), &auditor, None).await;
+        let detail = refused.body["detail"].as_str().unwrap();
+        assert!(refused.status == 400 && detail.starts_with(key), "{query}: {:?}", refused.body);
+    }
 
     // Days are whole: as one begins, all that was granted in it is told, as is all that was used.
     let day = 24 * 60 * 60 * 1000;

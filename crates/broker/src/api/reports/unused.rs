@@ -49,7 +49,14 @@ async fn report(call: &mut Call) -> Result<Response, Problem> {
     let query = call.query(&["since", "until", "client", "audience"])?;
     let asked = window(&query, call.moment.now.millis())?;
     let (client, audience) = (page::value(&query, "client"), page::value(&query, "audience"));
-    // Days are whole, and older ones are forgotten.
+    // Nobody is called so, and it would be read as all by some.
+    if client == Some("") {
+        return Err(Problem::Malformed("`client` is empty: name one, or leave it out for all"));
+    }
+    if audience == Some("") {
+        return Err(Problem::Malformed("`audience` is empty: name one, or leave it out for all"));
+    }
+    // Days are whole, for the log as for what guards reported, and older ones are forgotten.
     let oldest = call.moment.now.millis() / DAY - KEPT;
     let days = (*asked.start() / DAY).max(oldest)..=*asked.end() / DAY;
     let window = days.start().saturating_mul(DAY)..=days.end().saturating_mul(DAY).saturating_add(DAY - 1);
