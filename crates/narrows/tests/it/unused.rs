@@ -266,4 +266,10 @@ fn what_is_pasted_from_the_report_takes_away_what_is_not_used_and_nothing_else()
     let refused = report(&served, admin["token"].as_str().unwrap(), &[]);
     assert!(refused.code == 1 && refused.err.contains("--role auditor"), "{refused:?}");
     assert!(report(&served, auditor, &["--since", "ever"]).err.contains("expected a duration"));
+    let far = report(&served, auditor, &["--since", "91d"]);
+    assert!(
+        far.code == 1 && far.err.contains("--since: expected at most `90d`") && far.err.contains("`91d`"),
+        "{far:?}"
+    );
+    assert_eq!(report(&served, auditor, &["--since", "90d"]).code, 0);
 }

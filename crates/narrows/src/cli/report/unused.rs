@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::Value;
@@ -10,9 +11,13 @@ use super::super::Outcome;
 use super::super::output::{say, table};
 use super::super::visible;
 use super::{FromBroker, since};
+use crate::config::duration;
 
 /// No cell of the table is longer: whoever holds a guard's credential names routes and actions.
 const WIDEST: usize = 80;
+
+/// Days for which usage is kept.
+const KEPT: u64 = 90;
 
 /// Arguments of `report unused`.
 #[derive(Args, Debug)]
@@ -35,6 +40,13 @@ pub(in crate::cli) struct UnusedArgs {
 
 pub(super) async fn run(args: &UnusedArgs, paths: &[PathBuf]) -> Outcome {
     let since = since(&args.since, "7d")?;
+    if duration::parse(&args.since).is_some_and(|back| back > Duration::from_secs(KEPT * 24 * 60 * 60)) {
+        return Err(format!(
+            "--since: expected at most `{KEPT}d`, for which usage is kept, found `{}`",
+            args.since
+        )
+        .into());
+    }
     let mut query = url::form_urlencoded::Serializer::new(format!("since={since}"));
     for (name, value) in [("client", &args.client), ("audience", &args.audience)] {
         if let Some(value) = value {
