@@ -1,7 +1,6 @@
 //! One decision on one request.
 
 mod incoming;
-mod length;
 mod observing;
 mod unfit;
 
@@ -13,6 +12,7 @@ use delegation::identity::Attributes;
 use delegation::oauth::Reason;
 use http::HeaderMap;
 use narrows_guard::hygiene::credential::{Credential, CredentialError, Scheme};
+use narrows_guard::hygiene::length::is_longer;
 use narrows_guard::live::Guest;
 use narrows_guard::route::{Matched, Rule, Upgrade};
 use narrows_guard::{Body, Call, Intent, Refused as Unmet};
@@ -24,7 +24,6 @@ use crate::observe;
 use crate::refusal::Refusal;
 use crate::settings::Settings;
 pub(crate) use incoming::Incoming;
-use length::fits;
 pub(crate) use unfit::Unfit;
 
 /// The most of a body, in bytes, that is read where its route does not say.
@@ -188,8 +187,12 @@ impl<E: Exchanger> Boundary<E> {
             call
         };
         let body_max = matched.body_max().filter(|_| most.is_none());
-        if let Some(Err(unfit)) = body_max.map(|most| fits(&call, headers, most)) {
-            return Err(self.refused(settings, seen, unfit).await);
+        if let Some(most) = body_max {
+            match is_longer(&call, headers, most) {
+                Ok(false) => {}
+                Ok(true) => return Err(self.refused(settings, seen, Reason::TooLarge.into()).await),
+                Err(why) => return Err(self.refused(settings, seen, why.into()).await),
+            }
         }
         // A form that only the service sees may be for what stands there under another method. Where policy decides about it, it goes on
         // beside routes that only read: that is how uploads look.

@@ -5,6 +5,7 @@ pub mod credential;
 pub mod form;
 pub mod headers;
 pub mod host;
+pub mod length;
 pub mod method;
 pub mod names;
 pub mod path;

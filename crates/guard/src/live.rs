@@ -5,7 +5,6 @@
 mod answers;
 mod deciding;
 mod greeting;
-mod length;
 mod modes;
 mod running;
 mod strangers;

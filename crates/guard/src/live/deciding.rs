@@ -8,12 +8,12 @@ use delegation::time::Timestamp;
 use delegation::token::{AccessClaims, OpaqueForm, OpaqueKind};
 use http::HeaderMap;
 
-use super::length::is_longer;
 use super::{Decision, Denied, InForce, Live, Recheck};
 use crate::broker::{Asked, Broker, Consumed, Line, Rechecked, Refused, SeenTwice, Use, on_record};
 use crate::call::Call;
 use crate::check::{Admitted, At, Known, Refusal, Shown, Verdict};
 use crate::guard::Rules;
+use crate::hygiene::length::is_longer;
 use crate::intent::Needs;
 use crate::redacted;
 use crate::remembered::Digest;
@@ -281,11 +281,11 @@ fn passed<'v>(verdict: &'v Verdict<'_>) -> Option<(&'v Needs, &'v AccessClaims)>
 
 /// Refuses a body of which is known before it has come that it is longer than its route takes.
 fn fits(verdict: &Verdict<'_>, call: &Call, headers: &HeaderMap) -> Result<(), Refusal> {
-    match passed(verdict) {
-        Some((needs, claims)) if needs.body_max.is_some_and(|most| is_longer(call, headers, most)) => {
-            Err(Refusal::from(Reason::TooLarge).about(claims))
-        }
-        _ => Ok(()),
+    let Some((needs, claims)) = passed(verdict) else { return Ok(()) };
+    match needs.body_max.map_or(Ok(false), |most| is_longer(call, headers, most)) {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(Refusal::from(Reason::TooLarge).about(claims)),
+        Err(why) => Err(Refusal::from(why).about(claims)),
     }
 }
 

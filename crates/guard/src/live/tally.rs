@@ -43,7 +43,8 @@ impl Tally {
         self.sums().usage.refused(refusal, route, now);
     }
 
-    /// Hands over all that was used until `now`, or as much of it as the broker takes, and whether that is all. Nothing is forgotten that it has not kept.
+    /// Hands over all that was used until `now`, or as much of it as the broker takes, and whether that is all. Nothing is forgotten that it
+    /// has not kept.
     pub(super) async fn hand_over<B: Broker>(&self, broker: &B, now: Timestamp) -> bool {
         let mut leaving = self.leaving.lock().await;
         loop {

@@ -75,7 +75,6 @@ pub(super) fn lifetimes(usage: &Usage, is_of_all: bool) -> Vec<Value> {
         for (most, count) in routes.iter().flat_map(|route| &route.ages) {
             *ages.entry(*most).or_default() += count;
         }
-        // Of a refused request nobody counted the age.
         let requests: i64 = ages.values().sum();
         let is_concluded = is_of_all && usage.is_told(audience) && requests >= FEWEST;
         let mend = is_concluded.then(|| mend::of_life(audience, life, age)).flatten();

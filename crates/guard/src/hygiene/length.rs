@@ -1,24 +1,19 @@
 //! How long a body is that nobody reads, as far as that is known before it has come.
 
-use delegation::oauth::Reason;
 use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
-use narrows_guard::hygiene::Malformed;
-use narrows_guard::{Body, Call};
 
-use super::Unfit;
+use super::Malformed;
+use crate::call::{Body, Call};
 
-/// Whether the body of `call` may have at most `most` bytes, by what is shown of it and what its head says.
-pub(super) fn fits(call: &Call, headers: &HeaderMap, most: usize) -> Result<(), Unfit> {
+/// Whether the body of `call` has more than `most` bytes, by what is shown of it and what `headers` announce.
+pub fn is_longer(call: &Call, headers: &HeaderMap, most: usize) -> Result<bool, Malformed> {
     let shown = match call.body() {
         Body::Whole(bytes) => u64::try_from(bytes.len()).unwrap_or(u64::MAX),
         Body::Absent | Body::Hidden => 0,
     };
     let longest = shown.max(announced(headers)?.unwrap_or_default());
-    if longest > u64::try_from(most).unwrap_or(u64::MAX) {
-        return Err(Reason::TooLarge.into());
-    }
-    Ok(())
+    Ok(longest > u64::try_from(most).unwrap_or(u64::MAX))
 }
 
 /// The length that the head announces (RFC 9110 §8.6). What cannot be read is no length, and not none.
@@ -40,9 +35,8 @@ fn announced(headers: &HeaderMap) -> Result<Option<u64>, Malformed> {
 mod tests {
     use http::header::CONTENT_LENGTH;
     use http::{HeaderMap, HeaderValue};
-    use narrows_guard::hygiene::Malformed;
 
-    use super::announced;
+    use super::{Malformed, announced};
 
     #[test]
     fn a_length_is_one_number() {
